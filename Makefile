@@ -1,0 +1,40 @@
+# Each target sets up what it needs in .venv and reuses it the next time.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO_DIR ?= build/demo
+
+.PHONY: demo test lint types bench model clean help
+
+help: ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Errata needs Python 3.11 or newer")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	touch $(READY)
+
+demo: $(READY) ## the whole story on the model that ships: edit, record, rebuild, revert, bisect
+	rm -rf $(DEMO_DIR)
+	$(BIN)/errata demo $(DEMO_DIR)
+
+test: $(READY) ## the test suite, with coverage
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered
+
+lint: $(READY) ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY) ## mypy, strict
+	$(BIN)/mypy
+
+bench: $(READY) ## the tables that README and docs quote
+	$(BIN)/python -m bench
+
+model: $(READY) ## train the model that ships, again, from its seed
+	$(BIN)/python -m demo.train --out build/model
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
