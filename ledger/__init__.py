@@ -1,0 +1,39 @@
+"""The ledger: what was changed in a model, by whom, when, why and with what result; append-only and checkable.
+
+A newcomer's map, from the ground up; each module imports only from those above it.
+
+    errors        what can go wrong, with fields and exit codes
+    canonical     canonical JSON and domain-separated BLAKE3 digests
+    digests       identities of tensors, deltas, base models and versions
+    records       the frozen, strict pydantic base
+    facts         facts and probes
+    json_files    JSON and JSONL with line numbers in every complaint
+    fact_files    facts from files: ours, CounterFact, zsRE, Mirage
+    suites        suites of probes and their metrics
+    bodies        what each kind of event says
+    events        the envelope, the hash chain, schema versions
+    state         the fold: `evolve(state, event)`
+    rules         when an event is allowed
+    commands      what can be asked for
+    decide        `decide(state, command)` -> events
+    addresses     HEAD~2, @17, tags, digest prefixes, e12
+    failpoints    places where tests pull the plug
+    files         durable writes and the lock
+    findings      what verify reports
+    blobs         content-addressed bytes
+    deltas        a batch's factors as a blob
+    store         the EventStore contract; a log in memory
+    schema, rows, connection, seal, audit, sqlite
+                  the log in SQLite, sealed to the bit
+    ledger        `Ledger`: the folder, and `execute`, the only way to write
+    verify        re-derives everything, reports all findings
+
+The truth is the log. `Ledger.execute` decides on the state at one head and appends under that same head, so a command
+is recorded whole or not at all:
+
+    ledger = Ledger.open(find_ledger(Path(".")))
+    ledger.execute(RevertEdits((12,)), actor="ada", now="2026-01-01T00:00:00Z", new_id=lambda: str(uuid4()))
+    assert is_sound(verify(ledger))
+
+Neither torch nor transformers is loaded by anything here; numpy, safetensors and sqlite-utils only when they are used.
+"""

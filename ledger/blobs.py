@@ -1,0 +1,178 @@
+"""Blobs: content-addressed bytes, named by their digest in the domain `blob`.
+
+A blob is written before the event that refers to it. A crash in between leaves an orphan, which `verify` notes and
+nothing misses; an event without its blob cannot come about.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from ledger.canonical import digest, file_digest
+from ledger.errors import BlobDamaged, BlobMissing, StorageFailed
+from ledger.failpoints import hit
+from ledger.files import TEMPORARY, storage_error, sync_folder, write_durably
+
+DOMAIN = "blob"
+_PREFIX = "blake3:"
+_HEX = frozenset("0123456789abcdef")
+
+
+class BlobStore(Protocol):
+    """Where blobs are kept."""
+
+    def put(self, data: bytes) -> str:
+        """Keep `data` durably and return its digest; keeping it twice is keeping it once.
+
+        Raises:
+            StorageFull: no space left.
+            StorageFailed: it could not be written, or was read back differently.
+        """
+
+    def get(self, digest: str) -> bytes:
+        """The bytes with this digest, checked.
+
+        Raises:
+            BlobMissing: there is no such blob.
+            BlobDamaged: its bytes have another digest.
+        """
+
+    def check(self, digest: str) -> None:
+        """See that a blob is there and whole, without holding it in memory.
+
+        Raises:
+            BlobMissing: there is no such blob.
+            BlobDamaged: its bytes have another digest.
+        """
+
+    def path(self, digest: str) -> Path:
+        """The file with this blob, for those who map it into memory; its bytes are not checked.
+
+        Raises:
+            BlobMissing: there is no such file.
+        """
+
+    def digests(self) -> Iterator[str]:
+        """The digests of all blobs, sorted."""
+
+
+class MemoryBlobs:
+    """Blobs in memory, for tests and dry runs."""
+
+    def __init__(self) -> None:
+        self._blobs: dict[str, bytes] = {}
+
+    def put(self, data: bytes) -> str:
+        """See `BlobStore.put`."""
+        name = digest(DOMAIN, data)
+        self._blobs[name] = bytes(data)
+        return name
+
+    def get(self, digest: str) -> bytes:
+        """See `BlobStore.get`."""
+        self.check(digest)
+        return self._blobs[digest]
+
+    def check(self, digest: str) -> None:
+        """See `BlobStore.check`."""
+        if digest not in self._blobs:
+            raise BlobMissing(digest)
+        if _digest_of(self._blobs[digest]) != digest:
+            raise BlobDamaged(digest, "its bytes have another digest")
+
+    def path(self, digest: str) -> Path:
+        """Memory has no files."""
+        raise BlobMissing(digest)
+
+    def digests(self) -> Iterator[str]:
+        """See `BlobStore.digests`."""
+        yield from sorted(self._blobs)
+
+
+class FolderBlobs:
+    """Blobs as read-only files `<root>/ab/cdef...`, by the hex digits of their digests."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(self, data: bytes) -> str:
+        """See `BlobStore.put`; a damaged copy that is already there is replaced."""
+        name = digest(DOMAIN, data)
+        path = self._place(name)
+        try:
+            self.check(name)
+            return name
+        except (BlobMissing, BlobDamaged):
+            pass
+        hit("blob.before_write")
+        try:
+            if not path.parent.is_dir():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                sync_folder(self.root)
+        except OSError as error:
+            raise storage_error(path, error) from error
+        write_durably(path, data, mode=0o444, at=lambda stage: hit(f"blob.{stage}"))
+        hit("blob.after_sync")
+        try:
+            self.check(name)
+        except (BlobMissing, BlobDamaged) as error:
+            raise StorageFailed(str(path), "the disk gave back other bytes than were written") from error
+        return name
+
+    def get(self, digest: str) -> bytes:
+        """See `BlobStore.get`."""
+        path = self.path(digest)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise BlobDamaged(digest, error.strerror or str(error)) from error
+        if _digest_of(data) != digest:
+            raise BlobDamaged(digest, "its bytes have another digest")
+        return data
+
+    def check(self, digest: str) -> None:
+        """See `BlobStore.check`."""
+        path = self.path(digest)
+        try:
+            found = file_digest(DOMAIN, path)
+        except OSError as error:
+            raise BlobDamaged(digest, error.strerror or str(error)) from error
+        if found != digest:
+            raise BlobDamaged(digest, "its bytes have another digest")
+
+    def path(self, digest: str) -> Path:
+        """See `BlobStore.path`."""
+        path = self._place(digest)
+        if not path.is_file():
+            raise BlobMissing(digest)
+        return path
+
+    def digests(self) -> Iterator[str]:
+        """See `BlobStore.digests`; names that are no digests are left out, `strays` lists them."""
+        for path in sorted(self.root.glob("??/*")):
+            if (name := self._name(path)) is not None:
+                yield name
+
+    def strays(self) -> Iterator[Path]:
+        """Files that are no blobs: unfinished writes and whatever somebody else put there."""
+        for path in sorted(self.root.rglob("*")):
+            if path.is_file() and self._name(path) is None:
+                yield path
+
+    def _place(self, digest: str) -> Path:
+        digits = digest.removeprefix(_PREFIX)
+        if len(digits) != 64 or not _HEX.issuperset(digits):
+            raise BlobMissing(digest)
+        return self.root / digits[:2] / digits[2:]
+
+    def _name(self, path: Path) -> str | None:
+        digits = path.parent.name + path.name
+        whole = len(digits) == 64 and len(path.name) == 62 and _HEX.issuperset(digits)
+        nested = path.parent.parent == self.root and not path.name.startswith(TEMPORARY)
+        return _PREFIX + digits if whole and nested else None
+
+
+def _digest_of(data: bytes) -> str:
+    return digest(DOMAIN, data)

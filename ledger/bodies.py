@@ -1,0 +1,263 @@
+"""What each kind of event says: one frozen model a kind.
+
+Everything here is hashed, so a field is added by a new schema version and an upcaster (see `ledger.events`), never in
+place. Shapes are in mathematical orientation: an edited matrix is (d_out, d_in) even if the model stores it transposed.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from ledger.facts import Fact
+from ledger.records import Digest, Line, Record, Settings, WholeNumber
+from ledger.suites import Metric
+
+Count = Annotated[int, Field(ge=0)]
+EditNumber = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0.0)]
+Probability = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class Body(Record):
+    """The base of all event bodies."""
+
+
+class EditedTensor(Record):
+    """A matrix that edits change.
+
+    Attributes:
+        shape: (d_out, d_in).
+        dtype: safetensors' name of the base's dtype.
+        transposed: whether the model stores it as (d_in, d_out), as GPT-2's Conv1D does.
+        layer: the layer it belongs to, from 0.
+        grid_exponent: G of DESIGN, section 2: deltas are integer multiples of 2**-G.
+        frobenius_norm: of the base's matrix.
+    """
+
+    shape: tuple[EditNumber, EditNumber]
+    dtype: Line
+    transposed: bool
+    layer: Count
+    grid_exponent: int
+    frobenius_norm: NonNegative
+
+
+class StatsRef(Record):
+    """Where a tensor's second moment C lies: the blob, the digest of what it was made from, and how much."""
+
+    blob: Digest
+    digest: Digest
+    tokens: Count
+    layer: Count
+
+
+class LedgerCreated(Body):
+    """The first event: the base model, and what all later edits depend on."""
+
+    model: Line
+    family: Line
+    dtype: Line
+    base_digest: Digest
+    tensors: dict[str, Digest]
+    edited: Annotated[dict[str, EditedTensor], Field(min_length=1)]
+    stats: dict[str, StatsRef]
+    context_prompts: tuple[str, ...]
+    hyperparameters: Settings
+    software: dict[str, str]
+    tokenizer_digest: Digest
+
+
+class StopReason(StrEnum):
+    """Why stage 1 stopped."""
+
+    MOST_PROBABLE = "most_probable"
+    LOSS_THRESHOLD = "loss_threshold"
+    MAX_STEPS = "max_steps"
+
+
+class Stage1(Record):
+    """How the target value was found; the norms are those of delta and of the value before it was added."""
+
+    steps: Count
+    stop_reason: Annotated[StopReason, Field(strict=False)]
+    probability_before: Probability
+    probability_after: Probability
+    loss: float
+    converged: bool
+    delta_norm: NonNegative
+    value_norm: NonNegative
+
+
+class Solve(Record):
+    """What the closed form was solved against.
+
+    Attributes:
+        live_before: the version before the batch.
+        past_keys: how many live edits' keys took part.
+        stats: tensor -> digest of its second moment.
+        layers: the edited layers, in the order of solving.
+        residual_norms: tensor -> norm of this edit's residual there.
+        solve_errors: tensor -> relative residual of the batch's linear solve there, a measure of its accuracy.
+    """
+
+    live_before: Digest
+    past_keys: Count
+    stats: dict[str, Digest]
+    layers: tuple[Count, ...]
+    residual_norms: dict[str, NonNegative]
+    solve_errors: dict[str, NonNegative]
+
+
+class Outcome(Record):
+    """The edit's own probes, run after its batch; hits and totals where probes were given."""
+
+    efficacy: bool
+    paraphrase: tuple[Count, Count] | None
+    locality: tuple[Count, Count] | None
+    said_before: str
+    said_after: str
+
+
+class NewEdit(Record):
+    """An edit that is ready to be recorded: an `EditApplied` that has no number yet."""
+
+    fact: Fact
+    method: Line
+    hyperparameters: Settings
+    seed: WholeNumber
+    software: dict[str, str]
+    device: Line
+    batch: Line
+    batch_size: EditNumber
+    row: Count
+    stage1: Stage1
+    delta_digest: Digest
+    keys_digest: Digest
+    blob: Digest
+    bounds: dict[str, NonNegative]
+    norms_before: dict[str, NonNegative]
+    norms_after: dict[str, NonNegative]
+    solve: Solve
+    seconds: NonNegative
+    peak_memory_bytes: Count
+    outcome: Outcome
+
+
+class EditApplied(NewEdit, Body):
+    """A fact was written into the model.
+
+    Attributes:
+        number: the edit's number, from 1: `e12` is number 12.
+        batch, batch_size, row: the solve it was part of, and its row in the batch's blob.
+        bounds: tensor -> max|u| * max|v|, this edit's share of the tensor's exact grid.
+        seconds, peak_memory_bytes: its cost.
+    """
+
+    number: EditNumber
+
+
+class EditReverted(Body):
+    """An edit was taken back."""
+
+    edit: EditNumber
+    reason: str
+
+
+class EditSuperseded(Body):
+    """A later edit of the same fact replaces this one, in the same transaction."""
+
+    edit: EditNumber
+    by: EditNumber
+
+
+class EvaluationRecorded(Body):
+    """A suite's result on a version; `batch` names the batch that it followed, if any."""
+
+    version: Digest
+    live_count: Count
+    suite: Line
+    suite_digest: Digest
+    metric: Annotated[Metric, Field(strict=False)]
+    score: float
+    n: EditNumber
+    passed: Count | None = None
+    details_blob: Digest | None = None
+    seconds: NonNegative
+    software: dict[str, str]
+    batch: Line | None = None
+
+
+class VersionTagged(Body):
+    """A version got a name; `weights` are the digests of its edited tensors once materialised."""
+
+    tag: Line
+    version: Digest
+    live: tuple[EditNumber, ...]
+    weights: dict[str, Digest]
+    note: str
+
+
+class VersionUntagged(Body):
+    """A name was taken from its version."""
+
+    tag: Line
+
+
+class Verdict(StrEnum):
+    """How a bisection ended."""
+
+    CULPRIT = "culprit"
+    SEVERAL = "several"
+    """No single edit explains it; `candidates` is a minimal set that does."""
+    INCONCLUSIVE = "inconclusive"
+    GOOD_IS_BAD = "good_is_bad"
+    BAD_IS_GOOD = "bad_is_good"
+
+
+class StepOutcome(StrEnum):
+    """What one evaluated version was found to be."""
+
+    GOOD = "good"
+    BAD = "bad"
+    SKIP = "skip"
+
+
+class BisectionStep(Record):
+    """One evaluated version; no score where a command or a person decided."""
+
+    version: Digest
+    outcome: Annotated[StepOutcome, Field(strict=False)]
+    score: float | None = None
+
+
+class BisectionConcluded(Body):
+    """A search for the edit that made a metric bad, with all its steps.
+
+    Attributes:
+        good, bad: the versions at the two ends.
+        metric: its name, or a command's text.
+        suite_digest: the suite, where a metric was evaluated in process.
+        direction: which scores are good ones: above or below the threshold.
+        culprit: the edit's number.
+        candidates: the edits that could not be told apart, or a minimal set.
+        confirmed_without: the bad version without the culprit is good.
+        confirmed_with: the good version plus the culprit is bad.
+    """
+
+    good: Digest
+    bad: Digest
+    metric: str
+    suite_digest: Digest | None = None
+    command: str | None = None
+    threshold: float | None = None
+    direction: Literal["higher_is_better", "lower_is_better"] | None = None
+    culprit: EditNumber | None = None
+    candidates: tuple[EditNumber, ...] = ()
+    evaluations: Count
+    confirmed_without: bool | None = None
+    confirmed_with: bool | None = None
+    verdict: Annotated[Verdict, Field(strict=False)]
+    log: tuple[BisectionStep, ...] = ()

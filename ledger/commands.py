@@ -1,0 +1,63 @@
+"""Commands: what somebody wants to happen. `ledger.decide` turns one into events or refuses it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ledger.bodies import BisectionConcluded, EvaluationRecorded, LedgerCreated, NewEdit
+
+
+@dataclass(frozen=True, slots=True)
+class CreateLedger:
+    """Start the log on a base model."""
+
+    created: LedgerCreated
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyEdits:
+    """Record edits, in this order; live edits of the same facts are superseded."""
+
+    edits: tuple[NewEdit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RevertEdits:
+    """Take live edits back, by number."""
+
+    numbers: tuple[int, ...]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordEvaluation:
+    """Record a suite's result on a version."""
+
+    evaluation: EvaluationRecorded
+
+
+@dataclass(frozen=True, slots=True)
+class TagVersion:
+    """Name a version by its live set; `weights` are the digests of its edited tensors once materialised."""
+
+    tag: str
+    live: tuple[int, ...]
+    weights: dict[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UntagVersion:
+    """Take a name away."""
+
+    tag: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConcludeBisection:
+    """Record how a bisection ended."""
+
+    conclusion: BisectionConcluded
+
+
+Command = CreateLedger | ApplyEdits | RevertEdits | RecordEvaluation | TagVersion | UntagVersion | ConcludeBisection

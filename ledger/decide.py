@@ -1,0 +1,107 @@
+"""`decide(state, command)`: which events a command makes, or why it is refused.
+
+Pure: nothing is read or written. Each proposed event is checked against `ledger.rules` with the ones before it already
+in effect, so a command is accepted whole or not at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from ledger import bodies
+from ledger.bodies import Body
+from ledger.commands import (
+    ApplyEdits,
+    Command,
+    ConcludeBisection,
+    CreateLedger,
+    RecordEvaluation,
+    RevertEdits,
+    TagVersion,
+    UntagVersion,
+)
+from ledger.errors import Refused, UnknownEdit, UsageError
+from ledger.events import Head, Kind, kind_of
+from ledger.rules import check, check_tag_name, nearest_edit, next_number
+from ledger.state import Fold, State, version_of
+
+__all__ = [
+    "ApplyEdits",
+    "Command",
+    "ConcludeBisection",
+    "CreateLedger",
+    "RecordEvaluation",
+    "RevertEdits",
+    "TagVersion",
+    "UntagVersion",
+    "decide",
+]
+
+
+def decide(state: State, command: Command) -> list[tuple[Kind, Body]]:
+    """The events that the command makes in this state, in order; at least one.
+
+    Raises:
+        Refused: a rule forbids it (`GridExhausted` for the exact grid).
+        UnknownEdit: it names an edit that does not exist.
+        UsageError: it asks for nothing, or for something that makes no sense.
+    """
+    trial = Fold(state)
+    events: list[tuple[Kind, Body]] = []
+    for body in _propose(trial, command):
+        check(trial, body)
+        trial.add(Head(trial.head.seq + 1, trial.head.hash), body)
+        events.append((kind_of(body), body))
+    if not events:
+        raise UsageError("there is nothing to do")
+    return events
+
+
+def _propose(trial: Fold, command: Command) -> Iterator[Body]:
+    """The bodies to append; `trial` already shows the effect of those yielded before."""
+    match command:
+        case CreateLedger(created):
+            yield created
+        case ApplyEdits(edits):
+            yield from _propose_edits(trial, edits)
+        case RevertEdits(numbers, reason):
+            if len(set(numbers)) != len(numbers):
+                raise UsageError("an edit is reverted once")
+            for number in numbers:
+                if number < 1:
+                    raise UnknownEdit(f"e{number}")
+                yield bodies.EditReverted(edit=number, reason=reason)
+        case RecordEvaluation(evaluation):
+            yield evaluation
+        case TagVersion(tag, live, weights, note):
+            yield _tag(trial, tag, live, weights, note)
+        case UntagVersion(tag):
+            check_tag_name(tag)
+            yield bodies.VersionUntagged(tag=tag)
+        case ConcludeBisection(conclusion):
+            yield conclusion
+
+
+def _propose_edits(trial: Fold, edits: tuple[bodies.NewEdit, ...]) -> Iterator[Body]:
+    keys = [edit.fact.key for edit in edits]
+    if len(set(keys)) != len(keys):
+        subject, prompt = next(key for key in keys if keys.count(key) > 1)
+        raise Refused(f"two edits of one fact in one batch: {prompt.replace('{}', subject)!r}; keep one of them")
+    for edit in edits:
+        number = next_number(trial)
+        replaced = trial.live_facts.get(edit.fact.key)
+        if replaced is not None:
+            yield bodies.EditSuperseded(edit=replaced, by=number)
+        yield bodies.EditApplied(number=number, **{name: getattr(edit, name) for name in bodies.NewEdit.model_fields})
+
+
+def _tag(trial: Fold, tag: str, live: tuple[int, ...], weights: dict[str, str], note: str) -> bodies.VersionTagged:
+    check_tag_name(tag)
+    ordered = tuple(sorted(set(live)))
+    if unknown := [number for number in ordered if number not in trial.edits]:
+        raise UnknownEdit(f"e{unknown[0]}", nearest_edit(unknown[0], trial.edits))
+    if trial.created is None:
+        raise Refused("a ledger starts with its creation")
+    return bodies.VersionTagged.checked(
+        tag=tag, version=version_of(trial.created, trial.edits, ordered), live=ordered, weights=weights, note=note
+    )

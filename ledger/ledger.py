@@ -1,0 +1,173 @@
+"""`Ledger`: a folder with a log and its blobs, and the one way to write to it.
+
+.errata/ledger.db     the log (`ledger.sqlite`)
+.errata/ledger.seal   the digest of its bytes (`ledger.seal`)
+.errata/objects/      the blobs (`ledger.blobs`)
+.errata/cache/        whatever can be made again; safe to delete
+.errata/lock          held while somebody reads or appends
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from ledger.blobs import BlobStore, FolderBlobs
+from ledger.commands import Command
+from ledger.decide import decide
+from ledger.errors import HeadConflict, LedgerDamaged, LedgerNotFound, Refused
+from ledger.events import Draft, Event, Head
+from ledger.failpoints import hit
+from ledger.files import storage_error, sync_folder
+from ledger.sqlite import SqliteStore
+from ledger.state import State, fold
+from ledger.store import EventStore
+
+LEDGER_FOLDER = ".errata"
+DATABASE = "ledger.db"
+
+
+def find_ledger(start: Path) -> Path:
+    """The `.errata` folder of `start` or of the nearest folder above it.
+
+    Raises:
+        LedgerNotFound: there is none.
+    """
+    for folder in (here := Path(start).absolute(), *here.parents):
+        if (folder / LEDGER_FOLDER).is_dir():
+            return folder / LEDGER_FOLDER
+    raise LedgerNotFound(str(here))
+
+
+def ledger_folder(folder: Path) -> Path:
+    """The ledger's own folder, given it or the folder that holds it."""
+    folder = Path(folder)
+    if folder.name == LEDGER_FOLDER or (folder / DATABASE).exists():
+        return folder
+    return folder / LEDGER_FOLDER
+
+
+class Ledger:
+    """A log, its blobs, and the state folded from it.
+
+    Attributes:
+        folder: the `.errata` folder; None for a ledger in memory.
+        store, blobs: where events and blobs are kept.
+    """
+
+    def __init__(self, folder: Path | None, store: EventStore, blobs: BlobStore) -> None:
+        self.folder = folder
+        self.store = store
+        self.blobs = blobs
+        self._state = State()
+
+    @classmethod
+    def create(cls, folder: Path) -> Self:
+        """Make an empty ledger in `folder/.errata` (or in `folder`, if that is its name).
+
+        One whose making was interrupted, or which has no events yet, is finished and returned.
+
+        Raises:
+            Refused: there is a ledger with events already.
+            StorageFailed: the folder cannot be written to.
+        """
+        root = ledger_folder(folder)
+        try:
+            (root / "objects").mkdir(parents=True, exist_ok=True)
+            (root / "cache").mkdir(exist_ok=True)
+            sync_folder(root)
+            sync_folder(root.parent)
+        except OSError as error:
+            raise storage_error(root, error) from error
+        hit("create.folder_made")
+        store = SqliteStore(root / DATABASE)
+        store.initialise()
+        if store.head().seq:
+            raise Refused(f"{root} holds a ledger already", folder=str(root))
+        return cls(root, store, FolderBlobs(root / "objects"))
+
+    @classmethod
+    def open(cls, folder: Path) -> Self:
+        """Open the ledger in `folder` or in `folder/.errata`; nothing is written.
+
+        Raises:
+            LedgerNotFound: there is none.
+            LedgerDamaged: the database is missing, unreadable, or behind its seal.
+            NewerSchema: a newer Errata wrote it.
+        """
+        root = ledger_folder(folder)
+        if not root.is_dir():
+            raise LedgerNotFound(str(folder))
+        store = SqliteStore(root / DATABASE)
+        store.head()
+        return cls(root, store, FolderBlobs(root / "objects"))
+
+    @property
+    def cache(self) -> Path:
+        """The folder for what can be made again.
+
+        Raises:
+            LedgerNotFound: a ledger in memory has no folder.
+        """
+        if self.folder is None:
+            raise LedgerNotFound("memory")
+        with suppress(OSError):
+            (self.folder / "cache").mkdir(exist_ok=True)
+        return self.folder / "cache"
+
+    def state(self) -> State:
+        """The state at the log's head; only events that are new since the last call are read.
+
+        Raises:
+            LedgerDamaged: the log is damaged, or is shorter than it was.
+            NewerSchema: an event is of a newer schema.
+        """
+        head = self.store.head()
+        if head != self._state.head:
+            if head.seq <= self._state.head.seq:
+                raise LedgerDamaged("ledger.db", f"ends at @{head.seq}, and @{self._state.head.seq} was read before")
+            self._state = fold(self.store.read(self._state.head.seq), self._state)
+        return self._state
+
+    def events(self, after: int = 0) -> list[Event]:
+        """The events after seq `after`."""
+        return list(self.store.read(after))
+
+    def execute(
+        self,
+        command: Command,
+        *,
+        actor: str,
+        now: str,
+        new_id: Callable[[], str],
+        expected_head: Head | None = None,
+    ) -> list[Event]:
+        """Decide on the state at the head, and append what was decided only if that still is the head.
+
+        Args:
+            command: what is wanted.
+            actor: by whom.
+            now: the time, RFC 3339 in UTC, ending in Z.
+            new_id: makes a fresh UUID for each event.
+            expected_head: the head that the caller's decision rests on, if it is older than this call.
+
+        Returns:
+            The events as they stand in the log.
+
+        Raises:
+            HeadConflict: the log moved; nothing was written.
+            Refused, UsageError: the command is not allowed or makes no sense; nothing was written.
+            StorageFailed: nothing was written.
+        """
+        state = self.state()
+        if expected_head is not None and expected_head != state.head:
+            raise HeadConflict(expected_head, state.head)
+        drafts = [
+            Draft.checked(event_id=new_id(), kind=kind, body=body, actor=actor, recorded_at=now)
+            for kind, body in decide(state, command)
+        ]
+        events = self.store.append(drafts, state.head)
+        self._state = fold(events, state)
+        return events

@@ -1,0 +1,160 @@
+"""The rules of the log: when an event is allowed after the events before it.
+
+`check(fold, body)` is asked before every append, through `ledger.decide`, and again for every stored event by `verify`:
+a log that no sequence of commands could have written is damaged, however well its hashes fit.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable
+
+from ledger import bodies
+from ledger.bodies import Body
+from ledger.digests import base_digest
+from ledger.errors import GridExhausted, Refused, UnknownEdit, UsageError
+from ledger.state import Fold, version_of
+
+MANTISSA_BITS = 53
+"""What float64 holds exactly."""
+
+_TAG = re.compile(r"[A-Za-z0-9._/][A-Za-z0-9._/-]*")
+_LOOKS_LIKE_DIGEST = re.compile(r"[0-9a-fA-F]{6,}")
+_LOOKS_LIKE_EDIT = re.compile(r"e[0-9]+")
+_RESERVED = frozenset({"HEAD", "base"})
+
+
+def grid_limit(grid_exponent: int) -> float:
+    """What the sum of a tensor's bounds must stay below: 2**(53 - G), DESIGN section 2."""
+    return 2.0 ** (MANTISSA_BITS - grid_exponent)
+
+
+def check(fold: Fold, body: Body) -> None:
+    """See that this event may follow.
+
+    Raises:
+        Refused: a rule forbids it (`GridExhausted` for the exact grid).
+        UnknownEdit: it names an edit that does not exist.
+        UsageError: a tag's name is not one.
+    """
+    if isinstance(body, bodies.LedgerCreated):
+        _check_created(fold, body)
+        return
+    if fold.created is None:
+        raise Refused("a ledger starts with its creation")
+    if fold.superseding is not None and not isinstance(body, bodies.EditApplied):
+        raise Refused(f"e{fold.superseding[0]} was superseded by an edit that did not follow")
+    match body:
+        case bodies.EditApplied():
+            _check_applied(fold, fold.created, body)
+        case bodies.EditReverted():
+            _check_live(fold, body.edit)
+        case bodies.EditSuperseded():
+            _check_live(fold, body.edit)
+            if body.by != next_number(fold):
+                raise Refused(f"e{body.edit} is superseded by e{body.by}, and the next edit is e{next_number(fold)}")
+        case bodies.EvaluationRecorded():
+            if body.passed is not None and body.passed > body.n:
+                raise Refused(f"{body.passed} of {body.n} probes passed")
+            if body.live_count > len(fold.edits):
+                raise Refused(f"an evaluation of {body.live_count} edits, and there are {len(fold.edits)}")
+        case bodies.VersionTagged():
+            _check_tagged(fold, fold.created, body)
+        case bodies.VersionUntagged():
+            if body.tag not in fold.tags:
+                raise Refused(f"no tag {body.tag!r}{_nearest(body.tag, fold.tags)}")
+        case bodies.BisectionConcluded():
+            _check_bisection(fold, body)
+
+
+def next_number(fold: Fold) -> int:
+    """The number that the next edit gets."""
+    return len(fold.edits) + 1
+
+
+def check_tag_name(name: str) -> None:
+    """See that a tag's name cannot be mistaken for another address.
+
+    Raises:
+        UsageError: it can, or it has characters that tags do not have.
+    """
+    if not _TAG.fullmatch(name):
+        raise UsageError(f"{name!r} is no tag: use letters, digits and . _ / -, not starting with -", tag=name)
+    if name in _RESERVED or _LOOKS_LIKE_DIGEST.fullmatch(name) or _LOOKS_LIKE_EDIT.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be a tag: it already is the address of something else", tag=name)
+
+
+def _check_created(fold: Fold, body: bodies.LedgerCreated) -> None:
+    if fold.created is not None or fold.head.seq:
+        raise Refused("this ledger has been created already")
+    if body.base_digest != base_digest(body.tensors):
+        raise Refused("the base digest is not that of the tensors' digests")
+    for what, names in (("edited", body.edited), ("stats", body.stats)):
+        if unknown := sorted(set(names) - set(body.tensors if what == "edited" else body.edited)):
+            raise Refused(f"{what} names {unknown[0]}, which the model does not have")
+
+
+def _check_applied(fold: Fold, created: bodies.LedgerCreated, body: bodies.EditApplied) -> None:
+    if body.number != next_number(fold):
+        raise Refused(f"an edit numbered {body.number}, and the next is e{next_number(fold)}")
+    if fold.superseding is not None:
+        replaced, by = fold.superseding
+        if by != body.number or replaced not in fold.edits or fold.edits[replaced].body.fact.key != body.fact.key:
+            raise Refused(f"e{replaced} was superseded by an edit that did not follow")
+    elif body.fact.key in fold.live_facts:
+        raise Refused(
+            f"e{fold.live_facts[body.fact.key]} says the same of {body.fact.subject!r}; it must be superseded"
+        )
+    if body.row >= body.batch_size:
+        raise Refused(f"row {body.row} of a batch of {body.batch_size}")
+    for what in ("bounds", "norms_before", "norms_after"):
+        if odd := sorted(set(created.edited) ^ set(getattr(body, what))):
+            raise Refused(f"{what} must name the edited tensors and no others: see {odd[0]}")
+    for tensor, bound in body.bounds.items():
+        budget, limit = fold.budgets[tensor] + bound, grid_limit(created.edited[tensor].grid_exponent)
+        if budget >= limit:
+            raise GridExhausted(tensor, budget, limit)
+
+
+def _check_live(fold: Fold, number: int) -> None:
+    if number not in fold.edits:
+        raise UnknownEdit(f"e{number}", nearest_edit(number, fold.edits))
+    if number not in fold.live:
+        record = fold.edits[number]
+        near = nearest_edit(number, fold.live)
+        hint = f"; the nearest live edit is {near}" if near else ""
+        raise Refused(f"e{number} is not live: it was {record.status} at @{record.closed_by}{hint}", edit=number)
+
+
+def _check_tagged(fold: Fold, created: bodies.LedgerCreated, body: bodies.VersionTagged) -> None:
+    check_tag_name(body.tag)
+    if body.tag in fold.tags:
+        raise Refused(f"the tag {body.tag!r} exists; untag it first", tag=body.tag)
+    if list(body.live) != sorted(set(body.live)):
+        raise Refused("a tag's edits are listed once each, ascending")
+    if unknown := [number for number in body.live if number not in fold.edits]:
+        raise UnknownEdit(f"e{unknown[0]}", nearest_edit(unknown[0], fold.edits))
+    if body.version != version_of(created, fold.edits, body.live):
+        raise Refused(f"the tag {body.tag!r} names a version that its edits do not make")
+    if set(body.weights) != set(created.edited):
+        raise Refused("a tag has the digests of the edited tensors and no others")
+
+
+def _check_bisection(fold: Fold, body: bodies.BisectionConcluded) -> None:
+    named = set(body.candidates) | ({body.culprit} if body.culprit is not None else set())
+    if unknown := sorted(named - set(fold.edits)):
+        raise UnknownEdit(f"e{unknown[0]}", nearest_edit(unknown[0], fold.edits))
+    if (body.verdict is bodies.Verdict.CULPRIT) != (body.culprit is not None):
+        raise Refused(f"the verdict {body.verdict} with culprit {body.culprit}")
+
+
+def nearest_edit(number: int, known: Iterable[int]) -> str | None:
+    """The address of the known edit whose number is nearest, if there is any."""
+    near = min(known, key=lambda other: abs(other - number), default=None)
+    return None if near is None else f"e{near}"
+
+
+def _nearest(text: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(text, list(known), n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""

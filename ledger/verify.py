@@ -1,0 +1,186 @@
+"""`verify`: re-derive everything that the ledger claims, and tell all that does not hold.
+
+From the bytes up: the file against its seal, SQLite's own checks, each row's shape, canonical bytes, hashes and links,
+ids, bodies, the rules (each event must be one that `decide` could have made), and the blobs that events refer to; with
+`deep`, the digest and the grid bound of every edit's factors. Nothing is raised on damage, and nothing stops at the
+first finding. The weights of tagged versions need the base model and are recomputed by `replay`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ledger.blobs import BlobStore, FolderBlobs
+from ledger.bodies import EditApplied, EvaluationRecorded, LedgerCreated
+from ledger.canonical import canonical_bytes, parse
+from ledger.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names
+from ledger.errors import ErrataError
+from ledger.events import EMPTY_HEAD, KINDS, Event, Head, StoredEvent, event_hash, unpack
+from ledger.findings import Finding, Severity, damage, note
+from ledger.ledger import DATABASE, Ledger, ledger_folder
+from ledger.rules import check
+from ledger.sqlite import SqliteStore
+from ledger.state import Fold
+
+__all__ = ["Finding", "Severity", "is_sound", "verify"]
+
+
+def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
+    """All findings on a ledger; an empty list, or notes only, means that it is sound.
+
+    Args:
+        ledger: the ledger, or its folder, which need not be one that can be opened.
+        deep: also recompute the digests of all factors.
+    """
+    if not isinstance(ledger, Ledger):
+        root = ledger_folder(ledger)
+        if not root.is_dir():
+            return [damage(str(root), "no ledger here")]
+        ledger = Ledger(root, SqliteStore(root / DATABASE), FolderBlobs(root / "objects"))
+    try:
+        findings, rows = ledger.store.audit()
+    except (ErrataError, OSError) as error:
+        findings, rows = [damage("ledger.db", str(error))], []
+    events: list[Event] = []
+    findings += _examine_rows(rows, events)
+    findings += _examine_rules(events)
+    findings += _examine_blobs(ledger.blobs, events)
+    if deep:
+        findings += _examine_factors(ledger.blobs, events)
+    return findings
+
+
+def is_sound(findings: Iterable[Finding]) -> bool:
+    """Whether nothing is damaged: there are notes at most."""
+    return all(finding.severity is Severity.NOTE for finding in findings)
+
+
+def _examine_rows(rows: Sequence[StoredEvent], events: list[Event]) -> Iterator[Finding]:
+    """Canonical bytes, hashes, links and ids; the events that can be parsed are added to `events`."""
+    head, ids = EMPTY_HEAD, set[str]()
+    for row in rows:
+        where = f"event @{row.seq}"
+        if row.seq != head.seq + 1:
+            yield damage(where, f"follows @{head.seq}: events are missing or out of order")
+        if row.event_id in ids:
+            yield damage(where, f"its id {row.event_id} occurs twice")
+        ids.add(row.event_id)
+        actual = event_hash(row.canonical)
+        if actual != row.hash:
+            yield damage(where, "its hash does not match its bytes")
+        try:
+            event = unpack(dataclasses.replace(row, hash=actual))
+        except ErrataError as error:
+            yield damage(where, error.message)
+            yield from _examine_bytes(where, row)
+        else:
+            if event.parent != head.hash:
+                yield damage(where, f"does not continue event @{head.seq}")
+            if event.version != KINDS[event.kind].version:
+                yield from _examine_bytes(where, row)
+            elif not _same_bytes(event, row):
+                yield damage(where, "says more or less than its kind does")
+                yield from _examine_bytes(where, row)
+            events.append(event)
+        head = Head(row.seq, row.hash)
+
+
+def _examine_bytes(where: str, row: StoredEvent) -> Iterator[Finding]:
+    try:
+        if canonical_bytes(parse(row.canonical)) != row.canonical:
+            yield damage(where, "its bytes are not canonical")
+    except (ValueError, ErrataError, RecursionError) as error:
+        yield damage(where, f"its bytes are no JSON ({error})")
+
+
+def _same_bytes(event: Event, row: StoredEvent) -> bool:
+    """Whether the parsed event, written again, gives the stored bytes, which then are canonical too."""
+    fields = event.plain()
+    del fields["hash"], fields["signature"]
+    try:
+        return canonical_bytes(fields) == row.canonical
+    except ErrataError:
+        return False
+
+
+def _examine_rules(events: Sequence[Event]) -> Iterator[Finding]:
+    """Each event must be allowed after those before it."""
+    fold = Fold()
+    for event in events:
+        try:
+            check(fold, event.body)
+        except ErrataError as error:
+            yield damage(f"event @{event.seq}", f"not allowed here: {error.message}")
+        fold.add(event.head, event.body)
+    if fold.superseding is not None:
+        yield damage("ledger.db", f"ends between superseding e{fold.superseding[0]} and the edit that replaces it")
+
+
+def references(events: Iterable[Event]) -> dict[str, list[int]]:
+    """Blob digest -> the seqs of the events that refer to it."""
+    found: dict[str, list[int]] = {}
+    for event in events:
+        match event.body:
+            case LedgerCreated(stats=stats):
+                blobs = [ref.blob for ref in stats.values()]
+            case EditApplied(blob=blob):
+                blobs = [blob]
+            case EvaluationRecorded(details_blob=str(blob)):
+                blobs = [blob]
+            case _:
+                blobs = []
+        for digest in blobs:
+            found.setdefault(digest, []).append(event.seq)
+    return found
+
+
+def _examine_blobs(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Finding]:
+    """Every blob that is referred to exists and is whole; others are orphans."""
+    needed = references(events)
+    for digest, seqs in needed.items():
+        try:
+            blobs.check(digest)
+        except ErrataError as error:
+            yield damage(f"event @{seqs[0]}", error.message)
+    try:
+        for digest in blobs.digests():
+            if digest in needed:
+                continue
+            yield note(digest, "an orphan: no event refers to it")
+        if isinstance(blobs, FolderBlobs):
+            for path in blobs.strays():
+                yield note(str(path), "no blob: an interrupted write, or somebody else's file")
+    except OSError as error:
+        yield damage("objects/", f"cannot be read: {error.strerror or error}")
+
+
+def _examine_factors(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Finding]:
+    """Each edit's factors have the digests and the bounds that its event states; one blob in memory at a time."""
+    by_blob: dict[str, list[EditApplied]] = {}
+    created = next((event.body for event in events if isinstance(event.body, LedgerCreated)), None)
+    for event in events:
+        if isinstance(event.body, EditApplied):
+            by_blob.setdefault(event.body.blob, []).append(event.body)
+    for digest, edits in by_blob.items():
+        try:
+            batch = decode_batch(blobs.get(digest))
+        except ErrataError as error:
+            yield damage(digest, error.message)
+            continue
+        names = tensor_names(batch)
+        shapes = {name: (batch[f"u/{name}"].shape[1], batch[f"v/{name}"].shape[1]) for name in names}
+        if created is not None and shapes != {name: tensor.shape for name, tensor in created.edited.items()}:
+            yield damage(digest, "its factors do not have the shapes of the edited tensors")
+        for edit in edits:
+            where = f"e{edit.number}"
+            if edit.row >= batch[f"u/{names[0]}"].shape[0]:
+                yield damage(where, f"row {edit.row} is not in its blob")
+                continue
+            if row_delta_digest(batch, edit.row) != edit.delta_digest:
+                yield damage(where, "its delta has another digest")
+            if row_keys_digest(batch, edit.row) != edit.keys_digest:
+                yield damage(where, "its keys have another digest")
+            if row_bounds(batch, edit.row) != edit.bounds:
+                yield damage(where, "its bounds are not those of its factors")
