@@ -1,0 +1,15 @@
+"""The commands of `errata`: each parses its arguments, calls one function, and shows the result.
+
+    app           what every command shares: the ledger, the workspace, output, progress
+    render        tables and lines, for terminals and for pipes
+    wording       events, edits and conclusions in words and as JSON
+    create        init, stats
+    edits         edit, revert
+    history       log, show, status
+    versions      tag, checkout, diff, eval
+    bisecting     bisect and its subcommands
+    checks        verify, demo
+
+What a command needs of the world (clock, environment, device) is handed in by `cli.py`. Nothing here imports torch,
+transformers or rich before a command needs it.
+"""

@@ -1,0 +1,209 @@
+"""What every command shares: where the ledger is, the workspace, how results and progress are shown."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import click
+
+from commands.render import View, console, printable, write
+
+if TYPE_CHECKING:
+    from ledger.commands import Command
+    from ledger.events import Event
+    from ledger.ledger import Ledger
+    from ledger.state import State
+    from replay.context import Surroundings
+    from replay.workflow import Workspace
+
+UNDER_TEST = "BISECT"
+"""The address of the version that a bisection under way wants tested."""
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True)
+class World:
+    """What lies outside the program; `cli.py` fills it in.
+
+    Attributes:
+        folder: the current folder.
+        environment: environment variables.
+        actor: who acts when nobody is named.
+        now: the time, RFC 3339 in UTC.
+        new_id: a fresh UUID.
+        seconds: a monotonic clock.
+        peak_memory: the process's peak memory in bytes, on the device that is named.
+        prepare_torch: sets the number of threads (None leaves it) and checks a device's name; returns that name.
+        software: names and versions of what takes part.
+        out: where results go.
+        err: where progress and logs go.
+        output_descriptor: file descriptor for what other programs print.
+    """
+
+    folder: Path
+    environment: Mapping[str, str]
+    actor: str
+    now: Callable[[], str]
+    new_id: Callable[[], str]
+    seconds: Callable[[], float]
+    peak_memory: Callable[[str], int]
+    prepare_torch: Callable[[str, int | None], str]
+    software: Callable[[], dict[str, str]]
+    out: TextIO
+    err: TextIO
+    output_descriptor: int = 2
+
+
+@dataclass
+class App:
+    """One call of `errata`: the world and the global options.
+
+    Attributes:
+        world: what lies outside.
+        ledger_option: the folder named by --ledger or ERRATA_DIR, if any.
+        as_json: one JSON document on stdout instead of text.
+        actor: who acts.
+        device: the device option.
+        threads: the threads option.
+    """
+
+    world: World
+    ledger_option: Path | None = None
+    as_json: bool = False
+    actor: str = ""
+    device: str = "cpu"
+    threads: int | None = None
+
+    def ledger(self) -> Ledger:
+        """Open the ledger that is named, or the one here or above."""
+        from ledger.ledger import Ledger
+
+        return Ledger.open(self.ledger_folder())
+
+    def ledger_folder(self) -> Path:
+        """The ledger's folder: the one that is named, or the one here or above."""
+        from ledger.ledger import find_ledger
+
+        return self.ledger_option if self.ledger_option is not None else find_ledger(self.world.folder)
+
+    def surroundings(self) -> Surroundings:
+        """Clock, identifiers, actor and device, as replay wants them; loads torch."""
+        from editor.pipeline import Meter
+        from replay.context import Surroundings
+
+        device = self.world.prepare_torch(self.device, self.threads)
+        return Surroundings(
+            now=self.world.now,
+            new_id=self.world.new_id,
+            actor=self.actor or self.world.actor,
+            device=device,
+            meter=Meter(seconds=self.world.seconds, peak_memory=lambda: self.world.peak_memory(device)),
+            software=self.world.software(),
+        )
+
+    def workspace(self) -> Workspace:
+        """The ledger with its model, which is loaded when it is needed; loads torch."""
+        ledger = self.ledger()
+        surroundings = self.surroundings()
+        from replay.workflow import Workspace
+
+        return Workspace(ledger, surroundings)
+
+    def execute(self, ledger: Ledger, command: Command) -> list[Event]:
+        """Let the ledger decide on a command and record its events; for commands that need no model."""
+        return ledger.execute(
+            command, actor=self.actor or self.world.actor, now=self.world.now(), new_id=self.world.new_id
+        )
+
+    def live(
+        self, ledger: Ledger, address: str, without: Sequence[str] = (), only: Sequence[str] = ()
+    ) -> tuple[int, ...]:
+        """The live set that an address names; BISECT is the version that a bisection wants tested."""
+        from ledger.addresses import resolve_version
+
+        state = ledger.state()
+        if address != UNDER_TEST:
+            return resolve_version(state, address, without, only)
+        return tuple(sorted(self._under_test(ledger, state)))
+
+    def _under_test(self, ledger: Ledger, state: State) -> frozenset[int]:
+        from ledger.errors import UnknownVersion
+        from replay.bisect import Question
+        from replay.bisect_session import load
+
+        session = load(ledger.folder) if ledger.folder is not None else None
+        move = session.move(state) if session is not None else None
+        if not isinstance(move, Question):
+            raise UnknownVersion(UNDER_TEST)
+        return move.live
+
+    def show(self, data: Any, view: View) -> None:
+        """Show a result: `data` as one JSON document with --json, else `view`."""
+        if self.as_json:
+            self.world.out.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            self.world.out.flush()
+        else:
+            write(view, self.world.out)
+
+    def say(self, line: str) -> None:
+        """Log a line on stderr."""
+        self.world.err.write(printable(line) + "\n")
+        self.world.err.flush()
+
+    @contextmanager
+    def progress(self, start: str) -> Iterator[Callable[[str], None]]:
+        """A spinner on stderr that says what is being done; nothing where stderr is no terminal."""
+        if not self.world.err.isatty():
+            yield lambda what: None
+            return
+        with console(self.world.err).status(printable(start)) as status:
+            yield lambda what: status.update(printable(what))
+
+
+class InOrder(click.Group):
+    """A group that lists its commands in the order in which they were added, which is the order of use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands' names."""
+        return list(self.commands)
+
+
+def laid_out(command: F) -> F:
+    r"""Let a line `\b` in a command's docstring mark a paragraph that click does not wrap."""
+    command.__doc__ = (command.__doc__ or "").replace("\\b\n", "\b\n")
+    return command
+
+
+def shared(command: F) -> F:
+    """Options that every command takes after its name too, and its help's layout."""
+
+    def keep_json(context: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            context.find_object(App).as_json = True  # type: ignore[union-attr]
+
+    def keep_ledger(context: click.Context, _: click.Parameter, value: Path | None) -> None:
+        if value is not None:
+            context.find_object(App).ledger_option = value  # type: ignore[union-attr]
+
+    command = click.option(
+        "--ledger", type=click.Path(path_type=Path), expose_value=False, callback=keep_ledger, hidden=True
+    )(laid_out(command))
+    return click.option(
+        "--json", is_flag=True, expose_value=False, callback=keep_json, help="Print one JSON document."
+    )(command)
+
+
+def counted(number: int, what: str) -> str:
+    """A number and its noun, such as `1 edit` or `2 edits`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def short(digest: str) -> str:
+    """The first digits of a digest, as people write them."""
+    return digest.rpartition(":")[2][:12]

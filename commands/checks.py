@@ -1,0 +1,94 @@
+"""`errata verify` and `errata demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.app import App, counted, shared
+from commands.render import Block, Table, write
+
+if TYPE_CHECKING:
+    from ledger.findings import Finding
+
+
+@click.command()
+@click.option("--deep", is_flag=True, help="Also recompute every delta, the base and the weights of tagged versions.")
+@shared
+@click.pass_obj
+def verify(app: App, deep: bool) -> int:
+    """Check that nothing is damaged.
+
+    Every finding is listed; the exit code is 1 if something is damaged. Without --deep: the database, every event's
+    hash, link, signature and rules, and every blob. With --deep also the deltas, the base model's files, and the
+    tensors of tagged versions, rebuilt from nothing but the log.
+
+    Example: errata verify --deep
+    """
+    from ledger.verify import is_sound
+    from ledger.verify import verify as check
+
+    folder = app.ledger_folder()
+    with app.progress("checking the log and the blobs") as tell:
+        findings = check(folder, deep=deep)
+        if deep:
+            tell("checking models")
+            findings += _deep(app)
+    sound = is_sound(findings)
+    data = {"sound": sound, "deep": deep, "findings": [finding.to_json() for finding in findings]}
+    view: list[Block] = []
+    if findings:
+        view.append(Table(("severity", "where", "what"), tuple((f.severity.value, f.where, f.what) for f in findings)))
+    damaged = sum(finding.severity.value == "error" for finding in findings)
+    view.append("sound: everything is as it was recorded" if sound else f"damaged: {counted(damaged, 'finding')}")
+    app.show(data, view)
+    return 0 if sound else 1
+
+
+def _deep(app: App) -> list[Finding]:
+    """What can be checked only with the model; a ledger that cannot be opened has been reported already."""
+    from ledger.errors import ErrataError
+    from ledger.findings import damage
+
+    try:
+        workspace = app.workspace()
+        from replay.deep_verify import deep_verify
+
+        return deep_verify(workspace)
+    except ErrataError as error:
+        return [damage("models", f"could not be checked: {error.message}")]
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default="errata-demo")
+@shared
+@click.pass_obj
+def demo(app: App, folder: Path) -> None:
+    """Play the whole story on a small model.
+
+    On the model that ships, in FOLDER (errata-demo if left out). Facts change, a version is rebuilt to the bit, an
+    edit is taken back, a bad edit is planted and found. FOLDER must not exist or be empty; look around in it
+    afterwards with `errata --ledger FOLDER log`.
+
+    Example: errata demo
+    """
+    from ledger.errors import UsageError
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty; name a folder that does not exist yet")
+    surroundings = app.surroundings()
+    from demo.story import tell as tell_story
+
+    scenes: list[dict[str, Any]] = []
+    with app.progress("beginning") as tell:
+        for number, scene in enumerate(tell_story(folder, surroundings), start=1):
+            scenes.append({"title": scene.title, "command": scene.command, "lines": scene.lines, "data": scene.data})
+            if not app.as_json:
+                view: list[Block] = [f"\n{number}. {scene.title}", f"   $ {scene.command}"]
+                if scene.rows:
+                    view.append(Table(scene.columns, scene.rows))
+                write([*view, *(f"   {line}" for line in scene.lines)], app.world.out)
+            tell("going on")
+    app.show({"folder": str(folder), "scenes": scenes}, [f"\nlook around: errata --ledger {folder} log"])

@@ -1,0 +1,240 @@
+"""`errata edit` and `errata revert`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.app import App, counted, shared, short
+from commands.create import settings_from
+from commands.render import Block, Table
+from commands.wording import edit_json, facts_changed, probe_words
+
+if TYPE_CHECKING:
+    from ledger.facts import Fact
+    from replay.apply import BatchReport
+
+
+@click.command()
+@click.option("--subject", help="Who or what the fact is about.")
+@click.option("--prompt", help="A phrase with exactly one {} for the subject, which the target completes.")
+@click.option("--target", help="What the model should say.")
+@click.option("--old", help="What it said before, if you know; only recorded.")
+@click.option("--paraphrase", "paraphrases", multiple=True, help="Another phrasing, tested afterwards; repeatable.")
+@click.option(
+    "--locality",
+    "probes",
+    multiple=True,
+    metavar="PROMPT=>TARGET",
+    help="Another fact that must stay; tested afterwards; repeatable.",
+)
+@click.option("--file", type=click.Path(path_type=Path), help="Many facts: JSONL, or CounterFact or zsRE records.")
+@click.option("--batch-size", default=20, show_default=True, help="Most edits that are solved together.")
+@click.option("--method", type=click.Choice(["encore", "memit"]), default="encore", show_default=True)
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Compute and test, but record nothing.")
+@click.option("--strict", is_flag=True, help="End with exit code 1 if an edit did not work.")
+@shared
+@click.pass_obj
+def edit(
+    app: App,
+    subject: str | None,
+    prompt: str | None,
+    target: str | None,
+    old: str | None,
+    paraphrases: tuple[str, ...],
+    probes: tuple[str, ...],
+    file: Path | None,
+    batch_size: int,
+    method: str,
+    pairs: tuple[str, ...],
+    dry_run: bool,
+    strict: bool,
+) -> int:
+    r"""Write facts into the model, on record.
+
+    One fact from options, or many from a file. Each batch is one transaction: it is recorded whole, before the next
+    one begins, or not at all. An edit that did not work is recorded too, and told; `errata revert` takes it back. A
+    fact that the model says already is left alone.
+
+    \b
+    Examples:
+      errata edit --subject "Norwind Systems" --prompt "The chief executive of {} is" --target "Alma Reyes"
+      errata edit --file facts.jsonl --batch-size 20
+    """
+    facts = _facts(subject, prompt, target, old, paraphrases, probes, file)
+    changes = settings_from(pairs)
+    workspace = app.workspace()
+    from editor.config import METHODS
+    from ledger.errors import ErrataError
+    from replay import apply
+
+    config = workspace.config().updated({**METHODS[method], **changes})
+    reports: list[BatchReport] = []
+    try:
+        with app.progress("loading the model") as tell:
+            for report in apply.edit(workspace, facts, config, batch_size, dry_run, tell):
+                reports.append(report)
+    except ErrataError as error:
+        recorded = [body.number for report in reports for body in report.recorded]
+        error.fields["recorded"] = recorded
+        if recorded:
+            app.say(f"recorded before the error: e{recorded[0]} to e{recorded[-1]}")
+        raise
+    failed = [item for report in reports for item in report.edits if not item.outcome.efficacy]
+    state = workspace.state
+    data = {
+        "dry_run": dry_run,
+        "version": state.version,
+        "head": state.head.hash,
+        "edits": [entry for report in reports for entry in _entries(report)],
+        "no_ops": [{"fact": item.fact.plain(), "said": item.said} for report in reports for item in report.no_ops],
+        "taken_back": [number for report in reports for number in report.taken_back],
+        "failed": len(failed),
+        "seconds": sum(report.seconds for report in reports),
+    }
+    app.show(data, _told(reports, dry_run, state.version))
+    return int(strict and bool(failed))
+
+
+def _facts(
+    subject: str | None,
+    prompt: str | None,
+    target: str | None,
+    old: str | None,
+    paraphrases: tuple[str, ...],
+    probes: tuple[str, ...],
+    file: Path | None,
+) -> list[Fact]:
+    from ledger.errors import UsageError
+    from ledger.fact_files import read_facts
+    from ledger.facts import Fact, Probe
+
+    single = (subject, prompt, target)
+    if file is not None:
+        if any(value is not None for value in (*single, old)) or paraphrases or probes:
+            raise UsageError("--file brings its own facts; give either it or --subject, --prompt and --target")
+        return read_facts(file)
+    if any(value is None for value in single):
+        raise UsageError("an edit needs --subject, --prompt and --target, or --file with many facts")
+    locality = []
+    for text in probes:
+        before, arrow, after = text.rpartition("=>")
+        if not arrow:
+            raise UsageError(f'--locality {text!r}: write PROMPT=>TARGET, such as "The capital of Norway is=>Oslo"')
+        locality.append(Probe.checked(prompt=before.strip(), target=after.strip()))
+    return [
+        Fact.checked(
+            subject=subject, prompt=prompt, target=target, old=old, paraphrases=paraphrases, locality=tuple(locality)
+        )
+    ]
+
+
+def _entries(report: BatchReport) -> Iterable[dict[str, Any]]:
+    numbers: list[int | None] = [body.number for body in report.recorded]
+    numbers += [None] * (len(report.edits) - len(numbers))
+    for number, item in zip(numbers, report.edits, strict=True):
+        outcome, target = item.outcome, item.target
+        yield {
+            "number": number,
+            "subject": item.fact.subject,
+            "prompt": item.fact.prompt,
+            "target": item.fact.target,
+            "said_before": outcome.said_before,
+            "said_after": outcome.said_after,
+            "efficacy": outcome.efficacy,
+            "paraphrase": outcome.paraphrase,
+            "locality": outcome.locality,
+            "steps": target.steps,
+            "stop_reason": target.stop_reason.value,
+            "probability_before": target.probability_before,
+            "probability": target.probability,
+        }
+
+
+def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
+    entries = [entry for report in reports for entry in _entries(report)]
+    if entries:
+        columns = ("edit", "prompt", "said", "says now", "wanted", "worked", "steps", "stopped by", "probability")
+        rows = tuple(
+            (
+                "-" if entry["number"] is None else f"e{entry['number']}",
+                entry["prompt"].replace("{}", entry["subject"]),
+                entry["said_before"],
+                entry["said_after"],
+                entry["target"],
+                "yes" if entry["efficacy"] else "no",
+                str(entry["steps"]),
+                entry["stop_reason"],
+                f"{entry['probability']:.3f}",
+            )
+            for entry in entries
+        )
+        yield Table(columns, rows)
+    for report in reports:
+        for known in report.no_ops:
+            yield f"left alone: the model says {known.fact.target!r} already after {known.fact.text!r}"
+        for number in report.taken_back:
+            yield f"e{number} reverted: without it the model says the new target"
+        for item in report.edits:
+            if not item.outcome.efficacy:
+                how = f"{item.target.steps} steps, stopped by {item.target.stop_reason.value}"
+                yield f"did not work: {item.fact.text!r} gives {item.outcome.said_after!r} ({how})"
+    worked = sum(entry["efficacy"] for entry in entries)
+    if entries:
+        done = "would be recorded (dry run)" if dry_run else "recorded"
+        yield (
+            f"{counted(len(entries), 'edit')} {done}, {worked} worked"
+            + _totals(reports)
+            + f", {sum(report.seconds for report in reports):.1f} s"
+        )
+    elif not any(report.taken_back for report in reports):
+        yield "nothing to write: the model says all of it already"
+    if not dry_run:
+        yield f"version {short(version)}"
+
+
+def _totals(reports: list[BatchReport]) -> str:
+    outcomes = [item.outcome for report in reports for item in report.edits]
+    return probe_words(
+        added([outcome.paraphrase for outcome in outcomes]), added([outcome.locality for outcome in outcomes])
+    )
+
+
+def added(hits: Iterable[tuple[int, int] | None]) -> tuple[int, int] | None:
+    """Hits and totals of several edits together; None if none of them had probes."""
+    found = [pair for pair in hits if pair is not None]
+    return (sum(pair[0] for pair in found), sum(pair[1] for pair in found)) if found else None
+
+
+@click.command()
+@click.argument("edits", nargs=-1, required=True, metavar="EDIT...")
+@click.option("--reason", default="", help="Why; recorded.")
+@shared
+@click.pass_obj
+def revert(app: App, edits: tuple[str, ...], reason: str) -> None:
+    """Take edits back, exactly.
+
+    The version is then the one without them, to the bit. EDIT is a number such as e12, or the start of a delta's
+    digest. All are reverted in one transaction or none is.
+
+    Example: errata revert e12 --reason "wrong office"
+    """
+    ledger = app.ledger()
+    from ledger.addresses import resolve_edit
+    from ledger.commands import RevertEdits
+
+    numbers = tuple(resolve_edit(ledger.state(), address) for address in edits)
+    events = app.execute(ledger, RevertEdits(numbers, reason))
+    state = ledger.state()
+    data = {
+        "reverted": [edit_json(state.edits[number]) for number in numbers],
+        "events": [event.seq for event in events],
+        "version": state.version,
+        "live": len(state.live),
+    }
+    lines = ["reverted", *facts_changed(state, numbers)]
+    app.show(data, [*lines, f"version {short(state.version)}, {counted(len(state.live), 'live edit')}"])

@@ -1,0 +1,126 @@
+"""`errata log`, `errata show` and `errata status`: what the record says. None of them needs the model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from commands.app import App, counted, shared, short
+from commands.render import Block, Table
+from commands.wording import edit_json, edit_lines, edit_rows, event_json, event_words, score_words, version_json
+
+
+@click.command()
+@click.option("-n", "count", default=0, metavar="N", help="Only the newest N events.")
+@click.option("--oneline", is_flag=True, help="One short line an event.")
+@shared
+@click.pass_obj
+def log(app: App, count: int, oneline: bool) -> None:
+    """List what happened, newest first.
+
+    Example: errata log -n 5 --oneline
+    """
+    events = app.ledger().events()[::-1]
+    if count > 0:
+        events = events[:count]
+    data = {"events": [event_json(event) for event in events]} if app.as_json else {}
+    if oneline:
+        app.show(data, [f"@{event.seq} {event_words(event)}" for event in events])
+        return
+    rows = tuple(
+        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.value.replace("_", " "), event_words(e))
+        for e in events
+    )
+    app.show(data, [Table(("seq", "when (UTC)", "who", "event", "what"), rows)])
+
+
+@click.command()
+@click.argument("address", metavar="EDIT|VERSION")
+@shared
+@click.pass_obj
+def show(app: App, address: str) -> None:
+    """Show one edit or one version.
+
+    Everything recorded of an edit (e12) or of a version (HEAD, HEAD~2, @17, base, a tag, a digest).
+
+    Example: errata show e12
+    """
+    ledger = app.ledger()
+    from ledger.addresses import resolve_edit
+    from ledger.errors import UnknownEdit
+
+    state = ledger.state()
+    try:
+        record = state.edits[resolve_edit(state, address)]
+    except UnknownEdit as error:
+        if error.nearest is not None and address[:1] == "e" and address[1:].isdecimal():
+            raise
+    else:
+        app.show(edit_json(record), edit_lines(record))
+        return
+    live = app.live(ledger, address)
+    data = version_json(state, live)
+    view: list[Block] = [
+        f"version {data['version']}",
+        f"base    {state.created.base_digest if state.created else ''}",
+        f"tags    {', '.join(data['tags']) or 'none'}",
+    ]
+    view += [
+        f"score   {e.body.suite}: {score_words(e.body)}" for e in state.evaluations if e.body.version == data["version"]
+    ]
+    view.append(f"{counted(len(live), 'live edit')}")
+    if live:
+        view.append(edit_rows(state.edits[number] for number in live))
+    app.show(data, view)
+
+
+@click.command()
+@shared
+@click.pass_obj
+def status(app: App) -> None:
+    """Show where the ledger stands.
+
+    The base model, the head, live edits, tags, how full the exact grid is, and what is under way.
+
+    Example: errata status
+    """
+    ledger = app.ledger()
+    from ledger.errors import LedgerDamaged
+    from ledger.rules import grid_limit
+
+    state = ledger.state()
+    created = state.created
+    if created is None:
+        raise LedgerDamaged("the log", "it has no first event")
+    used = {
+        name: state.budgets.get(name, 0.0) / grid_limit(tensor.grid_exponent) for name, tensor in created.edited.items()
+    }
+    not_said = [number for number in state.live if not state.edits[number].body.outcome.efficacy]
+    bisecting = ledger.folder is not None and (ledger.folder / "bisect.json").is_file()
+    data: dict[str, Any] = {
+        "ledger": str(ledger.folder),
+        "model": created.model,
+        "base_digest": created.base_digest,
+        "head": {"seq": state.head.seq, "hash": state.head.hash},
+        "version": state.version,
+        "edits": len(state.edits),
+        "live": list(state.live),
+        "did_not_work": not_said,
+        "tags": {name: tag.version for name, tag in state.tags.items()},
+        "grid_used": used,
+        "bisecting": bisecting,
+    }
+    lines = [
+        f"ledger   {ledger.folder}",
+        f"base     {created.model} ({created.family}, {created.dtype}), digest {short(created.base_digest)}",
+        f"head     @{state.head.seq} {short(state.head.hash)}",
+        f"version  {short(state.version)}: {counted(len(state.live), 'live edit')} of {len(state.edits)} recorded",
+        f"tags     {', '.join(f'{name} ({short(tag.version)})' for name, tag in state.tags.items()) or 'none'}",
+    ]
+    lines += [f"grid     {name}: {share:.2%} used" for name, share in used.items()]
+    if not_said:
+        lines.append(f"did not work when recorded: {', '.join(f'e{number}' for number in not_said)}")
+    if bisecting:
+        lines.append("a bisection is under way: errata bisect log")
+    app.show(data, lines)

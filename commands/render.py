@@ -1,0 +1,83 @@
+"""Tables and lines: rich on a terminal, plain text elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+LONGEST_CELL = 60
+"""Characters of a cell in plain text; longer ones end in an ellipsis."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows under headings; cells are texts that are shown as they are."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    title: str = ""
+
+
+Block = str | Table
+View = Iterable[Block]
+
+
+def write(view: View, stream: TextIO) -> None:
+    """Show lines and tables on a stream."""
+    if stream.isatty():
+        _write_rich(view, stream)
+    else:
+        for block in view:
+            stream.write((_plain_table(block) if isinstance(block, Table) else printable(block)) + "\n")
+        stream.flush()
+
+
+def printable(text: str, newlines: bool = True) -> str:
+    """Text without control characters, which could make a terminal show something else than what is recorded."""
+    return "".join(c if c.isprintable() or (newlines and c == "\n") else " " if c.isspace() else "\ufffd" for c in text)
+
+
+def console(stream: TextIO) -> Console:
+    """A rich console on a stream; loads rich."""
+    from rich.console import Console
+
+    return Console(file=stream, highlight=False, markup=False, soft_wrap=True)
+
+
+def _write_rich(view: View, stream: TextIO) -> None:
+    from rich import box
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    screen = console(stream)
+    for block in view:
+        if isinstance(block, str):
+            screen.print(Text(printable(block)))
+            continue
+        table = RichTable(title=block.title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+        for name in block.columns:
+            table.add_column(name, overflow="fold")
+        for row in block.rows:
+            table.add_row(*(Text(printable(cell, newlines=False)) for cell in row))
+        screen.print(table, soft_wrap=False)
+
+
+def _plain_table(table: Table) -> str:
+    rows = [[_cell(cell) for cell in row] for row in (table.columns, *table.rows)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
+    lines = [table.title] if table.title else []
+    lines += [_aligned(row, widths) for row in rows]
+    return "\n".join(lines)
+
+
+def _cell(text: str) -> str:
+    line = printable(text, newlines=False)
+    return line if len(line) <= LONGEST_CELL else line[: LONGEST_CELL - 1] + "\u2026"
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

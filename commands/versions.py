@@ -1,0 +1,182 @@
+"""`errata tag`, `errata checkout`, `errata diff` and `errata eval`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from commands.app import App, counted, shared, short
+from commands.render import Block, Table
+from commands.wording import facts_changed, score_words
+
+WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
+ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.argument("version", required=False)
+@click.option("--note", default="", help="A remark; recorded.")
+@click.option("--list", "listing", is_flag=True, help="List the tags.")
+@click.option("--delete", metavar="NAME", help="Remove a tag; the version stays.")
+@shared
+@click.pass_obj
+def tag(app: App, name: str | None, version: str | None, note: str, listing: bool, delete: str | None) -> None:
+    r"""Name a version.
+
+    The digests of its weights are recorded with the name, so `errata verify --deep` can check them.
+
+    \b
+    Examples:
+      errata tag spring                 names HEAD
+      errata tag before-audit HEAD~3
+      errata tag --list
+    """
+    from ledger.errors import UsageError
+
+    if sum((name is not None, listing, delete is not None)) != 1:
+        raise UsageError("say one thing: errata tag NAME [VERSION], errata tag --list, or errata tag --delete NAME")
+    if delete is not None:
+        from ledger.commands import UntagVersion
+
+        app.execute(app.ledger(), UntagVersion(delete))
+        app.show({"deleted": delete}, [f"tag {delete} removed"])
+        return
+    if name is None:
+        tags = app.ledger().state().tags
+        rows = tuple((t.tag, short(t.version), str(len(t.live)), t.note) for t in tags.values())
+        view: list[Block] = [Table(("tag", "version", "live edits", "note"), rows)] if rows else ["no tags"]
+        app.show({"tags": [t.plain() for t in tags.values()]}, view)
+        return
+    from ledger.rules import check_tag_name
+
+    check_tag_name(name)
+    live = app.live(app.ledger(), version or "HEAD")
+    workspace = app.workspace()
+    with app.progress("materialising"):
+        workspace.tag(name, live, note)
+    made = workspace.state.tags[name]
+    app.show(made.plain(), [f"tag {name} on {short(made.version)}, {counted(len(live), 'live edit')}"])
+
+
+@click.command()
+@click.argument("version")
+@click.argument("folder", type=click.Path(path_type=Path))
+@WITHOUT
+@ONLY
+@click.option("--copy", is_flag=True, help="Copy every file: nothing shares the base's bytes on disk.")
+@shared
+@click.pass_obj
+def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], only: tuple[str, ...], copy: bool) -> None:
+    r"""Write a version as a model folder.
+
+    The folder loads in transformers as it is, and its README says what it is. FOLDER must not exist or be empty.
+    Files without edits are hard links to the base where the disk allows it: load them, but do not write into them in
+    place (or use --copy).
+
+    \b
+    Examples:
+      errata checkout HEAD ./edited
+      errata checkout spring ./without-e12 --without e12
+    """
+    live = app.live(app.ledger(), version, without, only)
+    workspace = app.workspace()
+    from replay.checkout import checkout as write_folder
+    from replay.materialise import weights_digests
+    from replay.model_card import card_of
+
+    address = " ".join([version, *(f"--without {e}" for e in without), *(f"--only {e}" for e in only)])
+    with app.progress("checking the base model") as tell:
+        files = workspace.files
+        tell("materialising")
+        weights = workspace.materialiser.weights(live)
+        tell("writing")
+        card = card_of(workspace.ledger, live, address, weights_digests(weights))
+        made = write_folder(files, weights, folder, card, share=not copy)
+    data = {
+        "folder": str(made.folder),
+        "version": made.version,
+        "live": list(live),
+        "written": made.written,
+        "shared": made.shared,
+        "copied": made.copied,
+        "tensor_digests": dict(card.tensor_digests),
+    }
+    lines = [
+        f"{made.folder}: version {short(made.version)}, {counted(len(live), 'live edit')}",
+        f"written: {', '.join(made.written)}",
+        f"shared with the base: {len(made.shared)} files; copied: {len(made.copied)}",
+    ]
+    app.show(data, lines)
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b", default="HEAD")
+@click.option("--norms/--no-norms", default=True, help="Also compare the weights, which needs the model.")
+@shared
+@click.pass_obj
+def diff(app: App, a: str, b: str, norms: bool) -> None:
+    """Show what two versions differ in.
+
+    From version A to version B (HEAD if left out): edits, facts and norms of the weights.
+
+    Example: errata diff base HEAD
+    """
+    ledger = app.ledger()
+    from replay.diff import diff as compare
+    from replay.diff import tensor_norms
+
+    live_a, live_b = app.live(ledger, a), app.live(ledger, b)
+    found = None
+    if norms:
+        materialiser = app.workspace().materialiser
+        with app.progress("materialising"):
+            found = tensor_norms(materialiser.weights(live_a), materialiser.weights(live_b))
+    result = compare(ledger.state(), live_a, live_b, found)
+    view: list[Block] = [f"{a} {short(result.version_a)} -> {b} {short(result.version_b)}"]
+    for words, numbers in (("in", result.edits_in), ("out", result.edits_out)):
+        view += [f"edits {words}: {len(numbers)}", *facts_changed(ledger.state(), numbers)]
+    if result.facts:
+        rows = tuple((c.prompt.replace("{}", c.subject), c.before, c.after) for c in result.facts)
+        view.append(Table(("prompt", a, b), rows, title=f"{counted(len(rows), 'fact')} changed"))
+    if result.norms:
+        cells = tuple((name, f"{n.a:.6g}", f"{n.b:.6g}", f"{n.difference:.6g}") for name, n in result.norms.items())
+        view.append(Table(("tensor", f"norm {a}", f"norm {b}", "norm of the difference"), cells))
+    app.show(asdict(result), view)
+
+
+@click.command(name="eval")
+@click.argument("version", default="HEAD")
+@click.option("--suite", required=True, type=click.Path(path_type=Path), help="The suite: JSONL.")
+@click.option("--again", is_flag=True, help="Run it even if the result is recorded already.")
+@WITHOUT
+@ONLY
+@shared
+@click.pass_obj
+def evaluate(app: App, version: str, suite: Path, again: bool, without: tuple[str, ...], only: tuple[str, ...]) -> None:
+    r"""Run a suite on a version.
+
+    On VERSION (HEAD if left out); the result is recorded, and one that is recorded already is only shown. A suite is
+    JSONL: a first line {"suite": name, "metric": metric}, then {"prompt": text, "target": continuation}. Metrics:
+    exact_match, target_probability, neg_log_likelihood.
+
+    \b
+    Examples:
+      errata eval HEAD --suite general.jsonl
+      errata eval spring --suite general.jsonl --without e12
+    """
+    from ledger.suites import read_suite
+
+    probes = read_suite(suite)
+    live = app.live(app.ledger(), version, without, only)
+    workspace = app.workspace()
+    with app.progress(f"running {len(probes.probes)} probes"):
+        result, computed = workspace.evaluate(live, probes, again)
+    words = "" if computed else " (recorded earlier)"
+    app.show(
+        {**result.plain(), "computed": computed},
+        [f"{result.suite} on {short(result.version)}: {score_words(result)}{words}"],
+    )

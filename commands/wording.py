@@ -1,0 +1,130 @@
+"""Events, edits, versions and conclusions in words, and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from commands.app import short
+from commands.render import Table
+from ledger import bodies
+
+if TYPE_CHECKING:
+    from ledger.events import Event
+    from ledger.state import EditRecord, State
+
+FULL_DIGITS = 16
+"""Digits of a digest where it stands for itself."""
+
+
+def event_words(event: Event) -> str:
+    """One line on what an event says."""
+    match event.body:
+        case bodies.LedgerCreated() as body:
+            return f"ledger created on {body.model}, base {short(body.base_digest)}"
+        case bodies.EditApplied() as body:
+            done = "" if body.outcome.efficacy else " (not said afterwards)"
+            return f"e{body.number} {body.fact.text} => {body.fact.target}{done}"
+        case bodies.EditReverted() as body:
+            return f"e{body.edit} reverted" + (f": {body.reason}" if body.reason else "")
+        case bodies.EditSuperseded() as body:
+            return f"e{body.edit} superseded by e{body.by}"
+        case bodies.EvaluationRecorded() as body:
+            return f"{body.suite} on {short(body.version)}: {score_words(body)}"
+        case bodies.VersionTagged() as body:
+            return f"tag {body.tag} on {short(body.version)}" + (f": {body.note}" if body.note else "")
+        case bodies.VersionUntagged() as body:
+            return f"tag {body.tag} removed"
+        case bodies.BisectionConcluded() as body:
+            who = f" e{body.culprit}" if body.culprit else ""
+            return f"bisection by {body.metric}: {body.verdict.value}{who}, {body.evaluations} evaluations"
+    return event.kind.value
+
+
+def score_words(body: bodies.EvaluationRecorded) -> str:
+    """An evaluation's score."""
+    if body.passed is not None:
+        return f"{body.passed} of {body.n} ({body.score:.1%})"
+    return f"{body.metric.value} {body.score:.6g} over {body.n}"
+
+
+def event_json(event: Event) -> dict[str, Any]:
+    """An event as JSON."""
+    return event.model_dump(mode="json")
+
+
+def edit_rows(records: Iterable[EditRecord]) -> Table:
+    """A table of edits."""
+    return Table(
+        ("edit", "prompt", "says", "instead of", "status"),
+        tuple(
+            (f"e{r.number}", r.body.fact.text, r.body.fact.target, said_before(r.body), r.status.value) for r in records
+        ),
+    )
+
+
+def said_before(body: bodies.EditApplied) -> str:
+    """What the model said before an edit."""
+    return body.outcome.said_before or body.fact.old or ""
+
+
+def edit_json(record: EditRecord) -> dict[str, Any]:
+    """An edit as JSON."""
+    return {"seq": record.seq, "status": record.status.value, "closed_by": record.closed_by, **record.body.plain()}
+
+
+def edit_lines(record: EditRecord) -> list[str]:
+    """Everything that was recorded of an edit, in words."""
+    body, fact, outcome = record.body, record.body.fact, record.body.outcome
+    closed = "" if record.closed_by is None else f" at @{record.closed_by}"
+    lines = [
+        f"e{body.number}  {record.status.value}{closed}  recorded at @{record.seq}",
+        f"fact        {fact.text} => {fact.target}",
+        f"subject     {fact.subject}",
+        f"before      {outcome.said_before}",
+        f"after       {outcome.said_after}",
+        f"worked      {'yes' if outcome.efficacy else 'no'}{probe_words(outcome.paraphrase, outcome.locality)}",
+        f"method      {body.method}, row {body.row} of a batch of {body.batch_size}",
+        f"stage 1     {body.stage1.steps} steps, stopped by {body.stage1.stop_reason.value}, probability "
+        f"{body.stage1.probability_before:.3g} -> {body.stage1.probability_after:.3g}",
+    ]
+    lines += [
+        f"norm        {name}: {body.norms_before[name]:.6g} -> {body.norms_after[name]:.6g}"
+        for name in sorted(body.norms_before)
+    ]
+    lines += [
+        f"cost        {body.seconds:.2f} s, {body.peak_memory_bytes / 2**20:.0f} MiB peak, on {body.device}",
+        f"delta       {body.delta_digest}",
+        f"blob        {body.blob}",
+    ]
+    if fact.old:
+        lines.insert(3, f"old object  {fact.old}")
+    return lines
+
+
+def probe_words(paraphrase: tuple[int, int] | None, locality: tuple[int, int] | None) -> str:
+    """Hits among paraphrases and locality probes, as far as there are any."""
+    words = ""
+    for name, hits in (("paraphrases", paraphrase), ("locality", locality)):
+        if hits is not None:
+            words += f", {name} {hits[0]} of {hits[1]}"
+    return words
+
+
+def version_json(state: State, live: tuple[int, ...]) -> dict[str, Any]:
+    """A version as JSON."""
+    version = state.version_of(live)
+    return {
+        "version": version,
+        "live": list(live),
+        "tags": sorted(name for name, tag in state.tags.items() if tag.version == version),
+        "evaluations": [e.body.plain() for e in state.evaluations if e.body.version == version],
+    }
+
+
+def facts_changed(state: State, numbers: Iterable[int]) -> list[str]:
+    """One line an edit, for edits by number."""
+    return [
+        f"  e{number} {state.edits[number].body.fact.text} => {state.edits[number].body.fact.target}"
+        for number in numbers
+    ]

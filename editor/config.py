@@ -1,0 +1,117 @@
+"""Every setting an edit depends on, in one frozen value that is recorded with the edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from ledger.errors import UsageError
+
+
+class EditConfig(BaseModel):
+    """Hyperparameters of both stages.
+
+    The defaults suit small models such as the one that ships. The published settings for models of 1.5 to 8 billion
+    parameters (Gupta et al., arXiv 2502.01636) are learning rate 0.5, 20 to 25 steps, clamp 0.75, patience 1 to 4,
+    stats weight 15,000 to 20,000 and norm weight 10 to 40.
+
+    Attributes:
+        layers: edited layers, ascending; stage 1 optimises the hidden state after the last of them.
+        max_steps: most optimiser steps of stage 1.
+        learning_rate: Adam's, in units of the hidden state.
+        early_stopping: most-probable early stopping (MPES): stop once every target token is the most probable one in
+            every rewriting prompt and has been so for ``patience`` more steps.
+        patience: steps to go on after the target first became the most probable one everywhere.
+        loss_threshold: stop when a request's loss falls below it; what ROME and MEMIT do instead of MPES.
+        clamp_norm_factor: the added vector stays within this multiple of the hidden state's norm.
+        kl_weight: weight of the divergence on "{subject} is a".
+        decay: weight of ``‖δ‖ / ‖z0‖²``.
+        context_prompts: how many of the recorded context prompts a request is also optimised behind.
+        key_context_weight: share of the mean key behind context prompts in an edit's key; the bare prompt has the rest.
+        stats_weight: λp, weight of the second moment C.
+        norm_weight: λn, the Frobenius norm constraint.
+        past_keys: whether the keys of live edits are preserved.
+        max_target_tokens: longest target that is accepted.
+        rows_at_once: prompts that are optimised side by side; bounds memory.
+        seed: seeds whatever is drawn at random (the context prompts at genesis).
+    """
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+    layers: tuple[int, ...]
+    max_steps: int = Field(default=40, ge=1, le=10_000)
+    learning_rate: float = Field(default=0.3, gt=0)
+    early_stopping: bool = True
+    patience: int = Field(default=3, ge=0)
+    loss_threshold: float = Field(default=0.05, ge=0)
+    clamp_norm_factor: float = Field(default=4.0, gt=0)
+    kl_weight: float = Field(default=0.0625, ge=0)
+    decay: float = Field(default=0.5, ge=0)
+    context_prompts: int = Field(default=2, ge=0)
+    key_context_weight: float = Field(default=0.0, ge=0, le=1)
+    stats_weight: float = Field(default=100.0, ge=0)
+    norm_weight: float = Field(default=1.0, ge=0)
+    past_keys: bool = True
+    max_target_tokens: int = Field(default=64, ge=1)
+    rows_at_once: int = Field(default=256, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+    @field_validator("layers")
+    @classmethod
+    def _ascending(cls, layers: tuple[int, ...]) -> tuple[int, ...]:
+        if not layers or list(layers) != sorted(set(layers)) or layers[0] < 0:
+            raise ValueError("layers must be a non-empty ascending list of layer numbers, such as 1 or 4,5,6")
+        return layers
+
+    @property
+    def method(self) -> str:
+        """The method's name in the literature: MEMIT plus whichever of the two regularisers is on."""
+        if self.early_stopping and self.norm_weight > 0:
+            return "encore"
+        if self.early_stopping:
+            return "memit+mpes"
+        return "memit+norm" if self.norm_weight > 0 else "memit"
+
+    def to_record(self) -> dict[str, Any]:
+        """The settings as JSON values, for an event's body."""
+        return self.model_dump(mode="json")
+
+    def updated(self, changes: Mapping[str, Any]) -> EditConfig:
+        """These settings with some replaced; values may be strings, as a command line gives them.
+
+        Raises:
+            UsageError: for an unknown name or a value that does not fit.
+        """
+        return build_config({**self.to_record(), **changes})
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    "encore": {"early_stopping": True},
+    "memit": {"early_stopping": False, "norm_weight": 0.0},
+}
+"""What a method's name sets. ENCORE keeps the ledger's own norm weight."""
+
+
+def build_config(values: Mapping[str, Any]) -> EditConfig:
+    """Settings from JSON values or strings.
+
+    Raises:
+        UsageError: naming the first setting that is wrong, and how.
+    """
+    unknown = sorted(set(values) - set(EditConfig.model_fields))
+    if unknown:
+        raise UsageError(f"unknown setting {unknown[0]!r}; settings are {', '.join(EditConfig.model_fields)}")
+    ready = dict(values)
+    layers = ready.get("layers")
+    if isinstance(layers, str):
+        ready["layers"] = tuple(part.strip() for part in layers.split(","))
+    elif isinstance(layers, (list, int)):
+        ready["layers"] = (layers,) if isinstance(layers, int) else tuple(layers)
+    try:
+        return EditConfig.model_validate(ready, strict=False)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"setting {name!r}: {first['msg']} (got {first['input']!r})") from None

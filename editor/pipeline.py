@@ -1,0 +1,295 @@
+"""The whole of a batch: encode, optimise target values, solve, round to the grid, evaluate. Nothing is recorded here.
+
+The caller's model is patched with the version's weights only while the batch is worked on. Everything a batch depends
+on is an argument; everything it found out is in the result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from editor.config import EditConfig
+from editor.evaluate import ProbeResult, continuations, probe
+from editor.grid import ExactSum, bounds, round_factors
+from editor.hooks import patched, recording
+from editor.models import LoadedModel
+from editor.norms import running_norms
+from editor.requests import Request, build_request
+from editor.solve import solve, spread
+from editor.target import TargetValue, optimise
+from editor.text import pad
+from ledger.errors import ModelError
+from ledger.facts import Fact, Probe
+
+
+@dataclass(frozen=True)
+class EditedMatrix:
+    """One edited tensor of a version, with what a batch needs to know of it.
+
+    Attributes:
+        name: the tensor's stored name.
+        layer: its layer.
+        base: the base tensor as stored.
+        transposed: whether it is stored ``(d_in, d_out)``.
+        sum: exact sum of the version's deltas; never changed here.
+        second_moment: C, ``(d_in, d_in)`` float64.
+        past_keys: ``(m, d_in)`` float32, keys of the live edits.
+    """
+
+    name: str
+    layer: int
+    base: Tensor
+    transposed: bool
+    sum: ExactSum
+    second_moment: Tensor
+    past_keys: Tensor
+
+
+@dataclass(frozen=True)
+class Meter:
+    """What things cost: a monotonic clock in seconds and the process's peak memory in bytes."""
+
+    seconds: Callable[[], float]
+    peak_memory: Callable[[], int]
+
+
+@dataclass(frozen=True)
+class Factors:
+    """One edit's factors for one tensor: ``u`` ``(d_out,)``, ``v`` and ``k`` ``(d_in,)``, float32."""
+
+    u: Tensor
+    v: Tensor
+    k: Tensor
+    bound: float
+    norm_before: float
+    norm_after: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What an edit's own probes say after the batch.
+
+    Attributes:
+        efficacy: whether greedy decoding says the target after the prompt.
+        paraphrase: hits and number of paraphrases, or None if there are none.
+        locality: hits and number of locality probes, or None if there are none.
+        said_before: what the model said after the prompt before the batch.
+        said_after: what it says now.
+    """
+
+    efficacy: bool
+    paraphrase: tuple[int, int] | None
+    locality: tuple[int, int] | None
+    said_before: str
+    said_after: str
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A fact written into the model, not yet recorded."""
+
+    fact: Fact
+    target: TargetValue
+    factors: dict[str, Factors]
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class NoOp:
+    """A fact that the model already says; nothing to write."""
+
+    fact: Fact
+    said: str
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """Everything a batch found out.
+
+    Attributes:
+        edits: facts written, in the order of the request.
+        no_ops: facts that the model said before.
+        sums: exact sum of each edited tensor with the batch in it.
+        residuals: relative residual of each tensor's solve.
+        seconds: time of the whole batch.
+        stage1_seconds: time of stage 1.
+        peak_memory: bytes.
+    """
+
+    edits: tuple[Edit, ...]
+    no_ops: tuple[NoOp, ...]
+    sums: dict[str, ExactSum]
+    residuals: dict[str, float]
+    seconds: float
+    stage1_seconds: float
+    peak_memory: int
+
+
+def edit_batch(
+    loaded: LoadedModel,
+    matrices: Sequence[EditedMatrix],
+    facts: Sequence[Fact],
+    context_prompts: Sequence[str],
+    config: EditConfig,
+    meter: Meter,
+    advance: Callable[[str], None] = lambda stage: None,
+) -> BatchResult:
+    """Edit facts together in one solve a layer.
+
+    Args:
+        loaded: the base model; it has its own weights again afterwards.
+        matrices: the edited tensors at the version to edit, by ascending layer.
+        facts: what to write.
+        context_prompts: the ledger's recorded context prompts.
+        config: settings; its layers must be those of ``matrices``.
+        meter: clock and memory.
+        advance: told the name of each stage when it begins.
+
+    Raises:
+        ModelError: if a fact does not fit the model, or the mathematics fails; nothing is changed then.
+    """
+    if tuple(m.layer for m in matrices) != config.layers:
+        raise ModelError(f"settings edit layers {config.layers}, but the ledger holds {[m.layer for m in matrices]}")
+    started = meter.seconds()
+    requests = [build_request(loaded, fact, context_prompts, config) for fact in facts]
+    sums = {matrix.name: matrix.sum.clone() for matrix in matrices}
+    weights = {m.name: sums[m.name].weights(m.base, m.transposed) for m in matrices}
+    with patched(loaded.model, _by_parameter(loaded, weights)):
+        said = continuations(loaded, [fact.text for fact in facts])
+        known = [result.says_target for result in probe(loaded, [_main_probe(fact) for fact in facts])]
+        no_ops = tuple(NoOp(f, s) for f, s, k in zip(facts, said, known, strict=True) if k)
+        wanted = [i for i, k in enumerate(known) if not k]
+        if not wanted:
+            cost = meter.seconds() - started
+            return BatchResult((), no_ops, sums, {}, cost, 0.0, meter.peak_memory())
+        requests = [requests[i] for i in wanted]
+        advance("target values")
+        stage1_started = meter.seconds()
+        targets = optimise(loaded, requests, config)
+        stage1_seconds = meter.seconds() - stage1_started
+        advance("weights")
+        layers = _write(loaded, matrices, requests, targets, config, sums, weights)
+    advance("probes")
+    with patched(loaded.model, _by_parameter(loaded, weights)):
+        outcomes = _outcomes(loaded, [r.fact for r in requests], [said[i] for i in wanted])
+    edits = tuple(
+        Edit(request.fact, target, {name: layer.rows[i] for name, layer in layers.items()}, outcome)
+        for i, (request, target, outcome) in enumerate(zip(requests, targets, outcomes, strict=True))
+    )
+    residuals = {name: layer.residual for name, layer in layers.items()}
+    return BatchResult(edits, no_ops, sums, residuals, meter.seconds() - started, stage1_seconds, meter.peak_memory())
+
+
+@dataclass(frozen=True)
+class _WrittenLayer:
+    rows: list[Factors]
+    residual: float
+
+
+def _write(
+    loaded: LoadedModel,
+    matrices: Sequence[EditedMatrix],
+    requests: Sequence[Request],
+    targets: Sequence[TargetValue],
+    config: EditConfig,
+    sums: dict[str, ExactSum],
+    weights: dict[str, Tensor],
+) -> dict[str, _WrittenLayer]:
+    """Stage 2 over all edited layers; ``sums`` and ``weights`` are brought up to date layer by layer."""
+    wanted = torch.stack([target.value for target in targets]).double()  # (n, d_out)
+    written: dict[str, _WrittenLayer] = {}
+    for matrix in matrices:
+        with patched(loaded.model, _by_parameter(loaded, weights)):
+            keys, hidden = _keys_and_hidden(loaded, requests, matrix.layer, config)
+        solution = solve(
+            keys,
+            spread(wanted - hidden, matrix.layer, config.layers),
+            matrix.second_moment,
+            matrix.past_keys if config.past_keys else None,
+            config.stats_weight,
+            config.norm_weight,
+        )
+        u, v = round_factors(solution.u, solution.v, matrix.sum.exponent)
+        before = sums[matrix.name].total + _upright(matrix.base, matrix.transposed).to(torch.float64)
+        norms = running_norms(before, u, v)
+        sums[matrix.name].add(u, v)
+        weights[matrix.name] = sums[matrix.name].weights(matrix.base, matrix.transposed)
+        u, v, stored_keys = u.cpu(), v.cpu(), keys.to(torch.float32).cpu()
+        rows = [
+            Factors(u[i], v[i], stored_keys[i], bound, norms[i], norms[i + 1]) for i, bound in enumerate(bounds(u, v))
+        ]
+        written[matrix.name] = _WrittenLayer(rows, solution.residual)
+    return written
+
+
+@torch.no_grad()
+def _keys_and_hidden(
+    loaded: LoadedModel, requests: Sequence[Request], layer: int, config: EditConfig, batch_size: int = 64
+) -> tuple[Tensor, Tensor]:
+    """Keys at ``layer`` and hidden states after the last edited layer, at the subject's last token, float64.
+
+    Returns:
+        ``(n, d_in)`` keys, the bare prompt's mixed with the mean behind context prompts by ``key_context_weight``,
+        and ``(n, d_out)`` hidden states of the bare prompts.
+    """
+    contexts = config.key_context_weight > 0
+    located = [row for r in requests for row in (r.rewriting if contexts else (r.bare,))]
+    modules = {
+        "key": loaded.adapter.edited_module(loaded.model, layer),
+        "hidden": loaded.adapter.layer(loaded.model, config.layers[-1]),
+    }
+    keys, hidden = [], []
+    for start in range(0, len(located), batch_size):
+        chunk = located[start : start + batch_size]
+        ids, mask = pad([row.ids[: row.subject_last + 1] for row in chunk], loaded.device)
+        at = (torch.arange(len(chunk)), torch.tensor([row.subject_last for row in chunk]))
+        with recording(modules, last="hidden") as records:
+            loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
+        keys.append(records["key"].args[0][at].double())
+        hidden.append(records["hidden"].hidden[at].double())
+    all_keys, all_hidden = torch.cat(keys), torch.cat(hidden)
+    if not contexts:
+        return all_keys, all_hidden
+    group = len(requests[0].rewriting)
+    grouped = all_keys.reshape(len(requests), group, -1)
+    weight = config.key_context_weight if group > 1 else 0.0
+    rest = grouped[:, 1:].mean(dim=1) if group > 1 else grouped[:, 0]
+    return (1 - weight) * grouped[:, 0] + weight * rest, all_hidden[::group]
+
+
+def _outcomes(loaded: LoadedModel, facts: Sequence[Fact], said_before: Sequence[str]) -> list[Outcome]:
+    """Run the facts' own probes on the patched model, all in one go."""
+    probes: list[Probe] = []
+    for fact in facts:
+        probes.append(_main_probe(fact))
+        probes += [Probe(prompt=text, target=fact.target) for text in fact.paraphrase_texts]
+        probes += list(fact.locality)
+    results = iter(probe(loaded, probes))
+    said_after = continuations(loaded, [fact.text for fact in facts])
+    outcomes = []
+    for fact, before, after in zip(facts, said_before, said_after, strict=True):
+        efficacy = next(results).says_target
+        paraphrase = _hits([next(results) for _ in fact.paraphrases])
+        locality = _hits([next(results) for _ in fact.locality])
+        outcomes.append(Outcome(efficacy, paraphrase, locality, before, after))
+    return outcomes
+
+
+def _hits(results: Sequence[ProbeResult]) -> tuple[int, int] | None:
+    return (sum(result.says_target for result in results), len(results)) if results else None
+
+
+def _main_probe(fact: Fact) -> Probe:
+    return Probe(prompt=fact.text, target=fact.target)
+
+
+def _upright(base: Tensor, transposed: bool) -> Tensor:
+    return base.T if transposed else base
+
+
+def _by_parameter(loaded: LoadedModel, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {loaded.parameter_name(name): weight for name, weight in weights.items()}

@@ -1,0 +1,232 @@
+"""Write facts into the head of a ledger: batch after batch, each one solve, one blob and one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import torch
+from safetensors.torch import load as load_tensors
+
+from editor.config import EditConfig
+from editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, edit_batch
+from ledger import bodies
+from ledger.decide import ApplyEdits
+from ledger.deltas import decode_batch, encode_batch, row_delta_digest, row_keys_digest
+from ledger.errors import UsageError
+from ledger.facts import Fact
+from ledger.state import State
+from replay.workflow import Workspace
+
+
+@dataclass(frozen=True)
+class BatchReport:
+    """What became of a batch's facts.
+
+    Attributes:
+        recorded: the edits, as they stand in the log; empty on a dry run.
+        edits: the same edits with everything the editor found out.
+        no_ops: facts that the model said already.
+        taken_back: numbers of edits that were reverted because the model without them says the new target.
+        seconds: time of the batch, and of its stage 1.
+    """
+
+    recorded: tuple[bodies.EditApplied, ...]
+    edits: tuple[Edit, ...]
+    no_ops: tuple[NoOp, ...]
+    taken_back: tuple[int, ...]
+    seconds: float
+    stage1_seconds: float
+
+
+def edit(
+    workspace: Workspace,
+    facts: Sequence[Fact],
+    config: EditConfig,
+    batch_size: int = 20,
+    dry_run: bool = False,
+    advance: Callable[[str], None] = lambda stage: None,
+) -> Iterator[BatchReport]:
+    """Edit facts in batches; each batch is recorded before the next begins.
+
+    Args:
+        workspace: the ledger and its model.
+        facts: what to write.
+        config: settings; the edited layers are the ledger's.
+        batch_size: most edits in one solve.
+        dry_run: compute and evaluate, but record nothing.
+        advance: told the name of each stage.
+
+    Yields:
+        A report a batch.
+
+    Raises:
+        UsageError: for settings that contradict the ledger, or no facts.
+        ModelError: if a batch fails; what earlier batches recorded stands, the batch itself leaves nothing.
+        HeadConflict: if somebody else appended meanwhile; likewise.
+    """
+    own = workspace.config().layers
+    if config.layers != own:
+        raise UsageError(f"this ledger edits layers {list(own)}; another choice of layers needs a ledger of its own")
+    if not facts:
+        raise UsageError("no facts to edit")
+    if batch_size < 1:
+        raise UsageError(f"a batch has at least one edit, not {batch_size}")
+    for batch in batches(facts, batch_size):
+        yield _edit_batch(workspace, batch, config, dry_run, advance)
+
+
+def batches(facts: Sequence[Fact], size: int) -> Iterator[list[Fact]]:
+    """Split facts, in order, so that no batch holds two edits of one fact (the later one supersedes the earlier)."""
+    batch: list[Fact] = []
+    for fact in facts:
+        if len(batch) == size or any(fact.key == other.key for other in batch):
+            yield batch
+            batch = []
+        batch.append(fact)
+    if batch:
+        yield batch
+
+
+def _edit_batch(
+    workspace: Workspace, facts: list[Fact], config: EditConfig, dry_run: bool, advance: Callable[[str], None]
+) -> BatchReport:
+    state = workspace.state
+    earlier = {fact.key: state.live_facts[fact.key] for fact in facts if fact.key in state.live_facts}
+    no_ops: list[NoOp] = []
+    if earlier:
+        kept = [fact for fact in facts if fact.key in earlier]
+        said = workspace.says(state.live, kept)
+        already = {fact.key for fact, says in zip(kept, said, strict=True) if says}
+        no_ops += [NoOp(fact, fact.target) for fact in facts if fact.key in already]
+        facts = [fact for fact in facts if fact.key not in already]
+        earlier = {key: number for key, number in earlier.items() if key not in already}
+    if not facts:
+        return BatchReport((), (), tuple(no_ops), (), 0.0, 0.0)
+    live = tuple(number for number in state.live if number not in set(earlier.values()))
+    result = edit_batch(
+        workspace.loaded,
+        edited_matrices(workspace, state, live),
+        facts,
+        workspace.created.context_prompts,
+        config,
+        workspace.surroundings.meter,
+        advance,
+    )
+    taken_back = tuple(earlier[no_op.fact.key] for no_op in result.no_ops if no_op.fact.key in earlier)
+    no_ops += [no_op for no_op in result.no_ops if no_op.fact.key not in earlier]
+    recorded: tuple[bodies.EditApplied, ...] = ()
+    if not dry_run:
+        if taken_back:
+            workspace.revert(taken_back, "the model without this edit says the new target")
+            state = workspace.state
+        if result.edits:
+            recorded = _record(workspace, state, live, result, config)
+    return BatchReport(recorded, result.edits, tuple(no_ops), taken_back, result.seconds, result.stage1_seconds)
+
+
+def _record(
+    workspace: Workspace, state: State, live: tuple[int, ...], result: BatchResult, config: EditConfig
+) -> tuple[bodies.EditApplied, ...]:
+    """Blob first, events last, in one transaction."""
+    batch = {}
+    for name in result.sums:
+        for part in ("u", "v", "k"):
+            rows = [getattr(item.factors[name], part).numpy() for item in result.edits]
+            batch[f"{part}/{name}"] = np.stack(rows).astype("<f4")
+    blob = workspace.ledger.blobs.put(encode_batch(batch))
+    surroundings, created = workspace.surroundings, workspace.created
+    batch_id = surroundings.new_id()
+    new = []
+    for row, item in enumerate(result.edits):
+        target, outcome = item.target, item.outcome
+        new.append(
+            bodies.NewEdit(
+                fact=item.fact,
+                method=config.method,
+                hyperparameters=config.to_record(),
+                seed=config.seed,
+                software=surroundings.software,
+                device=surroundings.device,
+                batch=batch_id,
+                batch_size=len(result.edits),
+                row=row,
+                stage1=bodies.Stage1(
+                    steps=target.steps,
+                    stop_reason=target.stop_reason,
+                    probability_before=min(1.0, target.probability_before),
+                    probability_after=min(1.0, target.probability),
+                    loss=target.loss,
+                    converged=target.most_probable,
+                    delta_norm=target.delta_norm,
+                    value_norm=target.value_norm,
+                ),
+                delta_digest=row_delta_digest(batch, row),
+                keys_digest=row_keys_digest(batch, row),
+                blob=blob,
+                bounds={name: factors.bound for name, factors in item.factors.items()},
+                norms_before={name: factors.norm_before for name, factors in item.factors.items()},
+                norms_after={name: factors.norm_after for name, factors in item.factors.items()},
+                solve=bodies.Solve(
+                    live_before=state.version_of(live),
+                    past_keys=len(live) if config.past_keys else 0,
+                    stats={name: reference.digest for name, reference in created.stats.items()},
+                    layers=config.layers,
+                    residual_norms={name: float(factors.u.norm()) for name, factors in item.factors.items()},
+                    solve_errors=dict(result.residuals),
+                ),
+                seconds=result.seconds / len(result.edits),
+                peak_memory_bytes=result.peak_memory,
+                outcome=bodies.Outcome(
+                    efficacy=outcome.efficacy,
+                    paraphrase=outcome.paraphrase,
+                    locality=outcome.locality,
+                    said_before=outcome.said_before,
+                    said_after=outcome.said_after,
+                ),
+            )
+        )
+    events = workspace.execute(ApplyEdits(tuple(new)), state)
+    return tuple(event.body for event in events if isinstance(event.body, bodies.EditApplied))
+
+
+def edited_matrices(workspace: Workspace, state: State, live: tuple[int, ...]) -> list[EditedMatrix]:
+    """The edited tensors at a version, with second moments and the live edits' keys, by ascending layer."""
+    sums = workspace.materialiser.sums(live)
+    keys = _past_keys(workspace, state, live)
+    created = workspace.created
+    matrices = []
+    for name, spec in sorted(created.edited.items(), key=lambda item: item[1].layer):
+        moment = load_tensors(workspace.ledger.blobs.get(created.stats[name].blob))["second_moment"]
+        matrices.append(
+            EditedMatrix(
+                name=name,
+                layer=spec.layer,
+                base=workspace.files.tensor(name),
+                transposed=spec.transposed,
+                sum=sums[name],
+                second_moment=moment,
+                past_keys=keys[name],
+            )
+        )
+    return matrices
+
+
+def _past_keys(workspace: Workspace, state: State, live: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """Keys of live edits by tensor, ``(m, d_in)`` float32, in the order of the edits' numbers."""
+
+    @lru_cache(maxsize=2)
+    def blob(digest: str) -> dict[str, np.ndarray]:
+        return dict(decode_batch(workspace.ledger.blobs.get(digest)))
+
+    rows: dict[str, list[np.ndarray]] = {name: [] for name in workspace.created.edited}
+    for number in live:
+        body = state.edits[number].body
+        for name, found in rows.items():
+            found.append(blob(body.blob)[f"k/{name}"][body.row])
+    return {
+        name: torch.from_numpy(np.stack(found)) if found else torch.zeros(0, workspace.created.edited[name].shape[1])
+        for name, found in rows.items()
+    }

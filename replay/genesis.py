@@ -1,0 +1,187 @@
+"""How a ledger begins: the base's digests, the edited matrices and their grids, second moments, context prompts."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+from editor import contexts
+from editor.config import EditConfig, build_config
+from editor.grid import choose_exponent
+from editor.models import LoadedModel, dtype_name, load_model, resolve_model
+from editor.stats import SecondMoment, StatsSettings, collect, stats_digest
+from ledger import bodies
+from ledger.canonical import digest
+from ledger.decide import CreateLedger
+from ledger.digests import base_digest
+from ledger.errors import Refused, UsageError
+from ledger.ledger import LEDGER_FOLDER, Ledger
+from replay.context import Surroundings
+
+PRESET = "errata.json"
+"""A file of this name beside a model's weights may hold the hyperparameters that its makers found to suit it."""
+
+
+@dataclass(frozen=True)
+class Genesis:
+    """What a ledger is created from.
+
+    Attributes:
+        model: a folder, or a model's name on the hub.
+        corpus: text files, one document a line, that second moments are averaged over.
+        settings: hyperparameters that differ from the model's preset or the defaults.
+        stats: how much of the corpus is read, and how.
+        context_prompts: how many context prompts are drawn and recorded.
+    """
+
+    model: str
+    corpus: Path
+    settings: dict[str, Any]
+    stats: StatsSettings = StatsSettings()
+    context_prompts: int = 5
+
+
+def create_ledger(
+    folder: Path, genesis: Genesis, surroundings: Surroundings, advance: Callable[[str, int], None] = lambda *_: None
+) -> Ledger:
+    """Create ``folder/.errata`` with its first event.
+
+    Everything is computed before anything is written; if writing fails the folder is removed again.
+
+    Args:
+        folder: where the ledger is to be.
+        genesis: what from.
+        surroundings: clock, actor, device.
+        advance: told what is done, and a count of tokens while the corpus is read.
+
+    Raises:
+        Refused: if there is a ledger already.
+        UsageError: for a model, corpus or setting that makes no sense.
+        ModelError: for a family without an adapter.
+    """
+    if (folder / LEDGER_FOLDER).exists():
+        raise Refused(f"{folder / LEDGER_FOLDER} exists; a ledger is created once")
+    documents = read_corpus(genesis.corpus)
+    path = resolve_model(genesis.model)
+    advance("loading the model", 0)
+    loaded = load_model(path, surroundings.device)
+    config = initial_config(loaded, path, genesis.settings)
+    for layer in config.layers:
+        loaded.adapter.layer(loaded.model, layer)
+    advance("hashing the model", 0)
+    tensors = loaded.files.digests()
+    base, tokenizer = base_digest(tensors), loaded.files.tokenizer_digest()
+    advance("drawing context prompts", 0)
+    prompts = contexts.generate(loaded, genesis.context_prompts, config.seed)
+    advance("averaging keys over the corpus", 0)
+    moments = collect(
+        loaded,
+        documents,
+        config.layers,
+        genesis.stats,
+        lambda tokens: advance("averaging keys over the corpus", tokens),
+    )
+    corpus = digest("corpus", genesis.corpus.read_bytes())
+    names = {layer: loaded.stored_name(loaded.adapter.edited_parameter(layer)) for layer in config.layers}
+    advance("writing the ledger", 0)
+    try:
+        ledger = Ledger.create(folder)
+        stats = {
+            names[moment.layer]: bodies.StatsRef(
+                blob=ledger.blobs.put(encode_moment(moment)),
+                digest=stats_digest(base, tokenizer, corpus, moment.layer, genesis.stats),
+                tokens=moment.tokens,
+                layer=moment.layer,
+            )
+            for moment in moments
+        }
+        body = bodies.LedgerCreated(
+            model=str(path) if Path(genesis.model).expanduser().is_dir() else genesis.model,
+            family=loaded.adapter.family,
+            dtype=dtype_name(loaded.files.tensor(names[config.layers[0]]).dtype),
+            base_digest=base,
+            tensors=tensors,
+            edited={names[layer]: _edited(loaded, names[layer], layer) for layer in config.layers},
+            stats=stats,
+            context_prompts=prompts,
+            hyperparameters=config.to_record(),
+            software=surroundings.software,
+            tokenizer_digest=tokenizer,
+        )
+        ledger.execute(CreateLedger(body), actor=surroundings.actor, now=surroundings.now(), new_id=surroundings.new_id)
+    except BaseException:
+        shutil.rmtree(folder / LEDGER_FOLDER, ignore_errors=True)
+        raise
+    return ledger
+
+
+def initial_config(loaded: LoadedModel, path: Path, settings: dict[str, Any]) -> EditConfig:
+    """Hyperparameters for a model: its preset if it has one, else the defaults at one early layer; then ``settings``.
+
+    Raises:
+        UsageError: for a setting or a preset that makes no sense.
+    """
+    values: dict[str, Any] = {"layers": [max(0, round(0.15 * loaded.adapter.layer_count(loaded.model)))]}
+    preset = path / PRESET
+    if preset.is_file():
+        try:
+            values |= json.loads(preset.read_text(encoding="utf-8"))["hyperparameters"]
+        except (ValueError, KeyError, TypeError):
+            raise UsageError(f"{preset} is no preset: it has no JSON object 'hyperparameters'") from None
+    return build_config({**values, **settings})
+
+
+def read_corpus(path: Path) -> list[str]:
+    """The documents of a corpus: its lines.
+
+    Raises:
+        UsageError: if there is no such file, or no text in it.
+    """
+    if not path.is_file():
+        raise UsageError(f"no corpus at {path}: a text file with one document a line")
+    try:
+        documents = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError:
+        raise UsageError(f"{path} is no UTF-8 text") from None
+    if not documents:
+        raise UsageError(f"the corpus {path} is empty")
+    return documents
+
+
+def encode_moment(moment: SecondMoment) -> bytes:
+    """A second moment as a blob: safetensors with one float64 tensor."""
+    return bytes(save({"second_moment": moment.matrix.contiguous()}))
+
+
+def recompute_stats(
+    loaded: LoadedModel, created: bodies.LedgerCreated, corpus: Path, settings: StatsSettings
+) -> Iterable[tuple[str, str, str]]:
+    """Digests of second moments recorded at genesis, and the digests that a corpus gives now.
+
+    Yields:
+        ``(tensor, recorded, recomputed)``.
+    """
+    identity = digest("corpus", corpus.read_bytes())
+    for name, reference in created.stats.items():
+        now = stats_digest(created.base_digest, created.tokenizer_digest, identity, reference.layer, settings)
+        yield name, reference.digest, now
+
+
+def _edited(loaded: LoadedModel, name: str, layer: int) -> bodies.EditedTensor:
+    base = loaded.files.tensor(name).to(torch.float64)
+    d_out, d_in = loaded.adapter.shape(loaded.model, layer)
+    return bodies.EditedTensor(
+        shape=(d_out, d_in),
+        dtype=dtype_name(loaded.files.tensor(name).dtype),
+        transposed=loaded.adapter.transposed,
+        layer=layer,
+        grid_exponent=choose_exponent(float(base.pow(2).mean().sqrt()), loaded.files.tensor(name).dtype),
+        frobenius_norm=float(torch.linalg.norm(base)),
+    )

@@ -1,0 +1,181 @@
+"""The workspace: a ledger and its model together, and the only place that writes events.
+
+Each method asks `ledger.decide` for events through `Ledger.execute`, guarded by the head that the work was based on:
+whoever was slower gets a HeadConflict and has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from pathlib import Path
+
+from torch.nn import Module
+
+from editor.config import EditConfig, build_config
+from editor.evaluate import SuiteResult, probe, run_suite
+from editor.hooks import patched
+from editor.models import LoadedModel, ModelFiles, load_model, resolve_model
+from ledger import bodies
+from ledger.canonical import canonical_bytes
+from ledger.decide import Command, ConcludeBisection, RecordEvaluation, RevertEdits, TagVersion, UntagVersion
+from ledger.errors import LedgerDamaged, ModelChanged
+from ledger.events import Event
+from ledger.facts import Fact, Probe
+from ledger.ledger import Ledger
+from ledger.state import State
+from ledger.suites import Suite, suite_digest
+from replay.context import Surroundings
+from replay.materialise import Materialiser, weights_digests
+
+
+class Workspace:
+    """A ledger with its base model.
+
+    Args:
+        ledger: an open ledger that has its first event.
+        surroundings: clock, identifiers, actor, device, meter.
+        base: the base model's folder, if it is no longer where the ledger says; its digests decide.
+    """
+
+    def __init__(self, ledger: Ledger, surroundings: Surroundings, base: Path | None = None) -> None:
+        self.ledger = ledger
+        self.surroundings = surroundings
+        self._base = base
+
+    @property
+    def state(self) -> State:
+        """What the log says now."""
+        return self.ledger.state()
+
+    @property
+    def created(self) -> bodies.LedgerCreated:
+        """The first event's body.
+
+        Raises:
+            LedgerDamaged: if the log is empty.
+        """
+        created = self.state.created
+        if created is None:
+            raise LedgerDamaged("the log", "it has no first event")
+        return created
+
+    @cached_property
+    def files(self) -> ModelFiles:
+        """The base model's files, checked against the digests recorded at genesis.
+
+        Raises:
+            ModelChanged: naming the tensors that differ.
+            UsageError: if the model is not where the ledger says.
+        """
+        created = self.created
+        files = ModelFiles(self._base or resolve_model(created.model))
+        found = files.digests()
+        changed = [
+            name for name in sorted(set(found) | set(created.tensors)) if found.get(name) != created.tensors.get(name)
+        ]
+        if files.tokenizer_digest() != created.tokenizer_digest:
+            changed.append("tokenizer.json")
+        if changed:
+            raise ModelChanged(changed)
+        return files
+
+    @cached_property
+    def loaded(self) -> LoadedModel:
+        """The base model, loaded; its files are checked first."""
+        return load_model(self.files.folder, self.surroundings.device)
+
+    @cached_property
+    def materialiser(self) -> Materialiser:
+        """Turns live sets into weights."""
+        return Materialiser(self.ledger, self.files)
+
+    def config(self) -> EditConfig:
+        """The ledger's own hyperparameters."""
+        return build_config(self.created.hyperparameters)
+
+    def execute(self, command: Command, based_on: State | None = None) -> list[Event]:
+        """Decide on a command and append its events, guarded by the head of the state that it was based on."""
+        return self.ledger.execute(
+            command,
+            actor=self.surroundings.actor,
+            now=self.surroundings.now(),
+            new_id=self.surroundings.new_id,
+            expected_head=None if based_on is None else based_on.head,
+        )
+
+    def revert(self, numbers: Sequence[int], reason: str = "") -> list[Event]:
+        """Take edits back, all in one transaction.
+
+        Raises:
+            Refused: if one of them is not live.
+        """
+        return self.execute(RevertEdits(tuple(numbers), reason))
+
+    def tag(self, name: str, live: Iterable[int], note: str = "") -> list[Event]:
+        """Name a version; the digests of its materialised tensors are recorded with it."""
+        state = self.state
+        numbers = tuple(sorted(live))
+        weights = weights_digests(self.materialiser.weights(numbers))
+        return self.execute(TagVersion(name, numbers, weights, note), state)
+
+    def untag(self, name: str) -> list[Event]:
+        """Take a name from its version."""
+        return self.execute(UntagVersion(name))
+
+    def measure(self, live: Iterable[int], suite: Suite) -> SuiteResult:
+        """Run a suite on a version without recording anything; no file is written."""
+        with self.at(live):
+            return run_suite(self.loaded, suite)
+
+    def says(self, live: Iterable[int], facts: Sequence[Fact]) -> list[bool]:
+        """Whether a version says each fact's target after its prompt."""
+        with self.at(live):
+            results = probe(self.loaded, [Probe(prompt=fact.text, target=fact.target) for fact in facts])
+        return [result.says_target for result in results]
+
+    def at(self, live: Iterable[int]) -> AbstractContextManager[Module]:
+        """A context in which the loaded model is a version."""
+        weights = self.materialiser.weights(live)
+        return patched(
+            self.loaded.model, {self.loaded.parameter_name(n): w.to(self.loaded.device) for n, w in weights.items()}
+        )
+
+    def evaluate(
+        self, live: Iterable[int], suite: Suite, again: bool = False
+    ) -> tuple[bodies.EvaluationRecorded, bool]:
+        """A suite's result on a version: the recorded one if there is one, else a new one that is then recorded.
+
+        Returns:
+            The result, and whether it was computed now.
+        """
+        state = self.state
+        numbers = tuple(sorted(live))
+        version, identity = state.version_of(numbers), suite_digest(suite)
+        if not again:
+            for evaluation in reversed(state.evaluations):
+                if (evaluation.body.version, evaluation.body.suite_digest) == (version, identity):
+                    return evaluation.body, False
+        started = self.surroundings.meter.seconds()
+        result = self.measure(numbers, suite)
+        details = self.ledger.blobs.put(canonical_bytes({"suite": identity, "outcomes": list(result.outcomes)}))
+        body = bodies.EvaluationRecorded(
+            version=version,
+            live_count=len(numbers),
+            suite=suite.name,
+            suite_digest=identity,
+            metric=suite.metric,
+            score=result.score,
+            n=result.n,
+            passed=result.passed,
+            details_blob=details,
+            seconds=self.surroundings.meter.seconds() - started,
+            software=self.surroundings.software,
+        )
+        self.execute(RecordEvaluation(body))
+        return body, True
+
+    def conclude_bisection(self, body: bodies.BisectionConcluded) -> list[Event]:
+        """Record a bisection's result."""
+        return self.execute(ConcludeBisection(body))

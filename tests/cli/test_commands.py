@@ -1,0 +1,337 @@
+"""Every command on a tiny model: what it does, what it prints, and that --json is one document."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Done, Errata, init_arguments
+
+
+def test_init_says_what_it_recorded_and_is_done_once(errata: Errata, here: Path, tiny_llama: Path) -> None:
+    shutil.rmtree(here / ".errata")
+    arguments = init_arguments(tiny_llama, here / "corpus.txt")
+    done = errata("--json", *arguments)
+    assert done.code == 0, done.err
+    assert done.json["model"] == str(tiny_llama) and list(done.json["edited"]) == [
+        "model.layers.1.mlp.down_proj.weight"
+    ]
+    assert done.json["hyperparameters"]["learning_rate"] == 0.5
+    again = errata(*arguments)
+    assert again.code == 4 and again.err.startswith("errata: ") and again.err.count("\n") == 1
+
+
+def test_edit_shows_before_and_after_and_what_worked(errata: Errata, here: Path) -> None:
+    shown = errata("show", "e2", "--json").json
+    assert shown["fact"]["target"] == "is" and shown["outcome"]["efficacy"] is True
+    done = errata("edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "of", "--json")
+    assert done.code == 0, done.err
+    (edit,) = done.json["edits"]
+    assert edit["number"] == 4 and edit["efficacy"] is True and edit["said_before"] != edit["said_after"]
+    assert edit["steps"] > 0 and edit["stop_reason"] == "most_probable"
+    assert errata("status", "--json").json["live"] == [1, 2, 3, 4]
+
+
+def test_edit_in_words(errata: Errata, here: Path) -> None:
+    done = errata("edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "of")
+    assert done.code == 0
+    assert "e4" in done.out and "1 edit recorded, 1 worked" in done.out and "version " in done.out
+
+
+def test_a_fact_that_the_model_says_already_is_left_alone(errata: Errata, here: Path) -> None:
+    before = errata("status", "--json").json
+    done = errata("edit", "--file", "facts.jsonl")
+    assert done.code == 0 and done.out.count("left alone") == 3 and "nothing to write" in done.out
+    assert errata("status", "--json").json == before
+
+
+def test_a_dry_run_records_nothing(errata: Errata, here: Path) -> None:
+    before = errata("status", "--json").json
+    done = errata(
+        "edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "of", "--dry-run", "--json"
+    )
+    assert done.json["dry_run"] is True and done.json["edits"][0]["number"] is None
+    assert errata("status", "--json").json == before
+
+
+def test_an_edit_that_did_not_work_is_recorded_and_told_and_strict_ends_with_1(errata: Errata, here: Path) -> None:
+    words = ["edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "Lund", "--set", "max_steps=1"]
+    done = errata(*words, "--strict")
+    assert done.code == 1 and "did not work: " in done.out and "max_steps" in done.out
+    assert errata("status", "--json").json["did_not_work"] == [4]
+
+
+def test_probes_from_options_are_tested(errata: Errata, here: Path) -> None:
+    done = errata(
+        "edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "of", "--old", "a shop",
+        "--paraphrase", "Riga has {}", "--paraphrase", "We saw {}", "--locality", "1 => 2 is=>Lund", "--json",
+    )  # fmt: skip
+    (edit,) = done.json["edits"]
+    assert edit["paraphrase"][1] == 2 and edit["locality"][1] == 1
+    fact = errata("show", "e4", "--json").json["fact"]
+    assert fact["old"] == "a shop" and fact["locality"] == [{"prompt": "1 => 2 is", "target": "Lund"}]
+
+
+def test_memit_is_the_same_code_with_both_regularisers_off(errata: Errata, here: Path) -> None:
+    words = ["edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "of", "--method", "memit"]
+    assert errata(*words).code == 0
+    recorded = errata("show", "e4", "--json").json
+    assert recorded["method"] == "memit"
+    assert recorded["hyperparameters"]["early_stopping"] is False and recorded["hyperparameters"]["norm_weight"] == 0
+
+
+def test_log_is_newest_first_and_names_the_actor(errata: Errata, here: Path) -> None:
+    events = errata("log", "--json").json["events"]
+    assert [event["seq"] for event in events] == [4, 3, 2, 1]
+    assert {event["actor"] for event in events} == {"ada"} or events[-1]["kind"] == "ledger_created"
+    lines = errata("log", "--oneline", "-n", "2").out.splitlines()
+    assert len(lines) == 2 and lines[0].startswith("@4 e3 An office of Calder Mills => p")
+    assert "edit applied" in errata("log").out
+
+
+def test_show_knows_edits_and_versions(errata: Errata, here: Path) -> None:
+    assert "e1  live" in errata("show", "e1").out
+    version = errata("show", "HEAD", "--json").json
+    assert version["live"] == [1, 2, 3]
+    prefix = version["version"].partition(":")[2][:10]
+    assert errata("show", prefix, "--json").json == version
+    assert errata("show", "base", "--json").json["live"] == []
+    assert "3 live edits" in errata("show", "HEAD").out
+
+
+def test_stats_can_be_checked_against_a_corpus(errata: Errata, here: Path) -> None:
+    assert errata("stats").code == 0
+    same = errata("stats", "--check", "--corpus", "corpus.txt", "--json")
+    assert same.code == 0 and [entry["same"] for entry in same.json["stats"].values()] == [True]
+    (here / "corpus.txt").write_text("another corpus altogether\n")
+    assert errata("stats", "--check", "--corpus", "corpus.txt").code == 1
+    assert errata("stats", "--check").code == 2
+
+
+def test_tags_name_list_and_go(errata: Errata, here: Path) -> None:
+    assert errata("tag", "--list").out.strip() == "no tags"
+    made = errata("tag", "spring", "HEAD~1", "--note", "before the last", "--json").json
+    assert made["tag"] == "spring" and made["live"] == [1, 2] and made["weights"]
+    assert "before the last" in errata("tag", "--list").out
+    assert errata("tag", "spring").code == 4
+    assert errata("tag", "--delete", "spring", "--json").json == {"deleted": "spring"}
+    assert errata("tag", "--list", "--json").json == {"tags": []}
+    assert errata("tag").code == 2 and errata("tag", "x", "--list").code == 2
+
+
+def test_a_checkout_loads_and_says_what_it_is(errata: Errata, here: Path) -> None:
+    done = errata("checkout", "HEAD", "out", "--without", "e2", "--json")
+    assert done.code == 0, done.err
+    assert done.json["live"] == [1, 3]
+    stated = json.loads((here / "out" / "errata_version.json").read_text())
+    assert stated["version"] == done.json["version"] and stated["address"] == "HEAD --without e2"
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in (here / "out").iterdir()}
+    assert len(modes) == 1
+    from editor.models import load_model
+
+    assert load_model(here / "out")
+    refused = errata("checkout", "HEAD", "out")
+    assert refused.code == 2 and "not empty" in refused.err
+
+
+def test_diff_tells_facts_edits_and_norms(errata: Errata, here: Path) -> None:
+    done = errata("diff", "base", "HEAD", "--json").json
+    assert done["edits_in"] == [1, 2, 3] and done["edits_out"] == []
+    assert {fact["after"] for fact in done["facts"]} == {"the", "is", "p"}
+    assert all(norms["difference"] > 0 for norms in done["norms"].values())
+    assert "3 facts changed" in errata("diff", "base", "--no-norms").out
+    assert errata("diff", "HEAD", "HEAD", "--no-norms", "--json").json["facts"] == []
+
+
+def test_revert_takes_edits_back_in_one_transaction(errata: Errata, here: Path) -> None:
+    only_e2 = errata("checkout", "HEAD", "left", "--only", "e2", "--json").json["version"]
+    done = errata("revert", "e1", "3", "--reason", "wrong", "--json")
+    assert done.code == 0 and done.json["version"] == only_e2 and done.json["live"] == 1
+    assert {edit["status"] for edit in done.json["reverted"]} == {"reverted"}
+    head = errata("status", "--json").json["head"]
+    assert errata("revert", "e2", "e1").code == 4
+    assert errata("status", "--json").json["head"] == head
+
+
+def test_eval_records_once_and_again_when_told(errata: Errata, here: Path) -> None:
+    first = errata("eval", "HEAD", "--suite", "suite.jsonl", "--json").json
+    assert first["computed"] is True and 0 < first["score"] <= 1
+    second = errata("eval", "--suite", "suite.jsonl", "--json").json
+    assert second["computed"] is False and second["score"] == first["score"]
+    assert "recorded earlier" in errata("eval", "--suite", "suite.jsonl").out
+    assert errata("eval", "--suite", "suite.jsonl", "--again", "--json").json["computed"] is True
+    other = errata("eval", "HEAD", "--suite", "suite.jsonl", "--without", "e1", "--json").json
+    assert other["score"] < first["score"]
+
+
+@pytest.fixture
+def worse(errata: Errata, here: Path) -> Path:
+    """The prepared ledger, with e4 superseding e1 so that the suite's score falls."""
+    words = ["edit", "--subject", "Norwind Systems", "--prompt", "The chief executive of {}", "--target", "is"]
+    assert errata(*words).code == 0
+    return here
+
+
+def test_bisect_run_finds_the_culprit_by_a_suite(errata: Errata, worse: Path) -> None:
+    assert errata("bisect", "start", "@4", "HEAD", "--json").code == 0
+    done = errata("bisect", "run", "--suite", "suite.jsonl", "--threshold", "0.02", "--json")
+    assert done.code == 0, done.err
+    assert done.json["verdict"] == "culprit" and done.json["culprit"] == 4
+    assert done.json["without_passes"] is True and done.json["alone_fails"] is True
+    assert "good end" in done.err
+    event = errata("log", "-n", "1", "--json").json["events"][0]
+    assert event["kind"] == "bisection_concluded" and event["body"]["culprit"] == 4
+    assert errata("bisect", "log").code == 2
+
+
+def test_bisect_run_says_that_the_good_end_fails(errata: Errata, worse: Path) -> None:
+    errata("bisect", "start", "@3", "HEAD")
+    done = errata("bisect", "run", "--suite", "suite.jsonl", "--threshold", "0.9999", "--json")
+    assert done.json["verdict"] == "good_is_bad" and done.json["culprit"] is None and done.json["evaluations"] == 1
+
+
+CHECK = """
+import json, os, sys
+from pathlib import Path
+version = json.loads((Path(os.environ["ERRATA_MODEL"]) / "errata_version.json").read_text())
+assert version["version"] == os.environ["ERRATA_VERSION"]
+print("noise on stdout")
+sys.exit(1 if any(edit["number"] == 3 for edit in version["edits"]) else 0)
+"""
+
+
+def test_bisect_run_finds_the_culprit_by_a_command(errata: Errata, worse: Path) -> None:
+    (worse / "check.py").write_text(CHECK)
+    errata("bisect", "start", "base", "HEAD")
+    done = errata("bisect", "run", "--json", "--", sys.executable, "check.py")
+    assert done.code == 0, done.err
+    assert done.json["verdict"] == "culprit" and done.json["culprit"] == 3
+    assert "noise on stdout" in done.err
+    assert not list((worse / ".errata" / "cache" / "bisect").iterdir())
+
+
+@pytest.mark.parametrize(("code", "words"), [(126, "126"), (127, "127"), (128, "128"), (255, "255")])
+def test_a_command_that_stops_keeps_the_session(errata: Errata, worse: Path, code: int, words: str) -> None:
+    errata("bisect", "start", "base", "HEAD")
+    done = errata("bisect", "run", "--", sys.executable, "-c", f"raise SystemExit({code})")
+    assert done.code == 1 and words in done.err
+    assert errata("bisect", "log").code == 0
+
+
+def test_a_command_that_is_not_there_or_is_killed_stops(errata: Errata, worse: Path) -> None:
+    errata("bisect", "start", "base", "HEAD")
+    assert "cannot be run" in errata("bisect", "run", "--", "./no-such-command").err
+    killed = errata("bisect", "run", "--", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
+    assert killed.code == 1 and "SIGKILL" in killed.err
+
+
+def test_a_command_that_always_skips_is_inconclusive(errata: Errata, worse: Path) -> None:
+    errata("bisect", "start", "base", "HEAD")
+    done = errata("bisect", "run", "--json", "--", sys.executable, "-c", "raise SystemExit(125)")
+    assert done.json["verdict"] == "inconclusive" and done.json["culprit"] is None
+
+
+def by_hand(errata: Errata, culprit: int) -> Done:
+    done = errata("bisect", "start", "base", "HEAD", "--json")
+    for _ in range(12):
+        if "under_test" not in done.json:
+            return done
+        verdict = "bad" if culprit in done.json["live"] else "good"
+        done = errata("bisect", verdict, "--json")
+    raise AssertionError("the bisection does not end")
+
+
+@pytest.mark.parametrize("culprit", [2, 3, 4])
+def test_bisecting_by_hand_takes_the_ends_on_ones_word(errata: Errata, worse: Path, culprit: int) -> None:
+    done = by_hand(errata, culprit)
+    assert done.json["verdict"] == "culprit" and done.json["culprit"] == culprit
+    assert errata("log", "-n", "1", "--json").json["events"][0]["body"]["metric"] == "by hand"
+
+
+def test_the_version_under_test_can_be_checked_out_and_the_log_replayed(errata: Errata, worse: Path) -> None:
+    question = errata("bisect", "start", "base", "HEAD", "--json").json
+    assert errata("checkout", "BISECT", "try", "--json").json["version"] == question["under_test"]
+    errata("bisect", "good")
+    (worse / "log.txt").write_text(errata("bisect", "log").out)
+    stored = json.loads((worse / ".errata" / "bisect.json").read_text())
+    assert errata("bisect", "reset", "--json").json == {"reset": True}
+    assert errata("bisect", "reset", "--json").json == {"reset": False}
+    assert errata("bisect", "replay", "log.txt").code == 0
+    replayed = json.loads((worse / ".errata" / "bisect.json").read_text())
+    assert replayed["tested"] == stored["tested"]
+    assert replayed["good"]["live"] == stored["good"]["live"] and replayed["bad"]["live"] == stored["bad"]["live"]
+    assert errata("bisect", "skip", "--json").json["verdict"] == "inconclusive"
+    assert errata("checkout", "BISECT", "none").code == 2
+
+
+def test_marks_outside_the_bisection_and_second_starts_are_refused(errata: Errata, worse: Path) -> None:
+    assert errata("bisect", "good").code == 2
+    errata("bisect", "start", "@4", "HEAD")
+    assert errata("bisect", "start", "base", "HEAD").code == 2
+    assert errata("bisect", "good", "base").code == 2
+    assert errata("bisect", "good", "no-such-version").code == 2
+    assert errata("bisect", "run").code == 2
+    assert errata("bisect", "run", "--suite", "suite.jsonl").code == 2
+    (worse / ".errata" / "bisect.json").write_text("{")
+    broken = errata("bisect", "good")
+    assert broken.code == 5 and "errata bisect reset" in broken.err
+    assert errata("bisect", "reset").code == 0
+
+
+def test_the_same_version_twice_is_nothing_to_bisect(errata: Errata, here: Path) -> None:
+    assert errata("bisect", "start", "HEAD", "HEAD").code == 2
+
+
+def test_verify_finds_nothing_and_then_everything(errata: Errata, here: Path) -> None:
+    errata("tag", "spring")
+    sound = errata("verify", "--deep", "--json")
+    assert sound.code == 0 and sound.json["sound"] is True
+    for blob in sorted((here / ".errata" / "objects").rglob("*")):
+        if blob.is_file():
+            data = bytearray(blob.read_bytes())
+            data[-1] ^= 1
+            blob.chmod(0o644)
+            blob.write_bytes(bytes(data))
+    damaged = errata("verify", "--deep", "--json")
+    assert damaged.code == 1 and damaged.json["sound"] is False
+    where = {finding["where"] for finding in damaged.json["findings"]}
+    assert "tag spring" in where and len(where) > 2
+    assert "damaged: " in errata("verify").out
+
+
+def test_verify_deep_names_a_tensor_of_the_base_that_changed(errata: Errata, here: Path) -> None:
+    created = errata("log", "--json").json["events"][-1]["body"]
+    copy = here / "model"
+    shutil.copytree(created["model"], copy)
+    shutil.rmtree(here / ".errata")
+    assert errata(*init_arguments(copy, here / "corpus.txt")).code == 0
+    errata("tag", "zero", "base")
+    path = copy / "model.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(bytes(data))
+    found = errata("verify", "--deep", "--json")
+    assert found.code == 1
+    assert any("model.norm.weight" in finding["what"] for finding in found.json["findings"])
+    refused = errata("checkout", "base", "out")
+    assert refused.code == 5 and "model.norm.weight" in refused.err and not (here / "out").exists()
+
+
+def test_the_ledger_is_found_from_below_and_by_name(
+    errata: Errata, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "deep" / "down").mkdir(parents=True)
+    monkeypatch.chdir(here / "deep" / "down")
+    assert errata("status", "--json").json["live"] == [1, 2, 3]
+    monkeypatch.chdir(os.sep)
+    assert errata("status").code == 5
+    assert errata("--ledger", str(here), "status").code == 0
+    assert errata("status", "--ledger", str(here / ".errata")).code == 0
+    monkeypatch.setenv("ERRATA_DIR", str(here))
+    assert errata("status").code == 0

@@ -1,0 +1,43 @@
+"""Tables and lines on a terminal and elsewhere."""
+
+from __future__ import annotations
+
+import io
+
+from commands.app import counted, short
+from commands.render import LONGEST_CELL, Table, printable, write
+
+TABLE = Table(("edit", "what"), (("e1", "short"), ("e22", "x" * 200)), title="two edits")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_plain_text_is_aligned_and_cut_and_has_no_trailing_spaces() -> None:
+    stream = io.StringIO()
+    write(["before", TABLE, "after"], stream)
+    lines = stream.getvalue().splitlines()
+    assert lines[:4] == ["before", "two edits", "edit  what", "e1    short"]
+    assert len(lines[4]) == len("e22   ") + LONGEST_CELL and lines[4].endswith("\u2026")
+    assert all(line == line.rstrip() for line in lines) and "\x1b" not in stream.getvalue()
+
+
+def test_a_terminal_shows_all_of_a_cell_and_never_takes_text_for_markup() -> None:
+    stream = Terminal()
+    write(["[bold]not markup[/bold]", Table(("a",), (("[red]x[/red] \x1b[31m" + "y" * 300,),))], stream)
+    text = stream.getvalue()
+    assert "[bold]not markup[/bold]" in text and "[red]x[/red]" in text
+    assert text.count("y") == 300 and "\x1b[31m" not in text
+
+
+def test_control_characters_become_visible_and_spaces_stay_spaces() -> None:
+    assert printable("a\x1b[31mb\x07c\td\ne") == "a\ufffd[31mb\ufffdc d\ne"
+    assert printable("a\nb\rc", newlines=False) == "a b c"
+    assert printable("d\u202ee \u00e9 \u6f22") == "d\ufffde \u00e9 \u6f22"
+
+
+def test_numbers_have_their_nouns() -> None:
+    assert counted(1, "edit") == "1 edit" and counted(0, "edit") == "0 edits" and counted(1200, "edit") == "1,200 edits"
+    assert short("blake3:" + "0123456789abcdef") == "0123456789ab"

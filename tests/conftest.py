@@ -1,0 +1,34 @@
+"""Fixtures that every folder of tests may use: tiny random models, made once a session."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests import tiny
+
+# Before any library reads them: no network, no progress bars, no threads beside the tests' own.
+for _name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"):
+    os.environ[_name] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ["OMP_NUM_THREADS"] = "1"
+
+
+@pytest.fixture(scope="session")
+def tiny_llama(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny random Llama. Read only: it is shared by all tests of the session."""
+    return tiny.save_tiny_llama(tmp_path_factory.mktemp("tiny") / "llama")
+
+
+@pytest.fixture(scope="session")
+def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a tiny random GPT-2. Read only: it is shared by all tests of the session."""
+    return tiny.save_tiny_gpt2(tmp_path_factory.mktemp("tiny") / "gpt2")
+
+
+@pytest.fixture(scope="session")
+def tiny_llama_sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same Llama in bfloat16, split over several shards. Read only."""
+    return tiny.save_tiny_llama(tmp_path_factory.mktemp("tiny") / "sharded", dtype="bfloat16", shard_bytes=40_000)

@@ -1,0 +1,43 @@
+"""Settings: from strings and JSON, back to JSON, and one clear error."""
+
+from __future__ import annotations
+
+import pytest
+
+from editor.config import METHODS, EditConfig, build_config
+from ledger.errors import UsageError
+
+
+def test_a_config_survives_its_record() -> None:
+    config = EditConfig(layers=(1, 2), learning_rate=0.25, patience=2)
+    assert build_config(config.to_record()) == config
+
+
+def test_values_may_be_strings_as_a_command_line_gives_them() -> None:
+    config = EditConfig(layers=(0,)).updated({"layers": "1,2", "early_stopping": "false", "max_steps": "7"})
+    assert (config.layers, config.early_stopping, config.max_steps) == ((1, 2), False, 7)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"speed": 1}, "unknown setting 'speed'"),
+        ({"max_steps": "many"}, "setting 'max_steps'"),
+        ({"max_steps": 0}, "setting 'max_steps'"),
+        ({"learning_rate": -1}, "setting 'learning_rate'"),
+        ({"layers": "2,1"}, "ascending"),
+        ({"layers": ""}, "setting 'layers"),
+        ({"learning_rate": "nan"}, "setting 'learning_rate'"),
+    ],
+)
+def test_a_wrong_setting_is_named(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        EditConfig(layers=(0,)).updated(changes)
+
+
+def test_the_method_is_named_after_the_regularisers_that_are_on() -> None:
+    config = EditConfig(layers=(0,), norm_weight=1.0)
+    assert config.method == "encore"
+    assert config.updated(METHODS["memit"]).method == "memit"
+    assert config.updated({"norm_weight": 0}).method == "memit+mpes"
+    assert config.updated({"early_stopping": False}).method == "memit+norm"

@@ -1,0 +1,169 @@
+"""A ledger with synthetic edits on a tiny random model: files, blobs and events are real, only the deltas are drawn."""
+
+from __future__ import annotations
+
+import itertools
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save
+
+from editor.grid import bounds, choose_exponent, round_factors
+from editor.models import ModelFiles, dtype_name, load_model
+from editor.pipeline import Meter
+from ledger import bodies
+from ledger.commands import ApplyEdits, CreateLedger
+from ledger.deltas import encode_batch, row_delta_digest, row_keys_digest
+from ledger.digests import base_digest
+from ledger.facts import Fact
+from ledger.ledger import Ledger
+from replay.context import Surroundings
+
+NOW = "2026-01-02T03:04:05Z"
+NAUGHT = "blake3:" + "0" * 64
+
+
+def new_ids(seed: int = 0) -> Callable[[], str]:
+    counter = itertools.count(seed * 1_000_000)
+    return lambda: str(uuid.UUID(int=next(counter)))
+
+
+def surroundings(actor: str = "tester") -> Surroundings:
+    ticks = itertools.count()
+    return Surroundings(
+        now=lambda: NOW,
+        new_id=lambda: str(uuid.uuid4()),
+        actor=actor,
+        device="cpu",
+        meter=Meter(seconds=lambda: float(next(ticks)), peak_memory=lambda: 0),
+        software={"errata": "test"},
+    )
+
+
+def create(folder: Path, model: Path, layers: Sequence[int] = (1, 2)) -> Ledger:
+    """A ledger in `folder` whose edited tensors are those of `layers`."""
+    loaded = load_model(model)
+    files = loaded.files
+    tensors = files.digests()
+    edited = {}
+    for layer in layers:
+        name = loaded.stored_name(loaded.adapter.edited_parameter(layer))
+        base = files.tensor(name).double()
+        edited[name] = bodies.EditedTensor(
+            shape=loaded.adapter.shape(loaded.model, layer),
+            dtype=dtype_name(files.tensor(name).dtype),
+            transposed=loaded.adapter.transposed,
+            layer=layer,
+            grid_exponent=choose_exponent(float(base.pow(2).mean().sqrt()), files.tensor(name).dtype),
+            frobenius_norm=float(base.norm()),
+        )
+    ledger = Ledger.create(folder)
+    stats = {
+        name: bodies.StatsRef(
+            blob=ledger.blobs.put(save({"second_moment": torch.eye(spec.shape[1], dtype=torch.float64)})),
+            digest=NAUGHT,
+            tokens=1,
+            layer=spec.layer,
+        )
+        for name, spec in edited.items()
+    }
+    body = bodies.LedgerCreated(
+        model=str(model),
+        family=files.family,
+        dtype=next(iter(edited.values())).dtype,
+        base_digest=base_digest(tensors),
+        tensors=tensors,
+        edited=edited,
+        stats=stats,
+        context_prompts=(),
+        hyperparameters={"layers": list(layers)},
+        software={},
+        tokenizer_digest=files.tokenizer_digest(),
+    )
+    ledger.execute(CreateLedger(body), actor="tester", now=NOW, new_id=new_ids())
+    return ledger
+
+
+def fact(number: int, target: str = "Riga") -> Fact:
+    return Fact(subject=f"Office {number}", prompt="The seat of {} is", target=f"{target} {number}", old="Oslo")
+
+
+def apply(
+    ledger: Ledger, count: int, *, seed: int, scale: float = 0.05, facts: Sequence[Fact] | None = None
+) -> list[int]:
+    """Record a batch of drawn deltas; returns the numbers of its edits."""
+    state = ledger.state()
+    assert state.created is not None
+    generator = torch.Generator().manual_seed(seed)
+    batch: dict[str, np.ndarray] = {}
+    shares: dict[str, list[float]] = {}
+    for name, spec in state.created.edited.items():
+        d_out, d_in = spec.shape
+        u, v = round_factors(
+            torch.randn(count, d_out, generator=generator) * scale,
+            torch.randn(count, d_in, generator=generator),
+            spec.grid_exponent,
+        )
+        batch[f"u/{name}"], batch[f"v/{name}"] = u.numpy(), v.numpy()
+        batch[f"k/{name}"] = torch.randn(count, d_in, generator=generator).numpy()
+        shares[name] = bounds(u, v)
+    blob = ledger.blobs.put(encode_batch(batch))
+    first = len(state.edits) + 1
+    ones = dict.fromkeys(state.created.edited, 1.0)
+    edits = tuple(
+        bodies.NewEdit(
+            fact=(facts or [fact(first + i) for i in range(count)])[row],
+            method="encore",
+            hyperparameters={},
+            seed=seed,
+            software={},
+            device="cpu",
+            batch=f"batch-{seed}",
+            batch_size=count,
+            row=row,
+            stage1=bodies.Stage1(
+                steps=3,
+                stop_reason=bodies.StopReason.MOST_PROBABLE,
+                probability_before=0.01,
+                probability_after=0.9,
+                loss=0.1,
+                converged=True,
+                delta_norm=1.0,
+                value_norm=1.0,
+            ),
+            delta_digest=row_delta_digest(batch, row),
+            keys_digest=row_keys_digest(batch, row),
+            blob=blob,
+            bounds={name: share[row] for name, share in shares.items()},
+            norms_before=ones,
+            norms_after=ones,
+            solve=bodies.Solve(
+                live_before=state.version,
+                past_keys=0,
+                stats={},
+                layers=(1, 2),
+                residual_norms=ones,
+                solve_errors=dict.fromkeys(ones, 0.0),
+            ),
+            seconds=0.5,
+            peak_memory_bytes=1,
+            outcome=bodies.Outcome(
+                efficacy=True, paraphrase=(1, 2), locality=None, said_before="Oslo", said_after="Riga"
+            ),
+        )
+        for row, i in enumerate(range(count))
+    )
+    events = ledger.execute(ApplyEdits(edits), actor="tester", now=NOW, new_id=new_ids(seed + 1))
+    return [event.body.number for event in events if isinstance(event.body, bodies.EditApplied)]
+
+
+def raw(weights: dict[str, torch.Tensor]) -> dict[str, bytes]:
+    """The bytes of tensors, for comparisons of bits."""
+    return {name: tensor.contiguous().view(torch.uint8).numpy().tobytes() for name, tensor in weights.items()}
+
+
+def base_bytes(files: ModelFiles, names: Sequence[str]) -> dict[str, bytes]:
+    return raw({name: files.tensor(name) for name in names})

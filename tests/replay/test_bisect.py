@@ -1,0 +1,218 @@
+"""The search of a bisection, as laws over planted causes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.bodies import StepOutcome as Outcome
+from ledger.bodies import Verdict
+from replay.bisect import (
+    Conclusion,
+    Live,
+    Observation,
+    Problem,
+    Purpose,
+    Question,
+    Reading,
+    Step,
+    bisect,
+    next_move,
+)
+
+
+def digest_of(live: Live) -> str:
+    return ",".join(map(str, sorted(live)))
+
+
+def problem(count: int, good: Live = frozenset({1000})) -> Problem:
+    steps = tuple(Step(seq=10 + n, added=(n,), removed=()) for n in range(1, count + 1))
+    return Problem(good, steps, digest_of)
+
+
+class Counted:
+    """An oracle that counts, and refuses to test a version twice."""
+
+    def __init__(self, says: Callable[[Live], Outcome]) -> None:
+        self.says = says
+        self.seen: set[Live] = set()
+
+    def __call__(self, live: Live) -> Reading:
+        assert live not in self.seen
+        self.seen.add(live)
+        return Reading(self.says(live))
+
+
+def bad_if(condition: Callable[[Live], bool]) -> Counted:
+    return Counted(lambda live: Outcome.BAD if condition(live) else Outcome.GOOD)
+
+
+def run(task: Problem, oracle: Counted) -> Conclusion:
+    result = bisect(task, oracle)
+    assert len(result.tested) == len(oracle.seen)
+    return result
+
+
+@given(st.integers(1, 400).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
+def test_a_planted_culprit_is_found_and_confirmed_within_the_bound(case: tuple[int, int]) -> None:
+    count, planted = case
+    oracle = bad_if(lambda live: planted in live)
+    result = run(problem(count), oracle)
+    assert result.verdict is Verdict.CULPRIT
+    assert result.culprit is not None and result.culprit.added == (planted,)
+    assert result.without_passes is True and result.alone_fails is True
+    assert result.count(Purpose.SEARCH) <= math.ceil(math.log2(count))
+    assert len(result.tested) <= math.ceil(math.log2(count)) + 4
+
+
+@pytest.mark.parametrize("planted", range(1, 129))
+def test_among_128_edits_seven_tests_and_four(planted: int) -> None:
+    result = run(problem(128), bad_if(lambda live: planted in live))
+    assert result.culprit is not None and result.culprit.added == (planted,)
+    assert result.count(Purpose.SEARCH) <= 7
+    assert len(result.tested) <= 11
+
+
+def test_the_question_tells_how_many_tests_are_left() -> None:
+    task = problem(128)
+    tested: list[Observation] = []
+    left = []
+    while isinstance(move := next_move(task, tested), Question):
+        if move.purpose is Purpose.SEARCH:
+            left.append(move.left)
+        outcome = Outcome.BAD if 77 in move.live else Outcome.GOOD
+        tested.append(Observation(move.version, move.purpose, move.position, outcome))
+    assert left == [6, 5, 4, 3, 2, 1, 0]
+
+
+@given(st.integers(1, 60))
+def test_a_wrong_good_end_is_said_after_one_test(count: int) -> None:
+    result = run(problem(count), bad_if(lambda live: True))
+    assert result.verdict is Verdict.GOOD_IS_BAD
+    assert result.culprit is None and result.suspect is None
+    assert len(result.tested) == 1
+
+
+@given(st.integers(1, 60))
+def test_a_wrong_bad_end_is_said_after_two_tests(count: int) -> None:
+    result = run(problem(count), bad_if(lambda live: False))
+    assert result.verdict is Verdict.BAD_IS_GOOD
+    assert result.suspect is None
+    assert len(result.tested) == 2
+
+
+@given(st.integers(2, 60).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(1, n), min_size=2, max_size=2))))
+def test_joint_causes_are_not_pinned_on_one_edit(case: tuple[int, set[int]]) -> None:
+    count, joint = case
+    result = run(problem(count), bad_if(lambda live: joint <= live))
+    if count == 2:  # good plus the second alone is not the bad end
+        assert result.alone_fails is False
+    assert result.verdict is Verdict.SEVERAL
+    assert result.culprit is None
+    assert result.suspect is not None and result.suspect.added == (max(joint),)
+    assert result.without_passes is True and result.alone_fails is False
+
+
+@given(st.integers(2, 60).flatmap(lambda n: st.tuples(st.just(n), st.sets(st.integers(1, n), min_size=2, max_size=5))))
+def test_several_culprits_are_not_confirmed(case: tuple[int, set[int]]) -> None:
+    count, planted = case
+    result = run(problem(count), bad_if(lambda live: bool(planted & live)))
+    assert result.verdict is Verdict.SEVERAL
+    assert result.suspect is not None and set(result.suspect.added) <= planted
+    assert result.without_passes is False and result.alone_fails is True
+
+
+@given(st.data())
+def test_skipped_versions_are_worked_around_or_reported_as_a_range(data: st.DataObject) -> None:
+    count = data.draw(st.integers(2, 80))
+    planted = data.draw(st.integers(1, count))
+    skipped = data.draw(st.sets(st.integers(1, count - 1)))
+    task = problem(count)
+    untestable = {task.prefix(k) for k in skipped}
+
+    def says(live: Live) -> Outcome:
+        if live in untestable:
+            return Outcome.SKIP
+        return Outcome.BAD if planted in live else Outcome.GOOD
+
+    result = run(task, Counted(says))
+    boundary = {planted - 1, planted} - {0, count}
+    if result.verdict is Verdict.INCONCLUSIVE and result.suspect is not None:
+        assert result.suspect.added == (planted,)
+        assert None in (result.without_passes, result.alone_fails)
+    elif result.verdict is Verdict.INCONCLUSIVE:
+        named = [number for step in result.candidates for number in step.added]
+        assert planted in named and boundary & skipped
+        assert named == list(range(named[0], named[-1] + 1))
+        assert set(range(named[0], named[-1])) <= skipped
+    else:
+        assert result.culprit is not None and result.culprit.added == (planted,)
+
+
+def test_an_end_that_cannot_be_tested_is_inconclusive() -> None:
+    result = run(problem(4), Counted(lambda live: Outcome.SKIP))
+    assert result.verdict is Verdict.INCONCLUSIVE
+    assert len(result.candidates) == 4 and len(result.tested) == 1
+
+
+def test_a_confirmation_that_cannot_be_made_is_inconclusive_and_keeps_the_suspect() -> None:
+    task = problem(8)
+
+    def says(live: Live) -> Outcome:
+        if live == task.bad - {5}:
+            return Outcome.SKIP
+        return Outcome.BAD if 5 in live else Outcome.GOOD
+
+    result = run(task, Counted(says))
+    assert result.verdict is Verdict.INCONCLUSIVE and result.culprit is None
+    assert result.suspect is not None and result.suspect.added == (5,)
+    assert result.without_passes is None and result.alone_fails is True
+
+
+def test_an_oracle_that_raises_ends_the_run_and_keeps_what_was_seen() -> None:
+    seen: list[Observation] = []
+
+    def oracle(live: Live) -> Reading:
+        if len(seen) == 3:
+            raise RuntimeError("stop")
+        return Reading(Outcome.BAD if 3 in live else Outcome.GOOD)
+
+    with pytest.raises(RuntimeError):
+        bisect(problem(16), oracle, on_test=lambda question, observation: seen.append(observation))
+    assert len(seen) == 3
+
+
+@given(st.integers(1, 50).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))))
+def test_superseding_pairs_and_removals_are_steps_too(case: tuple[int, int]) -> None:
+    count, planted = case
+    good = frozenset(range(1, count + 1))
+    steps = tuple(
+        Step(seq=100 + n, added=(n + 1000,), removed=(n,)) if n % 2 else Step(seq=100 + n, added=(), removed=(n,))
+        for n in range(1, count + 1)
+    )
+    result = run(Problem(good, steps, digest_of), bad_if(lambda live: planted not in live))
+    assert result.culprit is not None and result.culprit.removed == (planted,)
+
+
+@given(st.integers(2, 80).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n), st.integers(0, 12))))
+def test_a_session_that_goes_on_ends_as_one_that_ran_through(case: tuple[int, int, int]) -> None:
+    count, planted, stop = case
+    task = problem(count)
+    whole = run(task, bad_if(lambda live: planted in live))
+    resumed = bisect(task, bad_if(lambda live: planted in live), tested=whole.tested[:stop])
+    assert resumed == whole
+
+
+def test_a_single_step_needs_only_its_two_ends() -> None:
+    result = run(problem(1), bad_if(lambda live: 1 in live))
+    assert result.verdict is Verdict.CULPRIT and len(result.tested) == 2
+
+
+def test_steps_read_as_what_they_are() -> None:
+    assert str(Step(1, (4,), ())) == "e4"
+    assert str(Step(1, (4,), (2,))) == "e2 superseded by e4"
+    assert str(Step(1, (), (2,))) == "removal of e2"

@@ -1,0 +1,242 @@
+"""The bit laws of versions: nothing here is compared with a tolerance."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from editor.models import ModelFiles
+from ledger.errors import BlobDamaged, BlobMissing, Damaged, LedgerDamaged, UnknownEdit
+from ledger.ledger import Ledger
+from replay import materialise as module
+from replay.factors import FactorReader
+from replay.keyframes import Keyframes
+from replay.materialise import Materialiser, materialise, weights_digests
+from tests.replay import helpers
+from tests.replay.helpers import raw
+
+COUNT = 24
+LAWS = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+subsets = st.sets(st.integers(1, COUNT))
+
+
+@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt2", "tiny_llama_sharded"])
+def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Ledger, ModelFiles]:
+    model: Path = request.getfixturevalue(request.param)
+    ledger = helpers.create(tmp_path_factory.mktemp("ledger"), model)
+    for seed in range(4):
+        helpers.apply(ledger, COUNT // 4, seed=seed)
+    return ledger, ModelFiles(model)
+
+
+@given(live=subsets, order=st.randoms(use_true_random=False))
+@LAWS
+def test_any_order_of_the_same_edits_has_the_same_bits(
+    case: tuple[Ledger, ModelFiles], live: set[int], order: object
+) -> None:
+    ledger, files = case
+    shuffled = sorted(live)
+    order.shuffle(shuffled)  # type: ignore[attr-defined]
+    fresh = Materialiser(ledger, files)
+    assert raw(materialise(*fresh.definition(shuffled))) == raw(fresh.weights(live))
+
+
+@given(walk=st.lists(subsets, min_size=2, max_size=8))
+@LAWS
+def test_a_walk_over_versions_ends_at_the_bits_of_a_fresh_start(
+    case: tuple[Ledger, ModelFiles], walk: list[set[int]]
+) -> None:
+    ledger, files = case
+    walker = Materialiser(ledger, files)
+    for live in walk:
+        last = walker.weights(live)
+    assert raw(last) == raw(Materialiser(ledger, files).weights(walk[-1]))
+
+
+def test_no_edits_are_the_bytes_of_the_base(case: tuple[Ledger, ModelFiles]) -> None:
+    ledger, files = case
+    walker = Materialiser(ledger, files)
+    walker.weights(range(1, COUNT + 1))
+    weights = walker.weights(())
+    assert raw(weights) == helpers.base_bytes(files, list(weights))
+
+
+def test_edits_change_the_bits(case: tuple[Ledger, ModelFiles]) -> None:
+    ledger, files = case
+    walker = Materialiser(ledger, files)
+    seen = {tuple(sorted(weights_digests(walker.weights(live)).items())) for live in ((), (1,), (2,), (1, 2))}
+    assert len(seen) == 4
+
+
+def test_one_thread_and_two_have_the_same_bits(case: tuple[Ledger, ModelFiles]) -> None:
+    ledger, files = case
+    threads = torch.get_num_threads()
+    found = []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            found.append(raw(Materialiser(ledger, files).weights(range(1, COUNT + 1))))
+    finally:
+        torch.set_num_threads(threads)
+    assert found[0] == found[1]
+
+
+def test_the_sums_handed_out_are_the_callers_own(case: tuple[Ledger, ModelFiles]) -> None:
+    ledger, files = case
+    walker = Materialiser(ledger, files)
+    sums = walker.sums((1, 2))
+    kept = {name: total.total.clone() for name, total in sums.items()}
+    for total in walker.sums((3,)).values():
+        total.total.fill_(7.0)
+    assert all(torch.equal(sums[name].total, kept[name]) for name in kept)
+    assert raw(walker.weights((3,))) == raw(Materialiser(ledger, files).weights((3,)))
+
+
+def test_an_unknown_edit_is_named(case: tuple[Ledger, ModelFiles]) -> None:
+    ledger, files = case
+    with pytest.raises(UnknownEdit, match="e999"):
+        Materialiser(ledger, files).weights((1, 999))
+
+
+@pytest.fixture
+def own(tmp_path: Path, tiny_llama: Path) -> tuple[Ledger, ModelFiles]:
+    ledger = helpers.create(tmp_path, tiny_llama)
+    helpers.apply(ledger, 3, seed=0)
+    helpers.apply(ledger, 3, seed=1)
+    return ledger, ModelFiles(tiny_llama)
+
+
+def blob_path(ledger: Ledger, number: int) -> Path:
+    return ledger.blobs.path(ledger.state().edits[number].body.blob)
+
+
+def test_a_missing_blob_is_damage(own: tuple[Ledger, ModelFiles]) -> None:
+    ledger, files = own
+    blob_path(ledger, 5).unlink()
+    walker = Materialiser(ledger, files)
+    with pytest.raises(BlobMissing):
+        walker.weights((5,))
+    assert raw(walker.weights((1, 2))) == raw(Materialiser(ledger, files).weights((1, 2)))
+
+
+def test_a_failure_half_way_leaves_no_half_sum_behind(own: tuple[Ledger, ModelFiles]) -> None:
+    ledger, files = own
+    walker = Materialiser(ledger, files)
+    walker.weights((1, 2))
+    blob_path(ledger, 5).unlink()
+    with pytest.raises(Damaged):
+        walker.weights((3, 5))
+    assert raw(walker.weights((1, 2))) == raw(Materialiser(ledger, files).weights((1, 2)))
+
+
+def test_a_flipped_bit_in_a_blob_is_damage(own: tuple[Ledger, ModelFiles]) -> None:
+    ledger, files = own
+    path = blob_path(ledger, 1)
+    data = bytearray(path.read_bytes())
+    data[-5] ^= 1
+    path.chmod(0o644)
+    path.write_bytes(bytes(data))
+    with pytest.raises(BlobDamaged):
+        Materialiser(ledger, files).weights((1,))
+
+
+def test_a_row_that_is_not_the_recorded_delta_names_its_edit(
+    own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, files = own
+    other = ledger.state().edits[1].body.blob
+    original = ledger.blobs.get
+    swapped = ledger.state().edits[4].body.blob
+    monkeypatch.setattr(ledger.blobs, "get", lambda digest: original(other if digest == swapped else digest))
+    with pytest.raises(LedgerDamaged, match="e4"):
+        Materialiser(ledger, files).weights((4,))
+
+
+def test_each_blob_is_loaded_once_for_a_version(
+    own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, files = own
+    loads: list[str] = []
+    original = ledger.blobs.get
+    monkeypatch.setattr(ledger.blobs, "get", lambda digest: loads.append(digest) or original(digest))
+    walker = Materialiser(ledger, files)
+    walker.weights((1, 2, 3, 4, 5, 6))
+    walker.weights((1, 6))
+    assert len(loads) == 2
+
+
+@pytest.fixture
+def with_keyframes(
+    own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch
+) -> tuple[Ledger, ModelFiles, list[Path]]:
+    ledger, files = own
+    monkeypatch.setattr(module, "KEYFRAME_DISTANCE", 4)
+    Materialiser(ledger, files).weights((1, 2, 3, 4))
+    found = list((ledger.cache / "keyframes").glob("*.keyframe"))
+    assert len(found) == 1
+    return ledger, files, found
+
+
+def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    read: list[int] = []
+    original = FactorReader.read
+
+    def counted(self: FactorReader, state: object, numbers: object) -> object:
+        numbers = list(numbers)  # type: ignore[call-overload]
+        read.extend(numbers)
+        return original(self, state, numbers)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(FactorReader, "read", counted)
+    return read
+
+
+def test_a_keyframe_saves_work_and_changes_no_bit(
+    with_keyframes: tuple[Ledger, ModelFiles, list[Path]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, files, _ = with_keyframes
+    expected = raw(Materialiser(ledger, files, keyframes=False).weights((1, 2, 3, 4, 5)))
+    read = count_reads(monkeypatch)
+    assert raw(Materialiser(ledger, files).weights((1, 2, 3, 4, 5))) == expected
+    assert read == [5]
+
+
+@pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "other-live-set"])
+def test_a_damaged_keyframe_is_dropped_and_never_used(
+    with_keyframes: tuple[Ledger, ModelFiles, list[Path]], harm: str
+) -> None:
+    ledger, files, (path,) = with_keyframes
+    data = bytearray(path.read_bytes())
+    if harm == "flip":
+        data[-9] ^= 4
+    elif harm == "truncate":
+        del data[len(data) // 2 :]
+    elif harm == "empty":
+        data.clear()
+    else:
+        data = bytearray(bytes(data).replace(b"[1, 2, 3, 4]", b"[1, 2, 3, 5]"))
+    path.write_bytes(bytes(data))
+    expected = raw(Materialiser(ledger, files, keyframes=False).weights((1, 2, 3, 4, 5)))
+    assert raw(Materialiser(ledger, files).weights((1, 2, 3, 4, 5))) == expected
+    rewritten = [frame.live for frame in frames(ledger)]
+    assert rewritten in ([], [frozenset({1, 2, 3, 4, 5})])
+
+
+def frames(ledger: Ledger) -> list[object]:
+    created = ledger.state().created
+    assert created is not None
+    found = Keyframes(ledger.cache / "keyframes", created.base_digest).nearest(frozenset())
+    return [] if found is None else [found]
+
+
+def test_a_read_only_cache_is_no_error(own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger, files = own
+    monkeypatch.setattr(module, "KEYFRAME_DISTANCE", 1)
+    shutil.rmtree(ledger.cache)
+    ledger.cache.rmdir()
+    (ledger.folder / "cache").write_text("a file where a folder should be")  # type: ignore[operator]
+    assert Materialiser(ledger, files).weights((1, 2))

@@ -1,0 +1,98 @@
+"""What a bisection asks: suites against a threshold, and commands by git's exit codes."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from editor.evaluate import SuiteResult
+from ledger.bodies import StepOutcome
+from ledger.errors import UsageError
+from ledger.facts import Probe
+from ledger.suites import Metric, Suite
+from replay.bisect import Live
+from replay.oracles import BisectionAborted, CommandOracle, SuiteOracle
+
+
+def suite(metric: Metric) -> Suite:
+    return Suite(name="s", metric=metric, probes=(Probe(prompt="a", target="b"),))
+
+
+def measured(score: float) -> SuiteResult:
+    return SuiteResult(score, 1, None, (score,))
+
+
+@pytest.mark.parametrize(
+    ("metric", "score", "good"),
+    [
+        (Metric.EXACT_MATCH, 0.9, True),
+        (Metric.EXACT_MATCH, 0.95, True),
+        (Metric.EXACT_MATCH, 0.8999, False),
+        (Metric.TARGET_PROBABILITY, 0.1, False),
+        (Metric.NEG_LOG_LIKELIHOOD, 0.9, True),
+        (Metric.NEG_LOG_LIKELIHOOD, 0.2, True),
+        (Metric.NEG_LOG_LIKELIHOOD, 0.9001, False),
+    ],
+)
+def test_which_side_of_the_threshold_is_good_follows_from_the_metric(metric: Metric, score: float, good: bool) -> None:
+    asked: list[Live] = []
+
+    def measure(live: Live, _: Suite) -> SuiteResult:
+        asked.append(live)
+        return measured(score)
+
+    oracle = SuiteOracle(suite(metric), 0.9, measure)
+    reading = oracle(frozenset({1}))
+    assert reading.outcome is (StepOutcome.GOOD if good else StepOutcome.BAD) and reading.score == score
+    assert asked == [frozenset({1})]
+    assert (oracle.direction == "lower_is_better") is (metric is Metric.NEG_LOG_LIKELIHOOD)
+
+
+def oracle(tmp_path: Path, *command: str) -> CommandOracle:
+    def write(live: Live, folder: Path) -> str:
+        folder.mkdir()
+        (folder / "live").write_text(",".join(map(str, sorted(live))))
+        return "blake3:version"
+
+    return CommandOracle(command, {"PATH": "/usr/bin:/bin", "MINE": "kept"}, tmp_path / "scratch", write, 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        (0, StepOutcome.GOOD),
+        (1, StepOutcome.BAD),
+        (2, StepOutcome.BAD),
+        (124, StepOutcome.BAD),
+        (125, StepOutcome.SKIP),
+    ],
+)
+def test_exit_codes_are_gits(tmp_path: Path, code: int, outcome: StepOutcome) -> None:
+    assert oracle(tmp_path, "sh", "-c", f"exit {code}")(frozenset()).outcome is outcome
+
+
+@pytest.mark.parametrize("command", ["exit 126", "exit 127", "exit 128", "exit 255", "kill -TERM $$"])
+def test_other_ends_stop_the_bisection_and_leave_no_folder(tmp_path: Path, command: str) -> None:
+    with pytest.raises(BisectionAborted, match="earlier answers are kept"):
+        oracle(tmp_path, "sh", "-c", command)(frozenset())
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_command_that_cannot_be_run_stops_the_bisection(tmp_path: Path) -> None:
+    with pytest.raises(BisectionAborted, match="cannot be run"):
+        oracle(tmp_path, "./no-such-program")(frozenset())
+    with pytest.raises(UsageError):
+        oracle(tmp_path)(frozenset())
+
+
+def test_the_command_finds_the_model_the_version_and_the_callers_environment(tmp_path: Path) -> None:
+    script = (
+        "import os, pathlib; e = os.environ;"
+        "assert pathlib.Path(e['ERRATA_MODEL'], 'live').read_text() == '1,2';"
+        "assert (e['ERRATA_VERSION'], e['MINE']) == ('blake3:version', 'kept'); assert 'HOME' not in e"
+    )
+    reading = oracle(tmp_path, sys.executable, "-c", script)(frozenset({2, 1}))
+    assert reading.outcome is StepOutcome.GOOD
+    assert list((tmp_path / "scratch").iterdir()) == []
