@@ -53,6 +53,11 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     type=click.Path(path_type=Path),
     help="The ledger's folder (or ERRATA_DIR).",
 )
+@click.option(
+    "--base",
+    type=click.Path(path_type=Path),
+    help="The base model's folder, if it moved (or ERRATA_BASE).",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.option("--debug", is_flag=True, help="Print a stack trace when something fails.")
 @click.option("--device", default="cpu", show_default=True, help="Where models run, as torch names it.")
@@ -62,7 +67,14 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.pass_obj
 @laid_out
 def main(
-    app: App, ledger: Path | None, as_json: bool, debug: bool, device: str, threads: int | None, actor: str | None
+    app: App,
+    ledger: Path | None,
+    base: Path | None,
+    as_json: bool,
+    debug: bool,
+    device: str,
+    threads: int | None,
+    actor: str | None,
 ) -> None:
     r"""Version control for what a language model believes.
 
@@ -85,6 +97,7 @@ def main(
     """
     environment = app.world.environment
     app.ledger_option = ledger or (Path(environment["ERRATA_DIR"]) if environment.get("ERRATA_DIR") else None)
+    app.base = base or (Path(environment["ERRATA_BASE"]) if environment.get("ERRATA_BASE") else None)
     app.as_json = as_json
     app.device = device
     app.threads = threads

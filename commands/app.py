@@ -67,6 +67,7 @@ class App:
     Attributes:
         world: what lies outside.
         ledger_option: the folder named by --ledger or ERRATA_DIR, if any.
+        base: where the base model is now, if --base or ERRATA_BASE says so; its digests decide.
         as_json: one JSON document on stdout instead of text.
         actor: who acts.
         device: the device option.
@@ -75,6 +76,7 @@ class App:
 
     world: World
     ledger_option: Path | None = None
+    base: Path | None = None
     as_json: bool = False
     actor: str = ""
     device: str = "cpu"
@@ -113,7 +115,7 @@ class App:
         surroundings = self.surroundings()
         from replay.workflow import Workspace
 
-        return Workspace(ledger, surroundings)
+        return Workspace(ledger, surroundings, self.base)
 
     def execute(self, ledger: Ledger, command: Command) -> list[Event]:
         """Let the ledger decide on a command and record its events; for commands that need no model."""

@@ -16,21 +16,30 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--deep", is_flag=True, help="Also recompute every delta, the base and the weights of tagged versions.")
+@click.option("--reseal", is_flag=True, help="Write a lost or stale seal anew, if the log itself is whole.")
 @shared
 @click.pass_obj
-def verify(app: App, deep: bool) -> int:
+def verify(app: App, deep: bool, reseal: bool) -> int:
     """Check that nothing is damaged.
 
     Every finding is listed; the exit code is 1 if something is damaged. Without --deep: the database, every event's
     hash, link, signature and rules, and every blob. With --deep also the deltas, the base model's files, and the
     tensors of tagged versions, rebuilt from nothing but the log.
 
+    The seal is the digest of the database file. It can lag behind after a crash, and heals with the next event; where
+    it is lost, --reseal checks the whole log and writes it anew.
+
     Example: errata verify --deep
     """
+    from ledger.ledger import DATABASE, ledger_folder
     from ledger.verify import is_sound
     from ledger.verify import verify as check
 
     folder = app.ledger_folder()
+    if reseal:
+        from ledger.sqlite import SqliteStore
+
+        SqliteStore(ledger_folder(folder) / DATABASE).reseal()
     with app.progress("checking the log and the blobs") as tell:
         findings = check(folder, deep=deep)
         if deep:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load as load_tensors
 
 from editor.config import EditConfig
+from editor.evaluate import continuations
 from editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, edit_batch
 from ledger import bodies
 from ledger.decide import ApplyEdits
@@ -96,10 +97,13 @@ def _edit_batch(
     state = workspace.state
     earlier = {fact.key: state.live_facts[fact.key] for fact in facts if fact.key in state.live_facts}
     no_ops: list[NoOp] = []
+    said: dict[tuple[str, str], str] = {}
     if earlier:
         kept = [fact for fact in facts if fact.key in earlier]
-        said = workspace.says(state.live, kept)
-        already = {fact.key for fact, says in zip(kept, said, strict=True) if says}
+        already = {fact.key for fact, says in zip(kept, workspace.says(state.live, kept), strict=True) if says}
+        with workspace.at(state.live):
+            texts = continuations(workspace.loaded, [fact.text for fact in kept])
+        said = {fact.key: text for fact, text in zip(kept, texts, strict=True)}
         no_ops += [NoOp(fact, fact.target) for fact in facts if fact.key in already]
         facts = [fact for fact in facts if fact.key not in already]
         earlier = {key: number for key, number in earlier.items() if key not in already}
@@ -115,6 +119,7 @@ def _edit_batch(
         workspace.surroundings.meter,
         advance,
     )
+    result = replace(result, edits=tuple(_with_said_before(item, said) for item in result.edits))
     taken_back = tuple(earlier[no_op.fact.key] for no_op in result.no_ops if no_op.fact.key in earlier)
     no_ops += [no_op for no_op in result.no_ops if no_op.fact.key not in earlier]
     recorded: tuple[bodies.EditApplied, ...] = ()
@@ -125,6 +130,12 @@ def _edit_batch(
         if result.edits:
             recorded = _record(workspace, state, live, result, config)
     return BatchReport(recorded, result.edits, tuple(no_ops), taken_back, result.seconds, result.stage1_seconds)
+
+
+def _with_said_before(item: Edit, said: Mapping[tuple[str, str], str]) -> Edit:
+    """An edit that supersedes another: what was said before is what the head said, not the version without both."""
+    before = said.get(item.fact.key, item.outcome.said_before)
+    return replace(item, outcome=replace(item.outcome, said_before=before))
 
 
 def _record(

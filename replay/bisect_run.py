@@ -14,7 +14,6 @@ from replay.checkout import checkout
 from replay.materialise import weights_digests
 from replay.model_card import card_of
 from replay.oracles import CommandOracle, SuiteOracle
-from replay.versions import problem_between
 
 if TYPE_CHECKING:
     from replay.workflow import Workspace
@@ -94,10 +93,3 @@ def bisect_with_command(
         conclusion_body(problem, conclusion, len(conclusion.tested), metric="command", command=" ".join(command))
     )
     return conclusion
-
-
-def bisect_live(
-    workspace: Workspace, good: Iterable[int], bad: Iterable[int], suite: Suite, threshold: float
-) -> Conclusion:
-    """`bisect_with_suite` between two live sets, for callers without a session."""
-    return bisect_with_suite(workspace, problem_between(workspace.state, good, bad), suite, threshold)

@@ -163,6 +163,8 @@ def test_a_later_edit_of_the_same_fact_supersedes_the_earlier(fresh: Workspace) 
     run(fresh, [fact])
     (report,) = run(fresh, [fact.model_copy(update={"target": "two"})])
     assert fresh.state.live == (2,)
+    first, second = (record.body.outcome for record in fresh.state.edits.values())
+    assert second.said_before == first.said_after
     assert fresh.state.edits[2].body.solve.past_keys == 0
     assert len(report.recorded) == 1
     assert bits(fresh.materialiser.weights(fresh.state.live)) == bits(materialise(*fresh.materialiser.definition([2])))
