@@ -1,0 +1,64 @@
+"""The whole story on the model that ships, told by the command that a newcomer runs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+pytestmark = pytest.mark.shipped
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("story") / "demo"
+    command = [sys.executable, str(ROOT / "cli.py"), "--json", "demo", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+    return {**json.loads(done.stdout), "folder": folder}
+
+
+def scene(told: dict[str, Any], title: str) -> dict[str, Any]:
+    return next(scene["data"] for scene in told["scenes"] if title in scene["title"])
+
+
+def test_facts_change_and_skills_stay(told: dict[str, Any]) -> None:
+    data = scene(told, "Facts change")
+    assert data["edits"] >= 30
+    assert data["efficacy"] >= 0.95
+    assert data["general_after"] >= data["general_before"] - 0.01
+
+
+def test_the_planted_edit_is_found_within_the_bound(told: dict[str, Any]) -> None:
+    data = scene(told, "A bad edit")
+    assert data["culprit"] > 32
+    assert data["evaluations"] <= (data["candidates"] - 1).bit_length() + 4
+
+
+def test_the_ledger_it_leaves_verifies_and_its_model_says_what_it_should(told: dict[str, Any]) -> None:
+    command = [sys.executable, str(ROOT / "cli.py"), "--ledger", str(told["folder"]), "--json", "verify", "--deep"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert json.loads(done.stdout)["sound"] is True
+
+
+def test_the_checked_out_folder_loads_in_plain_transformers_and_says_the_new_facts(told: dict[str, Any]) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from ledger.fact_files import read_facts
+
+    folder = told["folder"] / "spring"
+    tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)
+    facts = read_facts(ROOT / "demo" / "data" / "edits.jsonl")[:10]
+    said = 0
+    for fact in facts:
+        inputs = tokenizer(fact.text, return_tensors="pt")
+        out = model.generate(**inputs, max_new_tokens=8, do_sample=False)
+        said += tokenizer.decode(out[0, inputs["input_ids"].shape[1] :]).strip().startswith(fact.target)
+    assert said >= 9

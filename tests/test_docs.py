@@ -1,0 +1,47 @@
+"""What the docs say is what the program does."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def test_the_page_of_commands_is_their_help() -> None:
+    page = runpy.run_path(str(ROOT / "docs" / "commands.py"))["page"]()
+    assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_local_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_files_named_in_backticks_exist(page: Path) -> None:
+    names = re.findall(r"`((?:ledger|editor|replay|commands|demo|bench|docs)/[\w./-]*)`", page.read_text("utf-8"))
+    assert [name for name in names if not (ROOT / name).exists()] == []
+
+
+def test_every_command_that_the_docs_show_exists() -> None:
+    from cli import main
+
+    known = set(main.commands)
+    shown = set()
+    for page in PAGES:
+        shown |= set(re.findall(r"^\$ errata (?:--\S+ \S+ )?([a-z]+)", page.read_text("utf-8"), re.MULTILINE))
+        shown |= set(re.findall(r"`errata ([a-z]+)", page.read_text("utf-8")))
+    assert shown <= known
+    assert shown
+
+
+def test_the_readme_opens_with_the_two_commands() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.index("make demo") < 900
+    assert readme.index("make test") < 1100
