@@ -211,7 +211,7 @@ class Verdict(StrEnum):
 
     CULPRIT = "culprit"
     SEVERAL = "several"
-    """No single edit explains it; `candidates` is a minimal set that does."""
+    """No single edit explains it: the first bad step, in `candidates`, was not confirmed both ways."""
     INCONCLUSIVE = "inconclusive"
     GOOD_IS_BAD = "good_is_bad"
     BAD_IS_GOOD = "bad_is_good"

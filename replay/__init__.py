@@ -1,12 +1,19 @@
 """Versions: build them, write them out, compare them, and find the edit that made one worse.
 
-    materialise     a live set into weights, exact to the bit, incrementally and from keyframes
-    workflow        the only writer: init, edit, revert, tag, evaluate, in the order blob first, event last
-    checkout        a version as a folder that transformers loads; model_card is what its README says
-    diff            what changed between two versions
-    bisect          the search, a pure function of its observations; bisect_session keeps them on disk;
-                    oracles test a version by a suite's metric or by a command
-    deep_verify     everything that ledger.verify checks, and the models themselves
+A newcomer's map, in reading order:
 
-Imports go one way: cli -> replay -> editor -> ledger.
+    context         what the edge hands in: clock, identifiers, actor, device
+    genesis         how a ledger begins
+    factors         deltas from their batches, each checked against its event; keyframes, exact sums kept on disk
+    materialise     a live set into weights, exact to the bit, incrementally
+    workflow        the workspace: a ledger with its model, and the only writer
+    apply           facts into the head, batch by batch: blob first, events last
+    checkout        a version as a folder that transformers loads; model_card is what its README says
+    versions        the net changes between two versions; diff, what they change in edits, facts and norms
+    bisect          the search, a pure function of its observations
+    oracles         what decides whether a version is good: a suite's score, or a command
+    bisect_session  a bisection that lasts over several commands; bisect_run, one that runs through
+    deep_verify     the base's files and the weights of tagged versions, rebuilt from nothing but the log
+
+Imports go one way: cli -> commands -> replay -> editor -> ledger.
 """
