@@ -242,7 +242,7 @@ class BisectionConcluded(Body):
         suite_digest: the suite, where a metric was evaluated in process.
         direction: which scores are good ones: above or below the threshold.
         culprit: the edit's number.
-        candidates: the edits that could not be told apart, or a minimal set.
+        candidates: the edits that could not be told apart, or the first bad step that was not confirmed.
         confirmed_without: the bad version without the culprit is good.
         confirmed_with: the good version plus the culprit is bad.
     """
