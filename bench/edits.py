@@ -9,7 +9,11 @@ from typing import Any
 
 from bench.shipped import draw_edits, scores, workspace
 from editor.config import METHODS
+from editor.grid import CAPACITY_BITS
 from replay.apply import edit
+
+ROOM = {"encore": CAPACITY_BITS, "memit": 24}
+"""Plain MEMIT's updates outgrow the default grid, which would refuse them. A coarser one lets them be measured."""
 
 
 def run(
@@ -20,7 +24,7 @@ def run(
     table: dict[str, Any] = {"count": count, "batch_size": batch_size, "seed": seed, "methods": {}}
     for method, changes in METHODS.items():
         with tempfile.TemporaryDirectory() as folder:
-            space = workspace(Path(folder), settings)
+            space = workspace(Path(folder), settings, ROOM[method])
             config = space.config().updated(changes)
             base = scores(space, (), facts)
             reports = list(edit(space, facts, config, batch_size))
@@ -40,13 +44,14 @@ def run(
                 "steps": sum(item.target.steps for item in edits) / len(edits),
                 "norm_growth": norms[-1].norm_after / norms[0].norm_before,
                 "seconds_per_edit": sum(report.seconds for report in reports) / len(edits),
+                "stage1_seconds_per_edit": sum(report.stage1_seconds for report in reports) / len(edits),
                 "failed_by_relation": dict(
                     Counter(item.fact.relation for item in edits if not item.target.most_probable)
                 ),
                 "config": config.to_record(),
             }
     encore, memit = table["methods"]["encore"], table["methods"]["memit"]
-    table["seconds_ratio"] = encore["seconds_per_edit"] / memit["seconds_per_edit"]
+    table["stage1_ratio"] = encore["stage1_seconds_per_edit"] / memit["stage1_seconds_per_edit"]
     return table
 
 
@@ -61,5 +66,5 @@ def render(table: dict[str, Any]) -> str:
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]
     counts = ", ".join(f"{name} {n}" for name, n in table["counts"].items())
     lines.append(f"{table['count']} edits in batches of {table['batch_size']}, seed {table['seed']}; probes: {counts}")
-    lines.append(f"time an edit, encore / memit: {table['seconds_ratio']:.2f}")
+    lines.append(f"stage-1 time an edit, encore / memit: {table['stage1_ratio']:.2f}")
     return "\n".join(lines)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from editor.evaluate import probe
+from editor.grid import CAPACITY_BITS
 from editor.pipeline import Meter
 from ledger.fact_files import read_facts
 from ledger.facts import Fact, Probe
@@ -40,10 +41,10 @@ def surroundings(device: str = "cpu") -> Surroundings:
     )
 
 
-def workspace(folder: Path, settings: dict[str, Any] | None = None) -> Workspace:
+def workspace(folder: Path, settings: dict[str, Any] | None = None, capacity_bits: int = CAPACITY_BITS) -> Workspace:
     """A new ledger on the shipped model in ``folder``."""
     around = surroundings()
-    genesis = Genesis(str(MODEL), DATA / "corpus.txt", settings or {})
+    genesis = Genesis(str(MODEL), DATA / "corpus.txt", settings or {}, capacity_bits=capacity_bits)
     return Workspace(create_ledger(folder, genesis, around), around)
 
 

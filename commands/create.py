@@ -37,6 +37,13 @@ def settings_from(pairs: tuple[str, ...]) -> dict[str, str]:
 @click.option("--layers", help="Layers to edit, such as 1 or 3,4. Default: the model's preset, or one early layer.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
 @click.option("--context-prompts", default=5, show_default=True, help="Context prompts to draw and record.")
+@click.option(
+    "--capacity-bits",
+    type=click.IntRange(1, 40),
+    default=16,
+    show_default=True,
+    help="Room on the exact grid, for 2^N deltas as large as the weights; more room is less precision.",
+)
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Read at most this many tokens of the corpus.")
 @shared
 @click.pass_obj
@@ -47,6 +54,7 @@ def init(
     layers: str | None,
     pairs: tuple[str, ...],
     context_prompts: int,
+    capacity_bits: int,
     max_tokens: int | None,
 ) -> None:
     """Start a ledger for MODEL in this folder.
@@ -70,7 +78,7 @@ def init(
     if layers is not None:
         settings["layers"] = layers
     stats = StatsSettings() if max_tokens is None else replace(StatsSettings(), max_tokens=max_tokens)
-    genesis = Genesis(model, corpus, settings, stats, context_prompts)
+    genesis = Genesis(model, corpus, settings, stats, context_prompts, capacity_bits)
     with app.progress("starting") as tell:
         ledger = create_ledger(
             app.ledger_option or app.world.folder,

@@ -34,19 +34,20 @@ CAPACITY_BITS = 16
 _MANTISSA_BITS = {torch.float64: 52, torch.float32: 23, torch.float16: 10, torch.bfloat16: 7}
 
 
-def choose_exponent(rms: float, dtype: torch.dtype) -> int:
+def choose_exponent(rms: float, dtype: torch.dtype, capacity_bits: int = CAPACITY_BITS) -> int:
     """Choose the grid exponent of a tensor.
 
     The wish is a rounding error below a quarter of the dtype's spacing at the tensor's root mean square, for a delta
     whose largest entry is that root mean square, ``2^e`` to ``2^(e+1)``. Rounding both factors puts less than
     ``2^((e + 4 - G) / 2)`` on an entry, so ``G = e + 4 - 2·log2(spacing / 4)`` does it. For 16-bit bases that is met
     with room to spare. For float32 bases two 24-bit factors cannot meet it, and room for many edits matters more:
-    ``G`` then leaves capacity for ``2^CAPACITY_BITS`` such deltas. Rounding happens before an edit is evaluated, so
+    ``G`` then leaves capacity for ``2^capacity_bits`` such deltas. Rounding happens before an edit is evaluated, so
     what was tested is what is stored.
 
     Args:
         rms: root mean square of the base tensor's entries.
         dtype: dtype of the base tensor.
+        capacity_bits: room to leave; more bits of room are as many bits of precision less.
 
     Returns:
         ``G``: the grid's step is ``2^-G``.
@@ -61,7 +62,7 @@ def choose_exponent(rms: float, dtype: torch.dtype) -> int:
     exponent = math.floor(math.log2(rms))
     spacing = exponent - _MANTISSA_BITS[dtype]
     precise = exponent + 4 - 2 * (spacing - 2)
-    roomy = SUM_BITS - CAPACITY_BITS - exponent - 1
+    roomy = SUM_BITS - capacity_bits - exponent - 1
     return min(precise, roomy)
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from editor import contexts
 from editor.config import EditConfig, build_config
-from editor.grid import choose_exponent
+from editor.grid import CAPACITY_BITS, choose_exponent
 from editor.models import LoadedModel, dtype_name, load_model, resolve_model
 from editor.stats import SecondMoment, StatsSettings, collect, stats_digest
 from ledger import bodies
@@ -39,6 +39,7 @@ class Genesis:
         settings: hyperparameters that differ from the model's preset or the defaults.
         stats: how much of the corpus is read, and how.
         context_prompts: how many context prompts are drawn and recorded.
+        capacity_bits: room on the exact grid: for ``2^capacity_bits`` deltas as large as the weights.
     """
 
     model: str
@@ -46,6 +47,7 @@ class Genesis:
     settings: dict[str, Any]
     stats: StatsSettings = StatsSettings()
     context_prompts: int = 5
+    capacity_bits: int = CAPACITY_BITS
 
 
 def create_ledger(
@@ -108,7 +110,7 @@ def create_ledger(
             dtype=dtype_name(loaded.files.tensor(names[config.layers[0]]).dtype),
             base_digest=base,
             tensors=tensors,
-            edited={names[layer]: _edited(loaded, names[layer], layer) for layer in config.layers},
+            edited={name: _edited(loaded, name, layer, genesis.capacity_bits) for layer, name in names.items()},
             stats=stats,
             context_prompts=prompts,
             hyperparameters=config.to_record(),
@@ -174,14 +176,15 @@ def recompute_stats(
         yield name, reference.digest, now
 
 
-def _edited(loaded: LoadedModel, name: str, layer: int) -> bodies.EditedTensor:
-    base = loaded.files.tensor(name).to(torch.float64)
+def _edited(loaded: LoadedModel, name: str, layer: int, capacity_bits: int) -> bodies.EditedTensor:
+    stored = loaded.files.tensor(name)
+    base = stored.to(torch.float64)
     d_out, d_in = loaded.adapter.shape(loaded.model, layer)
     return bodies.EditedTensor(
         shape=(d_out, d_in),
-        dtype=dtype_name(loaded.files.tensor(name).dtype),
+        dtype=dtype_name(stored.dtype),
         transposed=loaded.adapter.transposed,
         layer=layer,
-        grid_exponent=choose_exponent(float(base.pow(2).mean().sqrt()), loaded.files.tensor(name).dtype),
+        grid_exponent=choose_exponent(float(base.pow(2).mean().sqrt()), stored.dtype, capacity_bits),
         frobenius_norm=float(torch.linalg.norm(base)),
     )

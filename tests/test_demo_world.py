@@ -1,5 +1,6 @@
 """The demo world: consistent, varied, a function of its seed, and what the committed files say it is."""
 
+import dataclasses
 import json
 import random
 from collections import Counter
@@ -159,3 +160,28 @@ def _says(model, tokenizer, prompt: str, target: str) -> bool:
     wanted = tokenizer(" " + target, add_special_tokens=False)["input_ids"]
     logits = model(input_ids=torch.tensor([before + wanted])).logits[0, len(before) - 1 : -1]
     return logits.argmax(-1).tolist() == wanted
+
+
+def test_the_readme_of_the_model_names_the_digest_of_its_weights():
+    from demo.digest import model_digest
+
+    assert model_digest(MODEL) in (MODEL / "README.md").read_text("utf-8")
+
+
+def test_a_stopped_run_goes_on_also_with_another_number_of_passes_and_ends_at_the_same_bits(tmp_path):
+    from demo.train import Recipe, make_model, make_tokenizer, train
+
+    small = Recipe(facts=4, passes=8, skip_passes=3, wide=32, hidden=32, layers=3, vocab=600, heads=2, length=256)
+    longer = dataclasses.replace(small, passes=20)
+    world = make_world(small.seed, small.facts)
+    tokenizer = make_tokenizer(world, small).backend_tokenizer
+    straight, stopped, resumed = make_model(small), make_model(small), make_model(small)
+    for _ in train(straight, world, tokenizer, small, tmp_path / "straight"):
+        pass
+    for report in train(stopped, world, tokenizer, longer, tmp_path / "stopped"):
+        if report["pass"] == 4:
+            break
+    assert [report["pass"] for report in train(resumed, world, tokenizer, small, tmp_path / "stopped")] == [5, 6, 7, 8]
+    ours, theirs = straight.state_dict(), resumed.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert not torch.equal(ours["lm_head.weight"], stopped.state_dict()["lm_head.weight"])
