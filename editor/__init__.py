@@ -9,6 +9,7 @@ A newcomer's map, in reading order:
 - ``solve``, ``norms``: stage 2, the closed-form solve, and the norms it leaves.
 - ``grid``: the exact edit algebra that makes sums of deltas the same bits in any order.
 - ``evaluate``: what a model says; ``hooks``: recording and patching, always undone.
+- ``outcomes``: an edit's own probes, before and after.
 - ``pipeline``: the whole of a batch. It changes nobody's model and records nothing; ``replay.workflow`` does that.
 
 Imports go one way: the editor knows the ledger's vocabulary, and nothing of replay or the command line.

@@ -12,6 +12,7 @@ import torch
 
 from editor.models import LoadedModel
 from editor.text import locate
+from ledger.errors import ModelError
 
 STARTS = ("The", "In", "We", "For", "A")
 """First words of generated context prompts, used in turn."""
@@ -42,6 +43,8 @@ def generate(
         begin = len(ids)
         for _ in range(tokens):
             logits = loaded.model(input_ids=torch.tensor([ids], device=loaded.device), use_cache=False).logits[0, -1]
+            if not bool(torch.isfinite(logits).all()):
+                raise ModelError("the model computes NaN or infinity; it cannot be edited")
             values, indices = logits.float().cpu().topk(min(top_k, logits.shape[-1]))
             drawn = torch.multinomial(torch.softmax(values, dim=-1), 1, generator=generator)
             ids.append(int(indices[drawn]))

@@ -3,11 +3,12 @@
 Exact match is about free generation. Greedy decoding of as many tokens as the target has gives the target exactly when
 each target token is the most probable one given the target's tokens before it, so one forward pass decides it without
 teacher forcing being sold as success. A match also needs the next token not to carry the last word on ("29" is no match
-for a model that says "290").
+for a model that says "290"), in scripts that put spaces between words.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,26 @@ from editor.text import Located, locate, pad
 from ledger.errors import ModelError, UsageError
 from ledger.facts import Probe
 from ledger.suites import Metric, Suite
+
+_SPACED_SCRIPTS = frozenset(
+    [
+        "LATIN",
+        "GREEK",
+        "CYRILLIC",
+        "ARMENIAN",
+        "GEORGIAN",
+        "HEBREW",
+        "ARABIC",
+        "DEVANAGARI",
+        "BENGALI",
+        "GUJARATI",
+        "GURMUKHI",
+        "TAMIL",
+        "TELUGU",
+    ]
+)
+"""Scripts with spaces between words, as Unicode's names of their letters begin. Hangul is not among them: a Korean
+noun carries its particle without a space, and is a right answer with it."""
 
 
 @dataclass(frozen=True)
@@ -96,15 +117,28 @@ def run_suite(loaded: LoadedModel, suite: Suite, batch_size: int = 64) -> SuiteR
 
 @torch.no_grad()
 def continuations(loaded: LoadedModel, prompts: Sequence[str], tokens: int = 8, batch_size: int = 64) -> list[str]:
-    """What the model says after each prompt: greedy decoding, cut at the end of the line or sentence, stripped."""
+    """What the model says after each prompt: greedy decoding, cut at the end of the line or sentence, stripped.
+
+    A text ends early with a special token, such as the end of text, and where the model's context is full.
+
+    Raises:
+        ModelError: if a prompt does not fit the model's context.
+    """
     rows = [list(locate(loaded.tokenizer, p).ids) for p in prompts]
     starts = [len(row) for row in rows]
+    special = set(loaded.tokenizer.all_special_ids)
+    growing = list(range(len(rows)))
     for _ in range(tokens):
-        located = [Located(tuple(row), len(row)) for row in rows]
+        located = [Located(tuple(rows[i]), len(rows[i])) for i in growing]
+        ended = set()
         for chunk in _by_length(loaded, located, batch_size):
-            logits = _logits(loaded, [rows[i] for i in chunk])
-            for j, i in enumerate(chunk):
-                rows[i].append(int(logits[j, len(rows[i]) - 1].argmax()))
+            logits = _logits(loaded, [located[k].ids for k in chunk])
+            for j, k in enumerate(chunk):
+                row = rows[growing[k]]
+                row.append(int(logits[j, len(row) - 1].argmax()))
+                if row[-1] in special or len(row) > loaded.max_positions:
+                    ended.add(growing[k])
+        growing = [i for i in growing if i not in ended]
     return [_first_clause(_decode(loaded, row[start:])) for row, start in zip(rows, starts, strict=True)]
 
 
@@ -126,13 +160,26 @@ def _by_length(loaded: LoadedModel, rows: Sequence[Located], batch_size: int) ->
 
 
 def _carries_on(loaded: LoadedModel, row: Located, following: int) -> bool:
-    """Whether the token after the target goes on with the target's last word."""
+    """Whether the token after the target goes on with the target's last word.
+
+    In a script without spaces between words, such as Chinese or Thai, the next word follows at once: there the target
+    is said once its tokens are. So it is where the following token is no whole character, which one token cannot tell.
+    """
     if following in loaded.tokenizer.all_special_ids:
         return False
     said = _decode(loaded, row.target_ids)
     longer = _decode(loaded, (*row.target_ids, following))
     added = longer[len(said) :] if longer.startswith(said) else ""
-    return bool(said) and said[-1].isalnum() and added[:1].isalnum()
+    return bool(said and added) and _in_spaced_word(said[-1]) and _in_spaced_word(added[0])
+
+
+def _in_spaced_word(character: str) -> bool:
+    """Whether a character is a digit, or belongs to a word in a script that puts spaces between words."""
+    if character.isdecimal():
+        return True
+    script = unicodedata.name(character, "").split(" ", 1)[0]
+    # Vowel signs and accents are marks, not letters; a combining accent belongs to the letter before it.
+    return unicodedata.category(character)[0] in "LM" and (script in _SPACED_SCRIPTS or script == "COMBINING")
 
 
 def _decode(loaded: LoadedModel, ids: Sequence[int]) -> str:

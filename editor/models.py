@@ -13,7 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from editor.architecture import Adapter, adapter_for
-from ledger.canonical import digest
+from ledger.canonical import digest, value_digest
 from ledger.digests import tensor_digest
 from ledger.errors import Damaged, ModelError, UsageError
 
@@ -29,6 +29,9 @@ _DTYPE_NAMES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
+
+TOKENIZER_FILES = ("added_tokens.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json")
+"""What of a model's folder decides how text becomes tokens."""
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -143,16 +146,20 @@ class ModelFiles:
         except (ValueError, KeyError):
             raise Damaged(f"{self.folder / 'config.json'} names no model_type") from None
 
+    def config_digest(self) -> str:
+        """Digest of ``config.json``: the same tensors compute something else under another one."""
+        return digest("config", (self.folder / "config.json").read_bytes())
+
     def tokenizer_digest(self) -> str:
-        """Digest of ``tokenizer.json``.
+        """Digest of the tokenizer's files, by name.
 
         Raises:
-            UsageError: if the folder has none.
+            UsageError: if the folder has no ``tokenizer.json``.
         """
-        path = self.folder / "tokenizer.json"
-        if not path.is_file():
+        if not (self.folder / "tokenizer.json").is_file():
             raise UsageError(f"{self.folder} has no tokenizer.json; a fast tokenizer is needed")
-        return digest("tokenizer", path.read_bytes())
+        found = [name for name in TOKENIZER_FILES if (self.folder / name).is_file()]
+        return value_digest("tokenizer", {name: digest("file", (self.folder / name).read_bytes()) for name in found})
 
 
 @dataclass

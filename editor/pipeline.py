@@ -13,17 +13,18 @@ import torch
 from torch import Tensor
 
 from editor.config import EditConfig
-from editor.evaluate import ProbeResult, continuations, probe
+from editor.evaluate import continuations, probe
 from editor.grid import ExactSum, bounds, round_factors
 from editor.hooks import patched, recording
 from editor.models import LoadedModel
 from editor.norms import running_norms
+from editor.outcomes import Outcome, own_targets, run_own_probes, standing_probes
 from editor.requests import Request, build_request
 from editor.solve import solve, spread
 from editor.target import TargetValue, optimise
-from editor.text import pad
+from editor.text import locate, pad
 from ledger.errors import ModelError
-from ledger.facts import Fact, Probe
+from ledger.facts import Fact
 
 
 @dataclass(frozen=True)
@@ -70,25 +71,6 @@ class Factors:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an edit's own probes say after the batch.
-
-    Attributes:
-        efficacy: whether greedy decoding says the target after the prompt.
-        paraphrase: hits and number of paraphrases, or None if there are none.
-        locality: hits and number of locality probes, or None if there are none.
-        said_before: what the model said after the prompt before the batch.
-        said_after: what it says now.
-    """
-
-    efficacy: bool
-    paraphrase: tuple[int, int] | None
-    locality: tuple[int, int] | None
-    said_before: str
-    said_after: str
-
-
-@dataclass(frozen=True)
 class Edit:
     """A fact written into the model, not yet recorded."""
 
@@ -129,6 +111,22 @@ class BatchResult:
     peak_memory: int
 
 
+def check_facts(loaded: LoadedModel, facts: Sequence[Fact], context_prompts: Sequence[str], config: EditConfig) -> None:
+    """Encode facts and their probes as a batch would, so that a bad one is found before any work is done.
+
+    Raises:
+        ModelError: naming the first fact that does not fit the model.
+    """
+    for fact in facts:
+        build_request(loaded, fact, context_prompts, config)
+        for item in [*own_targets(fact), *fact.locality]:
+            length = len(locate(loaded.tokenizer, item.prompt, target=item.target).ids)
+            if length > loaded.max_positions:
+                raise ModelError(
+                    f"a probe of the fact {fact.text!r} has {length} tokens; this model takes {loaded.max_positions}"
+                )
+
+
 def edit_batch(
     loaded: LoadedModel,
     matrices: Sequence[EditedMatrix],
@@ -160,13 +158,14 @@ def edit_batch(
     weights = {m.name: sums[m.name].weights(m.base, m.transposed) for m in matrices}
     with patched(loaded.model, _by_parameter(loaded, weights)):
         said = continuations(loaded, [fact.text for fact in facts])
-        known = [result.says_target for result in probe(loaded, [_main_probe(fact) for fact in facts])]
+        known = [result.says_target for result in probe(loaded, [own_targets(fact)[0] for fact in facts])]
         no_ops = tuple(NoOp(f, s) for f, s, k in zip(facts, said, known, strict=True) if k)
         wanted = [i for i, k in enumerate(known) if not k]
         if not wanted:
             cost = meter.seconds() - started
             return BatchResult((), no_ops, sums, {}, cost, 0.0, meter.peak_memory())
         requests = [requests[i] for i in wanted]
+        standing = standing_probes(loaded, [facts[i] for i in wanted])
         advance("target values")
         stage1_started = meter.seconds()
         targets = optimise(loaded, requests, config)
@@ -175,7 +174,7 @@ def edit_batch(
         layers = _write(loaded, matrices, requests, targets, config, sums, weights)
     advance("probes")
     with patched(loaded.model, _by_parameter(loaded, weights)):
-        outcomes = _outcomes(loaded, [r.fact for r in requests], [said[i] for i in wanted])
+        outcomes = run_own_probes(loaded, [r.fact for r in requests], standing, [said[i] for i in wanted])
     edits = tuple(
         Edit(request.fact, target, {name: layer.rows[i] for name, layer in layers.items()}, outcome)
         for i, (request, target, outcome) in enumerate(zip(requests, targets, outcomes, strict=True))
@@ -259,32 +258,6 @@ def _keys_and_hidden(
     weight = config.key_context_weight if group > 1 else 0.0
     rest = grouped[:, 1:].mean(dim=1) if group > 1 else grouped[:, 0]
     return (1 - weight) * grouped[:, 0] + weight * rest, all_hidden[::group]
-
-
-def _outcomes(loaded: LoadedModel, facts: Sequence[Fact], said_before: Sequence[str]) -> list[Outcome]:
-    """Run the facts' own probes on the patched model, all in one go."""
-    probes: list[Probe] = []
-    for fact in facts:
-        probes.append(_main_probe(fact))
-        probes += [Probe(prompt=text, target=fact.target) for text in fact.paraphrase_texts]
-        probes += list(fact.locality)
-    results = iter(probe(loaded, probes))
-    said_after = continuations(loaded, [fact.text for fact in facts])
-    outcomes = []
-    for fact, before, after in zip(facts, said_before, said_after, strict=True):
-        efficacy = next(results).says_target
-        paraphrase = _hits([next(results) for _ in fact.paraphrases])
-        locality = _hits([next(results) for _ in fact.locality])
-        outcomes.append(Outcome(efficacy, paraphrase, locality, before, after))
-    return outcomes
-
-
-def _hits(results: Sequence[ProbeResult]) -> tuple[int, int] | None:
-    return (sum(result.says_target for result in results), len(results)) if results else None
-
-
-def _main_probe(fact: Fact) -> Probe:
-    return Probe(prompt=fact.text, target=fact.target)
 
 
 def _upright(base: Tensor, transposed: bool) -> Tensor:

@@ -54,7 +54,9 @@ def build_request(loaded: LoadedModel, fact: Fact, context_prompts: Sequence[str
         raise ModelError(
             f"the target {fact.target!r} has {length} tokens; at most {config.max_target_tokens} are accepted"
         )
-    longest = max(len(row.ids) for row in rewriting)
-    if longest > loaded.max_positions:
-        raise ModelError(f"the prompt {fact.prompt!r} has {longest} tokens; this model takes {loaded.max_positions}")
-    return Request(fact, rewriting, locate(loaded.tokenizer, DIVERGENCE_PROMPT, fact.subject))
+    divergence = locate(loaded.tokenizer, DIVERGENCE_PROMPT, fact.subject)
+    for template, rows in ((fact.prompt, rewriting), (DIVERGENCE_PROMPT, (divergence,))):
+        longest = max(len(row.ids) for row in rows)
+        if longest > loaded.max_positions:
+            raise ModelError(f"the prompt {template!r} has {longest} tokens; this model takes {loaded.max_positions}")
+    return Request(fact, rewriting, divergence)

@@ -101,11 +101,11 @@ class _Optimisation:
         self.layer = config.layers[-1]
         self.upper = loaded.adapter.upper_layers(loaded.model, self.layer)
         located = [row for request in requests for row in (*request.rewriting, request.divergence)]
-        width = max(len(row.ids) for row in located)
-        if width == len(located):
-            width += 1  # so that no other dimension can be mistaken for the batch when rows are selected
-        self.total_rows = len(located)
-        ids, mask = pad([row.ids for row in located], loaded.device, width)
+        rows = [row.ids for row in located]
+        if len(rows) == max(len(row) for row in rows):
+            rows.append(rows[-1])  # a spare, so that no other dimension can be mistaken for the batch's by `_pick`
+        self.total_rows = len(rows)
+        ids, mask = pad(rows, loaded.device)
         watched = {"edited": loaded.adapter.layer(loaded.model, self.layer)}
         watched |= {str(i): layer for i, layer in enumerate(self.upper)}
         with torch.no_grad(), recording(watched) as records:

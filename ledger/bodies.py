@@ -68,6 +68,7 @@ class LedgerCreated(Body):
     hyperparameters: Settings
     software: dict[str, str]
     tokenizer_digest: Digest
+    config_digest: Digest
 
 
 class StopReason(StrEnum):
@@ -112,7 +113,7 @@ class Solve(Record):
 
 
 class Outcome(Record):
-    """The edit's own probes, run after its batch; hits and totals where probes were given."""
+    """The edit's own probes, run after its batch: hits and totals; locality counts the probes that held before it."""
 
     efficacy: bool
     paraphrase: tuple[Count, Count] | None

@@ -19,6 +19,8 @@ class ApplyEdits:
     """Record edits, in this order; live edits of the same facts are superseded."""
 
     edits: tuple[NewEdit, ...]
+    taken_back: tuple[int, ...] = ()
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

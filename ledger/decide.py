@@ -62,15 +62,11 @@ def _propose(trial: Fold, command: Command) -> Iterator[Body]:
     match command:
         case CreateLedger(created):
             yield created
-        case ApplyEdits(edits):
+        case ApplyEdits(edits, taken_back, reason):
+            yield from _propose_reverts(taken_back, reason)
             yield from _propose_edits(trial, edits)
         case RevertEdits(numbers, reason):
-            if len(set(numbers)) != len(numbers):
-                raise UsageError("an edit is reverted once")
-            for number in numbers:
-                if number < 1:
-                    raise UnknownEdit(f"e{number}")
-                yield bodies.EditReverted(edit=number, reason=reason)
+            yield from _propose_reverts(numbers, reason)
         case RecordEvaluation(evaluation):
             yield evaluation
         case TagVersion(tag, live, weights, note):
@@ -80,6 +76,15 @@ def _propose(trial: Fold, command: Command) -> Iterator[Body]:
             yield bodies.VersionUntagged(tag=tag)
         case ConcludeBisection(conclusion):
             yield conclusion
+
+
+def _propose_reverts(numbers: tuple[int, ...], reason: str) -> Iterator[Body]:
+    if len(set(numbers)) != len(numbers):
+        raise UsageError("an edit is reverted once")
+    for number in numbers:
+        if number < 1:
+            raise UnknownEdit(f"e{number}")
+        yield bodies.EditReverted(edit=number, reason=reason)
 
 
 def _propose_edits(trial: Fold, edits: tuple[bodies.NewEdit, ...]) -> Iterator[Body]:

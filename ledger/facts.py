@@ -103,7 +103,7 @@ class Fact(Record):
     @property
     def key(self) -> tuple[str, str]:
         """What the fact is about: two facts with one key contradict each other, and the later supersedes."""
-        return (self.subject, self.prompt)
+        return (self.subject, self.prompt.strip())
 
     @property
     def start(self) -> int:

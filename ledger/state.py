@@ -63,7 +63,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class KeyRef:
-    """Where a live edit's keys lie."""
+    """Where an edit's keys lie."""
 
     edit: int
     blob: str
@@ -121,9 +121,9 @@ class State:
         """Whether an edit is in force."""
         return number in self.edits and self.edits[number].status is EditStatus.LIVE
 
-    def keys_live(self) -> tuple[KeyRef, ...]:
-        """Where the live edits' keys lie, by edit number: the editor's past keys Kp."""
-        return tuple(KeyRef(n, self.edits[n].body.blob, self.edits[n].body.row) for n in self.live)
+    def keys_of(self, live: Iterable[int]) -> tuple[KeyRef, ...]:
+        """Where edits' keys lie, by number: the editor's past keys Kp."""
+        return tuple(KeyRef(n, self.edits[n].body.blob, self.edits[n].body.row) for n in sorted(live))
 
 
 def live_after(changes: Iterable[Change]) -> tuple[int, ...]:

@@ -43,6 +43,8 @@ def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
         findings, rows = ledger.store.audit()
     except (ErrataError, OSError) as error:
         findings, rows = [damage("ledger.db", str(error))], []
+    if not rows and not findings and next(iter(ledger.blobs.digests()), None) is not None:
+        findings = [damage("ledger.db", "holds no events although there are blobs: the log is lost")]
     events: list[Event] = []
     findings += _examine_rows(rows, events)
     findings += _examine_rules(events)
@@ -146,8 +148,8 @@ def _examine_blobs(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Findin
             yield damage(f"event @{seqs[0]}", error.message)
     try:
         for digest in blobs.digests():
-            if digest in needed:
-                continue
+            if digest in needed or not events:
+                continue  # without a readable log nothing can be called an orphan
             yield note(digest, "an orphan: no event refers to it")
         if isinstance(blobs, FolderBlobs):
             for path in blobs.strays():

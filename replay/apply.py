@@ -12,14 +12,16 @@ from safetensors.torch import load as load_tensors
 
 from editor.config import EditConfig
 from editor.evaluate import continuations
-from editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, edit_batch
+from editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, check_facts, edit_batch
 from ledger import bodies
-from ledger.decide import ApplyEdits
+from ledger.decide import ApplyEdits, RevertEdits
 from ledger.deltas import decode_batch, encode_batch, row_delta_digest, row_keys_digest
 from ledger.errors import UsageError
 from ledger.facts import Fact
 from ledger.state import State
 from replay.workflow import Workspace
+
+TAKEN_BACK = "the model without this edit says the new target"
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def edit(
         raise UsageError("no facts to edit")
     if batch_size < 1:
         raise UsageError(f"a batch has at least one edit, not {batch_size}")
+    check_facts(workspace.loaded, facts, workspace.created.context_prompts, config)
     for batch in batches(facts, batch_size):
         yield _edit_batch(workspace, batch, config, dry_run, advance)
 
@@ -124,11 +127,7 @@ def _edit_batch(
     no_ops += [no_op for no_op in result.no_ops if no_op.fact.key not in earlier]
     recorded: tuple[bodies.EditApplied, ...] = ()
     if not dry_run:
-        if taken_back:
-            workspace.revert(taken_back, "the model without this edit says the new target")
-            state = workspace.state
-        if result.edits:
-            recorded = _record(workspace, state, live, result, config)
+        recorded = _record(workspace, state, live, result, config, taken_back)
     return BatchReport(recorded, result.edits, tuple(no_ops), taken_back, result.seconds, result.stage1_seconds)
 
 
@@ -139,9 +138,18 @@ def _with_said_before(item: Edit, said: Mapping[tuple[str, str], str]) -> Edit:
 
 
 def _record(
-    workspace: Workspace, state: State, live: tuple[int, ...], result: BatchResult, config: EditConfig
+    workspace: Workspace,
+    state: State,
+    live: tuple[int, ...],
+    result: BatchResult,
+    config: EditConfig,
+    taken_back: tuple[int, ...],
 ) -> tuple[bodies.EditApplied, ...]:
     """Blob first, events last, in one transaction."""
+    if not result.edits:
+        if taken_back:
+            workspace.execute(RevertEdits(taken_back, TAKEN_BACK), state)
+        return ()
     batch = {}
     for name in result.sums:
         for part in ("u", "v", "k"):
@@ -199,7 +207,7 @@ def _record(
                 ),
             )
         )
-    events = workspace.execute(ApplyEdits(tuple(new)), state)
+    events = workspace.execute(ApplyEdits(tuple(new), taken_back, TAKEN_BACK), state)
     return tuple(event.body for event in events if isinstance(event.body, bodies.EditApplied))
 
 
@@ -233,10 +241,9 @@ def _past_keys(workspace: Workspace, state: State, live: tuple[int, ...]) -> dic
         return dict(decode_batch(workspace.ledger.blobs.get(digest)))
 
     rows: dict[str, list[np.ndarray]] = {name: [] for name in workspace.created.edited}
-    for number in live:
-        body = state.edits[number].body
+    for place in state.keys_of(live):
         for name, found in rows.items():
-            found.append(blob(body.blob)[f"k/{name}"][body.row])
+            found.append(blob(place.blob)[f"k/{name}"][place.row])
     return {
         name: torch.from_numpy(np.stack(found)) if found else torch.zeros(0, workspace.created.edited[name].shape[1])
         for name, found in rows.items()

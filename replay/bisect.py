@@ -13,7 +13,8 @@ one step". The course is therefore:
 3. the suspect is confirmed both ways: bad without it must pass, good with it alone must fail. When it is not, several
    edits do it together (or one masks another), and the conclusion says so.
 
-Observations are kept by version digest, so no version is tested twice.
+Observations are kept by version digest, so no version is tested twice, and with the identity of the test that made
+them: an answer of one test says nothing about another.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from enum import Enum
 from ledger.bodies import StepOutcome, Verdict
 
 __all__ = [
+    "BY_HAND",
     "Conclusion",
     "Live",
     "Observation",
@@ -41,6 +43,9 @@ __all__ = [
 ]
 
 Live = frozenset[int]
+
+BY_HAND = "by hand"
+"""The identity of a person as the test."""
 
 
 @dataclass(frozen=True)
@@ -139,13 +144,18 @@ class Question:
 
 @dataclass(frozen=True)
 class Observation:
-    """One test that was made: which version (and its position, as in `Question`), why, and what it said."""
+    """One test that was made: which version (and its position, as in `Question`), why, what it said, and which test.
+
+    Attributes:
+        oracle: the identity of what was asked; observations are used by the same one only.
+    """
 
     version: str
     purpose: Purpose
     position: int | None
     outcome: StepOutcome
     score: float | None = None
+    oracle: str = BY_HAND
 
 
 @dataclass(frozen=True)
@@ -272,22 +282,24 @@ def bisect(
     oracle: Callable[[Live], Reading],
     tested: Iterable[Observation] = (),
     on_test: Callable[[Question, Observation], None] = lambda question, observation: None,
+    identity: str = BY_HAND,
 ) -> Conclusion:
     """Ask the oracle until the bisection ends.
 
     Args:
         problem: what is searched.
         oracle: tests one version. What it raises (a command that asks to stop) ends the run and decides nothing.
-        tested: what has been observed before (a session that goes on).
+        tested: what has been observed before (a session that goes on); what another oracle observed is left out.
         on_test: told about each test when it is done.
+        identity: the oracle's identity, kept with what it observes.
 
     Returns:
         The conclusion. At most ceil(log2 n) + 4 tests are made for n steps when none is skipped.
     """
-    observations = list(tested)
+    observations = [test for test in tested if test.oracle == identity]
     while isinstance(move := next_move(problem, observations), Question):
         reading = oracle(move.live)
-        observation = Observation(move.version, move.purpose, move.position, reading.outcome, reading.score)
+        observation = Observation(move.version, move.purpose, move.position, reading.outcome, reading.score, identity)
         observations.append(observation)
         on_test(move, observation)
     return move

@@ -48,11 +48,14 @@ def bisect_with_suite(
         problem: what is searched.
         suite: what decides.
         threshold: the last score that is still good.
-        tested: what was observed before.
+        tested: what was observed before; only answers of this suite and threshold are used.
         on_test: told about each test.
+
+    Raises:
+        UsageError: the threshold is NaN or infinite.
     """
     oracle = SuiteOracle(suite, threshold, workspace.measure)
-    conclusion = bisect(problem, oracle, tested, on_test)
+    conclusion = bisect(problem, oracle, tested, on_test, oracle.identity)
     workspace.conclude_bisection(
         conclusion_body(
             problem,
@@ -77,6 +80,8 @@ def bisect_with_command(
 ) -> Conclusion:
     """Find the step that makes a command fail, and record the conclusion.
 
+    Of what was observed before, only answers of the same command are used.
+
     Raises:
         BisectionAborted: the command could not be run or asked to stop; nothing was recorded.
     """
@@ -88,7 +93,7 @@ def bisect_with_command(
 
     scratch = workspace.ledger.cache / "bisect"
     oracle = CommandOracle(command, shell.environment, scratch, write, shell.output)
-    conclusion = bisect(problem, oracle, tested, on_test)
+    conclusion = bisect(problem, oracle, tested, on_test, oracle.identity)
     workspace.conclude_bisection(
         conclusion_body(problem, conclusion, len(conclusion.tested), metric="command", command=" ".join(command))
     )

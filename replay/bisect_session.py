@@ -1,8 +1,9 @@
 """A bisection that lasts over several commands, in `.errata/bisect.json`.
 
-The file holds the two ends and what was observed, and nothing that follows from them: where the search stands is
-worked out again each time. Marks made by hand take the two ends on the caller's word, as git does; a run tests them.
-The log is a list of commands that lead to the same session when they are run again.
+The file holds the two ends and what was observed by which test, and nothing that follows from them: where the search
+stands is worked out again each time. Marks made by hand take the two ends on the caller's word, as git does, and a mark
+that contradicts them is refused; a run tests the ends itself. Neither uses the other's answers.
+The log is a list of commands that lead to the same marks when they are run again.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from ledger.errors import BadRecord, Damaged, UnknownVersion, UsageError
 from ledger.files import write_durably
 from ledger.records import Record, describe
 from ledger.state import State
-from replay.bisect import Conclusion, Live, Observation, Problem, Purpose, Question, Verdict, next_move
+from replay.bisect import BY_HAND, Conclusion, Live, Observation, Problem, Purpose, Question, Verdict, next_move
 from replay.versions import problem_between
 
 FILE = "bisect.json"
@@ -38,10 +39,11 @@ class _StoredObservation(Record):
     position: int | None
     outcome: Annotated[StepOutcome, Field(strict=False)]
     score: float | None
+    oracle: str
 
 
 class _Stored(Record):
-    schema_version: Literal[1]
+    schema_version: Literal[2]
     good: _StoredEnd
     bad: _StoredEnd
     tested: tuple[_StoredObservation, ...]
@@ -61,7 +63,7 @@ class Session:
 
     Attributes:
         good, bad: its ends.
-        tested: what was observed, in order.
+        tested: what was observed, by hand and by runs, in order.
     """
 
     good: End
@@ -76,14 +78,19 @@ class Session:
         """
         return problem_between(state, self.good.live, self.bad.live)
 
+    @property
+    def marks(self) -> tuple[Observation, ...]:
+        """What was marked by hand."""
+        return tuple(test for test in self.tested if test.oracle == BY_HAND)
+
     def trusting(self, problem: Problem) -> tuple[Observation, ...]:
-        """The observations, with the ends taken on the caller's word where they were not tested."""
+        """The marks made by hand, with the ends taken on the caller's word where they were not marked."""
         claims = (
             Observation(problem.digest_of(problem.good), Purpose.GOOD_END, 0, StepOutcome.GOOD),
             Observation(problem.digest_of(problem.bad), Purpose.BAD_END, len(problem.steps), StepOutcome.BAD),
         )
-        seen = {test.version for test in self.tested}
-        return (*(claim for claim in claims if claim.version not in seen), *self.tested)
+        seen = {test.version for test in self.marks}
+        return (*(claim for claim in claims if claim.version not in seen), *self.marks)
 
     def move(self, state: State) -> Question | Conclusion:
         """What a person is to test next, or the conclusion; the ends are taken on their word."""
@@ -94,24 +101,44 @@ class Session:
         """The session with more observations."""
         return replace(self, tested=(*self.tested, *observations))
 
+    def by_hand(self) -> Session:
+        """The session without what runs observed."""
+        return replace(self, tested=self.marks)
+
     def marked(self, state: State, address: str | None, outcome: StepOutcome) -> Session:
         """The session with a version marked by hand: the one that is asked about, or the one at an address.
 
+        A version that was marked before may be marked again; the later mark counts.
+
         Raises:
-            UsageError: the version is none that this bisection looks at, or there is nothing left to ask.
+            UsageError: the version is none that this bisection looks at, the mark contradicts an end, or there is
+                nothing left to ask.
             UnknownVersion: there is no such version.
         """
         problem = self.problem(state)
         move = self.move(state)
-        if address is None:
-            if not isinstance(move, Question):
-                raise UsageError("this bisection has ended; `errata bisect reset` clears it")
-            return self.observed(Observation(move.version, move.purpose, move.position, outcome))
-        if isinstance(move, Question) and _names(move.version, address):
-            return self.observed(Observation(move.version, move.purpose, move.position, outcome))
-        version, position = _locate(problem, state, address)
-        purposes = {0: Purpose.GOOD_END, len(problem.steps): Purpose.BAD_END}
-        return self.observed(Observation(version, purposes.get(position, Purpose.SEARCH), position, outcome))
+        asked = (move,) if isinstance(move, Question) else ()
+        if address is None and not asked:
+            raise UsageError("nothing is left to test; mark a version again by its digest, or `errata bisect reset`")
+        known = next((one for one in (*asked, *self.marks) if address is None or _names(one.version, address)), None)
+        if known is not None:
+            mark = Observation(known.version, known.purpose, known.position, outcome)
+        else:
+            version, position = _locate(problem, state, address or "")
+            purposes = {0: Purpose.GOOD_END, len(problem.steps): Purpose.BAD_END}
+            mark = Observation(version, purposes.get(position, Purpose.SEARCH), position, outcome)
+        _check_end(problem, mark)
+        return self.observed(mark)
+
+
+def _check_end(problem: Problem, mark: Observation) -> None:
+    """Refuse a mark that says of an end what it is not: the ends are what the search by hand starts from."""
+    for live, said in ((problem.good, StepOutcome.GOOD), (problem.bad, StepOutcome.BAD)):
+        if mark.version == problem.digest_of(live) and mark.outcome is not said:
+            raise UsageError(
+                f"{_short(mark.version)} is the {said.value} end of this bisection and was not marked "
+                f"{mark.outcome.value}; `errata bisect reset`, then start between other versions"
+            )
 
 
 def start(state: State, good: str, bad: str) -> Session:
@@ -145,19 +172,24 @@ def load(folder: Path) -> Session | None:
     return Session(
         End(stored.good.address, frozenset(stored.good.live)),
         End(stored.bad.address, frozenset(stored.bad.live)),
-        tuple(Observation(t.version, t.purpose, t.position, t.outcome, t.score) for t in stored.tested),
+        tuple(Observation(t.version, t.purpose, t.position, t.outcome, t.score, t.oracle) for t in stored.tested),
     )
 
 
 def save(folder: Path, session: Session) -> None:
     """Write the session, whole or not at all."""
     stored = _Stored(
-        schema_version=1,
+        schema_version=2,
         good=_StoredEnd(address=session.good.address, live=tuple(sorted(session.good.live))),
         bad=_StoredEnd(address=session.bad.address, live=tuple(sorted(session.bad.live))),
         tested=tuple(
             _StoredObservation(
-                version=t.version, purpose=t.purpose, position=t.position, outcome=t.outcome, score=t.score
+                version=t.version,
+                purpose=t.purpose,
+                position=t.position,
+                outcome=t.outcome,
+                score=t.score,
+                oracle=t.oracle,
             )
             for t in session.tested
         ),
@@ -174,21 +206,27 @@ def reset(folder: Path) -> bool:
 
 
 def log_lines(state: State, session: Session) -> list[str]:
-    """The session as commands that lead to it, with comments; digests stand for addresses, which may move."""
+    """The session as commands that lead to its marks; what runs observed stands in comments.
+
+    Digests stand for addresses, which may move.
+    """
     ends = [_short(state.version_of(end.live)) for end in (session.good, session.bad)]
     lines = [
         f"# between {session.good.address} and {session.bad.address}",
         f"errata bisect start {ends[0]} {ends[1]}",
     ]
     for test in session.tested:
+        if test.oracle == BY_HAND:
+            lines.append(f"# {test.purpose.value}")
+            lines.append(f"errata bisect {test.outcome.value} {_short(test.version)}")
+            continue
         score = "" if test.score is None else f", score {test.score:.6g}"
-        lines.append(f"# {test.purpose.value}{score}")
-        lines.append(f"errata bisect {test.outcome.value} {_short(test.version)}")
+        lines.append(f"# {test.purpose.value}: {_short(test.version)} is {test.outcome.value}{score}, by {test.oracle}")
     return lines
 
 
 def replayed(state: State, lines: Iterable[str]) -> Session:
-    """The session that a log leads to.
+    """The session that a log leads to; the answers of runs are not taken over.
 
     Raises:
         BadRecord: a line is none that a log has.

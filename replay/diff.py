@@ -1,4 +1,8 @@
-"""What differs between two versions: edits, facts and norms."""
+"""What differs between two versions: edits, facts and norms.
+
+What a version says of a fact is what the log has on record, not a new run of the model: the outcome of the fact's edit,
+measured when it was recorded, and for a version without one what the model said before the first edit of the fact.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,11 @@ class FactChange:
 
     Attributes:
         subject, prompt: what the fact is about.
-        before: what A says. Where no edit says so, it is the edit's own record of it: the old object that came with
-            the fact, else what the model said before the edit.
+        before: what A says, as recorded: the target of its edit, or what the model said instead if the edit did not
+            work; without an edit, what the model said before.
         after: what B says; likewise.
-        edits: the edits of the two versions that say so; None stands for the base model.
+        edits: the edits of the two versions that say so; None stands for none.
+        failed: those of the edits that did not work.
     """
 
     subject: str
@@ -27,6 +32,7 @@ class FactChange:
     before: str
     after: str
     edits: tuple[int | None, int | None]
+    failed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -75,10 +81,20 @@ def diff(
     facts = []
     for key in sorted(gone.keys() | come.keys(), key=lambda key: max(_number(gone.get(key)), _number(come.get(key)))):
         old, new = gone.get(key), come.get(key)
-        before, after = _says(old, new), _says(new, old)
+        found = [record for record in (old, new) if record is not None]
+        unedited = _first(state, min(found, key=_number)).body.outcome.said_before
+        before, after = (_says(record) if record else unedited for record in (old, new))
         if before != after:
-            edits = (old.number if old else None, new.number if new else None)
-            facts.append(FactChange(subject=key[0], prompt=key[1], before=before, after=after, edits=edits))
+            facts.append(
+                FactChange(
+                    subject=key[0],
+                    prompt=key[1],
+                    before=before,
+                    after=after,
+                    edits=(old.number if old else None, new.number if new else None),
+                    failed=tuple(record.number for record in found if not record.body.outcome.efficacy),
+                )
+            )
     return VersionDiff(
         version_a=state.version_of(a),
         version_b=state.version_of(b),
@@ -102,9 +118,22 @@ def _number(record: EditRecord | None) -> int:
     return 0 if record is None else record.number
 
 
-def _says(record: EditRecord | None, other: EditRecord | None) -> str:
-    """What a version with `record` says of a fact; without one, what `other` recorded that the model said before."""
-    if record is not None:
-        return record.body.fact.target
-    assert other is not None
-    return other.body.fact.old or other.body.outcome.said_before
+def _says(record: EditRecord) -> str:
+    """What a version with this edit says of its fact."""
+    outcome = record.body.outcome
+    return record.body.fact.target if outcome.efficacy else outcome.said_after
+
+
+def _first(state: State, record: EditRecord) -> EditRecord:
+    """The first of the edits that superseded each other up to this one: before it, no edit of the fact was in force."""
+    replaced = {
+        number: gone
+        for change in state.changes
+        for number in change.added
+        for gone in change.removed
+        if state.edits[number].body.fact.key == state.edits[gone].body.fact.key
+    }
+    number = record.number
+    while number in replaced:
+        number = replaced[number]
+    return state.edits[number]

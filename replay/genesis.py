@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
-import shutil
-from collections.abc import Callable, Iterable
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,11 @@ from editor.grid import CAPACITY_BITS, choose_exponent
 from editor.models import LoadedModel, dtype_name, load_model, resolve_model
 from editor.stats import SecondMoment, StatsSettings, collect, stats_digest
 from ledger import bodies
-from ledger.canonical import digest
+from ledger.canonical import file_digest
 from ledger.decide import CreateLedger
 from ledger.digests import base_digest
-from ledger.errors import Refused, UsageError
+from ledger.errors import ModelError, Refused, UsageError
+from ledger.files import storage_error, sync_folder
 from ledger.ledger import LEDGER_FOLDER, Ledger
 from replay.context import Surroundings
 
@@ -55,7 +57,8 @@ def create_ledger(
 ) -> Ledger:
     """Create ``folder/.errata`` with its first event.
 
-    Everything is computed before anything is written; if writing fails the folder is removed again.
+    Everything is computed first, written into a folder beside it, and put in place by one rename: whoever looks sees
+    either no ledger or a whole one, and a ledger that somebody else made meanwhile is never touched.
 
     Args:
         folder: where the ledger is to be.
@@ -66,62 +69,82 @@ def create_ledger(
     Raises:
         Refused: if there is a ledger already.
         UsageError: for a model, corpus or setting that makes no sense.
-        ModelError: for a family without an adapter.
+        ModelError: for a family without an adapter, or a model with NaN or infinite numbers.
+        StorageFailed: if the folder cannot be written to.
     """
-    if (folder / LEDGER_FOLDER).exists():
-        raise Refused(f"{folder / LEDGER_FOLDER} exists; a ledger is created once")
-    documents = read_corpus(genesis.corpus)
+    _require_no_ledger(folder)
+    require_corpus(genesis.corpus)
     path = resolve_model(genesis.model)
     advance("loading the model", 0)
     loaded = load_model(path, surroundings.device)
     config = initial_config(loaded, path, genesis.settings)
     for layer in config.layers:
         loaded.adapter.layer(loaded.model, layer)
+    names = {layer: loaded.stored_name(loaded.adapter.edited_parameter(layer)) for layer in config.layers}
+    edited = {name: _edited(loaded, name, layer, genesis.capacity_bits) for layer, name in names.items()}
     advance("hashing the model", 0)
     tensors = loaded.files.digests()
     base, tokenizer = base_digest(tensors), loaded.files.tokenizer_digest()
     advance("drawing context prompts", 0)
     prompts = contexts.generate(loaded, genesis.context_prompts, config.seed)
-    advance("averaging keys over the corpus", 0)
+    reading = "averaging keys over the corpus"
+    advance(reading, 0)
     moments = collect(
-        loaded,
-        documents,
-        config.layers,
-        genesis.stats,
-        lambda tokens: advance("averaging keys over the corpus", tokens),
+        loaded, documents(genesis.corpus), config.layers, genesis.stats, lambda tokens: advance(reading, tokens)
     )
-    corpus = digest("corpus", genesis.corpus.read_bytes())
-    names = {layer: loaded.stored_name(loaded.adapter.edited_parameter(layer)) for layer in config.layers}
+    corpus = file_digest("corpus", genesis.corpus)
     advance("writing the ledger", 0)
     try:
-        ledger = Ledger.create(folder)
-        stats = {
-            names[moment.layer]: bodies.StatsRef(
-                blob=ledger.blobs.put(encode_moment(moment)),
-                digest=stats_digest(base, tokenizer, corpus, moment.layer, genesis.stats),
-                tokens=moment.tokens,
-                layer=moment.layer,
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder, prefix=f"{LEDGER_FOLDER}.making-") as scratch:
+            ledger = Ledger.create(Path(scratch))
+            stats = {
+                names[moment.layer]: bodies.StatsRef(
+                    blob=ledger.blobs.put(encode_moment(moment)),
+                    digest=stats_digest(base, tokenizer, corpus, moment.layer, genesis.stats),
+                    tokens=moment.tokens,
+                    layer=moment.layer,
+                )
+                for moment in moments
+            }
+            body = bodies.LedgerCreated(
+                model=str(path) if Path(genesis.model).expanduser().is_dir() else genesis.model,
+                family=loaded.adapter.family,
+                dtype=edited[names[config.layers[0]]].dtype,
+                base_digest=base,
+                tensors=tensors,
+                edited=edited,
+                stats=stats,
+                context_prompts=prompts,
+                hyperparameters=config.to_record(),
+                software=surroundings.software,
+                tokenizer_digest=tokenizer,
+                config_digest=loaded.files.config_digest(),
             )
-            for moment in moments
-        }
-        body = bodies.LedgerCreated(
-            model=str(path) if Path(genesis.model).expanduser().is_dir() else genesis.model,
-            family=loaded.adapter.family,
-            dtype=dtype_name(loaded.files.tensor(names[config.layers[0]]).dtype),
-            base_digest=base,
-            tensors=tensors,
-            edited={name: _edited(loaded, name, layer, genesis.capacity_bits) for layer, name in names.items()},
-            stats=stats,
-            context_prompts=prompts,
-            hyperparameters=config.to_record(),
-            software=surroundings.software,
-            tokenizer_digest=tokenizer,
-        )
-        ledger.execute(CreateLedger(body), actor=surroundings.actor, now=surroundings.now(), new_id=surroundings.new_id)
-    except BaseException:
-        shutil.rmtree(folder / LEDGER_FOLDER, ignore_errors=True)
+            ledger.execute(
+                CreateLedger(body), actor=surroundings.actor, now=surroundings.now(), new_id=surroundings.new_id
+            )
+            _put_in_place(Path(scratch) / LEDGER_FOLDER, folder / LEDGER_FOLDER)
+    except OSError as error:
+        raise storage_error(folder, error) from error
+    return Ledger.open(folder)
+
+
+def _require_no_ledger(folder: Path) -> None:
+    place = folder / LEDGER_FOLDER
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise Refused(f"{place} exists; a ledger is created once")
+
+
+def _put_in_place(made: Path, place: Path) -> None:
+    """Rename, which fails where there is a folder with something in it."""
+    try:
+        made.rename(place)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+            raise Refused(f"{place} exists; a ledger is created once") from None
         raise
-    return ledger
+    sync_folder(place.parent)
 
 
 def initial_config(loaded: LoadedModel, path: Path, settings: dict[str, Any]) -> EditConfig:
@@ -140,21 +163,27 @@ def initial_config(loaded: LoadedModel, path: Path, settings: dict[str, Any]) ->
     return build_config({**values, **settings})
 
 
-def read_corpus(path: Path) -> list[str]:
-    """The documents of a corpus: its lines.
+def require_corpus(path: Path) -> None:
+    """Refuse a corpus that is not there.
 
     Raises:
-        UsageError: if there is no such file, or no text in it.
+        UsageError: saying what a corpus is.
     """
     if not path.is_file():
         raise UsageError(f"no corpus at {path}: a text file with one document a line")
-    try:
-        documents = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError:
-        raise UsageError(f"{path} is no UTF-8 text") from None
-    if not documents:
-        raise UsageError(f"the corpus {path} is empty")
-    return documents
+
+
+def documents(path: Path) -> Iterator[str]:
+    """The documents of a corpus, its lines, read as they are needed.
+
+    Raises:
+        UsageError: where the file is no UTF-8 text.
+    """
+    with path.open(encoding="utf-8") as lines:
+        try:
+            yield from lines
+        except UnicodeDecodeError:
+            raise UsageError(f"{path} is no UTF-8 text") from None
 
 
 def encode_moment(moment: SecondMoment) -> bytes:
@@ -162,15 +191,15 @@ def encode_moment(moment: SecondMoment) -> bytes:
     return bytes(save({"second_moment": moment.matrix.contiguous()}))
 
 
-def recompute_stats(
-    loaded: LoadedModel, created: bodies.LedgerCreated, corpus: Path, settings: StatsSettings
+def compare_stats(
+    created: bodies.LedgerCreated, corpus: Path, settings: StatsSettings
 ) -> Iterable[tuple[str, str, str]]:
-    """Digests of second moments recorded at genesis, and the digests that a corpus gives now.
+    """Digests of what second moments were made from, as recorded at genesis and as a corpus and settings give now.
 
     Yields:
         ``(tensor, recorded, recomputed)``.
     """
-    identity = digest("corpus", corpus.read_bytes())
+    identity = file_digest("corpus", corpus)
     for name, reference in created.stats.items():
         now = stats_digest(created.base_digest, created.tokenizer_digest, identity, reference.layer, settings)
         yield name, reference.digest, now
@@ -179,6 +208,8 @@ def recompute_stats(
 def _edited(loaded: LoadedModel, name: str, layer: int, capacity_bits: int) -> bodies.EditedTensor:
     stored = loaded.files.tensor(name)
     base = stored.to(torch.float64)
+    if not bool(torch.isfinite(base).all()):
+        raise ModelError(f"{name} holds NaN or infinite numbers; this model cannot be edited")
     d_out, d_in = loaded.adapter.shape(loaded.model, layer)
     return bodies.EditedTensor(
         shape=(d_out, d_in),

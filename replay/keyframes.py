@@ -1,8 +1,9 @@
 """Keyframes: exact sums kept on disk so that a far version need not be summed from its first edit.
 
-A keyframe is disposable and never truth. Its file names the live set that it is the sum of and a digest over everything
-in it; one that cannot be read, does not match its digest, or has other tensors than expected is dropped as if it had
-never been there. Deleting the folder costs time and nothing else.
+A keyframe is disposable and never truth. Its file names the edits that it is the sum of, the version they make up, and
+a digest over everything in it. One that cannot be read, does not match its digest, belongs to a version that these
+edits no longer make up, or has other tensors than expected is dropped as if it had never been there. Deleting the
+folder costs time and nothing else.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,9 +28,10 @@ _SUFFIX = ".keyframe"
 
 @dataclass(frozen=True)
 class Keyframe:
-    """An exact sum on disk: which live set it belongs to, and the file that holds it."""
+    """An exact sum on disk: the edits that it is the sum of, the version they made up, and the file that holds it."""
 
     live: frozenset[int]
+    version: str
     path: Path
 
 
@@ -38,12 +40,14 @@ class Keyframes:
 
     Args:
         folder: where they are kept; it is made when the first one is saved.
-        ledger: the ledger's identity (its base digest): keyframes of another ledger are dropped.
+        version_of: gives a live set's version digest, which is over the base and every delta. A keyframe counts only
+            if its edits still make up the version that it was saved for: a number says nothing about a delta once a
+            log was restored from a copy and went another way.
     """
 
-    def __init__(self, folder: Path, ledger: str) -> None:
+    def __init__(self, folder: Path, version_of: Callable[[frozenset[int]], str | None]) -> None:
         self._folder = folder
-        self._ledger = ledger
+        self._version_of = version_of
 
     def nearest(self, live: frozenset[int]) -> Keyframe | None:
         """The keyframe with the fewest edits between it and a live set, or None when there is none."""
@@ -64,7 +68,7 @@ class Keyframes:
         except (SafetensorError, OSError):
             metadata, sums = {}, {}
         as_expected = {name: tuple(total.shape) for name, total in sums.items()} == dict(shapes)
-        if as_expected and metadata.get("digest") == self._digest(keyframe.live, sums):
+        if as_expected and metadata.get("digest") == _digest(keyframe.version, keyframe.live, sums):
             return sums
         self._drop(keyframe.path)
         return None
@@ -72,8 +76,11 @@ class Keyframes:
     def save(self, live: Iterable[int], sums: Mapping[str, Tensor]) -> None:
         """Keep the sums of a live set. A disk that is full or read-only is no error: a keyframe is a convenience."""
         edits = frozenset(live)
-        digest = self._digest(edits, sums)
-        metadata = {"ledger": self._ledger, "live": json.dumps(sorted(edits)), "digest": digest}
+        version = self._version_of(edits)
+        if version is None:
+            return
+        digest = _digest(version, edits, sums)
+        metadata = {"version": version, "live": json.dumps(sorted(edits)), "digest": digest}
         target = self._folder / (digest.rpartition(":")[2][:32] + _SUFFIX)
         with contextlib.suppress(OSError, SafetensorError):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -90,17 +97,19 @@ class Keyframes:
             with safe_open(path, framework="pt") as handle:
                 metadata = handle.metadata() or {}
             live = frozenset(int(number) for number in json.loads(metadata["live"]))
+            version = str(metadata["version"])
         except (SafetensorError, OSError, KeyError, ValueError, TypeError):
-            metadata, live = {}, frozenset()
-        if metadata.get("ledger") == self._ledger:
-            return Keyframe(live, path)
+            live, version = frozenset(), ""
+        if version and version == self._version_of(live):
+            return Keyframe(live, version, path)
         self._drop(path)
         return None
-
-    def _digest(self, live: frozenset[int], sums: Mapping[str, Tensor]) -> str:
-        tensors = {name: digest_tensor(name, total) for name, total in sums.items()}
-        return value_digest("keyframe", {"ledger": self._ledger, "live": sorted(live), "sums": tensors})
 
     def _drop(self, path: Path) -> None:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def _digest(version: str, live: frozenset[int], sums: Mapping[str, Tensor]) -> str:
+    tensors = {name: digest_tensor(name, total) for name, total in sums.items()}
+    return value_digest("keyframe", {"version": version, "live": sorted(live), "sums": tensors})

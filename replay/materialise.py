@@ -87,9 +87,13 @@ class Materialiser:
         }
         self._reader = FactorReader(ledger.blobs, {name: spec.shape for name, spec in self.specs.items()})
         on_disk = keyframes and ledger.folder is not None
-        self._keyframes = Keyframes(ledger.cache / "keyframes", created.base_digest) if on_disk else None
+        self._keyframes = Keyframes(ledger.cache / "keyframes", self._version_of) if on_disk else None
         self._base: dict[str, Tensor] = {}
         self._last: tuple[frozenset[int], dict[str, ExactSum]] | None = None
+
+    def _version_of(self, live: frozenset[int]) -> str | None:
+        state = self._ledger.state()
+        return state.version_of(live) if live <= state.edits.keys() else None
 
     @property
     def base(self) -> Mapping[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import signal
 import subprocess
 import tempfile
@@ -13,7 +15,7 @@ from typing import Literal
 from editor.evaluate import SuiteResult
 from ledger.bodies import StepOutcome
 from ledger.errors import ErrataError, UsageError
-from ledger.suites import Suite, higher_is_better
+from ledger.suites import Suite, higher_is_better, suite_digest
 from replay.bisect import Live, Reading
 
 SKIP_CODE = 125
@@ -30,7 +32,7 @@ class BisectionAborted(ErrataError):
 
     def __init__(self, command: Sequence[str], reason: str) -> None:
         super().__init__(
-            f"bisection stopped: {' '.join(command)} {reason}; earlier answers are kept, run again to go on",
+            f"bisection stopped: {' '.join(command)} {reason}; its answers so far are kept, run it again to go on",
             command=list(command),
             reason=reason,
         )
@@ -46,11 +48,23 @@ class SuiteOracle:
         suite: what is run.
         threshold: the last score that is still good.
         measure: runs a suite on a live set.
+
+    Raises:
+        UsageError: the threshold is NaN or infinite, which no score could be held against.
     """
 
     suite: Suite
     threshold: float
     measure: Callable[[Live, Suite], SuiteResult]
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.threshold):
+            raise UsageError(f"a threshold is a finite number, not {self.threshold}")
+
+    @property
+    def identity(self) -> str:
+        """What makes two such oracles the same test: the suite's digest and the threshold."""
+        return f"suite {suite_digest(self.suite)} threshold {self.threshold!r}"
 
     @property
     def direction(self) -> Literal["higher_is_better", "lower_is_better"]:
@@ -85,6 +99,11 @@ class CommandOracle:
     scratch: Path
     write: Callable[[Live, Path], str]
     output: int
+
+    @property
+    def identity(self) -> str:
+        """What makes two such oracles the same test: the program and its arguments."""
+        return f"command {json.dumps(self.command)}"
 
     def __call__(self, live: Live) -> Reading:
         """Test one version.

@@ -76,7 +76,9 @@ class Workspace:
             name for name in sorted(set(found) | set(created.tensors)) if found.get(name) != created.tensors.get(name)
         ]
         if files.tokenizer_digest() != created.tokenizer_digest:
-            changed.append("tokenizer.json")
+            changed.append("the tokenizer")
+        if files.config_digest() != created.config_digest:
+            changed.append("config.json")
         if changed:
             raise ModelChanged(changed)
         return files

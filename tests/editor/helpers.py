@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from editor.config import EditConfig
+from editor.config import EditConfig, build_config
 from editor.grid import ExactSum, choose_exponent
 from editor.models import LoadedModel, load_model
 from editor.pipeline import EditedMatrix, Meter
@@ -30,18 +30,21 @@ FACTS = (
 )
 
 
+SETTINGS: dict[str, object] = {
+    "layers": [1],
+    "learning_rate": 0.5,
+    "clamp_norm_factor": 20.0,
+    "max_steps": 60,
+    "context_prompts": 1,
+    "stats_weight": 0.01,
+    "norm_weight": 0.001,
+    "patience": 1,
+}
+"""What a tiny random model needs: nothing in it is trained, so nothing in it is gentle."""
+
+
 def config(**changes: object) -> EditConfig:
-    values: dict[str, object] = {
-        "layers": (1,),
-        "learning_rate": 0.5,
-        "clamp_norm_factor": 20.0,
-        "max_steps": 60,
-        "context_prompts": 1,
-        "stats_weight": 0.01,
-        "norm_weight": 0.001,
-        "patience": 1,
-    }
-    return EditConfig.model_validate({**values, **changes})
+    return build_config({**SETTINGS, **changes})
 
 
 def matrices(loaded: LoadedModel, layers: tuple[int, ...] = (1,)) -> list[EditedMatrix]:

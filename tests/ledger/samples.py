@@ -63,6 +63,7 @@ def created(**changes: Any) -> bodies.LedgerCreated:
         "hyperparameters": {"steps": 40, "lr": 0.5, "layers": (0, 1)},
         "software": {"torch": "2.13.0"},
         "tokenizer_digest": some_digest("tokenizer"),
+        "config_digest": some_digest("config"),
     }
     return bodies.LedgerCreated(**(fields | changes))
 

@@ -274,7 +274,7 @@ def test_an_ambiguous_prefix_says_so() -> None:
 
 def test_past_keys_are_those_of_live_edits() -> None:
     ledger = fresh(edits(1, 2, 3), RevertEdits((2,)))
-    assert [(key.edit, key.row) for key in ledger.state().keys_live()] == [(1, 0), (3, 2)]
+    assert [(key.edit, key.row) for key in ledger.state().keys_of(ledger.state().live)] == [(1, 0), (3, 2)]
 
 
 def test_a_ledger_is_found_from_below(tmp_path: Path) -> None:

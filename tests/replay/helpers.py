@@ -82,6 +82,7 @@ def create(folder: Path, model: Path, layers: Sequence[int] = (1, 2)) -> Ledger:
         hyperparameters={"layers": list(layers)},
         software={},
         tokenizer_digest=files.tokenizer_digest(),
+        config_digest=files.config_digest(),
     )
     ledger.execute(CreateLedger(body), actor="tester", now=NOW, new_id=new_ids())
     return ledger

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -205,6 +206,18 @@ def test_a_session_that_goes_on_ends_as_one_that_ran_through(case: tuple[int, in
     whole = run(task, bad_if(lambda live: planted in live))
     resumed = bisect(task, bad_if(lambda live: planted in live), tested=whole.tested[:stop])
     assert resumed == whole
+
+
+@given(st.integers(2, 80).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n), st.integers(0, 12))))
+def test_what_another_oracle_said_changes_nothing(case: tuple[int, int, int]) -> None:
+    count, planted, stop = case
+    task = problem(count)
+    other = bisect(task, bad_if(lambda live: planted in live), identity="another").tested[:stop]
+    turned = [replace(t, outcome=Outcome.BAD if t.outcome is Outcome.GOOD else Outcome.GOOD) for t in other]
+    oracle = bad_if(lambda live: planted in live)
+    assert bisect(task, oracle, tested=turned, identity="this") == bisect(
+        task, bad_if(lambda live: planted in live), identity="this"
+    )
 
 
 def test_a_single_step_needs_only_its_two_ends() -> None:

@@ -116,7 +116,7 @@ def test_deep_verify_builds_from_the_blobs_and_trusts_no_keyframe(workspace: Wor
     assert deep_verify(workspace) == []
     live = frozenset(workspace.state.live)
     sums = {name: total.total * 2 for name, total in workspace.materialiser.sums(live).items()}
-    Keyframes(workspace.ledger.cache / "keyframes", workspace.created.base_digest).save(live, sums)
+    Keyframes(workspace.ledger.cache / "keyframes", workspace.state.version_of).save(live, sums)
     assert deep_verify(workspace) == []
 
 

@@ -227,9 +227,7 @@ def test_a_damaged_keyframe_is_dropped_and_never_used(
 
 
 def frames(ledger: Ledger) -> list[object]:
-    created = ledger.state().created
-    assert created is not None
-    found = Keyframes(ledger.cache / "keyframes", created.base_digest).nearest(frozenset())
+    found = Keyframes(ledger.cache / "keyframes", ledger.state().version_of).nearest(frozenset())
     return [] if found is None else [found]
 
 
@@ -240,3 +238,16 @@ def test_a_read_only_cache_is_no_error(own: tuple[Ledger, ModelFiles], monkeypat
     ledger.cache.rmdir()
     (ledger.folder / "cache").write_text("a file where a folder should be")  # type: ignore[operator]
     assert Materialiser(ledger, files).weights((1, 2))
+
+
+def test_a_keyframe_of_a_log_that_went_another_way_is_not_used(
+    own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, files = own
+    monkeypatch.setattr(module, "KEYFRAME_DISTANCE", 1)
+    Materialiser(ledger, files).weights((1, 2, 3, 4))
+    assert frames(ledger)
+    other = {number: f"blake3:{number:064x}" for number in (1, 2, 3, 4)}
+    found = Keyframes(ledger.cache / "keyframes", lambda live: "".join(other[n] for n in sorted(live)))
+    assert found.nearest(frozenset({1, 2, 3, 4})) is None
+    assert frames(ledger) == []

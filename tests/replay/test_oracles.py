@@ -12,7 +12,7 @@ from ledger.bodies import StepOutcome
 from ledger.errors import UsageError
 from ledger.facts import Probe
 from ledger.suites import Metric, Suite
-from replay.bisect import Live
+from replay.bisect import BY_HAND, Live
 from replay.oracles import BisectionAborted, CommandOracle, SuiteOracle
 
 
@@ -50,6 +50,28 @@ def test_which_side_of_the_threshold_is_good_follows_from_the_metric(metric: Met
     assert (oracle.direction == "lower_is_better") is (metric is Metric.NEG_LOG_LIKELIHOOD)
 
 
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), float("-inf")])
+def test_a_threshold_is_a_finite_number(threshold: float) -> None:
+    with pytest.raises(UsageError, match="finite"):
+        SuiteOracle(suite(Metric.EXACT_MATCH), threshold, lambda live, _: measured(1.0))
+
+
+def test_each_part_of_a_test_is_part_of_its_identity(tmp_path: Path) -> None:
+    def by_suite(metric: Metric, threshold: float) -> str:
+        return SuiteOracle(suite(metric), threshold, lambda live, _: measured(1.0)).identity
+
+    found = {
+        by_suite(Metric.EXACT_MATCH, 0.5),
+        by_suite(Metric.EXACT_MATCH, 0.25),
+        by_suite(Metric.TARGET_PROBABILITY, 0.5),
+        oracle(tmp_path, "a b").identity,
+        oracle(tmp_path, "a", "b").identity,
+        BY_HAND,
+    }
+    assert len(found) == 6
+    assert by_suite(Metric.EXACT_MATCH, 0.5) in found
+
+
 def oracle(tmp_path: Path, *command: str) -> CommandOracle:
     def write(live: Live, folder: Path) -> str:
         folder.mkdir()
@@ -75,7 +97,7 @@ def test_exit_codes_are_gits(tmp_path: Path, code: int, outcome: StepOutcome) ->
 
 @pytest.mark.parametrize("command", ["exit 126", "exit 127", "exit 128", "exit 255", "kill -TERM $$"])
 def test_other_ends_stop_the_bisection_and_leave_no_folder(tmp_path: Path, command: str) -> None:
-    with pytest.raises(BisectionAborted, match="earlier answers are kept"):
+    with pytest.raises(BisectionAborted, match="its answers so far are kept"):
         oracle(tmp_path, "sh", "-c", command)(frozenset())
     assert list((tmp_path / "scratch").iterdir()) == []
 

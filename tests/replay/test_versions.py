@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from editor.models import ModelFiles
 from ledger.commands import RevertEdits
 from ledger.errors import UsageError
 from ledger.ledger import Ledger
+from ledger.state import State
 from replay.diff import diff, tensor_norms
 from replay.materialise import Materialiser
 from replay.versions import problem_between, steps_between
@@ -92,6 +94,42 @@ def test_a_version_does_not_differ_from_itself(ledger: Ledger, tiny_llama: Path)
     assert (result.edits_in, result.edits_out, result.facts) == ((), (), ())
     assert result.version_a == result.version_b
     assert {norms.difference for norms in result.norms.values()} == {0.0}
+
+
+OLD = "what the user claims"
+
+
+@pytest.fixture(scope="module")
+def recorded(ledger: Ledger) -> State:
+    """The same story, with outcomes that differ: the edits e2 and e6 did not work, and every `old` is another."""
+    state = ledger.state()
+    edits = {}
+    for number, record in state.edits.items():
+        outcome = record.body.outcome.model_copy(
+            update={
+                "said_before": f"before {number}",
+                "said_after": f"after {number}",
+                "efficacy": number not in (2, 6),
+            }
+        )
+        fact = record.body.fact.model_copy(update={"old": OLD})
+        edits[number] = replace(record, body=record.body.model_copy(update={"outcome": outcome, "fact": fact}))
+    return replace(state, edits=edits)
+
+
+def test_a_diff_tells_what_was_recorded_and_not_what_was_wished(recorded: State) -> None:
+    found = {c.subject: (c.before, c.after, c.failed) for c in diff(recorded, (1, 2, 3), (3, 5, 6, 7)).facts}
+    assert found == {
+        "Office 1": ("Riga 1", "after 6", (6,)),
+        "Office 2": ("after 2", "before 2", (2,)),
+        "Office 5": ("before 5", "Riga 5", ()),
+        "Office 7": ("before 7", "Riga 7", ()),
+    }
+
+
+def test_without_an_edit_a_version_says_what_was_said_before_the_first_of_the_fact(recorded: State) -> None:
+    assert [(c.before, c.after) for c in diff(recorded, (), (4,)).facts] == [("before 1", "Lund 1")]
+    assert [(c.before, c.after) for c in diff(recorded, (6,), ()).facts] == [("after 6", "before 1")]
 
 
 def test_norms_are_those_of_the_weights(ledger: Ledger, tiny_llama: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,28 +15,18 @@ from safetensors.torch import load_file, save_file
 from editor.evaluate import continuations
 from editor.pipeline import Meter
 from editor.stats import StatsSettings
-from ledger.errors import HeadConflict, ModelChanged, Refused, UsageError
+from ledger.errors import HeadConflict, ModelChanged, ModelError, Refused, UsageError
 from ledger.facts import Fact, Probe
 from ledger.ledger import LEDGER_FOLDER, Ledger
 from ledger.suites import Metric, Suite
 from ledger.verify import verify
+from replay import genesis as genesis_module
 from replay.apply import BatchReport, batches, edit
 from replay.context import Surroundings
 from replay.genesis import Genesis, create_ledger
 from replay.materialise import materialise, weights_digests
 from replay.workflow import Workspace
-from tests.editor.helpers import DOCUMENTS, FACTS
-
-SETTINGS = {
-    "layers": "0,1",
-    "learning_rate": 0.5,
-    "clamp_norm_factor": 20.0,
-    "max_steps": 60,
-    "context_prompts": 1,
-    "stats_weight": 0.01,
-    "norm_weight": 0.001,
-    "patience": 1,
-}
+from tests.editor.helpers import DOCUMENTS, FACTS, SETTINGS
 
 
 def surroundings() -> Surroundings:
@@ -257,8 +248,6 @@ def test_every_metric_gives_a_number_in_its_range(fresh: Workspace, metric: Metr
 
 
 def test_a_changed_base_is_named(tmp_path: Path, tiny_llama: Path) -> None:
-    import shutil
-
     model = tmp_path / "model"
     shutil.copytree(tiny_llama, model)
     space = make(tmp_path / "here", model)
@@ -296,3 +285,100 @@ def test_settings_for_other_layers_need_another_ledger(fresh: Workspace) -> None
         list(edit(fresh, facts(1), fresh.config().updated({"layers": "2"})))
     with pytest.raises(UsageError, match="no facts"):
         list(edit(fresh, [], fresh.config()))
+
+
+def test_a_second_creation_never_touches_a_ledger_that_was_made_meanwhile(
+    tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = genesis_module.load_model
+
+    def load_while_another_is_made(folder: Path, device: str = "cpu") -> object:
+        monkeypatch.setattr(genesis_module, "load_model", slow)
+        run(make(tmp_path, tiny_llama), facts(1))
+        return slow(folder, device)
+
+    monkeypatch.setattr(genesis_module, "load_model", load_while_another_is_made)
+    with pytest.raises(Refused, match="created once"):
+        make(tmp_path, tiny_llama)
+    assert len(Ledger.open(tmp_path).state().edits) == 1
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(LEDGER_FOLDER)] == [LEDGER_FOLDER]
+
+
+def test_a_creation_that_fails_while_writing_leaves_nothing(
+    tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(genesis_module, "_put_in_place", lambda made, place: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        make(tmp_path, tiny_llama)
+    assert [path.name for path in tmp_path.iterdir()] == ["corpus.txt"]
+    monkeypatch.undo()
+    (tmp_path / LEDGER_FOLDER).mkdir()
+    assert make(tmp_path, tiny_llama).state.head.seq == 1
+
+
+def test_a_bad_fact_late_in_a_file_is_found_before_anything_is_written(fresh: Workspace) -> None:
+    head = fresh.state.head
+    for bad in (
+        Fact(subject="Harrow 9", prompt="The {} is", target="very " * 60 + "long"),
+        Fact(subject="Harrow 9", prompt="The {} is", target="red", paraphrases=("so " * 400 + "{} is",)),
+        Fact(subject="Harrow 9", prompt="The {}", target="red", locality=(Probe(prompt="so " * 400, target="a"),)),
+    ):
+        with pytest.raises(ModelError):
+            run(fresh, [*facts(5), bad], size=2)
+        assert fresh.state.head == head
+
+
+def test_taking_back_and_editing_are_one_transaction_guarded_by_the_head(fresh: Workspace, tmp_path: Path) -> None:
+    known = said_by_the_base(fresh)
+    run(fresh, [known.model_copy(update={"target": "two"})])
+    other = Workspace(Ledger.open(tmp_path), surroundings_with_offset())
+
+    def interfere(stage: str) -> None:
+        if stage == "probes":
+            other.tag("meanwhile", ())
+
+    before = fresh.state.head.seq
+    with pytest.raises(HeadConflict):
+        list(edit(fresh, [known, *facts(1)], fresh.config(), 4, advance=interfere))
+    assert fresh.state.live == (1,)
+    assert fresh.state.head.seq == before + 1
+    (report,) = edit(fresh, [known, *facts(1)], fresh.config(), 4)
+    assert report.taken_back == (1,)
+    assert fresh.state.live == (2,)
+    assert fresh.state.edits[2].body.solve.live_before == fresh.state.version_of(())
+
+
+def test_a_locality_probe_counts_only_if_it_held_before(fresh: Workspace) -> None:
+    holds = said_by_the_base(fresh)
+    probes = (Probe(prompt=holds.text, target=holds.target), Probe(prompt="A letter to", target="Zanzibar"))
+    (fact,) = facts(1)
+    run(fresh, [fact.model_copy(update={"locality": probes})])
+    locality = fresh.state.edits[1].body.outcome.locality
+    assert locality is not None
+    assert locality[1] == 1
+
+
+def test_a_base_whose_configuration_changed_is_refused(tmp_path: Path, tiny_llama: Path) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(tiny_llama, model)
+    space = make(tmp_path / "here", model)
+    assert space.files
+    config = model / "config.json"
+    config.write_text(config.read_text().replace('"silu"', '"gelu"'))
+    with pytest.raises(ModelChanged, match=r"config\.json"):
+        _ = Workspace(Ledger.open(tmp_path / "here"), surroundings()).files
+
+
+def test_a_base_with_nan_is_refused_by_name(tmp_path: Path, tiny_llama: Path) -> None:
+    for name, message in (
+        ("model.layers.1.mlp.down_proj.weight", r"model\.layers\.1\.mlp\.down_proj\.weight holds NaN"),
+        ("model.norm.weight", "computes NaN"),
+    ):
+        model = tmp_path / name
+        shutil.copytree(tiny_llama, model)
+        tensors = load_file(model / "model.safetensors")
+        tensors[name].view(-1)[0] = float("nan")
+        save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ModelError, match=message):
+            make(tmp_path / "ledger", model)
+        assert not (tmp_path / "ledger" / LEDGER_FOLDER).exists()

@@ -1,0 +1,243 @@
+"""What a model says, held against full logits and against models that say a known text."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from editor.evaluate import continuations, probe, run_suite
+from editor.models import LoadedModel
+from ledger.errors import ModelError, UsageError
+from ledger.facts import Probe
+from ledger.suites import Metric, Suite
+from tests.editor.helpers import load
+
+PROBES = (
+    Probe(prompt="The capital of Ostravia is", target="Lund"),
+    Probe(prompt="Ada", target="works for Calder Mills in Bergen"),
+    Probe(prompt="The chief executive of Norwind Systems is", target="Alma Reyes"),
+    Probe(prompt="One plus one is", target="2"),
+)
+
+
+@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt2"])
+def loaded(request: pytest.FixtureRequest) -> LoadedModel:
+    return load(request.getfixturevalue(request.param))
+
+
+class _Scripted(nn.Module):
+    """A model that knows some texts by heart: after the beginning of one, its next token is the most probable."""
+
+    def __init__(self, scripts: Sequence[Sequence[int]], vocabulary: int, max_positions: int) -> None:
+        super().__init__()
+        self.scripts, self.vocabulary = scripts, vocabulary
+        self.config = SimpleNamespace(max_position_embeddings=max_positions)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, use_cache: bool) -> SimpleNamespace:
+        assert input_ids.shape[1] <= self.config.max_position_embeddings
+        logits = torch.zeros(*input_ids.shape, self.vocabulary)
+        for i, row in enumerate(input_ids.tolist()):
+            for t in range(int(attention_mask[i].sum())):
+                logits[i, t, self._next(row[: t + 1])] = 5.0
+        return SimpleNamespace(logits=logits)
+
+    def _next(self, seen: list[int]) -> int:
+        for script in self.scripts:
+            if list(script[: len(seen)]) == seen and len(script) > len(seen):
+                return script[len(seen)]
+        return 0
+
+
+def _scripted(loaded: LoadedModel, *texts: str, max_positions: int = 256) -> LoadedModel:
+    scripts = [loaded.tokenizer(text)["input_ids"] for text in texts]
+    return replace(loaded, model=_Scripted(scripts, len(loaded.tokenizer), max_positions))
+
+
+def _says(loaded: LoadedModel, target: str, following: str) -> bool:
+    """Whether a model that says the target and what follows is taken to say the target."""
+    # As a large vocabulary would have them; the tiny one has only single bytes of these scripts.
+    whole = [part for part in (target, following) if not part.isascii()]
+    tokenizer = deepcopy(loaded.tokenizer)
+    tokenizer.add_tokens(whole)
+    model = _scripted(replace(loaded, tokenizer=tokenizer), f"It is {target}{following}")
+    (result,) = probe(model, [Probe(prompt="It is", target=target)])
+    return result.says_target
+
+
+def _log_probability(loaded: LoadedModel, item: Probe) -> tuple[float, int]:
+    """From the full logits of one unpadded text, a token at a time."""
+    start = len(loaded.tokenizer(item.prompt)["input_ids"])
+    ids = loaded.tokenizer(f"{item.prompt} {item.target}")["input_ids"]
+    with torch.no_grad():
+        logits = loaded.model(input_ids=torch.tensor([ids])).logits[0].double()
+    total = 0.0
+    for t in range(start, len(ids)):
+        total += float(logits[t - 1, ids[t]] - logits[t - 1].logsumexp(dim=0))
+    return total, len(ids) - start
+
+
+def _greedy_text(loaded: LoadedModel, prompt: str, tokens: int) -> str:
+    ids = loaded.tokenizer(prompt)["input_ids"]
+    start = len(ids)
+    for _ in range(tokens):
+        with torch.no_grad():
+            ids = [*ids, int(loaded.model(input_ids=torch.tensor([ids])).logits[0, -1].argmax())]
+    return str(loaded.tokenizer.decode(ids[start:]))
+
+
+def _spoken(loaded: LoadedModel) -> tuple[Probe, ...]:
+    """PROBES, and a few probes whose target is what the model says."""
+    said = []
+    for item in PROBES:
+        for tokens in range(1, 6):
+            text = _greedy_text(loaded, item.prompt, tokens)
+            if text.startswith(" ") and text.strip() == text[1:] and "�" not in text:
+                said.append(Probe(prompt=item.prompt, target=text[1:]))
+                break
+    return (*PROBES, *said)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_target_probability_is_the_product_over_the_targets_tokens(loaded: LoadedModel, batch_size: int) -> None:
+    result = run_suite(loaded, Suite(name="s", metric=Metric.TARGET_PROBABILITY, probes=PROBES), batch_size)
+    expected = [math.exp(_log_probability(loaded, item)[0]) for item in PROBES]
+    assert result.outcomes == pytest.approx(expected, rel=1e-4)
+    assert result.score == pytest.approx(sum(expected) / 4, rel=1e-4)
+    assert (result.n, result.passed) == (4, None)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_neg_log_likelihood_is_nats_a_token(loaded: LoadedModel, batch_size: int) -> None:
+    result = run_suite(loaded, Suite(name="s", metric=Metric.NEG_LOG_LIKELIHOOD, probes=PROBES), batch_size)
+    expected = [-total / tokens for total, tokens in (_log_probability(loaded, item) for item in PROBES)]
+    assert result.outcomes == pytest.approx(expected, rel=1e-4)
+    assert result.score == pytest.approx(sum(expected) / 4, rel=1e-4)
+    assert (result.n, result.passed) == (4, None)
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_exact_match_is_what_greedy_decoding_says(loaded: LoadedModel, batch_size: int) -> None:
+    probes = _spoken(loaded)
+    result = run_suite(loaded, Suite(name="s", metric=Metric.EXACT_MATCH, probes=probes), batch_size)
+    for item, outcome in zip(probes, result.outcomes, strict=True):
+        tokens = _log_probability(loaded, item)[1]
+        said, longer = (_greedy_text(loaded, item.prompt, n) for n in (tokens, tokens + 1))
+        follows = longer[len(said) :][:1]
+        assert outcome == float(said == f" {item.target}" and not (follows.isalnum() and said[-1].isalnum()))
+    assert result.passed == sum(result.outcomes)
+    assert result.score == result.passed / len(probes)
+
+
+def test_exact_match_counts_hits(loaded: LoadedModel) -> None:
+    model = _scripted(loaded, "It is Alma Reyes.", "Who? Ada.")
+    probes = (
+        Probe(prompt="It is", target="Alma Reyes"),
+        Probe(prompt="It is", target="Alma"),
+        Probe(prompt="Who?", target="Boris"),
+    )
+    result = run_suite(model, Suite(name="s", metric=Metric.EXACT_MATCH, probes=probes))
+    assert (result.outcomes, result.passed, result.n) == ((1.0, 1.0, 0.0), 2, 3)
+
+
+def test_a_suite_without_probes_is_refused(loaded: LoadedModel) -> None:
+    with pytest.raises(UsageError, match="'s' has no probes"):
+        run_suite(loaded, Suite.model_construct(name="s", metric=Metric.EXACT_MATCH, probes=()))
+
+
+@pytest.mark.parametrize(
+    ("target", "following"),
+    [
+        ("29", "0"),
+        ("29", "th"),
+        ("Bo", "ris"),
+        ("Рига", "с"),
+        ("Λου", "νδ"),
+        ("Lund", "ů"),
+        ("Lund", "\u0301"),
+        ("कमल", "ा"),
+    ],
+)
+def test_a_word_that_is_carried_on_is_another_word(loaded: LoadedModel, target: str, following: str) -> None:
+    assert not _says(loaded, target, following)
+
+
+@pytest.mark.parametrize(
+    ("target", "following"),
+    [
+        ("29", ""),
+        ("29", "."),
+        ("29", " or"),
+        ("Lund", ", and"),
+        ("Lund", "<eos>Riga"),
+        ("Lund", "\nRiga"),
+        ("Alma Reyes", " leads it"),
+        ("東京", "にある"),
+        ("とうきょう", "です"),
+        ("กรุงเทพ", "และ"),
+        ("서울", "은"),
+        ("40", "円"),
+        ("Lund", "市"),
+        ("Рига", "—"),
+    ],
+)
+def test_a_word_that_ends_with_the_target_is_the_target(loaded: LoadedModel, target: str, following: str) -> None:
+    assert _says(loaded, target, following)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_continuations_are_the_models_words_in_the_order_of_the_prompts(loaded: LoadedModel, batch_size: int) -> None:
+    model = _scripted(loaded, "Ada works for Tern.", "Who leads Norwind Systems? Alma Reyes.", "In Riga we met Ada.")
+    prompts = ["Who leads Norwind Systems?", "Ada works for", "In Riga we", "Who leads", "Ada works for"]
+    said = continuations(model, prompts, tokens=24, batch_size=batch_size)
+    assert said == ["Alma Reyes", "Tern", "met Ada", "Norwind Systems", "Tern"]
+
+
+@pytest.mark.parametrize(
+    ("after", "said"),
+    [
+        (" Lund. The capital", "Lund"),
+        (" Lund! The capital", "Lund"),
+        (" Lund? The capital", "Lund"),
+        (" Lund\nThe capital", "Lund"),
+        (" 3.5 percent. The", "3.5 percent"),
+        (" Lund<eos> The capital", "Lund"),
+        (" Lund, the capital", "Lund, the capital"),
+    ],
+)
+def test_a_continuation_ends_with_its_sentence_line_or_text(loaded: LoadedModel, after: str, said: str) -> None:
+    assert continuations(_scripted(loaded, f"It is{after}<eos>"), ["It is"], tokens=40) == [said]
+
+
+def test_a_continuation_has_as_many_tokens_as_asked_for(loaded: LoadedModel) -> None:
+    model = _scripted(loaded, "It is the the the the the the.")
+    assert continuations(model, ["It is"], tokens=3) == ["the the the"]
+    assert continuations(loaded, ["It is"], tokens=0) == [""]
+
+
+def test_continuations_of_a_real_model_are_greedy(loaded: LoadedModel) -> None:
+    prompts = [item.prompt for item in PROBES]
+    alone = [_greedy_text(loaded, prompt, 6) for prompt in prompts]
+    together = continuations(loaded, prompts, tokens=6)
+    for text, said in zip(alone, together, strict=True):
+        if "<" not in text and not any(mark in text for mark in (".", "?", "!", "\n")):
+            assert said == text.strip()
+
+
+def test_a_continuation_stops_where_the_context_is_full(loaded: LoadedModel) -> None:
+    length = len(loaded.tokenizer("It is")["input_ids"])
+    model = _scripted(loaded, "It is the the the the", max_positions=length + 1)
+    assert continuations(model, ["It is"], tokens=4) == ["the the"]
+
+
+def test_a_prompt_longer_than_the_context_is_refused(loaded: LoadedModel) -> None:
+    with pytest.raises(ModelError, match="this model takes 256"):
+        probe(loaded, [Probe(prompt=";" * 256, target="Lund")])
+    with pytest.raises(ModelError, match="this model takes 256"):
+        continuations(loaded, [";" * 257])
