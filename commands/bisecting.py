@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 def bisect() -> None:
     r"""Find the edit that made a version worse.
 
-    By binary search over the edits between a good and a bad version. Both ends are tested first, and the culprit is
-    confirmed both ways: the bad version without it passes, the good one with it alone fails.
+    By binary search over the edits between a good and a bad version. The culprit is confirmed both ways: the bad
+    version without it passes, the good one with it alone fails. `run` tests both ends first; by hand they are taken on
+    your word. Neither uses the other's answers.
 
     \b
     By a suite's score, in process, without writing any model:
@@ -58,68 +60,47 @@ def start(app: App, good: str, bad: str) -> None:
     _show_question(app, ledger.state(), session)
 
 
-def _mark(app: App, version: str | None, outcome: str) -> None:
+def _mark(app: App, version: str | None, outcome: str) -> int:
+    """Mark a version by hand: the search goes on, or ends; only a culprit is recorded and closes the session."""
     from ledger.bodies import StepOutcome
     from replay import bisect_session
-    from replay.bisect import Conclusion
+    from replay.bisect import BY_HAND, Conclusion
 
     ledger = app.ledger()
     session = _session(ledger).marked(ledger.state(), version, StepOutcome(outcome))
     move = session.move(ledger.state())
-    if isinstance(move, Conclusion):
+    bisect_session.save(_folder(ledger), session)
+    if not isinstance(move, Conclusion):
+        _show_question(app, ledger.state(), session)
+        return 0
+    tests = len({mark.version for mark in session.marks})
+    if move.culprit is not None:
         from ledger.commands import ConcludeBisection
 
-        body = bisect_session.conclusion_body(
-            session.problem(ledger.state()), move, len(session.tested), metric="by hand"
-        )
+        body = bisect_session.conclusion_body(session.problem(ledger.state()), move, tests, metric=BY_HAND)
         app.execute(ledger, ConcludeBisection(body))
         bisect_session.reset(_folder(ledger))
-        _show_conclusion(app, ledger.state(), move)
-        return
-    bisect_session.save(_folder(ledger), session)
-    _show_question(app, ledger.state(), session)
+    return _show_conclusion(app, ledger.state(), move, tests)
 
 
-@bisect.command()
-@click.argument("version", required=False)
-@shared
-@click.pass_obj
-def good(app: App, version: str | None) -> None:
-    """Mark a version as good.
+def _add_mark(outcome: str, what: str) -> None:
+    """Add the command that marks a version with an outcome."""
+    again = "VERSION is the one under test if left out; one that was marked before may be marked again."
 
-    VERSION is the one under test if left out.
-
-    Example: errata bisect good
-    """
-    _mark(app, version, "good")
+    @bisect.command(name=outcome, help=f"{what}\n\n{again}\n\nExample: errata bisect {outcome}")
+    @click.argument("version", required=False)
+    @shared
+    @click.pass_obj
+    def mark(app: App, version: str | None) -> int:
+        return _mark(app, version, outcome)
 
 
-@bisect.command()
-@click.argument("version", required=False)
-@shared
-@click.pass_obj
-def bad(app: App, version: str | None) -> None:
-    """Mark a version as bad.
-
-    VERSION is the one under test if left out.
-
-    Example: errata bisect bad
-    """
-    _mark(app, version, "bad")
-
-
-@bisect.command()
-@click.argument("version", required=False)
-@shared
-@click.pass_obj
-def skip(app: App, version: str | None) -> None:
-    """Say that a version cannot be tested.
-
-    VERSION is the one under test if left out.
-
-    Example: errata bisect skip
-    """
-    _mark(app, version, "skip")
+for _outcome, _what in (
+    ("good", "Mark a version as good."),
+    ("bad", "Mark a version as bad."),
+    ("skip", "Say that a version cannot be tested."),
+):
+    _add_mark(_outcome, _what)
 
 
 @bisect.command(context_settings={"ignore_unknown_options": True})
@@ -128,12 +109,16 @@ def skip(app: App, version: str | None) -> None:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @shared
 @click.pass_obj
-def run(app: App, suite: Path | None, threshold: float | None, command: tuple[str, ...]) -> None:
+def run(app: App, suite: Path | None, threshold: float | None, command: tuple[str, ...]) -> int:
     r"""Test versions until the culprit is found.
 
     Which scores are good follows from the suite's metric: at least the threshold, or at most for
     neg_log_likelihood. A command is run once a version with the model's folder in ERRATA_MODEL and the version's digest
     in ERRATA_VERSION; exit code 0 is good, 125 cannot be tested, 1 to 124 bad, anything else stops.
+
+    Both ends are tested first. A run that was stopped goes on with its own answers when the same suite and threshold,
+    or the same command, is run again; `errata bisect reset` forgets them. The exit code is 0 if a culprit was found and
+    1 with every other verdict; then the session stays.
 
     \b
     Examples:
@@ -142,6 +127,8 @@ def run(app: App, suite: Path | None, threshold: float | None, command: tuple[st
     """
     if bool(command) == (suite is not None) or (suite is None) != (threshold is None):
         raise UsageError("give --suite FILE and --threshold SCORE, or a command after --")
+    if threshold is not None and not math.isfinite(threshold):
+        raise UsageError(f"--threshold is a finite number, not {threshold}")
     from ledger.suites import read_suite
 
     probes = read_suite(suite) if suite is not None else None
@@ -150,10 +137,13 @@ def run(app: App, suite: Path | None, threshold: float | None, command: tuple[st
     from replay import bisect_session
     from replay.bisect_run import Shell, bisect_with_command, bisect_with_suite
 
-    folder, problem = _folder(workspace.ledger), session.problem(workspace.state)
+    folder, problem, begun = _folder(workspace.ledger), session.problem(workspace.state), session
 
     def on_test(question: Question, observation: Observation) -> None:
         nonlocal session
+        if session is begun and begun.tested:
+            own = sum(test.oracle == observation.oracle for test in begun.tested)
+            app.say(f"earlier answers: {own} of this test are used, {len(begun.tested) - own} of others are not")
         session = session.observed(observation)
         bisect_session.save(folder, session)
         score = "" if observation.score is None else f", score {observation.score:.6g}"
@@ -164,8 +154,11 @@ def run(app: App, suite: Path | None, threshold: float | None, command: tuple[st
     else:
         shell = Shell(app.world.environment, app.world.output_descriptor)
         found = bisect_with_command(workspace, problem, command, shell, session.tested, on_test)
-    bisect_session.reset(folder)
-    _show_conclusion(app, workspace.state, found)
+    if found.culprit is not None:
+        bisect_session.reset(folder)
+    else:
+        bisect_session.save(folder, session.by_hand())
+    return _show_conclusion(app, workspace.state, found, found.count())
 
 
 @bisect.command(name="log")
@@ -174,7 +167,7 @@ def run(app: App, suite: Path | None, threshold: float | None, command: tuple[st
 def show_log(app: App) -> None:
     """Print the marks so far.
 
-    As commands, which `errata bisect replay` repeats.
+    As commands, which `errata bisect replay` repeats; the answers of runs are comments.
 
     Example: errata bisect log > bisection.txt
     """
@@ -235,7 +228,8 @@ def _show_question(app: App, state: State, session: Session) -> None:
 
     move = session.move(state)
     if not isinstance(move, Question):
-        app.show({"under_test": None}, ["nothing is left to test; mark a version again or `errata bisect reset`"])
+        ended = "nothing is left to test by hand; mark a version again, `errata bisect run` or `errata bisect reset`"
+        app.show({"under_test": None}, [ended])
         return
     data = {
         "under_test": move.version,
@@ -251,27 +245,32 @@ def _show_question(app: App, state: State, session: Session) -> None:
     app.show(data, lines)
 
 
-def _show_conclusion(app: App, state: State, found: Conclusion) -> None:
+def _show_conclusion(app: App, state: State, found: Conclusion, tests: int) -> int:
+    """Show how a bisection ended; the exit code says whether a culprit was found."""
     data: dict[str, Any] = {
         "verdict": found.verdict.value,
         "culprit": None if found.culprit is None else found.culprit.edits[0],
         "candidates": [{"added": step.added, "removed": step.removed, "seq": step.seq} for step in found.candidates],
         "without_passes": found.without_passes,
         "alone_fails": found.alone_fails,
-        "evaluations": found.count(),
+        "evaluations": tests,
         "steps": found.steps,
         "tested": [
             {"version": t.version, "purpose": t.purpose.value, "outcome": t.outcome.value, "score": t.score}
             for t in found.tested
         ],
     }
-    app.show(data, _told(state, found))
+    app.show(data, _told(state, found, tests))
+    return 0 if found.culprit is not None else 1
 
 
-def _told(state: State, found: Conclusion) -> list[str]:
+_OTHER_ENDS = "`errata bisect reset`, then start between other versions; or run another test between these"
+
+
+def _told(state: State, found: Conclusion, made: int) -> list[str]:
     from replay.bisect import Verdict
 
-    tests = f"{counted(found.count(), 'test')} among {counted(found.steps, 'change')}"
+    tests = f"{counted(made, 'test')} among {counted(found.steps, 'change')}"
     match found.verdict:
         case Verdict.CULPRIT:
             assert found.suspect is not None
@@ -287,9 +286,9 @@ def _told(state: State, found: Conclusion) -> list[str]:
                 tests,
             ]
         case Verdict.GOOD_IS_BAD:
-            return ["the good end fails the test itself, so no edit is to blame; choose another good version"]
+            return ["the good end fails the test itself, so no edit is to blame", _OTHER_ENDS]
         case Verdict.BAD_IS_GOOD:
-            return ["the bad end passes the test, so there is nothing to find; choose another bad version"]
+            return ["the bad end passes the test, so there is nothing to find", _OTHER_ENDS]
         case _:
             lines = ["inconclusive: versions that would decide could not be tested; it is one of"]
             return [*lines, *(f"  {_step(state, step)}" for step in found.candidates), tests]

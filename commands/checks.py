@@ -23,7 +23,7 @@ def verify(app: App, deep: bool, reseal: bool) -> int:
     """Check that nothing is damaged.
 
     Every finding is listed; the exit code is 1 if something is damaged. Without --deep: the database, every event's
-    hash, link, signature and rules, and every blob. With --deep also the deltas, the base model's files, and the
+    hash, link and rules, and every blob. With --deep also the deltas, the base model's files, and the
     tensors of tagged versions, rebuilt from nothing but the log.
 
     The seal is the digest of the database file. It can lag behind after a crash, and heals with the next event; where
@@ -49,7 +49,8 @@ def verify(app: App, deep: bool, reseal: bool) -> int:
     data = {"sound": sound, "deep": deep, "findings": [finding.to_json() for finding in findings]}
     view: list[Block] = []
     if findings:
-        view.append(Table(("severity", "where", "what"), tuple((f.severity.value, f.where, f.what) for f in findings)))
+        rows = tuple((finding.severity.value, finding.where, finding.what) for finding in findings)
+        view.append(Table(("severity", "where", "what"), rows, whole=True))
     damaged = sum(finding.severity.value == "error" for finding in findings)
     view.append("sound: everything is as it was recorded" if sound else f"damaged: {counted(damaged, 'finding')}")
     app.show(data, view)

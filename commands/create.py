@@ -153,9 +153,10 @@ def _recomputed(app: App, corpus: Path, max_tokens: int | None) -> dict[str, str
     from dataclasses import replace
 
     from editor.stats import StatsSettings
-    from replay.genesis import read_corpus, recompute_stats
+    from replay.genesis import compare_stats, require_corpus
 
     settings = StatsSettings() if max_tokens is None else replace(StatsSettings(), max_tokens=max_tokens)
-    read_corpus(corpus)
+    require_corpus(corpus)
     with app.progress("hashing the model and the corpus"):
-        return {name: now for name, _, now in recompute_stats(workspace.loaded, workspace.created, corpus, settings)}
+        _ = workspace.files  # whose digests are checked
+        return {name: now for name, _, now in compare_stats(workspace.created, corpus, settings)}

@@ -58,7 +58,7 @@ def edit(
 
     One fact from options, or many from a file. Each batch is one transaction: it is recorded whole, before the next
     one begins, or not at all. An edit that did not work is recorded too, and told; `errata revert` takes it back. A
-    fact that the model says already is left alone.
+    fact that the model says already is left alone; if it says all of them and nothing is written, the exit code is 1.
 
     \b
     Examples:
@@ -85,6 +85,7 @@ def edit(
             app.say(f"recorded before the error: e{recorded[0]} to e{recorded[-1]}")
         raise
     failed = [item for report in reports for item in report.edits if not item.outcome.efficacy]
+    nothing = not any(report.edits or report.taken_back for report in reports)
     state = workspace.state
     data = {
         "dry_run": dry_run,
@@ -97,7 +98,7 @@ def edit(
         "seconds": sum(report.seconds for report in reports),
     }
     app.show(data, _told(reports, dry_run, state.version))
-    return int(strict and bool(failed))
+    return int(nothing or (strict and bool(failed)))
 
 
 def _facts(
@@ -157,6 +158,12 @@ def _entries(report: BatchReport) -> Iterable[dict[str, Any]]:
 
 def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
     entries = [entry for report in reports for entry in _entries(report)]
+    if not entries and not any(report.taken_back for report in reports):
+        known = [item.fact for report in reports for item in report.no_ops]
+        one = f"the model says {known[0].target!r} already after {known[0].text!r}"
+        all_of_them = f"the model says the targets of all {len(known)} facts already"
+        yield f"nothing written: {one if len(known) == 1 else all_of_them}"
+        return
     if entries:
         columns = ("edit", "prompt", "said", "says now", "wanted", "worked", "steps", "stopped by", "probability")
         rows = tuple(
@@ -175,8 +182,8 @@ def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[B
         )
         yield Table(columns, rows)
     for report in reports:
-        for known in report.no_ops:
-            yield f"left alone: the model says {known.fact.target!r} already after {known.fact.text!r}"
+        for no_op in report.no_ops:
+            yield f"left alone: the model says {no_op.fact.target!r} already after {no_op.fact.text!r}"
         for number in report.taken_back:
             yield f"e{number} reverted: without it the model says the new target"
         for item in report.edits:
@@ -191,8 +198,6 @@ def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[B
             + _totals(reports)
             + f", {sum(report.seconds for report in reports):.1f} s"
         )
-    elif not any(report.taken_back for report in reports):
-        yield "nothing to write: the model says all of it already"
     if not dry_run:
         yield f"version {short(version)}"
 

@@ -10,16 +10,24 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 LONGEST_CELL = 60
-"""Characters of a cell in plain text; longer ones end in an ellipsis."""
+"""Characters of a cell in plain text, but for the last of a row; longer ones end in an ellipsis."""
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; cells are texts that are shown as they are."""
+    """Rows under headings; cells are texts that are shown as they are.
+
+    Attributes:
+        columns: the headings.
+        rows: the cells.
+        title: a line above, if not empty.
+        whole: no cell is ever cut, not even in plain text.
+    """
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     title: str = ""
+    whole: bool = False
 
 
 Block = str | Table
@@ -67,16 +75,19 @@ def _write_rich(view: View, stream: TextIO) -> None:
 
 
 def _plain_table(table: Table) -> str:
-    rows = [[_cell(cell) for cell in row] for row in (table.columns, *table.rows)]
+    last = len(table.columns) - 1
+    rows = [
+        [_cell(cell, table.whole or i == last) for i, cell in enumerate(row)] for row in (table.columns, *table.rows)
+    ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
     lines = [table.title] if table.title else []
     lines += [_aligned(row, widths) for row in rows]
     return "\n".join(lines)
 
 
-def _cell(text: str) -> str:
+def _cell(text: str, whole: bool) -> str:
     line = printable(text, newlines=False)
-    return line if len(line) <= LONGEST_CELL else line[: LONGEST_CELL - 1] + "\u2026"
+    return line if whole or len(line) <= LONGEST_CELL else line[: LONGEST_CELL - 1] + "\u2026"
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:

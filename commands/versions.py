@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from commands.app import App, counted, shared, short
 from commands.render import Block, Table
 from commands.wording import facts_changed, score_words
+
+if TYPE_CHECKING:
+    from replay.diff import FactChange
 
 WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
 ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
@@ -121,7 +125,9 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
 def diff(app: App, a: str, b: str, norms: bool) -> None:
     """Show what two versions differ in.
 
-    From version A to version B (HEAD if left out): edits, facts and norms of the weights.
+    From version A to version B (HEAD if left out): edits, facts and norms of the weights. What a version says of a
+    fact is what was recorded with the edit: its target, or what the model said instead where the edit did not work, or
+    what the model said before the first of the fact's edits.
 
     Example: errata diff base HEAD
     """
@@ -140,12 +146,18 @@ def diff(app: App, a: str, b: str, norms: bool) -> None:
     for words, numbers in (("in", result.edits_in), ("out", result.edits_out)):
         view += [f"edits {words}: {len(numbers)}", *facts_changed(ledger.state(), numbers)]
     if result.facts:
-        rows = tuple((c.prompt.replace("{}", c.subject), c.before, c.after) for c in result.facts)
+        rows = tuple((c.prompt.replace("{}", c.subject), *(_says(c, side) for side in (0, 1))) for c in result.facts)
         view.append(Table(("prompt", a, b), rows, title=f"{counted(len(rows), 'fact')} changed"))
     if result.norms:
         cells = tuple((name, f"{n.a:.6g}", f"{n.b:.6g}", f"{n.difference:.6g}") for name, n in result.norms.items())
         view.append(Table(("tensor", f"norm {a}", f"norm {b}", "norm of the difference"), cells))
     app.show(asdict(result), view)
+
+
+def _says(change: FactChange, side: int) -> str:
+    """What one side of a changed fact says, and of which edit that did not work this is the outcome."""
+    text, number = (change.before, change.after)[side], change.edits[side]
+    return f"{text} (e{number} did not work)" if number in change.failed else text
 
 
 @click.command(name="eval")

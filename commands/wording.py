@@ -23,8 +23,7 @@ def event_words(event: Event) -> str:
         case bodies.LedgerCreated() as body:
             return f"ledger created on {body.model}, base {short(body.base_digest)}"
         case bodies.EditApplied() as body:
-            done = "" if body.outcome.efficacy else " (not said afterwards)"
-            return f"e{body.number} {body.fact.text} => {body.fact.target}{done}"
+            return f"e{body.number} {fact_words(body)}"
         case bodies.EditReverted() as body:
             return f"e{body.edit} reverted" + (f": {body.reason}" if body.reason else "")
         case bodies.EditSuperseded() as body:
@@ -58,9 +57,14 @@ def edit_rows(records: Iterable[EditRecord]) -> Table:
     return Table(
         ("edit", "prompt", "says", "instead of", "status"),
         tuple(
-            (f"e{r.number}", r.body.fact.text, r.body.fact.target, said_before(r.body), r.status.value) for r in records
+            (f"e{r.number}", r.body.fact.text, said_after(r.body), said_before(r.body), r.status.value) for r in records
         ),
     )
+
+
+def said_after(body: bodies.EditApplied) -> str:
+    """What the model said after an edit: the target, if the edit worked."""
+    return body.fact.target if body.outcome.efficacy else f"{body.outcome.said_after} (did not work)"
 
 
 def said_before(body: bodies.EditApplied) -> str:
@@ -124,7 +128,9 @@ def version_json(state: State, live: tuple[int, ...]) -> dict[str, Any]:
 
 def facts_changed(state: State, numbers: Iterable[int]) -> list[str]:
     """One line an edit, for edits by number."""
-    return [
-        f"  e{number} {state.edits[number].body.fact.text} => {state.edits[number].body.fact.target}"
-        for number in numbers
-    ]
+    return [f"  e{number} {fact_words(state.edits[number].body)}" for number in numbers]
+
+
+def fact_words(body: bodies.EditApplied) -> str:
+    """What an edit wrote, and whether that did not work."""
+    return f"{body.fact.text} => {body.fact.target}" + ("" if body.outcome.efficacy else " (not said afterwards)")

@@ -6,12 +6,11 @@ import json
 import os
 import shutil
 import stat
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Done, Errata, init_arguments
+from tests.cli.conftest import FACTS, Errata, init_arguments, write_jsonl
 
 
 def test_init_says_what_it_recorded_and_is_done_once(errata: Errata, here: Path, tiny_llama: Path) -> None:
@@ -47,8 +46,40 @@ def test_edit_in_words(errata: Errata, here: Path) -> None:
 def test_a_fact_that_the_model_says_already_is_left_alone(errata: Errata, here: Path) -> None:
     before = errata("status", "--json").json
     done = errata("edit", "--file", "facts.jsonl")
-    assert done.code == 0 and done.out.count("left alone") == 3 and "nothing to write" in done.out
+    assert done.code == 1 and done.err == ""
+    assert done.out == "nothing written: the model says the targets of all 3 facts already\n"
+    as_json = errata("edit", "--file", "facts.jsonl", "--json")
+    assert as_json.code == 1 and len(as_json.json["no_ops"]) == 3 and as_json.json["edits"] == []
+    one = errata(
+        "edit", "--subject", "Norwind Systems", "--prompt", "The chief executive of {}", "--target", "the", "--dry-run"
+    )
+    assert one.code == 1
+    assert one.out == "nothing written: the model says 'the' already after 'The chief executive of Norwind Systems'\n"
     assert errata("status", "--json").json == before
+
+
+def test_a_batch_that_writes_some_of_its_facts_is_done(errata: Errata, here: Path) -> None:
+    new = {"subject": "Tern Foods", "prompt": "In Riga is {}", "target": "of"}
+    write_jsonl(here / "mixed.jsonl", [FACTS[0], new])
+    done = errata("edit", "--file", "mixed.jsonl")
+    assert done.code == 0 and done.out.count("left alone") == 1 and "1 edit recorded" in done.out
+
+
+def test_taking_an_edit_back_is_something_done(errata: Errata, here: Path) -> None:
+    from editor.evaluate import continuations, probe
+    from editor.models import load_model
+    from ledger.facts import Probe
+
+    assert errata("checkout", "HEAD", "out").code == 0
+    loaded = load_model(here / "out")
+    texts = [f"A letter to Office {i}" for i in range(300)]
+    words = continuations(loaded, texts, tokens=1)
+    probes = [Probe(prompt=t, target=w) for t, w in zip(texts, words, strict=True) if w.isascii() and w.isalpha()]
+    said = next(asked for asked, found in zip(probes, probe(loaded, probes), strict=True) if found.says_target)
+    words = ["edit", "--subject", said.prompt.removeprefix("A letter to "), "--prompt", "A letter to {}", "--json"]
+    assert errata(*words, "--target", "two").json["edits"][0]["number"] == 4
+    done = errata(*words, "--target", said.target)
+    assert done.code == 0 and done.json["taken_back"] == [4] and done.json["edits"] == []
 
 
 def test_a_dry_run_records_nothing(errata: Errata, here: Path) -> None:
@@ -70,12 +101,13 @@ def test_an_edit_that_did_not_work_is_recorded_and_told_and_strict_ends_with_1(e
 def test_probes_from_options_are_tested(errata: Errata, here: Path) -> None:
     done = errata(
         "edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "of", "--old", "a shop",
-        "--paraphrase", "Riga has {}", "--paraphrase", "We saw {}", "--locality", "1 => 2 is=>Lund", "--json",
+        "--paraphrase", "Riga has {}", "--paraphrase", "We saw {}", "--locality", "1 => 2 is=>Lund",
+        "--locality", "The chief executive of Norwind Systems => the", "--json",
     )  # fmt: skip
     (edit,) = done.json["edits"]
-    assert edit["paraphrase"][1] == 2 and edit["locality"][1] == 1
+    assert edit["paraphrase"][1] == 2 and edit["locality"][1] == 1, "only what held before"
     fact = errata("show", "e4", "--json").json["fact"]
-    assert fact["old"] == "a shop" and fact["locality"] == [{"prompt": "1 => 2 is", "target": "Lund"}]
+    assert fact["old"] == "a shop" and fact["locality"][0] == {"prompt": "1 => 2 is", "target": "Lund"}
 
 
 def test_memit_is_the_same_code_with_both_regularisers_off(errata: Errata, here: Path) -> None:
@@ -149,6 +181,22 @@ def test_diff_tells_facts_edits_and_norms(errata: Errata, here: Path) -> None:
     assert errata("diff", "HEAD", "HEAD", "--no-norms", "--json").json["facts"] == []
 
 
+def test_diff_marks_an_edit_that_did_not_work_and_shows_what_is_said_instead(errata: Errata, here: Path) -> None:
+    words = ["edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "Lund", "--old", "my claim"]
+    assert errata(*words, "--set", "max_steps=1").code == 0
+    outcome = errata("show", "e4", "--json").json["outcome"]
+    assert outcome["efficacy"] is False
+    plain = errata("diff", "HEAD~1", "--no-norms").out
+    assert "e4 In Riga is Tern Foods => Lund (not said afterwards)" in plain
+    assert "my claim" not in plain
+    facts = errata("diff", "HEAD~1", "--no-norms", "--json").json["facts"]
+    assert [(f["before"], f["after"], f["failed"]) for f in facts] == [
+        (outcome["said_before"], outcome["said_after"], [4])
+    ]
+    assert plain.endswith(" (e4 did not work)\n")
+    assert " (did not work)" in errata("show", "HEAD").out
+
+
 def test_revert_takes_edits_back_in_one_transaction(errata: Errata, here: Path) -> None:
     only_e2 = errata("checkout", "HEAD", "left", "--only", "e2", "--json").json["version"]
     done = errata("revert", "e1", "3", "--reason", "wrong", "--json")
@@ -170,124 +218,6 @@ def test_eval_records_once_and_again_when_told(errata: Errata, here: Path) -> No
     assert other["score"] < first["score"]
 
 
-@pytest.fixture
-def worse(errata: Errata, here: Path) -> Path:
-    """The prepared ledger, with e4 superseding e1 so that the suite's score falls."""
-    words = ["edit", "--subject", "Norwind Systems", "--prompt", "The chief executive of {}", "--target", "is"]
-    assert errata(*words).code == 0
-    return here
-
-
-def test_bisect_run_finds_the_culprit_by_a_suite(errata: Errata, worse: Path) -> None:
-    assert errata("bisect", "start", "@4", "HEAD", "--json").code == 0
-    done = errata("bisect", "run", "--suite", "suite.jsonl", "--threshold", "0.02", "--json")
-    assert done.code == 0, done.err
-    assert done.json["verdict"] == "culprit" and done.json["culprit"] == 4
-    assert done.json["without_passes"] is True and done.json["alone_fails"] is True
-    assert "good end" in done.err
-    event = errata("log", "-n", "1", "--json").json["events"][0]
-    assert event["kind"] == "bisection_concluded" and event["body"]["culprit"] == 4
-    assert errata("bisect", "log").code == 2
-
-
-def test_bisect_run_says_that_the_good_end_fails(errata: Errata, worse: Path) -> None:
-    errata("bisect", "start", "@3", "HEAD")
-    done = errata("bisect", "run", "--suite", "suite.jsonl", "--threshold", "0.9999", "--json")
-    assert done.json["verdict"] == "good_is_bad" and done.json["culprit"] is None and done.json["evaluations"] == 1
-
-
-CHECK = """
-import json, os, sys
-from pathlib import Path
-version = json.loads((Path(os.environ["ERRATA_MODEL"]) / "errata_version.json").read_text())
-assert version["version"] == os.environ["ERRATA_VERSION"]
-print("noise on stdout")
-sys.exit(1 if any(edit["number"] == 3 for edit in version["edits"]) else 0)
-"""
-
-
-def test_bisect_run_finds_the_culprit_by_a_command(errata: Errata, worse: Path) -> None:
-    (worse / "check.py").write_text(CHECK)
-    errata("bisect", "start", "base", "HEAD")
-    done = errata("bisect", "run", "--json", "--", sys.executable, "check.py")
-    assert done.code == 0, done.err
-    assert done.json["verdict"] == "culprit" and done.json["culprit"] == 3
-    assert "noise on stdout" in done.err
-    assert not list((worse / ".errata" / "cache" / "bisect").iterdir())
-
-
-@pytest.mark.parametrize(("code", "words"), [(126, "126"), (127, "127"), (128, "128"), (255, "255")])
-def test_a_command_that_stops_keeps_the_session(errata: Errata, worse: Path, code: int, words: str) -> None:
-    errata("bisect", "start", "base", "HEAD")
-    done = errata("bisect", "run", "--", sys.executable, "-c", f"raise SystemExit({code})")
-    assert done.code == 1 and words in done.err
-    assert errata("bisect", "log").code == 0
-
-
-def test_a_command_that_is_not_there_or_is_killed_stops(errata: Errata, worse: Path) -> None:
-    errata("bisect", "start", "base", "HEAD")
-    assert "cannot be run" in errata("bisect", "run", "--", "./no-such-command").err
-    killed = errata("bisect", "run", "--", sys.executable, "-c", "import os; os.kill(os.getpid(), 9)")
-    assert killed.code == 1 and "SIGKILL" in killed.err
-
-
-def test_a_command_that_always_skips_is_inconclusive(errata: Errata, worse: Path) -> None:
-    errata("bisect", "start", "base", "HEAD")
-    done = errata("bisect", "run", "--json", "--", sys.executable, "-c", "raise SystemExit(125)")
-    assert done.json["verdict"] == "inconclusive" and done.json["culprit"] is None
-
-
-def by_hand(errata: Errata, culprit: int) -> Done:
-    done = errata("bisect", "start", "base", "HEAD", "--json")
-    for _ in range(12):
-        if "under_test" not in done.json:
-            return done
-        verdict = "bad" if culprit in done.json["live"] else "good"
-        done = errata("bisect", verdict, "--json")
-    raise AssertionError("the bisection does not end")
-
-
-@pytest.mark.parametrize("culprit", [2, 3, 4])
-def test_bisecting_by_hand_takes_the_ends_on_ones_word(errata: Errata, worse: Path, culprit: int) -> None:
-    done = by_hand(errata, culprit)
-    assert done.json["verdict"] == "culprit" and done.json["culprit"] == culprit
-    assert errata("log", "-n", "1", "--json").json["events"][0]["body"]["metric"] == "by hand"
-
-
-def test_the_version_under_test_can_be_checked_out_and_the_log_replayed(errata: Errata, worse: Path) -> None:
-    question = errata("bisect", "start", "base", "HEAD", "--json").json
-    assert errata("checkout", "BISECT", "try", "--json").json["version"] == question["under_test"]
-    errata("bisect", "good")
-    (worse / "log.txt").write_text(errata("bisect", "log").out)
-    stored = json.loads((worse / ".errata" / "bisect.json").read_text())
-    assert errata("bisect", "reset", "--json").json == {"reset": True}
-    assert errata("bisect", "reset", "--json").json == {"reset": False}
-    assert errata("bisect", "replay", "log.txt").code == 0
-    replayed = json.loads((worse / ".errata" / "bisect.json").read_text())
-    assert replayed["tested"] == stored["tested"]
-    assert replayed["good"]["live"] == stored["good"]["live"] and replayed["bad"]["live"] == stored["bad"]["live"]
-    assert errata("bisect", "skip", "--json").json["verdict"] == "inconclusive"
-    assert errata("checkout", "BISECT", "none").code == 2
-
-
-def test_marks_outside_the_bisection_and_second_starts_are_refused(errata: Errata, worse: Path) -> None:
-    assert errata("bisect", "good").code == 2
-    errata("bisect", "start", "@4", "HEAD")
-    assert errata("bisect", "start", "base", "HEAD").code == 2
-    assert errata("bisect", "good", "base").code == 2
-    assert errata("bisect", "good", "no-such-version").code == 2
-    assert errata("bisect", "run").code == 2
-    assert errata("bisect", "run", "--suite", "suite.jsonl").code == 2
-    (worse / ".errata" / "bisect.json").write_text("{")
-    broken = errata("bisect", "good")
-    assert broken.code == 5 and "errata bisect reset" in broken.err
-    assert errata("bisect", "reset").code == 0
-
-
-def test_the_same_version_twice_is_nothing_to_bisect(errata: Errata, here: Path) -> None:
-    assert errata("bisect", "start", "HEAD", "HEAD").code == 2
-
-
 def test_verify_finds_nothing_and_then_everything(errata: Errata, here: Path) -> None:
     errata("tag", "spring")
     sound = errata("verify", "--deep", "--json")
@@ -302,7 +232,9 @@ def test_verify_finds_nothing_and_then_everything(errata: Errata, here: Path) ->
     assert damaged.code == 1 and damaged.json["sound"] is False
     where = {finding["where"] for finding in damaged.json["findings"]}
     assert "tag spring" in where and len(where) > 2
-    assert "damaged: " in errata("verify").out
+    told = errata("verify").out
+    assert "damaged: " in told and "\u2026" not in told
+    assert all(finding["what"] in told for finding in errata("verify", "--json").json["findings"])
 
 
 def test_verify_deep_names_a_tensor_of_the_base_that_changed(errata: Errata, here: Path) -> None:

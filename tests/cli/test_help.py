@@ -54,6 +54,12 @@ def test_the_help_of_the_whole_fits_a_terminal_and_names_the_exit_codes(errata: 
     assert done.code == 0 and "Exit codes" in done.out and "errata demo" in done.out
 
 
+def test_the_help_promises_only_what_is_done(errata: Errata) -> None:
+    bisect = " ".join(errata("bisect", "--help").out.split())
+    assert "`run` tests both ends first; by hand they are taken on your word" in bisect
+    assert "signature" not in errata("verify", "--help").out
+
+
 def test_version_and_unknown_words(errata: Errata) -> None:
     assert errata("--version").out.startswith("errata")
     unknown = errata("frobnicate")

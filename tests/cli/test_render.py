@@ -7,7 +7,8 @@ import io
 from commands.app import counted, short
 from commands.render import LONGEST_CELL, Table, printable, write
 
-TABLE = Table(("edit", "what"), (("e1", "short"), ("e22", "x" * 200)), title="two edits")
+LONG = "x" * 200
+TABLE = Table(("edit", "what", "so"), (("e1", "short", "yes"), ("e22", LONG, LONG)), title="two edits")
 
 
 class Terminal(io.StringIO):
@@ -15,13 +16,25 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_plain_text_is_aligned_and_cut_and_has_no_trailing_spaces() -> None:
+def test_plain_text_is_aligned_and_cut_but_for_the_last_column_and_has_no_trailing_spaces() -> None:
     stream = io.StringIO()
     write(["before", TABLE, "after"], stream)
     lines = stream.getvalue().splitlines()
-    assert lines[:4] == ["before", "two edits", "edit  what", "e1    short"]
-    assert len(lines[4]) == len("e22   ") + LONGEST_CELL and lines[4].endswith("\u2026")
+    wide = LONGEST_CELL + 2
+    assert lines[:4] == [
+        "before",
+        "two edits",
+        "edit  " + "what".ljust(wide) + "so",
+        "e1    " + "short".ljust(wide) + "yes",
+    ]
+    assert lines[4] == "e22   " + "x" * (LONGEST_CELL - 1) + "\u2026  " + LONG
     assert all(line == line.rstrip() for line in lines) and "\x1b" not in stream.getvalue()
+
+
+def test_a_table_that_is_whole_is_never_cut() -> None:
+    stream = io.StringIO()
+    write([Table(("where", "what"), ((LONG, LONG),), whole=True)], stream)
+    assert stream.getvalue().splitlines()[1] == f"{LONG}  {LONG}"
 
 
 def test_a_terminal_shows_all_of_a_cell_and_never_takes_text_for_markup() -> None:
