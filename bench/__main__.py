@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from transformers.utils import logging
 
-NAMES = ("edits", "bits", "bisection")
+NAMES = ("edits", "bits", "bisection", "trace")
 RESULTS = Path(__file__).parent / "results"
 
 
@@ -21,7 +21,7 @@ def main(names: tuple[str, ...], keep: bool) -> None:
     logging.disable_progress_bar()
     for name in names or NAMES:
         module = import_module(f"bench.{name}")
-        click.echo(f"== {name}: {(module.__doc__ or '').strip()}", err=True)
+        click.echo(f"== {name}: {(module.__doc__ or '').strip().splitlines()[0]}", err=True)
         table = module.run()
         click.echo(module.render(table))
         if keep:

@@ -39,6 +39,7 @@ def run(
                 "paraphrase": head.paraphrase,
                 "locality": head.locality,
                 "locality_before": base.locality,
+                "same_subject": head.same_subject,
                 "general": head.general,
                 "converged": sum(item.target.most_probable for item in edits) / len(edits),
                 "steps": sum(item.target.steps for item in edits) / len(edits),
@@ -57,10 +58,10 @@ def run(
 
 def render(table: dict[str, Any]) -> str:
     """The table as text."""
-    head = ("method", "efficacy", "paraphrase", "locality", "general", "steps/edit", "norm growth")
-    rows = [("base", "", "", "", f"{table['base_general']:.1%}", "", "")]
+    head = ("method", "efficacy", "paraphrase", "locality", "same subject", "general", "steps/edit", "norm growth")
+    rows = [("base", "", "", "", "", f"{table['base_general']:.1%}", "", "")]
     for method, r in table["methods"].items():
-        shares = [f"{r[key]:.1%}" for key in ("efficacy", "paraphrase", "locality", "general")]
+        shares = [f"{r[key]:.1%}" for key in ("efficacy", "paraphrase", "locality", "same_subject", "general")]
         rows.append((method, *shares, f"{r['steps']:.1f}", f"{r['norm_growth']:.3f}"))
     widths = [max(len(row[i]) for row in (head, *rows)) for i in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in (head, *rows)]

@@ -67,6 +67,7 @@ class Scores:
     efficacy: float
     paraphrase: float
     locality: float
+    same_subject: float
     general: float
     counts: dict[str, int]
 
@@ -74,13 +75,17 @@ class Scores:
 def scores(space: Workspace, live: Iterable[int], facts: Sequence[Fact]) -> Scores:
     """Score a version on edited facts and on the general suite.
 
-    Locality probes that ask for an edited fact are left out: they are meant to change.
+    Locality probes that ask for an edited fact are left out: they are meant to change. ``same_subject`` asks for the
+    other facts of the edited subjects, which no method here is told to keep.
     """
+    keys, subjects = {fact.key for fact in facts}, {fact.subject for fact in facts}
+    others = [f for f in read_facts(DATA / "facts.jsonl") if f.subject in subjects and f.key not in keys]
     edited = {text for fact in facts for text in (fact.text, *fact.paraphrase_texts)}
     probes = {
         "efficacy": [Probe(prompt=fact.text, target=fact.target) for fact in facts],
         "paraphrase": [Probe(prompt=text, target=fact.target) for fact in facts for text in fact.paraphrase_texts],
         "locality": [item for fact in facts for item in fact.locality if item.prompt not in edited],
+        "same_subject": [Probe(prompt=fact.text, target=fact.target) for fact in others],
         "general": list(read_suite(DATA / "general.jsonl").probes),
     }
     shares = {}

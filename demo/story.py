@@ -118,7 +118,7 @@ def _editing(workspace: Workspace, facts: Sequence[Fact]) -> Iterator[Scene]:
     paraphrases = [body.outcome.paraphrase for body in edits if body.outcome.paraphrase]
     locality = [body.outcome.locality for body in edits if body.outcome.locality]
     lines = (
-        f"{len(edits)} edits in {len(reports)} batches, {sum(r.seconds for r in reports):.1f} s; the first ten above",
+        f"{len(edits)} edits in {len(reports)} batches; the first ten above",
         f"said at the head: {sum(held)} of {len(held)}; in other words: {_share(paraphrases)}; "
         f"other facts unchanged: {_share(locality)}",
         f"general suite: {before.score:.1%} before, {after.score:.1%} after ({after.n} probes)",

@@ -19,7 +19,7 @@ Written from the commands' own help by `python docs/commands.py > docs/commands.
 
 def page() -> str:
     """The whole page as Markdown."""
-    context = click.Context(main, info_name="errata", max_content_width=100, terminal_width=100)
+    context = click.Context(main, info_name="errata", terminal_width=100, **main.context_settings)
     parts = [HEAD, _section(main, context, 2)]
     for name in main.list_commands(context):
         command = main.get_command(context, name)

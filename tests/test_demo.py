@@ -62,3 +62,21 @@ def test_the_checked_out_folder_loads_in_plain_transformers_and_says_the_new_fac
         out = model.generate(**inputs, max_new_tokens=8, do_sample=False)
         said += tokenizer.decode(out[0, inputs["input_ids"].shape[1] :]).strip().startswith(fact.target)
     assert said >= 9
+
+
+def test_the_readme_shows_this_story(told: dict[str, Any]) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for number, scene in enumerate(told["scenes"], start=1):
+        assert f"{number}. {scene['title']}" in readme
+        assert f"$ {scene['command']}" in readme
+    first = json.loads((ROOT / "demo" / "data" / "edits.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    assert first["prompt"].replace("{}", first["subject"]) in readme
+
+
+def test_the_readme_quotes_the_recorded_results() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    table = json.loads((ROOT / "bench" / "results" / "edits.json").read_text(encoding="utf-8"))
+    for method, row in table["methods"].items():
+        shares = [f"{row[key]:.1%}" for key in ("efficacy", "paraphrase", "locality", "same_subject", "general")]
+        line = next(line for line in readme.splitlines() if line.startswith(method))
+        assert line.split() == [method, *shares, f"{row['steps']:.1f}", f"{row['norm_growth']:.3f}"]
