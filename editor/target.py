@@ -164,7 +164,8 @@ class _Optimisation:
             current = delta[active].requires_grad_(True)
             score = self._score(view, current, reference[active])
             if not bool(torch.isfinite(score.loss).all()):
-                raise ModelError("the loss of a target value is not finite; lower the learning rate")
+                cure = "lower the learning rate" if step else "the model itself computes NaN or infinity"
+                raise ModelError(f"the loss of a target value is not finite; {cure}")
             streak[active] = torch.where(score.most_probable, streak[active] + 1, 0)
             reasons = self._stopping(score, streak[active], step)
             for j, reason in enumerate(reasons):

@@ -410,7 +410,7 @@ def test_a_loss_that_is_not_finite_is_refused(loaded: LoadedModel, value: float)
     name = loaded.adapter.edited_parameter(3)
     broken = torch.full_like(loaded.model.get_parameter(name), value)
     requests = _requests(loaded, config())
-    with patched(loaded.model, {name: broken}), pytest.raises(ModelError, match="not finite"):
+    with patched(loaded.model, {name: broken}), pytest.raises(ModelError, match="not finite; the model itself"):
         optimise(loaded, requests, config())
 
 
