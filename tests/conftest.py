@@ -29,6 +29,12 @@ def tiny_gpt2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def tiny_llama_half(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same Llama in float16. Read only."""
+    return tiny.save_tiny_llama(tmp_path_factory.mktemp("tiny") / "half", dtype="float16")
+
+
+@pytest.fixture(scope="session")
 def tiny_llama_sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same Llama in bfloat16, split over several shards. Read only."""
     return tiny.save_tiny_llama(tmp_path_factory.mktemp("tiny") / "sharded", dtype="bfloat16", shard_bytes=40_000)

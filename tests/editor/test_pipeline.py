@@ -19,7 +19,7 @@ from tests.editor.helpers import FACTS, METER, config, load, matrices
 CONTEXTS = ("We met in Riga. ",)
 
 
-@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt2", "tiny_llama_sharded"])
+@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt2", "tiny_llama_sharded", "tiny_llama_half"])
 def loaded(request: pytest.FixtureRequest) -> LoadedModel:
     folder: Path = request.getfixturevalue(request.param)
     return load(folder)

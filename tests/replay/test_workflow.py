@@ -67,7 +67,7 @@ def bits(weights: dict[str, torch.Tensor]) -> dict[str, bytes]:
     return {name: w.contiguous().view(torch.uint8).numpy().tobytes() for name, w in weights.items()}
 
 
-@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt2", "tiny_llama_sharded"])
+@pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt2", "tiny_llama_sharded", "tiny_llama_half"])
 def edited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     space = make(tmp_path_factory.mktemp("ledger"), request.getfixturevalue(request.param), layers="0,1")
     run(space, facts(10))
