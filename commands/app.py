@@ -187,11 +187,11 @@ def shared(command: F) -> F:
 
     def keep_json(context: click.Context, _: click.Parameter, value: bool) -> None:
         if value:
-            context.find_object(App).as_json = True  # type: ignore[union-attr]
+            _app_of(context).as_json = True
 
     def keep_ledger(context: click.Context, _: click.Parameter, value: Path | None) -> None:
         if value is not None:
-            context.find_object(App).ledger_option = value  # type: ignore[union-attr]
+            _app_of(context).ledger_option = value
 
     command = click.option(
         "--ledger", type=click.Path(path_type=Path), expose_value=False, callback=keep_ledger, hidden=True
@@ -199,6 +199,12 @@ def shared(command: F) -> F:
     return click.option(
         "--json", is_flag=True, expose_value=False, callback=keep_json, help="Print one JSON document."
     )(command)
+
+
+def _app_of(context: click.Context) -> App:
+    app = context.find_object(App)
+    assert app is not None, "every command runs with an App as click's object"
+    return app
 
 
 def counted(number: int, what: str) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 import rfc8785
 from blake3 import blake3
@@ -33,7 +33,7 @@ def canonical_bytes(value: object) -> bytes:
         NotCanonical: NaN, infinity, an integer beyond 2**53 - 1, a lone surrogate, or no JSON at all.
     """
     try:
-        return rfc8785.dumps(value)  # type: ignore[arg-type]
+        return rfc8785.dumps(cast(Any, value))
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
         raise NotCanonical(f"no canonical JSON: {error}") from error
 

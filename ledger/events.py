@@ -198,7 +198,7 @@ class _Payload(Record, Generic[B]):
 
 @cache
 def _payload_model(model: type[Body]) -> type[_Payload[Any]]:
-    return _Payload[model]  # type: ignore[valid-type]
+    return _Payload[model]  # type: ignore[valid-type]  # pydantic builds the class at run time
 
 
 def unpack(stored: StoredEvent) -> Event:

@@ -8,10 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 import torch
-from safetensors.torch import load as load_tensors
 
 from editor.config import EditConfig
-from editor.evaluate import continuations
+from editor.evaluate import continuations, probe
+from editor.outcomes import own_targets
 from editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, check_facts, edit_batch
 from ledger import bodies
 from ledger.decide import ApplyEdits, RevertEdits
@@ -103,9 +103,10 @@ def _edit_batch(
     said: dict[tuple[str, str], str] = {}
     if earlier:
         kept = [fact for fact in facts if fact.key in earlier]
-        already = {fact.key for fact, says in zip(kept, workspace.says(state.live, kept), strict=True) if says}
         with workspace.at(state.live):
+            results = probe(workspace.loaded, [own_targets(fact)[0] for fact in kept])
             texts = continuations(workspace.loaded, [fact.text for fact in kept])
+        already = {fact.key for fact, result in zip(kept, results, strict=True) if result.says_target}
         said = {fact.key: text for fact, text in zip(kept, texts, strict=True)}
         no_ops += [NoOp(fact, fact.target) for fact in facts if fact.key in already]
         facts = [fact for fact in facts if fact.key not in already]
@@ -218,15 +219,14 @@ def edited_matrices(workspace: Workspace, state: State, live: tuple[int, ...]) -
     created = workspace.created
     matrices = []
     for name, spec in sorted(created.edited.items(), key=lambda item: item[1].layer):
-        moment = load_tensors(workspace.ledger.blobs.get(created.stats[name].blob))["second_moment"]
         matrices.append(
             EditedMatrix(
                 name=name,
                 layer=spec.layer,
-                base=workspace.files.tensor(name),
+                base=workspace.materialiser.base[name],
                 transposed=spec.transposed,
                 sum=sums[name],
-                second_moment=moment,
+                second_moment=workspace.second_moments[name],
                 past_keys=keys[name],
             )
         )

@@ -11,6 +11,8 @@ from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 
+from safetensors.torch import load as load_tensors
+from torch import Tensor
 from torch.nn import Module
 
 from editor.config import EditConfig, build_config
@@ -92,6 +94,18 @@ class Workspace:
     def materialiser(self) -> Materialiser:
         """Turns live sets into weights."""
         return Materialiser(self.ledger, self.files)
+
+    @cached_property
+    def second_moments(self) -> dict[str, Tensor]:
+        """The second moment recorded at genesis for each edited tensor, ``(d_in, d_in)`` float64; read once.
+
+        Raises:
+            BlobMissing, BlobDamaged: if a blob is not as it was recorded.
+        """
+        return {
+            name: load_tensors(self.ledger.blobs.get(reference.blob))["second_moment"]
+            for name, reference in self.created.stats.items()
+        }
 
     def config(self) -> EditConfig:
         """The ledger's own hyperparameters."""
