@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 )
 @click.option("--file", type=click.Path(path_type=Path), help="Many facts: JSONL, or CounterFact or zsRE records.")
 @click.option("--batch-size", default=20, show_default=True, help="Most edits that are solved together.")
-@click.option("--method", type=click.Choice(["encore", "memit"]), default="encore", show_default=True)
+@click.option("--method", type=click.Choice(["encore", "memit"]), help="Default: the ledger's own settings.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Compute and test, but record nothing.")
 @click.option("--strict", is_flag=True, help="End with exit code 1 if an edit did not work.")
@@ -49,7 +49,7 @@ def edit(
     probes: tuple[str, ...],
     file: Path | None,
     batch_size: int,
-    method: str,
+    method: str | None,
     pairs: tuple[str, ...],
     dry_run: bool,
     strict: bool,
@@ -68,11 +68,11 @@ def edit(
     facts = _facts(subject, prompt, target, old, paraphrases, probes, file)
     changes = settings_from(pairs)
     workspace = app.workspace()
-    from editor.config import METHODS
+    from editor.config import config_for
     from ledger.errors import ErrataError
     from replay import apply
 
-    config = workspace.config().updated({**METHODS[method], **changes})
+    config = config_for(workspace.config(), method, changes)
     reports: list[BatchReport] = []
     try:
         with app.progress("loading the model") as tell:
@@ -185,7 +185,8 @@ def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[B
         for no_op in report.no_ops:
             yield f"left alone: the model says {no_op.fact.target!r} already after {no_op.fact.text!r}"
         for number in report.taken_back:
-            yield f"e{number} reverted: without it the model says the new target"
+            what = "would be reverted" if dry_run else "reverted"
+            yield f"e{number} {what}: without it the model says the new target"
         for item in report.edits:
             if not item.outcome.efficacy:
                 how = f"{item.target.steps} steps, stopped by {item.target.stop_reason.value}"

@@ -94,6 +94,21 @@ METHODS: dict[str, dict[str, Any]] = {
 """What a method's name sets. ENCORE keeps the ledger's own norm weight."""
 
 
+def config_for(own: EditConfig, method: str | None, changes: Mapping[str, Any]) -> EditConfig:
+    """A ledger's own settings with a method's and single ones on top; without a method the ledger's stand.
+
+    Raises:
+        UsageError: for a setting that makes no sense, or that makes it another method than the one that was named.
+    """
+    config = own.updated({**(METHODS[method] if method else {}), **changes})
+    if method is not None and config.method != method:
+        raise UsageError(
+            f"with these settings the method is {config.method}, not {method}: early_stopping is "
+            f"{str(config.early_stopping).lower()} and norm_weight {config.norm_weight:g}; change them with --set"
+        )
+    return config
+
+
 def build_config(values: Mapping[str, Any]) -> EditConfig:
     """Settings from JSON values or strings.
 

@@ -267,3 +267,15 @@ def test_the_ledger_is_found_from_below_and_by_name(
     assert errata("status", "--ledger", str(here / ".errata")).code == 0
     monkeypatch.setenv("ERRATA_DIR", str(here))
     assert errata("status").code == 0
+
+
+def test_the_ledgers_own_settings_hold_where_no_method_is_named(
+    tiny_llama: Path, tmp_path: Path, errata: Errata
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("".join(f"Sentence number {i} speaks of office {i % 7} in Riga.\n" for i in range(60)))
+    assert errata(*init_arguments(tiny_llama, corpus), "--set", "early_stopping=false").code == 0
+    words = ["edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "of"]
+    assert errata(*words).code == 0
+    assert errata("--json", "show", "e1").json["method"] == "memit+norm"
+    assert errata("edit", *words[1:-1], "is", "--method", "encore", "--set", "norm_weight=0").code == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from editor.config import METHODS, EditConfig, build_config
+from editor.config import EditConfig, build_config, config_for
 from ledger.errors import UsageError
 
 
@@ -38,6 +38,22 @@ def test_a_wrong_setting_is_named(changes: dict[str, object], message: str) -> N
 def test_the_method_is_named_after_the_regularisers_that_are_on() -> None:
     config = EditConfig(layers=(0,), norm_weight=1.0)
     assert config.method == "encore"
-    assert config.updated(METHODS["memit"]).method == "memit"
+    assert config_for(config, "memit", {}).method == "memit"
     assert config.updated({"norm_weight": 0}).method == "memit+mpes"
     assert config.updated({"early_stopping": False}).method == "memit+norm"
+
+
+def test_without_a_method_the_ledgers_own_settings_stand() -> None:
+    own = EditConfig(layers=(0,), early_stopping=False, norm_weight=2.0)
+    assert config_for(own, None, {}) == own
+    assert config_for(own, "encore", {}).early_stopping
+    assert config_for(own, "encore", {}).norm_weight == 2.0
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [("encore", {"norm_weight": 0}), ("memit", {"early_stopping": True}), ("memit", {"norm_weight": 1})],
+)
+def test_settings_that_make_it_another_method_are_refused(method: str, changes: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=f"not {method}"):
+        config_for(EditConfig(layers=(0,)), method, changes)
