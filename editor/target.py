@@ -7,25 +7,25 @@ model says the target:
     ``NLL(target | rewriting prompts) + kl_weight·KL("{subject} is a" unchanged) + decay·‖δ‖ / ‖z0‖²``
 
 by Adam, ``δ`` kept within ``clamp_norm_factor·‖z0‖``. Requests are independent and optimised side by side; one that is
-done leaves. Layers up to ``L`` run once: above it, each layer is called again with the arguments it was called with.
+done leaves. What ``δ`` does not reach is computed once (`editor.suffix`): a step costs the layers above ``L`` on each
+prompt's tokens from the subject's last one on, and the output head at the positions that the loss reads.
 
-Legend: ``n`` requests, ``B`` prompts of all requests, ``T`` padded length, ``d`` hidden size.
+Legend: ``n`` requests, ``B`` rewriting and divergence prompts of all requests, ``R`` positions that the loss reads,
+``d`` hidden size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from editor.config import EditConfig
-from editor.hooks import recording
 from editor.models import LoadedModel
 from editor.requests import Request
-from editor.text import pad
+from editor.suffix import capture
 from ledger.bodies import StopReason
 from ledger.errors import ModelError
 
@@ -68,20 +68,27 @@ def optimise(loaded: LoadedModel, requests: Sequence[Request], config: EditConfi
     Raises:
         ModelError: if a loss is NaN or infinite.
     """
-    values: list[TargetValue] = []
-    start = 0
-    while start < len(requests):
-        stop, rows = start, 0
-        while stop < len(requests) and (stop == start or rows + _rows(requests[stop]) <= config.rows_at_once):
-            rows += _rows(requests[stop])
-            stop += 1
-        values += _Optimisation(loaded, requests[start:stop], config).run()
-        start = stop
-    return values
+    found: dict[int, TargetValue] = {}
+    for members in _groups(requests, config.rows_at_once):
+        values = _Optimisation(loaded, [requests[i] for i in members], config).run()
+        found.update(zip(members, values, strict=True))
+    return [found[i] for i in range(len(requests))]
 
 
-def _rows(request: Request) -> int:
-    return len(request.rewriting) + 1
+def _groups(requests: Sequence[Request], rows_at_once: int) -> Iterator[list[int]]:
+    """Requests that are optimised side by side: those with about as long suffixes go together."""
+    order = sorted(range(len(requests)), key=lambda i: len(requests[i].bare.ids) - requests[i].bare.subject_last)
+    group: list[int] = []
+    rows = 0
+    for i in order:
+        own = len(requests[i].rewriting) + 1
+        if group and rows + own > rows_at_once:
+            yield group
+            group, rows = [], 0
+        group.append(i)
+        rows += own
+    if group:
+        yield group
 
 
 @dataclass
@@ -93,202 +100,184 @@ class _Score:
     probability: Tensor
 
 
+@dataclass(frozen=True)
+class _Reads:
+    """What the loss reads, ``(R,)`` each: target tokens first, then one divergence position a request.
+
+    Attributes:
+        owner: the request.
+        token: the target token; 0 for a divergence position.
+        weight: its share of the request's negative log-likelihood.
+        bare: whether it belongs to the bare prompt.
+        divergence: whether it is a divergence position.
+    """
+
+    owner: Tensor
+    token: Tensor
+    weight: Tensor
+    bare: Tensor
+    divergence: Tensor
+
+
 class _Optimisation:
     """The optimisation of requests that fit side by side."""
 
     def __init__(self, loaded: LoadedModel, requests: Sequence[Request], config: EditConfig) -> None:
         self.loaded, self.requests, self.config = loaded, requests, config
-        self.layer = config.layers[-1]
-        self.upper = loaded.adapter.upper_layers(loaded.model, self.layer)
-        located = [row for request in requests for row in (*request.rewriting, request.divergence)]
-        rows = [row.ids for row in located]
-        if len(rows) == max(len(row) for row in rows):
-            rows.append(rows[-1])  # a spare, so that no other dimension can be mistaken for the batch's by `_pick`
-        self.total_rows = len(rows)
-        ids, mask = pad(rows, loaded.device)
-        watched = {"edited": loaded.adapter.layer(loaded.model, self.layer)}
-        watched |= {str(i): layer for i, layer in enumerate(self.upper)}
-        with torch.no_grad(), recording(watched) as records:
-            loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
-        self.hidden = records["edited"].hidden.detach()  # (B, T, d)
-        self.calls = [(records[str(i)].args[1:], records[str(i)].kwargs) for i in range(len(self.upper))]
-        device = self.hidden.device
+        rows = [row for request in requests for row in (*request.rewriting, request.divergence)]
+        places = self._index()
+        self.buckets = capture(loaded, config.layers[-1], rows, places)
+        device = self.buckets[0].hidden.device
         self.owner = torch.tensor(
-            [i for i, request in enumerate(requests) for _ in range(_rows(request))], device=device
+            [i for i, request in enumerate(requests) for _ in (*request.rewriting, request.divergence)], device=device
         )
-        self.position = torch.tensor([row.subject_last for row in located], device=device)
-        first = [int(x) for x in torch.searchsorted(self.owner, torch.arange(len(requests), device=device))]
-        self.z0 = self.hidden[first, self.position[first]].float()  # (n, d)
-        self._index_targets(first)
+        self.reads = self._read_tensors(device)
+        first = [0]
+        for request in requests[:-1]:
+            first.append(first[-1] + len(request.rewriting) + 1)
+        states = torch.empty(len(rows), self.buckets[0].hidden.shape[2], device=device)
+        for bucket in self.buckets:
+            states[bucket.rows] = bucket.hidden[:, 0].float()
+        self.z0 = states[first]  # (n, d)
 
-    def _index_targets(self, first: list[int]) -> None:
-        """Flat lists of what the loss reads: for each target token its row, position, id, request and weight."""
-        rows, positions, tokens, owners, weights, bare = [], [], [], [], [], []
+    def _index(self) -> list[tuple[int, int]]:
+        """Row and position of everything that the loss reads, in the order of `_Reads`."""
+        targets, divergences = [], []
+        row = 0
+        for request in self.requests:
+            for located in request.rewriting:
+                targets += [(row, located.target_start - 1 + k) for k in range(len(located.target_ids))]
+                row += 1
+            divergences.append((row, len(request.divergence.ids) - 1))
+            row += 1
+        return targets + divergences
+
+    def _read_tensors(self, device: torch.device) -> _Reads:
+        owner, token, weight, bare = [], [], [], []
         for i, request in enumerate(self.requests):
             for j, row in enumerate(request.rewriting):
-                for k, token in enumerate(row.target_ids):
-                    rows.append(first[i] + j)
-                    positions.append(row.target_start - 1 + k)
-                    tokens.append(token)
-                    owners.append(i)
-                    weights.append(1.0 / (len(row.target_ids) * len(request.rewriting)))
+                for target in row.target_ids:
+                    owner.append(i)
+                    token.append(target)
+                    weight.append(1.0 / (len(row.target_ids) * len(request.rewriting)))
                     bare.append(j == 0)
-        device = self.hidden.device
-        self.read = {
-            "row": torch.tensor(rows, device=device),
-            "position": torch.tensor(positions, device=device),
-            "token": torch.tensor(tokens, device=device),
-            "owner": torch.tensor(owners, device=device),
-            "weight": torch.tensor(weights, device=device),
-            "bare": torch.tensor(bare, device=device),
-        }
-        self.divergence_row = torch.tensor(
-            [first[i] + len(request.rewriting) for i, request in enumerate(self.requests)], device=device
+        n = len(self.requests)
+        return _Reads(
+            owner=torch.tensor([*owner, *range(n)], device=device),
+            token=torch.tensor([*token, *[0] * n], device=device),
+            weight=torch.tensor([*weight, *[0.0] * n], device=device),
+            bare=torch.tensor([*bare, *[False] * n], device=device),
+            divergence=torch.arange(len(owner) + n, device=device) >= len(owner),
         )
-        self.divergence_position = torch.tensor([len(r.divergence.ids) - 1 for r in self.requests], device=device)
 
     def run(self) -> list[TargetValue]:
         """Optimise all requests and return their target values in order."""
         n = len(self.requests)
-        device = self.hidden.device
+        device = self.z0.device
         found: dict[int, TargetValue] = {}
-        active = torch.arange(n, device=device)
+        active = torch.ones(n, dtype=torch.bool, device=device)
         delta = torch.zeros_like(self.z0)
         first_moment, second_moment = torch.zeros_like(delta), torch.zeros_like(delta)
         streak = torch.zeros(n, dtype=torch.long, device=device)
-        view = self._select(active)
-        with torch.no_grad():
-            reference = self._divergence_logprobs(self._upper(view.hidden, view.calls), view)
-            before = self._score(view, delta, reference).probability
+        reference, before = self._at_rest()
         for step in range(self.config.max_steps + 1):
-            current = delta[active].requires_grad_(True)
-            score = self._score(view, current, reference[active])
+            current = delta.clone().requires_grad_(True)
+            score = self._score(current, reference)
             if not bool(torch.isfinite(score.loss).all()):
                 cure = "lower the learning rate" if step else "the model itself computes NaN or infinity"
                 raise ModelError(f"the loss of a target value is not finite; {cure}")
-            streak[active] = torch.where(score.most_probable, streak[active] + 1, 0)
-            reasons = self._stopping(score, streak[active], step)
-            for j, reason in enumerate(reasons):
-                if reason is not None:
-                    i = int(active[j])
-                    found[i] = self._finish(i, delta[i], step, reason, score, j, float(before[i]))
-            keep = torch.tensor([reason is None for reason in reasons], device=device)
-            if not bool(keep.any()):
+            streak = torch.where(score.most_probable, streak + 1, 0)
+            for i, reason in self._stopping(score, streak, step, active).items():
+                found[i] = self._finish(i, delta[i], step, reason, score, float(before[i]))
+            kept = active.clone()
+            kept[list(found)] = False
+            if not bool(kept.any()):
                 break
-            (gradient,) = torch.autograd.grad(score.loss.sum(), current)
-            if not bool(keep.all()):
-                gradient = gradient[keep]
-                active = active[keep]
-                view = self._select(active)
+            (gradient,) = torch.autograd.grad(score.loss[kept].sum(), current)
+            if not bool(kept.equal(active)):
+                active = kept
+                self.buckets = [left for b in self.buckets if (left := b.keep(active[self.owner[b.rows]])) is not None]
             self._adam(delta, first_moment, second_moment, gradient, active, step + 1)
         return [found[i] for i in range(n)]
 
     def _adam(self, delta: Tensor, m: Tensor, v: Tensor, gradient: Tensor, active: Tensor, step: int) -> None:
-        """One Adam step (Kingma and Ba 2015; β 0.9 and 0.999) of the active rows, then the clamp, in place."""
-        m[active] = 0.9 * m[active] + 0.1 * gradient
-        v[active] = 0.999 * v[active] + 0.001 * gradient**2
-        direction = (m[active] / (1 - 0.9**step)) / ((v[active] / (1 - 0.999**step)).sqrt() + 1e-8)
-        moved = delta[active] - self.config.learning_rate * direction
-        limit = self.config.clamp_norm_factor * self.z0[active].norm(dim=1, keepdim=True)
+        """One Adam step (Kingma and Ba 2015; β 0.9 and 0.999), then the clamp, in place; finished rows stay."""
+        m.mul_(0.9).add_(gradient, alpha=0.1)
+        v.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        direction = (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
+        moved = delta - self.config.learning_rate * direction
+        limit = self.config.clamp_norm_factor * self.z0.norm(dim=1, keepdim=True)
         norm = moved.norm(dim=1, keepdim=True)
-        delta[active] = torch.where(norm > limit, moved * (limit / norm.clamp_min(1e-30)), moved)
+        moved = torch.where(norm > limit, moved * (limit / norm.clamp_min(1e-30)), moved)
+        delta.copy_(torch.where(active[:, None], moved, delta))
 
-    def _stopping(self, score: _Score, streak: Tensor, step: int) -> list[StopReason | None]:
-        reasons: list[StopReason | None] = []
-        for hits, loss in zip(streak.tolist(), score.loss.tolist(), strict=True):
-            if self.config.early_stopping and hits > self.config.patience:
-                reasons.append(StopReason.MOST_PROBABLE)
-            elif not self.config.early_stopping and loss < self.config.loss_threshold:
-                reasons.append(StopReason.LOSS_THRESHOLD)
-            else:
-                reasons.append(StopReason.MAX_STEPS if step == self.config.max_steps else None)
+    def _stopping(self, score: _Score, streak: Tensor, step: int, active: Tensor) -> dict[int, StopReason]:
+        """The active requests that end here, and why."""
+        reasons = {}
+        hits, losses = streak.tolist(), score.loss.tolist()
+        for i in active.nonzero().squeeze(1).tolist():
+            if self.config.early_stopping and hits[i] > self.config.patience:
+                reasons[i] = StopReason.MOST_PROBABLE
+            elif not self.config.early_stopping and losses[i] < self.config.loss_threshold:
+                reasons[i] = StopReason.LOSS_THRESHOLD
+            elif step == self.config.max_steps:
+                reasons[i] = StopReason.MAX_STEPS
         return reasons
 
     def _finish(
-        self, i: int, delta: Tensor, step: int, reason: StopReason, score: _Score, j: int, before: float
+        self, i: int, delta: Tensor, step: int, reason: StopReason, score: _Score, before: float
     ) -> TargetValue:
         return TargetValue(
             value=(self.z0[i] + delta).detach().clone(),
             steps=step,
             stop_reason=reason,
-            most_probable=bool(score.most_probable[j]),
-            probability=float(score.probability[j]),
+            most_probable=bool(score.most_probable[i]),
+            probability=float(score.probability[i]),
             probability_before=before,
-            loss=float(score.loss[j].detach()),
+            loss=float(score.loss[i].detach()),
             delta_norm=float(delta.norm()),
             value_norm=float(self.z0[i].norm()),
         )
 
-    # The forward pass over the rows of the active requests.
-
-    def _select(self, active: Tensor) -> _View:
-        rows = torch.isin(self.owner, active).nonzero().squeeze(1)
-        renumber = torch.full((self.total_rows,), -1, device=rows.device)
-        renumber[rows] = torch.arange(len(rows), device=rows.device)
-        slot = torch.full((len(self.requests),), -1, device=rows.device)
-        slot[active] = torch.arange(len(active), device=rows.device)
-        tokens = torch.isin(self.read["owner"], active)
-        read = {name: value[tokens] for name, value in self.read.items()}
-        return _View(
-            hidden=self.hidden[rows],
-            calls=[(self._pick(args, rows), self._pick(kwargs, rows)) for args, kwargs in self.calls],
-            owner=slot[self.owner[rows]],
-            position=self.position[rows],
-            read={**read, "row": renumber[read["row"]], "owner": slot[read["owner"]]},
-            divergence=(renumber[self.divergence_row[active]], self.divergence_position[active]),
-            z0_norm=self.z0[active].norm(dim=1),
-        )
-
-    def _pick(self, value: Any, rows: Tensor) -> Any:
-        """Keep some of the batch's rows in whatever a layer was called with."""
-        if isinstance(value, Tensor):
-            whole = value.dim() > 0 and value.shape[0] == self.total_rows
-            return value[rows] if whole else value
-        if isinstance(value, (tuple, list)):
-            return type(value)(self._pick(item, rows) for item in value)
-        if isinstance(value, dict):
-            return {name: self._pick(item, rows) for name, item in value.items()}
-        return value
-
-    def _upper(self, hidden: Tensor, calls: list[tuple[Any, Any]]) -> Tensor:
-        for layer, (args, kwargs) in zip(self.upper, calls, strict=True):
-            output = layer(hidden, *args, **kwargs)
-            hidden = output[0] if isinstance(output, tuple) else output
-        return hidden
-
-    def _divergence_logprobs(self, hidden: Tensor, view: _View) -> Tensor:
-        logits = self.loaded.adapter.logits(self.loaded.model, hidden[view.divergence])
-        return torch.log_softmax(logits, dim=-1)  # (n, vocabulary)
-
-    def _score(self, view: _View, delta: Tensor, reference: Tensor) -> _Score:
-        n = delta.shape[0]
-        rows = torch.arange(len(view.owner), device=delta.device)
-        added = delta[view.owner].to(view.hidden.dtype)
-        hidden = view.hidden.index_put((rows, view.position), added, accumulate=True)
-        hidden = self._upper(hidden, view.calls)
-        read = view.read
-        logits = self.loaded.adapter.logits(self.loaded.model, hidden[read["row"], read["position"]])
+    @torch.no_grad()
+    def _at_rest(self) -> tuple[Tensor, Tensor]:
+        """Without ``δ``: log-probabilities at divergence positions, ``(n, vocabulary)``, and target probabilities."""
+        index = torch.cat([bucket.read_index for bucket in self.buckets])
+        logits = self._logits(torch.cat([bucket.at_rest() for bucket in self.buckets]))
         logprobs = torch.log_softmax(logits, dim=-1)
-        chosen = logprobs.gather(1, read["token"][:, None]).squeeze(1)
-        nll = torch.zeros(n, device=delta.device).index_add(0, read["owner"], -chosen * read["weight"])
-        now = self._divergence_logprobs(hidden, view)
-        divergence = (now.exp() * (now - reference)).sum(dim=-1)
+        divergence = self.reads.divergence[index]
+        reference = torch.empty(len(self.requests), logits.shape[-1], device=logits.device)
+        reference[self.reads.owner[index[divergence]]] = logprobs[divergence]
+        return reference, self._probability(logprobs, index)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return self.loaded.adapter.logits(self.loaded.model, hidden)
+
+    def _probability(self, logprobs: Tensor, index: Tensor) -> Tensor:
+        """Joint probability of each request's target after its bare prompt, ``(n,)``."""
+        chosen = logprobs.gather(1, self.reads.token[index][:, None]).squeeze(1)
+        return self._sums(chosen * self.reads.bare[index], index).exp()
+
+    def _sums(self, values: Tensor, index: Tensor) -> Tensor:
+        """Sum what was read at positions ``index`` by request, ``(n,)``."""
+        return torch.zeros(len(self.requests), device=values.device).index_add(0, self.reads.owner[index], values)
+
+    def _score(self, delta: Tensor, reference: Tensor) -> _Score:
+        """The objective with ``δ`` ``(n, d)`` added; requests that have left score nothing."""
+        index = torch.cat([bucket.read_index for bucket in self.buckets])
+        hidden = torch.cat([bucket.run(delta[self.owner[bucket.rows]]) for bucket in self.buckets])
+        logits = self._logits(hidden)
+        logprobs = torch.log_softmax(logits, dim=-1)
+        divergence, owner, token = self.reads.divergence[index], self.reads.owner[index], self.reads.token[index]
+        chosen = logprobs.gather(1, token[:, None]).squeeze(1)
+        nll = self._sums(-chosen * self.reads.weight[index], index)
+        now = logprobs[divergence]
+        drift = self._sums((now.exp() * (now - reference[owner[divergence]])).sum(dim=-1), index[divergence])
         norm = (delta.pow(2).sum(dim=1) + 1e-20).sqrt()
-        loss = nll + self.config.kl_weight * divergence + self.config.decay * norm / view.z0_norm**2
-        misses = (logits.argmax(dim=-1) != read["token"]).float()
-        missed = torch.zeros(n, device=delta.device).index_add(0, read["owner"], misses)
-        bare = torch.zeros(n, device=delta.device).index_add(0, read["owner"], chosen.detach() * read["bare"])
-        return _Score(loss, missed == 0, bare.exp())
-
-
-@dataclass(frozen=True)
-class _View:
-    """The rows of the active requests: hidden states, layer arguments and indices, all renumbered."""
-
-    hidden: Tensor
-    calls: list[tuple[Any, Any]]
-    owner: Tensor
-    position: Tensor
-    read: dict[str, Tensor]
-    divergence: tuple[Tensor, Tensor]
-    z0_norm: Tensor
+        decay = self.config.decay * norm / self.z0.norm(dim=1) ** 2
+        misses = ((logits.argmax(dim=-1) != token) & ~divergence).float()
+        return _Score(
+            nll + self.config.kl_weight * drift + decay,
+            self._sums(misses, index) == 0,
+            self._probability(logprobs.detach(), index),
+        )

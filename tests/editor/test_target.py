@@ -180,34 +180,6 @@ def test_as_many_rows_as_tokens_fit_a_context_that_is_full(short_gpt2: LoadedMod
     assert _difference(optimise(short_gpt2, [request], settings)[0], expected) < EXACT
 
 
-def test_what_a_layer_is_called_with_for_each_token_is_not_taken_for_rows(tiny_llama: Path) -> None:
-    loaded = load(tiny_llama)
-    facts = FACTS[:2]
-    width = max(len(row.ids) for request in _requests(loaded, config(), facts, ()) for row in request.rewriting)
-    contexts = (width + width % 2) // 2 - 2
-    prefix = ";" * (width % 2)  # so that the two requests have as many rows as the longest has tokens
-    settings = config(context_prompts=contexts, patience=0)
-    requests = _requests(loaded, settings, facts, [prefix] * contexts)
-    rows = [*requests[0].rewriting, *requests[1].rewriting]
-    assert len(rows) + 2 == max(len(row.ids) for row in rows)
-    alone = [optimise(loaded, [request], settings)[0] for request in requests]
-    assert alone[0].steps != alone[1].steps
-    seen = set()
-
-    def hook(_module: object, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-        tokens = args[0].shape[1]
-        positions = kwargs.setdefault("cache_position", torch.arange(tokens))
-        assert len(positions) == tokens
-        seen.add(args[0].shape[0])
-        return args, kwargs
-
-    for layer in loaded.adapter.upper_layers(loaded.model, LAYER):
-        layer.register_forward_pre_hook(hook, with_kwargs=True)
-    found = optimise(loaded, requests, settings)
-    assert [item.steps for item in found] == [item.steps for item in alone]
-    assert len(seen) > 1
-
-
 # What is reported is what a whole forward pass gives.
 
 
@@ -276,7 +248,7 @@ def test_patience_goes_on_for_as_many_steps_after_the_first_of_an_unbroken_run(
 def test_a_broken_run_of_hits_starts_again(tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load(tiny_llama)
     score = target._Optimisation._score
-    hits = iter([False, True, False, True, True, True])  # the first is the score before any step is thought of
+    hits = iter([True, False, True, True, True])
 
     def scripted(self: Any, *args: Any) -> Any:
         return replace(score(self, *args), most_probable=torch.tensor([next(hits)]))
