@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from transformers.utils import logging
 
-NAMES = ("edits", "bits", "bisection", "trace")
+NAMES = ("edits", "bits", "bisection", "trace", "speed")
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -22,10 +22,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from editor.capture import capture
 from editor.config import EditConfig
 from editor.models import LoadedModel
 from editor.requests import Request
-from editor.suffix import capture
 from ledger.bodies import StopReason
 from ledger.errors import ModelError
 
@@ -182,7 +182,7 @@ class _Optimisation:
         reference, before = self._at_rest()
         for step in range(self.config.max_steps + 1):
             current = delta.clone().requires_grad_(True)
-            score = self._score(current, reference)
+            score = self._score(current, reference, first=step == 0)
             if not bool(torch.isfinite(score.loss).all()):
                 cure = "lower the learning rate" if step else "the model itself computes NaN or infinity"
                 raise ModelError(f"the loss of a target value is not finite; {cure}")
@@ -243,10 +243,9 @@ class _Optimisation:
     def _at_rest(self) -> tuple[Tensor, Tensor]:
         """Without ``δ``: log-probabilities at divergence positions, ``(n, vocabulary)``, and target probabilities."""
         index = torch.cat([bucket.read_index for bucket in self.buckets])
-        logits = self._logits(torch.cat([bucket.at_rest() for bucket in self.buckets]))
-        logprobs = torch.log_softmax(logits, dim=-1)
+        logprobs = torch.log_softmax(self._logits(torch.cat([bucket.final for bucket in self.buckets])), dim=-1)
         divergence = self.reads.divergence[index]
-        reference = torch.empty(len(self.requests), logits.shape[-1], device=logits.device)
+        reference = torch.empty(len(self.requests), logprobs.shape[-1], device=logprobs.device)
         reference[self.reads.owner[index[divergence]]] = logprobs[divergence]
         return reference, self._probability(logprobs, index)
 
@@ -262,11 +261,14 @@ class _Optimisation:
         """Sum what was read at positions ``index`` by request, ``(n,)``."""
         return torch.zeros(len(self.requests), device=values.device).index_add(0, self.reads.owner[index], values)
 
-    def _score(self, delta: Tensor, reference: Tensor) -> _Score:
-        """The objective with ``δ`` ``(n, d)`` added; requests that have left score nothing."""
+    def _score(self, delta: Tensor, reference: Tensor, first: bool) -> _Score:
+        """The objective with ``δ`` ``(n, d)`` added; requests that have left score nothing. At first ``δ`` is zero."""
         index = torch.cat([bucket.read_index for bucket in self.buckets])
-        hidden = torch.cat([bucket.run(delta[self.owner[bucket.rows]]) for bucket in self.buckets])
-        logits = self._logits(hidden)
+        states = [bucket.run(delta[self.owner[bucket.rows]]) for bucket in self.buckets]
+        if first:
+            for bucket, found in zip(self.buckets, states, strict=True):
+                bucket.check(found)
+        logits = self._logits(torch.cat(states))
         logprobs = torch.log_softmax(logits, dim=-1)
         divergence, owner, token = self.reads.divergence[index], self.reads.owner[index], self.reads.token[index]
         chosen = logprobs.gather(1, token[:, None]).squeeze(1)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from editor import suffix
+from editor import capture as capturing
+from editor.capture import CALL_TOKENS, beginnings, buckets, capture
 from editor.models import LoadedModel
-from editor.suffix import CALL_TOKENS, buckets, capture
 from editor.text import Located, locate
 from ledger.errors import ModelError
 from tests.editor.helpers import load
@@ -71,7 +71,7 @@ def _whole(loaded: LoadedModel, row: Located, added: Tensor) -> Tensor:
 def test_suffixes_give_the_states_of_whole_prompts(
     loaded: LoadedModel, call_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(suffix, "CALL_TOKENS", call_tokens)
+    monkeypatch.setattr(capturing, "CALL_TOKENS", call_tokens)
     rows = _rows(loaded)
     reads = _reads(rows)
     added = torch.randn(len(rows), 32, generator=torch.Generator().manual_seed(0))
@@ -91,16 +91,17 @@ def test_suffixes_give_the_states_of_whole_prompts(
 
 def test_only_suffixes_are_computed(loaded: LoadedModel) -> None:
     rows = _rows(loaded)
-    captured = capture(loaded, LAYER, rows, _reads(rows))
+    captured = capture(loaded, LAYER, rows, [(i, len(row.ids) - 1) for i, row in enumerate(rows)])
     widths: list[tuple[int, int]] = []
+    upper = loaded.adapter.upper_layers(loaded.model, LAYER)
     handles = [
-        layer.register_forward_pre_hook(lambda _m, args: widths.append(tuple(args[0].shape[:2])))
-        for layer in loaded.adapter.upper_layers(loaded.model, LAYER)
+        layer.register_forward_pre_hook(lambda _m, args: widths.append(tuple(args[0].shape[:2]))) for layer in upper
     ]
     for bucket in captured:
         bucket.run(torch.zeros(len(bucket.rows), 32))
         assert bucket.hidden.shape[1] == int(bucket.lengths.max())
-        assert set(widths) == {(len(bucket.rows), int(bucket.lengths.max()))}
+        each = (len(bucket.rows), int(bucket.lengths.max()))
+        assert widths == [*[each] * len(upper), (len(bucket.rows), 1)]  # of the top layer only what is read
         widths.clear()
     for handle in handles:
         handle.remove()
@@ -112,7 +113,9 @@ def test_only_suffixes_are_computed(loaded: LoadedModel) -> None:
 def test_rows_that_stay_are_as_if_the_others_were_there(tiny_llama: Path, kept: list[bool]) -> None:
     loaded = load(tiny_llama)
     rows = _rows(loaded)
-    (bucket,) = capture(loaded, LAYER, rows, _reads(rows))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(capturing, "CALL_TOKENS", 1000)
+        (bucket,) = capture(loaded, LAYER, rows, _reads(rows))
     before = dict(zip(bucket.read_index.tolist(), bucket.run(torch.ones(len(rows), 32)), strict=True))
     left = bucket.keep(torch.tensor(kept)[bucket.rows])
     if left is None:
@@ -135,6 +138,31 @@ def test_gradients_reach_what_is_added_and_nothing_else(loaded: LoadedModel) -> 
     assert all(parameter.grad is None for parameter in loaded.model.parameters())
 
 
+@given(texts=st.lists(st.lists(st.integers(0, 2), min_size=2, max_size=40), min_size=1, max_size=30), data=st.data())
+def test_beginnings_are_shared_within_their_limits_and_hold_every_row_once(
+    texts: list[list[int]], data: st.DataObject
+) -> None:
+    limits = [data.draw(st.integers(0, len(text) - 1)) for text in texts]
+    found = list(beginnings(texts, limits))
+    assert sorted(i for members, _ in found for i in members) == list(range(len(texts)))
+    for members, shared in found:
+        assert all(shared <= limits[i] for i in members)
+        assert len({tuple(texts[i][:shared]) for i in members}) == 1
+        assert shared == 0 or shared * (len(members) - 1) > CALL_TOKENS
+
+
+def test_prompts_behind_one_context_share_it(tiny_llama: Path) -> None:
+    loaded = load(tiny_llama)
+    context = "Ada works for Calder Mills in Bergen. "
+    rows = [
+        locate(loaded.tokenizer, "The chief executive of {} is", f"Office {i}", " Lund", context) for i in range(20)
+    ]
+    bare = [locate(loaded.tokenizer, "The chief executive of {} is", f"Office {i}", " Lund") for i in range(2)]
+    (members, shared), *_ = beginnings([row.ids for row in rows + bare], [row.subject_last for row in rows + bare])
+    assert set(range(20)) <= set(members)
+    assert shared >= len(locate(loaded.tokenizer, context).ids) - 2
+
+
 @given(st.lists(st.integers(1, 400), min_size=1, max_size=60))
 def test_buckets_hold_every_row_once_and_pad_little(lengths: list[int]) -> None:
     found = list(buckets(lengths))
@@ -155,7 +183,8 @@ def test_layers_that_keep_more_than_attention_keys_are_refused(tiny_llama: Path)
 
     loaded.adapter.layer(loaded.model, 2).register_forward_hook(mixing)
     with pytest.raises(ModelError, match="not give the same states on a suffix"):
-        capture(loaded, LAYER, rows, _reads(rows))[0].at_rest()
+        for bucket in capture(loaded, LAYER, rows, _reads(rows)):
+            bucket.check(bucket.run(torch.zeros(len(bucket.rows), 32)))
 
 
 def test_layers_without_a_mask_are_refused(tiny_llama: Path) -> None:
@@ -175,7 +204,7 @@ def test_a_vector_after_the_last_layer_needs_no_layer_above(loaded: LoadedModel)
     rows = _rows(loaded)
     top = loaded.adapter.layer_count(loaded.model) - 1
     for bucket in capture(loaded, top, rows, _reads(rows)):
-        moved = bucket.run(torch.ones(len(bucket.rows), 32)) - bucket.at_rest()
-        first = bucket.read_offset == 0
+        moved = bucket.run(torch.ones(len(bucket.rows), 32)) - bucket.final
+        first = bucket.read_places[bucket.read_row, bucket.read_slot] == 0
         assert torch.allclose(moved[first].float(), torch.ones(32), atol=0.1)
         assert bool((moved[~first] == 0).all())

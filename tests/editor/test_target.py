@@ -250,8 +250,8 @@ def test_a_broken_run_of_hits_starts_again(tiny_llama: Path, monkeypatch: pytest
     score = target._Optimisation._score
     hits = iter([True, False, True, True, True])
 
-    def scripted(self: Any, *args: Any) -> Any:
-        return replace(score(self, *args), most_probable=torch.tensor([next(hits)]))
+    def scripted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return replace(score(self, *args, **kwargs), most_probable=torch.tensor([next(hits)]))
 
     monkeypatch.setattr(target._Optimisation, "_score", scripted)
     found = _one(loaded, _requests(loaded, config())[0], patience=1)
