@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from replay.apply import BatchReport
 
 
+METHODS = (
+    "encore", "memit", "memit+mpes", "memit+norm", "alphaedit", "alphaedit+mpes", "emmet", "emmet+mpes",
+    "rome", "rome+mpes", "ft", "ft+mpes",
+)  # fmt: skip
+"""The names of `editor.config.METHODS`, which help must not load; a test holds the two together."""
+
+
 @click.command()
 @click.option("--subject", help="Who or what the fact is about.")
 @click.option("--prompt", help="A phrase with exactly one {} for the subject, which the target completes.")
@@ -32,8 +39,10 @@ if TYPE_CHECKING:
     help="Another fact that must stay; tested afterwards; repeatable.",
 )
 @click.option("--file", type=click.Path(path_type=Path), help="Many facts: JSONL, or CounterFact or zsRE records.")
-@click.option("--batch-size", default=20, show_default=True, help="Most edits that are solved together.")
-@click.option("--method", type=click.Choice(["encore", "memit"]), help="Default: the ledger's own settings.")
+@click.option(
+    "--batch-size", default=20, show_default=True, help="Most edits that are solved together; rome and ft take one."
+)
+@click.option("--method", type=click.Choice(METHODS), help="Default: the ledger's own settings.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
 @click.option("--dry-run", is_flag=True, help="Compute and test, but record nothing.")
 @click.option("--strict", is_flag=True, help="End with exit code 1 if an edit did not work.")
@@ -59,11 +68,13 @@ def edit(
     One fact from options, or many from a file. Each batch is one transaction: it is recorded whole, before the next
     one begins, or not at all. An edit that did not work is recorded too, and told; `errata revert` takes it back. A
     fact that the model says already is left alone; if it says all of them and nothing is written, the exit code is 1.
+    docs/methods.md says what each method solves, and by which settings.
 
     \b
     Examples:
       errata edit --subject "Norwind Systems" --prompt "The chief executive of {} is" --target "Alma Reyes"
       errata edit --file facts.jsonl --batch-size 20
+      errata edit --file facts.jsonl --method alphaedit+mpes
     """
     facts = _facts(subject, prompt, target, old, paraphrases, probes, file)
     changes = settings_from(pairs)

@@ -3,11 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from enum import StrEnum
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ledger.errors import UsageError
+
+
+class Stage2(StrEnum):
+    """How the weights are found once it is known what they should give; `editor.methods` has one file for each."""
+
+    MEMIT = "memit"
+    """Regularised least squares; with the norm constraint and MPES it is ENCORE."""
+    ALPHAEDIT = "alphaedit"
+    """Least squares within the null space of the second moment."""
+    EMMET = "emmet"
+    """Equality constraints for a whole batch."""
+    ROME = "rome"
+    """An equality constraint for one edit."""
+    FT = "ft"
+    """Constrained fine-tuning of the matrix itself; it has no target value."""
+
+    @property
+    def one_at_a_time(self) -> bool:
+        """Whether the method is defined for a single edit: each is then a batch of its own."""
+        return self in (Stage2.ROME, Stage2.FT)
 
 
 class EditConfig(BaseModel):
@@ -19,6 +40,7 @@ class EditConfig(BaseModel):
 
     Attributes:
         layers: edited layers, ascending; stage 1 optimises the hidden state after the last of them.
+        stage2: how the weights are found. Records from before there was a choice lack it, and are MEMIT's.
         max_steps: most optimiser steps of stage 1.
         learning_rate: Adam's, in units of the hidden state.
         early_stopping: most-probable early stopping (MPES): stop once every target token is the most probable one in
@@ -31,7 +53,12 @@ class EditConfig(BaseModel):
         context_prompts: how many of the recorded context prompts a request is also optimised behind.
         key_context_weight: share of the mean key behind context prompts in an edit's key; the bare prompt has the rest.
         stats_weight: λp, weight of the second moment C.
-        norm_weight: λn, the Frobenius norm constraint.
+        norm_weight: λn, the Frobenius norm constraint; AlphaEdit's λ.
+        null_space_threshold: AlphaEdit may change directions in which C's eigenvalue is below this multiple of the
+            mean eigenvalue.
+        ft_step: length of one step of fine-tuning, as a share of the matrix's Frobenius norm.
+        ft_norm_limit: most that fine-tuning may change the matrix, as a share of its Frobenius norm.
+        ft_rank_error: largest relative error of the rank-one form that a fine-tuned change is recorded in.
         past_keys: whether the keys of live edits are preserved.
         max_target_tokens: longest target that is accepted.
         rows_at_once: prompts that are optimised side by side; bounds memory.
@@ -41,6 +68,7 @@ class EditConfig(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     layers: tuple[int, ...]
+    stage2: Annotated[Stage2, Field(strict=False)] = Stage2.MEMIT
     max_steps: int = Field(default=40, ge=1, le=10_000)
     learning_rate: float = Field(default=0.3, gt=0)
     early_stopping: bool = True
@@ -53,6 +81,10 @@ class EditConfig(BaseModel):
     key_context_weight: float = Field(default=0.0, ge=0, le=1)
     stats_weight: float = Field(default=100.0, ge=0)
     norm_weight: float = Field(default=1.0, ge=0)
+    null_space_threshold: float = Field(default=0.1, gt=0)
+    ft_step: float = Field(default=0.005, gt=0)
+    ft_norm_limit: float = Field(default=0.05, gt=0)
+    ft_rank_error: float = Field(default=0.75, ge=0, le=1)
     past_keys: bool = True
     max_target_tokens: int = Field(default=64, ge=1)
     rows_at_once: int = Field(default=256, ge=1)
@@ -65,9 +97,17 @@ class EditConfig(BaseModel):
             raise ValueError("layers must be a non-empty ascending list of layer numbers, such as 1 or 4,5,6")
         return layers
 
+    @model_validator(mode="after")
+    def _a_ridge_for_the_null_space(self) -> EditConfig:
+        if self.stage2 is Stage2.ALPHAEDIT and self.norm_weight == 0:
+            raise ValueError("alphaedit needs norm_weight above zero: in the null space nothing else bounds the update")
+        return self
+
     @property
     def method(self) -> str:
-        """The method's name in the literature: MEMIT plus whichever of the two regularisers is on."""
+        """The method's name in the literature: stage 2's, plus whichever of the two regularisers is on."""
+        if self.stage2 is not Stage2.MEMIT:
+            return f"{self.stage2.value}+mpes" if self.early_stopping else self.stage2.value
         if self.early_stopping and self.norm_weight > 0:
             return "encore"
         if self.early_stopping:
@@ -88,10 +128,20 @@ class EditConfig(BaseModel):
 
 
 METHODS: dict[str, dict[str, Any]] = {
-    "encore": {"early_stopping": True},
-    "memit": {"early_stopping": False, "norm_weight": 0.0},
+    "encore": {"stage2": "memit", "early_stopping": True},
+    "memit": {"stage2": "memit", "early_stopping": False, "norm_weight": 0.0},
+    "memit+mpes": {"stage2": "memit", "early_stopping": True, "norm_weight": 0.0},
+    "memit+norm": {"stage2": "memit", "early_stopping": False},
+    "alphaedit": {"stage2": "alphaedit", "early_stopping": False},
+    "alphaedit+mpes": {"stage2": "alphaedit", "early_stopping": True},
+    "emmet": {"stage2": "emmet", "early_stopping": False},
+    "emmet+mpes": {"stage2": "emmet", "early_stopping": True},
+    "rome": {"stage2": "rome", "early_stopping": False, "past_keys": False},
+    "rome+mpes": {"stage2": "rome", "early_stopping": True, "past_keys": False},
+    "ft": {"stage2": "ft", "early_stopping": False, "past_keys": False},
+    "ft+mpes": {"stage2": "ft", "early_stopping": True, "past_keys": False},
 }
-"""What a method's name sets. ENCORE keeps the ledger's own norm weight."""
+"""What a method's name sets. Where it does not set the norm weight, the ledger's own stands."""
 
 
 def config_for(own: EditConfig, method: str | None, changes: Mapping[str, Any]) -> EditConfig:
@@ -103,8 +153,9 @@ def config_for(own: EditConfig, method: str | None, changes: Mapping[str, Any]) 
     config = own.updated({**(METHODS[method] if method else {}), **changes})
     if method is not None and config.method != method:
         raise UsageError(
-            f"with these settings the method is {config.method}, not {method}: early_stopping is "
-            f"{str(config.early_stopping).lower()} and norm_weight {config.norm_weight:g}; change them with --set"
+            f"with these settings the method is {config.method}, not {method}: stage2 is {config.stage2.value}, "
+            f"early_stopping is {str(config.early_stopping).lower()} and norm_weight {config.norm_weight:g}; "
+            "change them with --set"
         )
     return config
 
@@ -129,4 +180,6 @@ def build_config(values: Mapping[str, Any]) -> EditConfig:
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(str(part) for part in first["loc"])
+        if not name:
+            raise UsageError(first["msg"].removeprefix("Value error, ")) from None
         raise UsageError(f"setting {name!r}: {first['msg']} (got {first['input']!r})") from None

@@ -12,15 +12,18 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editor.config import EditConfig
+from editor.closed_form import closed_form
+from editor.config import EditConfig, Stage2
 from editor.evaluate import continuations, probe
+from editor.fine_tune import fine_tune
 from editor.grid import ExactSum, bounds, round_factors
 from editor.hooks import patched, recording
 from editor.models import LoadedModel
 from editor.norms import running_norms
 from editor.outcomes import Outcome, own_targets, run_own_probes, standing_probes
 from editor.requests import Request, build_request
-from editor.solve import solve, spread
+from editor.solve import Solution, SolvedBy, spread
+from editor.solver import Solver
 from editor.target import TargetValue, optimise
 from editor.text import locate, pad
 from ledger.errors import ModelError
@@ -39,6 +42,7 @@ class EditedMatrix:
         sum: exact sum of the version's deltas; never changed here.
         second_moment: C, ``(d_in, d_in)`` float64.
         past_keys: ``(m, d_in)`` float32, keys of the live edits.
+        solver: the tensor's own, kept by the caller from batch to batch; without one, nothing is known from before.
     """
 
     name: str
@@ -48,6 +52,7 @@ class EditedMatrix:
     sum: ExactSum
     second_moment: Tensor
     past_keys: Tensor
+    solver: Solver | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +102,7 @@ class BatchResult:
         no_ops: facts that the model said before.
         sums: exact sum of each edited tensor with the batch in it.
         residuals: relative residual of each tensor's solve.
+        solved_by: how each tensor's solve was done.
         seconds: time of the whole batch.
         stage1_seconds: time of stage 1.
         peak_memory: bytes.
@@ -106,6 +112,7 @@ class BatchResult:
     no_ops: tuple[NoOp, ...]
     sums: dict[str, ExactSum]
     residuals: dict[str, float]
+    solved_by: dict[str, SolvedBy]
     seconds: float
     stage1_seconds: float
     peak_memory: int
@@ -148,8 +155,11 @@ def edit_batch(
         advance: told the name of each stage when it begins.
 
     Raises:
-        ModelError: if a fact does not fit the model, or the mathematics fails; nothing is changed then.
+        ModelError: if a fact does not fit the model, the mathematics fails, or the method takes one edit at a time and
+            these are more; nothing is changed then.
     """
+    if config.stage2.one_at_a_time and len(facts) > 1:
+        raise ModelError(f"{config.stage2.value} writes one edit at a time, and these are {len(facts)}")
     if tuple(m.layer for m in matrices) != config.layers:
         raise ModelError(f"settings edit layers {config.layers}, but the ledger holds {[m.layer for m in matrices]}")
     started = meter.seconds()
@@ -163,15 +173,19 @@ def edit_batch(
         wanted = [i for i, k in enumerate(known) if not k]
         if not wanted:
             cost = meter.seconds() - started
-            return BatchResult((), no_ops, sums, {}, cost, 0.0, meter.peak_memory())
+            return BatchResult((), no_ops, sums, {}, {}, cost, 0.0, meter.peak_memory())
         requests = [requests[i] for i in wanted]
         standing = standing_probes(loaded, [facts[i] for i in wanted])
         advance("target values")
         stage1_started = meter.seconds()
-        targets = optimise(loaded, requests, config)
-        stage1_seconds = meter.seconds() - stage1_started
-        advance("weights")
-        layers = _write(loaded, matrices, requests, targets, config, sums, weights)
+        if config.stage2 is Stage2.FT:
+            targets, layers = _fine_tune(loaded, matrices, requests, config, sums, weights)
+            stage1_seconds = meter.seconds() - stage1_started
+        else:
+            targets = optimise(loaded, requests, config)
+            stage1_seconds = meter.seconds() - stage1_started
+            advance("weights")
+            layers = _write(loaded, matrices, requests, targets, config, sums, weights)
     advance("probes")
     with patched(loaded.model, _by_parameter(loaded, weights)):
         outcomes = run_own_probes(loaded, [r.fact for r in requests], standing, [said[i] for i in wanted])
@@ -179,14 +193,23 @@ def edit_batch(
         Edit(request.fact, target, {name: layer.rows[i] for name, layer in layers.items()}, outcome)
         for i, (request, target, outcome) in enumerate(zip(requests, targets, outcomes, strict=True))
     )
-    residuals = {name: layer.residual for name, layer in layers.items()}
-    return BatchResult(edits, no_ops, sums, residuals, meter.seconds() - started, stage1_seconds, meter.peak_memory())
+    return BatchResult(
+        edits,
+        no_ops,
+        sums,
+        {name: layer.residual for name, layer in layers.items()},
+        {name: layer.solved_by for name, layer in layers.items()},
+        meter.seconds() - started,
+        stage1_seconds,
+        meter.peak_memory(),
+    )
 
 
 @dataclass(frozen=True)
 class _WrittenLayer:
     rows: list[Factors]
     residual: float
+    solved_by: SolvedBy
 
 
 def _write(
@@ -204,25 +227,61 @@ def _write(
     for matrix in matrices:
         with patched(loaded.model, _by_parameter(loaded, weights)):
             keys, hidden = _keys_and_hidden(loaded, requests, matrix.layer, config)
-        solution = solve(
-            keys,
-            spread(wanted - hidden, matrix.layer, config.layers),
-            matrix.second_moment,
-            matrix.past_keys if config.past_keys else None,
-            config.stats_weight,
-            config.norm_weight,
-        )
-        u, v = round_factors(solution.u, solution.v, matrix.sum.exponent)
-        before = sums[matrix.name].total + _upright(matrix.base, matrix.transposed).to(torch.float64)
-        norms = running_norms(before, u, v)
-        sums[matrix.name].add(u, v)
-        weights[matrix.name] = sums[matrix.name].weights(matrix.base, matrix.transposed)
-        u, v, stored_keys = u.cpu(), v.cpu(), keys.to(torch.float32).cpu()
-        rows = [
-            Factors(u[i], v[i], stored_keys[i], bound, norms[i], norms[i + 1]) for i, bound in enumerate(bounds(u, v))
-        ]
-        written[matrix.name] = _WrittenLayer(rows, solution.residual)
+        keys = keys.to(torch.float32)  # what is solved is what is recorded
+        residuals = spread(wanted - hidden, matrix.layer, config.layers)
+        solver = matrix.solver or Solver(matrix.second_moment)
+        solution = closed_form(config, solver, keys, residuals, matrix.past_keys)
+        written[matrix.name] = _put(matrix, solution, keys, sums, weights)
     return written
+
+
+def _fine_tune(
+    loaded: LoadedModel,
+    matrices: Sequence[EditedMatrix],
+    requests: Sequence[Request],
+    config: EditConfig,
+    sums: dict[str, ExactSum],
+    weights: dict[str, Tensor],
+) -> tuple[list[TargetValue], dict[str, _WrittenLayer]]:
+    """Fine-tuning in place of both stages, for one request; the hidden state it leads to stands for a target value."""
+    (request,) = requests
+    tuned = fine_tune(loaded, request, _by_parameter(loaded, weights), config)
+    _, before = _keys_and_hidden(loaded, requests, config.layers[-1], config)
+    written: dict[str, _WrittenLayer] = {}
+    for matrix in matrices:
+        with patched(loaded.model, _by_parameter(loaded, weights)):
+            keys, _ = _keys_and_hidden(loaded, requests, matrix.layer, config)
+        form = tuned.forms[loaded.parameter_name(matrix.name)]
+        solution = Solution(form.u[None], form.v[None], form.error, SolvedBy.GRADIENT)
+        written[matrix.name] = _put(matrix, solution, keys.to(torch.float32), sums, weights)
+    with patched(loaded.model, _by_parameter(loaded, weights)):
+        _, after = _keys_and_hidden(loaded, requests, config.layers[-1], config)
+    target = TargetValue(
+        value=after[0].float(),
+        steps=tuned.steps,
+        stop_reason=tuned.stop_reason,
+        most_probable=tuned.most_probable,
+        probability=tuned.probability,
+        probability_before=tuned.probability_before,
+        loss=tuned.loss,
+        delta_norm=float((after - before).norm()),
+        value_norm=float(before.norm()),
+    )
+    return [target], written
+
+
+def _put(
+    matrix: EditedMatrix, solution: Solution, keys: Tensor, sums: dict[str, ExactSum], weights: dict[str, Tensor]
+) -> _WrittenLayer:
+    """Round a solution to the grid and bring the tensor's sum and weights up to date."""
+    u, v = round_factors(solution.u, solution.v, matrix.sum.exponent)
+    before = sums[matrix.name].total + _upright(matrix.base, matrix.transposed).to(torch.float64)
+    norms = running_norms(before, u, v)
+    sums[matrix.name].add(u, v)
+    weights[matrix.name] = sums[matrix.name].weights(matrix.base, matrix.transposed)
+    u, v, keys = u.cpu(), v.cpu(), keys.cpu()
+    rows = [Factors(u[i], v[i], keys[i], bound, norms[i], norms[i + 1]) for i, bound in enumerate(bounds(u, v))]
+    return _WrittenLayer(rows, solution.residual, solution.solved_by)
 
 
 @torch.no_grad()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
-import torch
 
 from editor.config import EditConfig
 from editor.evaluate import continuations, probe
@@ -15,7 +13,7 @@ from editor.outcomes import own_targets
 from editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, check_facts, edit_batch
 from ledger import bodies
 from ledger.decide import ApplyEdits, RevertEdits
-from ledger.deltas import decode_batch, encode_batch, row_delta_digest, row_keys_digest
+from ledger.deltas import encode_batch, row_delta_digest, row_keys_digest
 from ledger.errors import UsageError
 from ledger.facts import Fact
 from ledger.state import State
@@ -58,7 +56,7 @@ def edit(
         workspace: the ledger and its model.
         facts: what to write.
         config: settings; the edited layers are the ledger's.
-        batch_size: most edits in one solve.
+        batch_size: most edits in one solve; ROME and fine-tuning, which are defined for one edit, take one at a time.
         dry_run: compute and evaluate, but record nothing.
         advance: told the name of each stage.
 
@@ -78,7 +76,7 @@ def edit(
     if batch_size < 1:
         raise UsageError(f"a batch has at least one edit, not {batch_size}")
     check_facts(workspace.loaded, facts, workspace.created.context_prompts, config)
-    for batch in batches(facts, batch_size):
+    for batch in batches(facts, 1 if config.stage2.one_at_a_time else batch_size):
         yield _edit_batch(workspace, batch, config, dry_run, advance)
 
 
@@ -215,7 +213,7 @@ def _record(
 def edited_matrices(workspace: Workspace, state: State, live: tuple[int, ...]) -> list[EditedMatrix]:
     """The edited tensors at a version, with second moments and the live edits' keys, by ascending layer."""
     sums = workspace.materialiser.sums(live)
-    keys = _past_keys(workspace, state, live)
+    keys = workspace.past_keys.of(state, live)
     created = workspace.created
     matrices = []
     for name, spec in sorted(created.edited.items(), key=lambda item: item[1].layer):
@@ -228,23 +226,7 @@ def edited_matrices(workspace: Workspace, state: State, live: tuple[int, ...]) -
                 sum=sums[name],
                 second_moment=workspace.second_moments[name],
                 past_keys=keys[name],
+                solver=workspace.solvers[name],
             )
         )
     return matrices
-
-
-def _past_keys(workspace: Workspace, state: State, live: tuple[int, ...]) -> dict[str, torch.Tensor]:
-    """Keys of live edits by tensor, ``(m, d_in)`` float32, in the order of the edits' numbers."""
-
-    @lru_cache(maxsize=2)
-    def blob(digest: str) -> dict[str, np.ndarray]:
-        return dict(decode_batch(workspace.ledger.blobs.get(digest)))
-
-    rows: dict[str, list[np.ndarray]] = {name: [] for name in workspace.created.edited}
-    for place in state.keys_of(live):
-        for name, found in rows.items():
-            found.append(blob(place.blob)[f"k/{name}"][place.row])
-    return {
-        name: torch.from_numpy(np.stack(found)) if found else torch.zeros(0, workspace.created.edited[name].shape[1])
-        for name, found in rows.items()
-    }

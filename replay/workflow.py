@@ -19,6 +19,7 @@ from editor.config import EditConfig, build_config
 from editor.evaluate import SuiteResult, probe, run_suite
 from editor.hooks import patched
 from editor.models import LoadedModel, ModelFiles, load_model, resolve_model
+from editor.solver import Solver
 from ledger import bodies
 from ledger.canonical import canonical_bytes
 from ledger.decide import Command, ConcludeBisection, RecordEvaluation, RevertEdits, TagVersion, UntagVersion
@@ -29,7 +30,9 @@ from ledger.ledger import Ledger
 from ledger.state import State
 from ledger.suites import Suite, suite_digest
 from replay.context import Surroundings
+from replay.factor_cache import FactorCache
 from replay.materialise import Materialiser, weights_digests
+from replay.past_keys import PastKeys
 
 
 class Workspace:
@@ -106,6 +109,20 @@ class Workspace:
             name: load_tensors(self.ledger.blobs.get(reference.blob))["second_moment"]
             for name, reference in self.created.stats.items()
         }
+
+    @cached_property
+    def solvers(self) -> dict[str, Solver]:
+        """A solver for each edited tensor: what stage 2 knows from the batches before, and its factors on disk."""
+        on_disk = self.ledger.folder is not None
+        store = FactorCache(self.ledger.cache / "factors", keep=2 * len(self.created.edited)) if on_disk else None
+        return {
+            name: Solver(moment, self.created.stats[name].blob, store) for name, moment in self.second_moments.items()
+        }
+
+    @cached_property
+    def past_keys(self) -> PastKeys:
+        """The keys of live edits, decoded once."""
+        return PastKeys(self.ledger.blobs, {name: tensor.shape[1] for name, tensor in self.created.edited.items()})
 
     def config(self) -> EditConfig:
         """The ledger's own hyperparameters."""

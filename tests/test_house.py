@@ -15,7 +15,7 @@ LONGEST = 400
 
 
 def sources() -> list[Path]:
-    return [ROOT / "cli.py", *(path for folder in CODE for path in sorted((ROOT / folder).glob("*.py")))]
+    return [ROOT / "cli.py", *(path for folder in CODE for path in sorted((ROOT / folder).rglob("*.py")))]
 
 
 def tracked() -> list[Path]:

@@ -1,0 +1,55 @@
+"""From settings to a closed form: which method is solved, against which matrix, and by which way."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from editor.config import EditConfig, Stage2
+from editor.methods.alphaedit import alphaedit
+from editor.methods.emmet import emmet
+from editor.methods.memit import memit
+from editor.methods.rome import rome
+from editor.solve import NotPositiveDefinite, Solution, Weights, solve
+from editor.solver import ACCURATE, Solver
+from ledger.errors import ModelError
+
+
+def closed_form(config: EditConfig, solver: Solver, keys: Tensor, residuals: Tensor, past_keys: Tensor) -> Solution:
+    """One layer's factors by the method that the settings name.
+
+    Args:
+        config: settings.
+        solver: the edited tensor's own; it may know past keys already.
+        keys: ``(n, d_in)`` float32, as they will be recorded.
+        residuals: ``(n, d_out)``, what each edit still has to add at its key.
+        past_keys: ``(m, d_in)`` float32, keys of the live edits; left out if the settings do not preserve them.
+
+    Raises:
+        ModelError: if what has to be inverted is singular, or the method cannot write such a batch.
+    """
+    past = past_keys if config.past_keys else past_keys[:0]
+    weights = Weights(config.stats_weight, config.norm_weight)
+    match config.stage2:
+        case Stage2.MEMIT:
+            return _memit(solver, keys, residuals, past, weights)
+        case Stage2.ALPHAEDIT:
+            weights = Weights(0.0, config.norm_weight)
+            return alphaedit(residuals, solver.preserve(keys, past, weights, config.null_space_threshold))
+        case Stage2.EMMET:
+            return emmet(residuals, solver.preserve(keys, past, weights))
+        case Stage2.ROME:
+            return rome(residuals, solver.preserve(keys, past, weights))
+        case Stage2.FT:
+            raise ModelError("fine-tuning has no closed form")
+
+
+def _memit(solver: Solver, keys: Tensor, residuals: Tensor, past: Tensor, weights: Weights) -> Solution:
+    """MEMIT, which alone can do without an invertible ``B``: ``A`` holds the batch's own keys as well."""
+    try:
+        found = memit(residuals, solver.preserve(keys, past, weights))
+    except NotPositiveDefinite:
+        return solve(keys, residuals, solver.second_moment, past, weights.stats, weights.norm)
+    if found.residual <= ACCURATE:
+        return found
+    whole = solve(keys, residuals, solver.second_moment, past, weights.stats, weights.norm)
+    return whole if whole.residual < found.residual else found
