@@ -27,6 +27,7 @@ from commands.checks import demo, verify
 from commands.create import init, stats
 from commands.edits import edit, revert
 from commands.history import log, show, status
+from commands.monitoring import monitor
 from commands.render import printable
 from commands.versions import checkout, diff, evaluate, tag
 from ledger.errors import ErrataError, StorageFull
@@ -104,7 +105,23 @@ def main(
     app.actor = actor or environment.get("ERRATA_ACTOR", "")
 
 
-for _command in (init, stats, edit, log, show, status, tag, checkout, diff, revert, evaluate, bisect, verify, demo):
+for _command in (
+    init,
+    stats,
+    edit,
+    log,
+    show,
+    status,
+    tag,
+    checkout,
+    diff,
+    revert,
+    evaluate,
+    monitor,
+    bisect,
+    verify,
+    demo,
+):
     main.add_command(_command)
 
 

@@ -6,8 +6,13 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests import tiny
+
+# A law holds or it does not; how long an example takes depends on who else uses the machine.
+settings.register_profile("errata", deadline=None)
+settings.load_profile("errata")
 
 # Before any library reads them: no network, no progress bars, no threads beside the tests' own.
 for _name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HUB_DISABLE_PROGRESS_BARS"):

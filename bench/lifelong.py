@@ -1,0 +1,220 @@
+"""Edits in a row until the edited matrix is full: what decays, what keeps it from decaying, and by how much.
+
+The experiment of Gupta et al. (arXiv 2502.01636) on the shipped model: sequential batches up to a load (edits / d_in)
+of 0.7, where the paper's 10,000 edits on Llama-3-8B end, and beyond. At checkpoints every edit made so far is tested
+again, by exact match under greedy decoding, and with it facts that no edit is about and the general suite.
+
+Each method runs in a ledger of its own, in a process of its own, with one thread; timings are compared within the run.
+"""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.shipped import DATA, draw_edits, workspace
+from editor.drift import drift, states_at_the_end
+from editor.evaluate import probe
+from ledger.errors import ErrataError
+from ledger.fact_files import read_facts
+from ledger.facts import Fact, Probe
+from ledger.suites import read_suite
+from replay.apply import edit
+from replay.workflow import Workspace
+
+BATCH = 50
+EVERY = 4
+"""Batches between two checkpoints."""
+HELD_OUT = 150
+"""Subjects that no edit is about; what the model says of them is the locality score."""
+SHORT = {"early_stopping": False, "loss_threshold": 0.0, "max_steps": 25}
+"""Stage 1 without early stopping: all of 25 steps, as many as the paper gives its methods at most."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "memit": {"norm_weight": 0.0, **SHORT},
+    "memit+mpes": {"norm_weight": 0.0},
+    "memit+norm": SHORT,
+    "encore": {},
+    "alphaedit": {"stage2": "alphaedit", **SHORT},
+    "alphaedit+mpes": {"stage2": "alphaedit"},
+}
+ROOM = 32
+"""Capacity bits of the grid where nothing bounds the norm."""
+
+
+def run(
+    count: int = 1800, seed: int = 11, variants: Sequence[str] = tuple(VARIANTS), workers: int = 2
+) -> dict[str, Any]:
+    """Edit ``count`` facts by each variant, batch after batch, and score along the way."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        jobs = {name: pool.submit(lifelong, name, count, seed) for name in variants}
+        runs = {name: job.result() for name, job in jobs.items()}
+    return {
+        "count": count,
+        "batch_size": BATCH,
+        "seed": seed,
+        "variants": {n: VARIANTS[n] for n in variants},
+        "runs": runs,
+    }
+
+
+def chosen_facts(count: int, seed: int) -> tuple[list[Fact], list[Fact]]:
+    """Edits in the order they are made, and facts about subjects that none of them is about."""
+    facts = read_facts(DATA / "facts.jsonl")
+    subjects = sorted({fact.subject for fact in facts})
+    apart = set(random.Random(seed).sample(subjects, HELD_OUT))
+    # Of an edit only what decides is kept: its own paraphrases and probes are scored here, at checkpoints.
+    edits = [
+        fact.model_copy(update={"locality": ()}) for fact in draw_edits(len(facts), seed) if fact.subject not in apart
+    ]
+    return edits[:count], [fact for fact in facts if fact.subject in apart]
+
+
+def lifelong(name: str, count: int, seed: int) -> dict[str, Any]:
+    """One method's life: checkpoints, and why it ended if it ended early."""
+    torch.set_num_threads(1)
+    edits, others = chosen_facts(count, seed)
+    bare = [fact.model_copy(update={"paraphrases": ()}) for fact in edits]
+    with tempfile.TemporaryDirectory() as folder:
+        space = workspace(Path(folder), capacity_bits=16 if "norm_weight" not in VARIANTS[name] else ROOM)
+        watch = _Watch(space, others)
+        config = space.config().updated(VARIANTS[name])
+        width = next(iter(space.created.edited.values())).shape[1]
+        points = [watch.checkpoint((), [], width)]
+        ended = None
+        made: list[Fact] = []
+        stage1 = total = steps = probability = 0.0
+        began = time.perf_counter()
+        try:
+            for number, report in enumerate(edit(space, bare, config, BATCH), start=1):
+                made = edits[: number * BATCH]
+                stage1, total = stage1 + report.stage1_seconds, total + report.seconds
+                steps += sum(item.target.steps for item in report.edits)
+                probability += sum(item.target.probability for item in report.edits)
+                if number % EVERY == 0:
+                    points.append(watch.checkpoint(space.state.live, made, width))
+        except ErrataError as error:
+            ended = {"after": len(made), "why": error.message}
+        live = max(1, len(space.state.live))
+        return {
+            "config": config.to_record(),
+            "points": points,
+            "ended": ended,
+            "stage1_seconds_per_edit": stage1 / live,
+            "seconds_per_edit": total / live,
+            "steps": steps / live,
+            "probability": probability / live,
+            "wall_seconds": time.perf_counter() - began,
+        }
+
+
+class _Watch:
+    """What is measured at a checkpoint, and against what."""
+
+    def __init__(self, space: Workspace, others: Sequence[Fact]) -> None:
+        self._space = space
+        self._others = [Probe(prompt=fact.text, target=fact.target) for fact in others]
+        self._general = list(read_suite(DATA / "general.jsonl").probes)
+        rng = random.Random(0)
+        self._texts = [fact.text for fact in rng.sample(list(others), min(64, len(others)))]
+        self._base_norm = {n: t.frobenius_norm for n, t in space.created.edited.items()}
+        self._base_states = self._states()
+
+    def checkpoint(self, live: Iterable[int], made: Sequence[Fact], width: int) -> dict[str, Any]:
+        """Scores of a version: shares with exact match, norms against the base, and drift of activations."""
+        space = self._space
+        rng = random.Random(len(made))
+        first = made[: 2 * BATCH]
+        asked = rng.sample(list(made), min(200, len(made)))
+        weights = space.materialiser.weights(live)
+        with space.at(live):
+            targets = probe(space.loaded, [Probe(prompt=f.text, target=f.target) for f in made])
+            paraphrases = probe(
+                space.loaded, [Probe(prompt=t, target=f.target) for f in asked for t in f.paraphrase_texts]
+            )
+            natural = probe(space.loaded, self._others)
+            general = probe(space.loaded, self._general)
+            states = self._states()
+        says = [result.says_target for result in targets]
+        moved = drift(self._base_states, states)
+        return {
+            "edits": len(made),
+            "load": len(made) / width,
+            "efficacy": _share(says),
+            "paraphrase": _share([r.says_target for r in paraphrases]),
+            "locality": _share([r.says_target for r in natural]),
+            "general": _share([r.says_target for r in general]),
+            "first": _share(says[: len(first)]),
+            "latest": _share(says[-BATCH:]),
+            "edited_probability": _mean([r.log_probability for r in targets]),
+            "natural_probability": _mean([r.log_probability for r in natural]),
+            "norm": {n: float(w.double().norm()) / self._base_norm[n] for n, w in weights.items()},
+            "activation_norm": moved.norm,
+            "activation_drift": moved.distance,
+        }
+
+    def _states(self) -> torch.Tensor:
+        """Hidden states after the last edited layer at the last token of unedited facts' prompts, ``(n, d)``."""
+        return states_at_the_end(self._space.loaded, self._space.config().layers[-1], self._texts)
+
+
+def _share(values: Sequence[bool]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _mean(logs: Sequence[float]) -> float | None:
+    return float(torch.tensor(logs, dtype=torch.float64).exp().mean()) if logs else None
+
+
+def render(table: dict[str, Any]) -> str:
+    """The table as text: each method at a tenth of the load, at the paper's load and at the end."""
+    head = (
+        "method",
+        "edits",
+        "load",
+        "efficacy",
+        "paraphrase",
+        "locality",
+        "general",
+        "first 100",
+        "norm",
+        "P(edited)",
+    )
+    rows = []
+    for name, life in table["runs"].items():
+        points = life["points"][1:]
+        for load in (0.1, 0.7, 1.0):
+            point = min(points, key=lambda p: abs(p["load"] - load), default=None)
+            if point is None or (rows and rows[-1][:2] == (name, str(point["edits"]))):
+                continue
+            shares = [f"{point[key]:.1%}" for key in ("efficacy", "paraphrase", "locality", "general", "first")]
+            norm = max(point["norm"].values())
+            rows.append(
+                (
+                    name,
+                    str(point["edits"]),
+                    f"{point['load']:.2f}",
+                    *shares,
+                    f"x{norm:.2f}",
+                    f"{point['edited_probability']:.2f}",
+                )
+            )
+        if life["ended"]:
+            rows.append((name, str(life["ended"]["after"]), "ended", life["ended"]["why"][:70]))
+    widths = [
+        max(len(row[i]) for row in (head, *rows) if i < len(row) and (i < 3 or len(row) > 4)) for i in range(len(head))
+    ]
+    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)).rstrip() for row in (head, *rows)]
+    for name, life in table["runs"].items():
+        lines.append(
+            f"{name}: stage 1 {life['stage1_seconds_per_edit'] * 1e3:.0f} ms an edit in {life['steps']:.1f} steps, "
+            f"all {life['seconds_per_edit'] * 1e3:.0f} ms; P(target) after stage 1 {life['probability']:.2f}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,143 @@
+"""A ledger's health along its log: norms, activations, what edits of every age still say, and a suite's score.
+
+Points are versions of the log, rebuilt one from the other by adding and removing what lies between. Nothing is
+recorded: a point can be computed again at any time, to the bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from editor.drift import Drift, drift, states_at_the_end
+from editor.evaluate import probe, run_suite
+from editor.outcomes import own_targets
+from ledger.errors import UsageError
+from ledger.state import State, live_after
+from ledger.suites import Suite
+from replay.workflow import Workspace
+
+POINTS = 10
+"""Points that are shown where nobody says how far they lie apart."""
+
+
+@dataclass(frozen=True)
+class Stage1Mean:
+    """Means over the edits made since the point before: steps, and the target's probability after stage 1."""
+
+    edits: int
+    steps: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Point:
+    """One version along the log.
+
+    Attributes:
+        seq: the event after which it is.
+        live: number of live edits.
+        made: number of edits ever made by then.
+        norms: Frobenius norm of each edited tensor, as a multiple of the base's.
+        activations: hidden states after the last edited layer against the base's.
+        says: of the live edits' prompts, how many the version answers with their target; and of how many.
+        first: the same for the earliest tenth of the live edits, at least one: what is retained.
+        edited_probability: mean joint probability of the live edits' targets.
+        score: the suite's score, if there is a suite.
+        stage1: means over the edits since the point before; None where there are none.
+    """
+
+    seq: int
+    live: int
+    made: int
+    norms: dict[str, float]
+    activations: Drift
+    says: tuple[int, int]
+    first: tuple[int, int]
+    edited_probability: float | None
+    score: float | None
+    stage1: Stage1Mean | None
+
+
+def monitor(
+    workspace: Workspace,
+    every: int | None = None,
+    suite: Suite | None = None,
+    advance: Callable[[int, int], None] = lambda done, of: None,
+) -> Iterator[Point]:
+    """Measure versions along the log, the base first and the head last.
+
+    Args:
+        workspace: the ledger and its model.
+        every: changes of the live set between two points; about ten points if None.
+        suite: also scored at each point; its prompts are the texts whose activations are followed. Without one these
+            are the ledger's context prompts.
+        advance: told how many points are done, and of how many.
+
+    Raises:
+        UsageError: if there is nothing to follow: no edit yet, or a distance below one.
+    """
+    state = workspace.state
+    if not state.changes:
+        raise UsageError("no edits yet; there is nothing to follow along the log")
+    if every is not None and every < 1:
+        raise UsageError(f"points lie at least one change apart, not {every}")
+    texts = [item.prompt for item in suite.probes] if suite is not None else list(workspace.created.context_prompts)
+    if not texts:
+        raise UsageError("this ledger has no context prompts to follow activations on; give a suite")
+    places = _places(len(state.changes), every)
+    layer = workspace.config().layers[-1]
+    base = states_at_the_end(workspace.loaded, layer, texts)
+    for done, (start, stop) in enumerate(places, start=1):
+        yield _point(
+            workspace, state, start, stop, suite, lambda: drift(base, states_at_the_end(workspace.loaded, layer, texts))
+        )
+        advance(done, len(places))
+
+
+def _places(changes: int, every: int | None) -> list[tuple[int, int]]:
+    """Points as (changes before the point before, changes before this one)."""
+    step = every or max(1, round(changes / POINTS))
+    stops = [*range(0, changes, step), changes]
+    return list(zip([0, *stops], stops, strict=False))
+
+
+def _point(
+    workspace: Workspace,
+    state: State,
+    start: int,
+    stop: int,
+    suite: Suite | None,
+    activations: Callable[[], Drift],
+) -> Point:
+    changes = state.changes[:stop]
+    live = live_after(changes)
+    facts = [state.edits[number].body.fact for number in live]
+    weights = workspace.materialiser.weights(live)
+    created = workspace.created
+    with workspace.at(live):
+        results = probe(workspace.loaded, [own_targets(fact)[0] for fact in facts])
+        moved = activations()
+        score = run_suite(workspace.loaded, suite).score if suite is not None else None
+    says = [result.says_target for result in results]
+    first = says[: max(1, len(says) // 10)]
+    new = [state.edits[number].body.stage1 for change in state.changes[start:stop] for number in change.added]
+    return Point(
+        seq=changes[-1].seq if changes else 1,
+        live=len(live),
+        made=max((number for change in changes for number in change.added), default=0),
+        norms={name: float(w.double().norm()) / created.edited[name].frobenius_norm for name, w in weights.items()},
+        activations=moved,
+        says=(sum(says), len(says)),
+        first=(sum(first), len(first)),
+        edited_probability=sum(math.exp(result.log_probability) for result in results) / len(results)
+        if results
+        else None,
+        score=score,
+        stage1=Stage1Mean(
+            len(new), sum(item.steps for item in new) / len(new), sum(item.probability_after for item in new) / len(new)
+        )
+        if new
+        else None,
+    )
