@@ -9,8 +9,9 @@ from pathlib import Path
 import click
 from transformers.utils import logging
 
-NAMES = ("edits", "bits", "bisection", "trace", "speed")
+NAMES = ("edits", "bits", "bisection", "trace", "speed", "lifelong")
 RESULTS = Path(__file__).parent / "results"
+PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 
 
 @click.command()
@@ -27,6 +28,9 @@ def main(names: tuple[str, ...], keep: bool) -> None:
         if keep:
             RESULTS.mkdir(exist_ok=True)
             (RESULTS / f"{name}.json").write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
+            if hasattr(module, "pictures"):
+                for path in module.pictures(table, PICTURES):
+                    click.echo(f"drawn: {path.name}", err=True)
 
 
 if __name__ == "__main__":

@@ -105,6 +105,7 @@ def lifelong(name: str, count: int, seed: int) -> dict[str, Any]:
         live = max(1, len(space.state.live))
         return {
             "config": config.to_record(),
+            "width": width,
             "points": points,
             "ended": ended,
             "stage1_seconds_per_edit": stage1 / live,
@@ -218,3 +219,49 @@ def render(table: dict[str, Any]) -> str:
             f"all {life['seconds_per_edit'] * 1e3:.0f} ms; P(target) after stage 1 {life['probability']:.2f}"
         )
     return "\n".join(lines)
+
+
+def pictures(table: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw the lives as curves, SVG and PNG."""
+    from replay.charts import Panel, lines, save
+
+    records = [
+        {
+            **{key: point[key] for key in ("edits", "efficacy", "paraphrase", "locality", "general", "first")},
+            **{key: point[key] for key in ("edited_probability", "natural_probability", "activation_drift")},
+            "norm": max(point["norm"].values()),
+            "method": name,
+        }
+        for name, life in table["runs"].items()
+        for point in life["points"]
+    ]
+    panels = [
+        Panel("efficacy", "edits that are said", percent=True, note="Do all edits made so far hold?"),
+        Panel("first", "of the first 100", percent=True, note="Do the first 100 still hold?"),
+        Panel("paraphrase", "paraphrases answered", percent=True, note="Also in other words?"),
+        Panel("locality", "unedited facts kept", percent=True, note="Are other facts left alone?"),
+        Panel("general", "general suite", percent=True, note="Is everything else left alone?"),
+        Panel("norm", "norm / base's norm", log=True, note="How much did the edited matrix grow? (log scale)"),
+        Panel("activation_drift", "mean relative distance", log=False, note="How far did activations drift?"),
+        Panel("edited_probability", "mean probability", percent=True, note="How sure is the model of what was edited?"),
+    ]
+    width = table["width"]
+    chart = lines(
+        records,
+        panels,
+        title="A life of edits: early stopping and the norm constraint keep the model whole",
+        subtitle=[
+            f"Shipped model, one edited matrix {width} wide, batches of {table['batch_size']}; "
+            f"a load of 0.7, where the paper ends, is {round(0.7 * width):,} edits.",
+            "Exact match under greedy decoding; every edit made so far is tested at every point.",
+        ],
+        x="edits",
+        x_title="edits made",
+        series="method",
+        series_order=list(table["runs"]),
+        columns=2,
+    )
+    paths = [folder / f"lifelong{suffix}" for suffix in (".svg", ".png")]
+    for path in paths:
+        save(chart, path)
+    return paths

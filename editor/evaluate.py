@@ -125,21 +125,47 @@ def continuations(loaded: LoadedModel, prompts: Sequence[str], tokens: int = 8, 
         ModelError: if a prompt does not fit the model's context.
     """
     rows = [list(locate(loaded.tokenizer, p).ids) for p in prompts]
-    starts = [len(row) for row in rows]
+    said: dict[int, str] = {}
+    located = [Located(tuple(row), len(row)) for row in rows]
+    for chunk in _by_length(loaded, located, batch_size):
+        said.update(zip(chunk, _continue(loaded, [rows[i] for i in chunk], tokens), strict=True))
+    return [said[i] for i in range(len(rows))]
+
+
+def _continue(loaded: LoadedModel, rows: Sequence[Sequence[int]], tokens: int) -> list[str]:
+    """Continue rows side by side, each token computed once: keys and values of the earlier ones are kept.
+
+    Rows are padded on the left, so that tokens of a row lie as far apart in the cache as they do in the text.
+    """
+    from transformers import DynamicCache
+
     special = set(loaded.tokenizer.all_special_ids)
-    growing = list(range(len(rows)))
-    for _ in range(tokens):
-        located = [Located(tuple(rows[i]), len(rows[i])) for i in growing]
-        ended = set()
-        for chunk in _by_length(loaded, located, batch_size):
-            logits = _logits(loaded, [located[k].ids for k in chunk])
-            for j, k in enumerate(chunk):
-                row = rows[growing[k]]
-                row.append(int(logits[j, len(row) - 1].argmax()))
-                if row[-1] in special or len(row) > loaded.max_positions:
-                    ended.add(growing[k])
-        growing = [i for i in growing if i not in ended]
-    return [_first_clause(_decode(loaded, row[start:])) for row, start in zip(rows, starts, strict=True)]
+    width = max(len(row) for row in rows)
+    ids = torch.zeros(len(rows), width, dtype=torch.long, device=loaded.device)
+    mask = torch.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, width - len(row) :] = torch.tensor(row, dtype=torch.long)
+        mask[i, width - len(row) :] = 1
+    positions = (mask.cumsum(dim=1) - 1).clamp_min(0)
+    cache = DynamicCache()
+    grown: list[list[int]] = [[] for _ in rows]
+    growing = set(range(len(rows)))
+    for step in range(tokens):
+        output = loaded.model(
+            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
+        )
+        chosen = output.logits[:, -1].argmax(dim=-1)
+        for i in sorted(growing):
+            grown[i].append(int(chosen[i]))
+            full = len(rows[i]) + step + 1 > loaded.max_positions
+            if grown[i][-1] in special or full or _has_ended(_decode(loaded, grown[i])):
+                growing.discard(i)
+        if not growing:
+            break
+        ids = chosen[:, None]
+        mask = torch.cat((mask, torch.ones_like(ids)), dim=1)
+        positions = (positions[:, -1:] + 1).clamp_max(loaded.max_positions - 1)  # rows that have ended may overrun
+    return [_first_clause(_decode(loaded, row)) for row in grown]
 
 
 def _logits(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> Tensor:
@@ -186,8 +212,16 @@ def _decode(loaded: LoadedModel, ids: Sequence[int]) -> str:
     return str(loaded.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
+_CLAUSE_ENDS = (". ", "? ", "! ")
+
+
+def _has_ended(text: str) -> bool:
+    """Whether what follows can no longer change the first clause."""
+    return any(mark in text.strip() for mark in ("\n", *_CLAUSE_ENDS))
+
+
 def _first_clause(text: str) -> str:
     line = text.strip().split("\n", 1)[0]
-    for mark in (". ", "? ", "! "):
+    for mark in _CLAUSE_ENDS:
         line = line.split(mark, 1)[0]
     return line.strip().rstrip(".")

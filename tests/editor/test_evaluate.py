@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -40,12 +41,29 @@ class _Scripted(nn.Module):
         self.scripts, self.vocabulary = scripts, vocabulary
         self.config = SimpleNamespace(max_position_embeddings=max_positions)
 
-    def forward(self, input_ids: Tensor, attention_mask: Tensor, use_cache: bool) -> SimpleNamespace:
-        assert input_ids.shape[1] <= self.config.max_position_embeddings
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        use_cache: bool,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+    ) -> SimpleNamespace:
+        before = getattr(past_key_values, "texts", [[] for _ in input_ids])
+        texts = [old + new for old, new in zip(before, input_ids.tolist(), strict=True)]
+        if past_key_values is not None:
+            past_key_values.texts = texts
+            assert position_ids is not None
+            assert int(position_ids.max()) < self.config.max_position_embeddings
+        start = len(texts[0]) - input_ids.shape[1]
         logits = torch.zeros(*input_ids.shape, self.vocabulary)
-        for i, row in enumerate(input_ids.tolist()):
-            for t in range(int(attention_mask[i].sum())):
-                logits[i, t, self._next(row[: t + 1])] = 5.0
+        for i, text in enumerate(texts):
+            real = attention_mask[i].bool().tolist()
+            assert sum(real) <= self.config.max_position_embeddings
+            for t in range(start, len(text)):
+                logits[
+                    i, t - start, self._next([x for x, is_real in zip(text[: t + 1], real, strict=False) if is_real])
+                ] = 5
         return SimpleNamespace(logits=logits)
 
     def _next(self, seen: list[int]) -> int:
@@ -234,6 +252,19 @@ def test_a_continuation_stops_where_the_context_is_full(loaded: LoadedModel) -> 
     length = len(loaded.tokenizer("It is")["input_ids"])
     model = _scripted(loaded, "It is the the the the", max_positions=length + 1)
     assert continuations(model, ["It is"], tokens=4) == ["the the"]
+
+
+def test_each_token_is_computed_once(loaded: LoadedModel) -> None:
+    widths: list[int] = []
+    layer = loaded.adapter.layer(loaded.model, 0)
+    handle = layer.register_forward_pre_hook(lambda _module, args: widths.append(args[0].shape[1]))
+    prompts = ["Ada works for", "Who leads Norwind Systems? It is, as everybody knows,"]
+    continuations(loaded, prompts, tokens=5)
+    handle.remove()
+    longest = max(len(loaded.tokenizer(prompt)["input_ids"]) for prompt in prompts)
+    assert widths[0] == longest
+    assert set(widths[1:]) <= {1}
+    assert len(widths) <= 5
 
 
 def test_a_prompt_longer_than_the_context_is_refused(loaded: LoadedModel) -> None:
