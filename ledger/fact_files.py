@@ -1,13 +1,20 @@
-"""Reading facts from files: our JSONL, and the record forms of CounterFact, zsRE and "The Mirage of Model Editing".
+r"""Reading facts from files: our JSONL, and the forms of CounterFact, zsRE, KnowEdit and "The Mirage of Model Editing".
 
 The form is told by a record's own fields, so a file needs no flag:
 
 | form | told by | source |
 |---|---|---|
-| Errata | `target` | `Fact`'s fields, `locality` as a list of `{"prompt", "target"}`; unknown fields are refused |
+| Errata | `target` | `Fact`'s fields, `locality` and `portability` as lists of `{"prompt", "target"}`, each with an \
+`against` if there is a rival answer; unknown fields are refused |
 | CounterFact | `requested_rewrite` | Meng et al. 2022; `neighborhood_prompts` are probes of `target_true` |
-| zsRE | `src` | Levy et al. 2017, as in Mitchell et al. 2022; `alt` is the new answer, `loc`/`loc_ans` a probe |
+| zsRE | `src` | Levy et al. 2017, as in Mitchell et al. 2022; `alt` is the new answer, `loc`/`loc_ans` a probe; \
+`portability` as Yao et al. 2023 added it |
 | Mirage | `target_new` | Yang et al. 2025; one `rephrase_prompt`, one `locality_prompt` |
+| KnowEdit | `target_new` | Zhang et al. 2024; `locality` and `portability` by kind, each a list of \
+`{"prompt", "ground_truth"}` |
+
+CounterFact's `attribute_prompts` ask for subjects of which the new object is true already, and test no edit;
+`generation_prompts` are read by `read_generation_prompts`.
 
 Where a record gives full text, `{}` is put in the place of the subject's last occurrence: the text after it is then
 free of the subject, and the last occurrence is the one whose last token sees all of the prompt before the answer.
@@ -29,7 +36,7 @@ Raw = Mapping[str, object]
 
 
 def read_facts(path: Path) -> list[Fact]:
-    """Read a file of facts in any of the four forms, JSONL or one JSON array.
+    """Read a file of facts in any of the five forms, JSONL or one JSON array.
 
     Raises:
         BadRecord: what is wrong, with the file and the line or record; also for an empty file.
@@ -66,7 +73,8 @@ def fact_from(record: Raw, where: str = "") -> Fact:
 def _errata(record: Raw) -> Fact:
     fields = dict(record)
     fields["paraphrases"] = tuple(_texts(record, "paraphrases")) if "paraphrases" in record else ()
-    fields["locality"] = tuple(_probe(item) for item in _list(record, "locality")) if "locality" in record else ()
+    for name in ("locality", "portability"):
+        fields[name] = tuple(_probe(item) for item in _list(record, name)) if name in record else ()
     return Fact.model_validate(fields)
 
 
@@ -107,23 +115,82 @@ def _zsre(record: Raw) -> Fact:
         old=_text(record, "pred") if record.get("pred") else None,
         paraphrases=(_text(record, "rephrase"),) if record.get("rephrase") else (),
         locality=probes,
+        portability=_zsre_portability(record),
     )
+
+
+def _zsre_portability(record: Raw) -> tuple[Probe, ...]:
+    """One question whose answer follows from the new fact, as Yao et al. (2023) added it to zsRE."""
+    if not record.get("portability"):
+        return ()
+    asked = _object(record, "portability")
+    return (Probe(prompt=_text(asked, "New Question"), target=_text(asked, "New Answer")),)
 
 
 def _mirage(record: Raw) -> Fact:
     subject = _text(record, "subject").strip()
-    probes: tuple[Probe, ...] = ()
+    probes = _by_kind(record, "locality")
     if record.get("locality_prompt"):
-        probes = (Probe(prompt=_text(record, "locality_prompt"), target=_text(record, "locality_ground_truth")),)
+        probes += (Probe(prompt=_text(record, "locality_prompt"), target=_text(record, "locality_ground_truth")),)
     return Fact(
         id=_name(record, "case_id"),
         subject=subject,
         prompt=_with_placeholder(_text(record, "prompt"), subject),
         target=_text(record, "target_new"),
-        old=_text(record, "ground_truth") if record.get("ground_truth") else None,
-        paraphrases=(_text(record, "rephrase_prompt"),) if record.get("rephrase_prompt") else (),
+        old=_first(record, "ground_truth") if record.get("ground_truth") else None,
+        paraphrases=_one_or_more(record, "rephrase_prompt" if record.get("rephrase_prompt") else "rephrase"),
         locality=probes,
+        portability=_by_kind(record, "portability"),
     )
+
+
+def _by_kind(record: Raw, key: str) -> tuple[Probe, ...]:
+    """KnowEdit's probes: an object with a list of probes for each kind of them, some of which may be empty."""
+    if not record.get(key):
+        return ()
+    kinds = _object(record, key)
+    probes = []
+    for kind in kinds:
+        for item in _list(kinds, kind):
+            if not isinstance(item, dict):
+                raise ValueError(f"{key}.{kind}: must be a list of objects")
+            probes.append(Probe(prompt=_text(item, "prompt"), target=_first(item, "ground_truth")))
+    return tuple(probes)
+
+
+def _one_or_more(record: Raw, key: str) -> tuple[str, ...]:
+    value = record.get(key)
+    if not value:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(_texts(record, key))
+
+
+def _first(record: Raw, key: str) -> str:
+    """A text, or the first of several accepted ones, which may themselves be lists of spellings."""
+    value = record[key]
+    while isinstance(value, list) and value:
+        value = value[0]
+    if not isinstance(value, str):
+        raise ValueError(f"{key}: must be a text or a list of texts")
+    return value
+
+
+def read_generation_prompts(path: Path) -> tuple[str, ...]:
+    """CounterFact's `generation_prompts` of a whole file, in order, once each; empty for other forms.
+
+    A record repeats its prompts to have several texts sampled; sampling is the caller's business here.
+
+    Raises:
+        BadRecord: what is wrong, with the file and the line or record.
+    """
+    prompts: dict[str, None] = {}
+    for where, record in objects(Path(path)):
+        if "generation_prompts" in record:
+            try:
+                prompts.update(dict.fromkeys(_texts(record, "generation_prompts")))
+            except ValueError as error:
+                raise BadRecord(where, str(error)) from error
+    return tuple(prompts)
 
 
 FORMS: Mapping[str, Callable[[Raw], Fact]] = {

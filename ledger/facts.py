@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, SerializerFunctionWrapHandler, StringConstraints, model_serializer
 
 from ledger.records import Record
 
@@ -61,10 +61,17 @@ class Probe(Record):
     Attributes:
         prompt: the text, as it is given to the model.
         target: the continuation, without surrounding whitespace; the tokenizer's side adds the leading space.
+        against: a wrong answer that the target is compared with. Left out of the JSON if there is none, so probes
+            without one keep the digests that they had before there was such a field.
     """
 
     prompt: Annotated[Text, AfterValidator(_not_blank)]
     target: Target
+    against: Target | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return {name: value for name, value in handler(self).items() if name != "against" or value is not None}
 
 
 class Fact(Record):
@@ -79,6 +86,8 @@ class Fact(Record):
         locality: probes of other facts, which must not change.
         relation: the relation's name, for statistics.
         id: the fact's name in its source.
+        portability: probes of what follows from the fact. Left out of the JSON if there are none, so facts without
+            any keep the digests that they had before there was such a field.
     """
 
     subject: Subject
@@ -89,6 +98,11 @@ class Fact(Record):
     paraphrases: tuple[Paraphrase, ...] = ()
     locality: tuple[Probe, ...] = ()
     relation: str | None = None
+    portability: tuple[Probe, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return {name: value for name, value in handler(self).items() if name != "portability" or value}
 
     @property
     def text(self) -> str:
