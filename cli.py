@@ -26,10 +26,12 @@ from commands.bisecting import bisect
 from commands.checks import demo, verify
 from commands.create import init, stats
 from commands.edits import edit, revert
+from commands.evaluating import evaluate
 from commands.history import log, show, status
 from commands.monitoring import monitor
+from commands.piloting import pilot
 from commands.render import printable
-from commands.versions import checkout, diff, evaluate, tag
+from commands.versions import checkout, diff, tag
 from ledger.errors import ErrataError, StorageFull
 
 USAGE, DAMAGED, MODEL, INTERRUPTED = 2, 5, 6, 130
@@ -118,6 +120,7 @@ for _command in (
     revert,
     evaluate,
     monitor,
+    pilot,
     bisect,
     verify,
     demo,

@@ -1,4 +1,4 @@
-"""`errata tag`, `errata checkout`, `errata diff` and `errata eval`."""
+"""`errata tag`, `errata checkout` and `errata diff`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from commands.app import App, counted, shared, short
 from commands.render import Block, Table
-from commands.wording import facts_changed, score_words
+from commands.wording import facts_changed
 
 if TYPE_CHECKING:
     from replay.diff import FactChange
@@ -158,37 +158,3 @@ def _says(change: FactChange, side: int) -> str:
     """What one side of a changed fact says, and of which edit that did not work this is the outcome."""
     text, number = (change.before, change.after)[side], change.edits[side]
     return f"{text} (e{number} did not work)" if number in change.failed else text
-
-
-@click.command(name="eval")
-@click.argument("version", default="HEAD")
-@click.option("--suite", required=True, type=click.Path(path_type=Path), help="The suite: JSONL.")
-@click.option("--again", is_flag=True, help="Run it even if the result is recorded already.")
-@WITHOUT
-@ONLY
-@shared
-@click.pass_obj
-def evaluate(app: App, version: str, suite: Path, again: bool, without: tuple[str, ...], only: tuple[str, ...]) -> None:
-    r"""Run a suite on a version.
-
-    On VERSION (HEAD if left out); the result is recorded, and one that is recorded already is only shown. A suite is
-    JSONL: a first line {"suite": name, "metric": metric}, then {"prompt": text, "target": continuation}. Metrics:
-    exact_match, target_probability, neg_log_likelihood.
-
-    \b
-    Examples:
-      errata eval HEAD --suite general.jsonl
-      errata eval spring --suite general.jsonl --without e12
-    """
-    from ledger.suites import read_suite
-
-    probes = read_suite(suite)
-    live = app.live(app.ledger(), version, without, only)
-    workspace = app.workspace()
-    with app.progress(f"running {len(probes.probes)} probes"):
-        result, computed = workspace.evaluate(live, probes, again)
-    words = "" if computed else " (recorded earlier)"
-    app.show(
-        {**result.plain(), "computed": computed},
-        [f"{result.suite} on {short(result.version)}: {score_words(result)}{words}"],
-    )

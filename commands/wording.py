@@ -41,10 +41,36 @@ def event_words(event: Event) -> str:
 
 
 def score_words(body: bodies.EvaluationRecorded) -> str:
-    """An evaluation's score."""
+    """An evaluation's headline, with its interval if one was recorded."""
+    head = next((s for s in body.scores if s.name == body.metric and s.value == body.score), None)
+    between = "" if head is None or head.low is None else f", {interval_words(head, body.passed is not None)}"
     if body.passed is not None:
-        return f"{body.passed} of {body.n} ({body.score:.1%})"
-    return f"{body.metric.value} {body.score:.6g} over {body.n}"
+        return f"{body.passed} of {body.n} ({body.score:.1%}{between})"
+    return f"{body.metric} {body.score:.6g} over {body.n}{between}"
+
+
+SHARES = frozenset({"greedy", "comparison", "exact_match", "probability_comparison"})
+"""Decisions whose scores are shares."""
+
+
+def interval_words(score: bodies.Score, as_share: bool) -> str:
+    """A score's 95 % interval."""
+    if score.low is None or score.high is None:
+        return "no interval"
+    return f"95% {score.low:.1%} to {score.high:.1%}" if as_share else f"95% {score.low:.6g} to {score.high:.6g}"
+
+
+def score_table(scores: Iterable[bodies.Score]) -> Table:
+    """Scores with their intervals and what they rest on."""
+    rows = []
+    for score in scores:
+        as_share = score.decision in SHARES
+        value = f"{score.value:.1%}" if as_share else f"{score.value:.6g}"
+        between = "" if score.low is None else interval_words(score, as_share).removeprefix("95% ")
+        rows.append(
+            (score.name, score.decision, value, between, str(score.n), str(score.clusters), score.method or "none")
+        )
+    return Table(("score", "decided by", "value", "95% interval", "n", "clusters", "interval by"), tuple(rows))
 
 
 def event_json(event: Event) -> dict[str, Any]:

@@ -8,6 +8,7 @@ for a model that says "290"), in scripts that put spaces between words.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from editor.fluency import likelihoods, ngram_entropy, perplexity, sample_texts
+from editor.intervals import Estimate, mean, share
 from editor.models import LoadedModel
 from editor.text import Located, locate, pad
-from ledger.errors import ModelError, UsageError
+from ledger.errors import ModelError
 from ledger.facts import Probe
 from ledger.suites import Metric, Suite
 
@@ -50,22 +53,35 @@ class ProbeResult:
     log_probability: float
     tokens: int
 
+    @property
+    def per_token(self) -> float:
+        """The mean log-probability a token, which is what CounterFact compares: a long answer is not put back."""
+        return self.log_probability / self.tokens
+
 
 @dataclass(frozen=True)
 class SuiteResult:
     """A suite's result on a version.
 
     Attributes:
-        score: the mean of ``outcomes``.
-        n: number of probes.
-        passed: probes that match, for exact match; None for other metrics.
-        outcomes: one number a probe, in the suite's order: 1 or 0, a probability, or nats a token.
+        estimate: the score, with its interval; its ``n`` counts tokens for perplexity.
+        passed: probes that pass, for metrics of 0 and 1; None for other metrics.
+        outcomes: one number a probe or text, in the suite's order: 1 or 0, a probability, nats a token, or bits.
     """
 
-    score: float
-    n: int
+    estimate: Estimate
     passed: int | None
     outcomes: tuple[float, ...]
+
+    @property
+    def score(self) -> float:
+        """The score: the mean of ``outcomes``, but for perplexity, which weighs texts by their tokens."""
+        return self.estimate.value
+
+    @property
+    def n(self) -> int:
+        """Number of probes or texts."""
+        return len(self.outcomes)
 
 
 def probe(loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64) -> list[ProbeResult]:
@@ -99,20 +115,31 @@ def run_suite(loaded: LoadedModel, suite: Suite, batch_size: int = 64) -> SuiteR
     """Run a suite on the model as it stands (patch a version's weights in first).
 
     Raises:
-        UsageError: if the suite has no probes.
-        ModelError: if a probe does not fit the model's context.
+        ModelError: if a probe does not fit the model's context, or the model computes NaN.
     """
-    if not suite.probes:
-        raise UsageError(f"suite {suite.name!r} has no probes")
+    if suite.metric is Metric.PERPLEXITY:
+        found = likelihoods(loaded, suite.texts)
+        return SuiteResult(perplexity(found), None, tuple(f.nats / f.tokens if f.tokens else 0.0 for f in found))
+    if suite.metric is Metric.NGRAM_ENTROPY:
+        entropies = tuple(ngram_entropy(text) for text in sample_texts(loaded, suite.texts))
+        return SuiteResult(mean(entropies, "texts"), None, entropies)
     results = probe(loaded, suite.probes, batch_size)
     if suite.metric is Metric.EXACT_MATCH:
-        outcomes = tuple(float(r.says_target) for r in results)
-    elif suite.metric is Metric.TARGET_PROBABILITY:
+        return _of_hits([r.says_target for r in results])
+    if suite.metric is Metric.PROBABILITY_COMPARISON:
+        rivals = probe(loaded, [Probe(prompt=p.prompt, target=p.against) for p in suite.probes], batch_size)
+        return _of_hits([r.per_token > rival.per_token for r, rival in zip(results, rivals, strict=True)])
+    if suite.metric is Metric.TARGET_PROBABILITY:
         outcomes = tuple(float(torch.tensor(r.log_probability, dtype=torch.float64).exp()) for r in results)
     else:
-        outcomes = tuple(-r.log_probability / r.tokens for r in results)
-    passed = int(sum(outcomes)) if suite.metric is Metric.EXACT_MATCH else None
-    return SuiteResult(sum(outcomes) / len(outcomes), len(outcomes), passed, outcomes)
+        outcomes = tuple(-r.per_token for r in results)
+    if not all(map(math.isfinite, outcomes)):
+        raise ModelError(f"the model computes NaN or infinity in the suite {suite.name!r}")
+    return SuiteResult(mean(outcomes), None, outcomes)
+
+
+def _of_hits(hits: Sequence[bool]) -> SuiteResult:
+    return SuiteResult(share(hits), sum(hits), tuple(map(float, hits)))
 
 
 @torch.no_grad()

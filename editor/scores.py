@@ -150,11 +150,6 @@ def _outcome(
             found.setdefault((family, Decision.GREEDY), []).append(result.says_target)
         if rival is not None:
             other = results[Probe(prompt=item.prompt, target=rival)]
-            more = per_token(result) > per_token(other)
+            more = result.per_token > other.per_token
             found.setdefault((family, Decision.COMPARISON), []).append(more)
     return {key: tuple(values) for key, values in found.items()}
-
-
-def per_token(result: ProbeResult) -> float:
-    """Mean log-probability a token, in nats: what CounterFact compares, so that a long answer is not put back."""
-    return result.log_probability / result.tokens

@@ -13,7 +13,6 @@ from pydantic import Field
 
 from ledger.facts import Fact
 from ledger.records import Digest, Line, Record, Settings, WholeNumber
-from ledger.suites import Metric
 
 Count = Annotated[int, Field(ge=0)]
 EditNumber = Annotated[int, Field(ge=1)]
@@ -174,17 +173,59 @@ class EditSuperseded(Body):
     by: EditNumber
 
 
+class EvaluationSource(StrEnum):
+    """What was evaluated on."""
+
+    SUITE = "suite"
+    FACTS = "facts"
+    CORPUS = "corpus"
+    TASK = "task"
+
+
+class Score(Record):
+    """One score of an evaluation.
+
+    Attributes:
+        name: what is scored, such as `efficacy`.
+        decision: how a probe is decided, such as `greedy` or `comparison`; the metric's name where it says so.
+        value: the score.
+        n: the observations behind it: probes, texts or tokens.
+        clusters: what was taken as independent: facts or texts.
+        low, high, method: the 95 % interval, and how it was made; none where nothing can be said.
+    """
+
+    name: Line
+    decision: Line
+    value: float
+    n: EditNumber
+    clusters: EditNumber
+    low: float | None = None
+    high: float | None = None
+    method: Line | None = None
+
+
 class EvaluationRecorded(Body):
-    """A suite's result on a version; `batch` names the batch that it followed, if any."""
+    """A result on a version; `batch` names the batch that it followed, if any.
+
+    Attributes:
+        source: whether a suite, a set of facts, a corpus or a task was evaluated.
+        suite, suite_digest: its name and what identifies it with its settings.
+        metric: the name of the metric of `score`, which is the headline.
+        n: probes, texts or facts.
+        passed: those that pass, where each passes or not.
+        scores: all scores with their intervals; none in events of schema version 1.
+    """
 
     version: Digest
     live_count: Count
+    source: Annotated[EvaluationSource, Field(strict=False)]
     suite: Line
     suite_digest: Digest
-    metric: Annotated[Metric, Field(strict=False)]
+    metric: Line
     score: float
     n: EditNumber
     passed: Count | None = None
+    scores: tuple[Score, ...] = ()
     details_blob: Digest | None = None
     seconds: NonNegative
     software: dict[str, str]

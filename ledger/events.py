@@ -52,17 +52,21 @@ class KindSpec(NamedTuple):
 
 KINDS: Mapping[Kind, KindSpec] = {
     Kind.LEDGER_CREATED: KindSpec(bodies.LedgerCreated, 1),
-    Kind.EDIT_APPLIED: KindSpec(bodies.EditApplied, 1),
+    Kind.EDIT_APPLIED: KindSpec(bodies.EditApplied, 2),
     Kind.EDIT_REVERTED: KindSpec(bodies.EditReverted, 1),
     Kind.EDIT_SUPERSEDED: KindSpec(bodies.EditSuperseded, 1),
-    Kind.EVALUATION_RECORDED: KindSpec(bodies.EvaluationRecorded, 1),
+    Kind.EVALUATION_RECORDED: KindSpec(bodies.EvaluationRecorded, 2),
     Kind.VERSION_TAGGED: KindSpec(bodies.VersionTagged, 1),
     Kind.VERSION_UNTAGGED: KindSpec(bodies.VersionUntagged, 1),
     Kind.BISECTION_CONCLUDED: KindSpec(bodies.BisectionConcluded, 1),
 }
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
-UPCASTERS: dict[tuple[Kind, int], Upcaster] = {}
+UPCASTERS: dict[tuple[Kind, int], Upcaster] = {
+    # A fact of version 1 is one of version 2 as it stands; the number tells older programs that they may not read it.
+    (Kind.EDIT_APPLIED, 1): lambda body: body,
+    (Kind.EVALUATION_RECORDED, 1): lambda body: {**body, "source": "suite", "scores": []},
+}
 """(kind, version) -> a function from that version's body to the next version's."""
 
 _KIND_OF: Mapping[type[Body], Kind] = {spec.model: kind for kind, spec in KINDS.items()}

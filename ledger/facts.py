@@ -50,6 +50,7 @@ Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
 Target = Annotated[
     str, StringConstraints(max_length=LONGEST_TARGET), BeforeValidator(_strip), AfterValidator(_not_blank)
 ]
+SomeText = Annotated[Text, AfterValidator(_not_blank)]
 Subject = Annotated[Text, AfterValidator(_bare)]
 Prompt = Annotated[Text, AfterValidator(_one_placeholder)]
 Paraphrase = Annotated[Text, AfterValidator(_at_most_one_placeholder)]
@@ -65,7 +66,7 @@ class Probe(Record):
             without one keep the digests that they had before there was such a field.
     """
 
-    prompt: Annotated[Text, AfterValidator(_not_blank)]
+    prompt: SomeText
     target: Target
     against: Target | None = None
 

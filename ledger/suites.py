@@ -1,25 +1,26 @@
 """Suites: files of probes with a metric.
 
-A suite file is JSONL. The first line is `{"suite": name, "metric": metric}`, each further line
-`{"prompt": full text, "target": continuation}`.
+A suite file is JSONL. The first line is `{"suite": name, "metric": metric}`. For most metrics each further line is
+`{"prompt": full text, "target": continuation}`, for `probability_comparison` with an `"against"`; for `perplexity` and
+`ngram_entropy` it is `{"text": text}`: the text that is read, or the prompt that is gone on from.
 """
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from ledger.errors import BadRecord
-from ledger.facts import Probe
+from ledger.facts import Probe, SomeText
 from ledger.json_files import lines
 from ledger.records import Line, Record, describe
 
 
 class Metric(StrEnum):
-    """How a suite is scored: a mean over its probes."""
+    """How a suite is scored: a mean over its probes or texts, but for perplexity."""
 
     EXACT_MATCH = "exact_match"
     """Greedy decoding says the target: 0 or 1."""
@@ -27,19 +28,59 @@ class Metric(StrEnum):
     """The probability of the target given the prompt: 0 to 1."""
     NEG_LOG_LIKELIHOOD = "neg_log_likelihood"
     """The negative log likelihood a token of the target, in nats: 0 and up."""
+    PROBABILITY_COMPARISON = "probability_comparison"
+    """The target is more probable than `against`, by mean log-probability a token: 0 or 1."""
+    PERPLEXITY = "perplexity"
+    """The exponential of the nats a token over all texts: 1 and up."""
+    NGRAM_ENTROPY = "ngram_entropy"
+    """Mean bigram and trigram entropy of generated text, in bits (Meng et al. 2022): 0 and up."""
+
+
+LOWER_IS_BETTER = frozenset({Metric.NEG_LOG_LIKELIHOOD, Metric.PERPLEXITY})
+"""Metrics of which a smaller score is a better one."""
+OF_TEXTS = frozenset({Metric.PERPLEXITY, Metric.NGRAM_ENTROPY})
+"""Metrics that score texts and not probes."""
 
 
 class Suite(Record):
-    """A named list of probes and the metric that scores them."""
+    """A named list of probes, or of texts, and the metric that scores them.
+
+    `texts` is left out of the JSON where there are none: suites of probes keep the digests that they always had.
+    """
 
     name: Line
     metric: Annotated[Metric, Field(strict=False)]
-    probes: Annotated[tuple[Probe, ...], Field(min_length=1)]
+    probes: tuple[Probe, ...] = ()
+    texts: tuple[SomeText, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return {name: value for name, value in handler(self).items() if name != "texts" or value}
+
+    @model_validator(mode="after")
+    def _what_its_metric_needs(self) -> Self:
+        wanted, other = ("texts", "probes") if self.metric in OF_TEXTS else ("probes", "texts")
+        if not getattr(self, wanted):
+            raise ValueError(f"a suite has at least one {'text' if wanted == 'texts' else 'probe'}")
+        if getattr(self, other):
+            raise ValueError(f"the metric {self.metric.value} takes {wanted} and no {other}")
+        if self.metric is Metric.PROBABILITY_COMPARISON and any(p.against in (None, p.target) for p in self.probes):
+            raise ValueError("probability_comparison needs an 'against' that differs from the target in every probe")
+        return self
+
+    @property
+    def size(self) -> int:
+        """How many probes or texts it has."""
+        return len(self.probes) + len(self.texts)
+
+
+class _TextLine(Record):
+    text: SomeText
 
 
 def higher_is_better(metric: Metric) -> bool:
     """Whether a larger score is a better one."""
-    return metric is not Metric.NEG_LOG_LIKELIHOOD
+    return metric not in LOWER_IS_BETTER
 
 
 def suite_digest(suite: Suite) -> str:
@@ -60,15 +101,17 @@ def read_suite(path: Path) -> Suite:
         raise BadRecord(where, 'the first line of a suite is {"suite": name, "metric": metric}')
     if head["metric"] not in list(Metric):
         raise BadRecord(where, f"metric: {head['metric']!r} is none of {', '.join(Metric)}")
-    probes = []
+    probes, texts = [], []
     for where, record in records:
         try:
-            probes.append(Probe.model_validate(record))
+            if head["metric"] in OF_TEXTS:
+                texts.append(_TextLine.model_validate(record).text)
+            else:
+                probes.append(Probe.model_validate(record))
         except ValidationError as error:
             raise BadRecord(where, describe(error)) from error
-    if not probes:
-        raise BadRecord(str(path), "a suite has at least one probe")
+    fields = {"name": head["suite"], "metric": head["metric"], "probes": tuple(probes), "texts": tuple(texts)}
     try:
-        return Suite.model_validate({"name": head["suite"], "metric": head["metric"], "probes": tuple(probes)})
+        return Suite.model_validate(fields)
     except ValidationError as error:
         raise BadRecord(str(path), describe(error)) from error

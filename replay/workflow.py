@@ -6,10 +6,12 @@ whoever was slower gets a HeadConflict and has changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from safetensors.torch import load as load_tensors
 from torch import Tensor
@@ -33,6 +35,18 @@ from replay.context import Surroundings
 from replay.factor_cache import FactorCache
 from replay.materialise import Materialiser, weights_digests
 from replay.past_keys import PastKeys
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An evaluation's result before it is recorded: the headline, all scores, and the outcomes behind them as JSON."""
+
+    metric: str
+    score: float
+    n: int
+    passed: int | None
+    scores: tuple[bodies.Score, ...]
+    details: Any
 
 
 class Workspace:
@@ -183,31 +197,74 @@ class Workspace:
         Returns:
             The result, and whether it was computed now.
         """
-        state = self.state
-        numbers = tuple(sorted(live))
-        version, identity = state.version_of(numbers), suite_digest(suite)
+
+        def run() -> Finding:
+            found = self.measure(live, suite)
+            row = bodies.Score(
+                name=suite.metric.value, decision=suite.metric.value, value=found.estimate.value, n=found.estimate.n,
+                clusters=found.estimate.clusters, low=found.estimate.low, high=found.estimate.high,
+                method=found.estimate.method,
+            )  # fmt: skip
+            return Finding(suite.metric.value, found.score, found.n, found.passed, (row,), list(found.outcomes))
+
+        return self.recorded(live, bodies.EvaluationSource.SUITE, suite.name, suite_digest(suite), run, again)
+
+    def recorded(
+        self,
+        live: Iterable[int],
+        source: bodies.EvaluationSource,
+        name: str,
+        identity: str,
+        run: Callable[[], Finding],
+        again: bool = False,
+    ) -> tuple[bodies.EvaluationRecorded, bool]:
+        """The recorded result of what `identity` names on a version, else `run`'s, which is then recorded.
+
+        A result without intervals, from before they were recorded, does not count: it is computed again.
+
+        Returns:
+            The result, and whether it was computed now.
+        """
+        version = self.state.version_of(live)
         if not again:
-            for evaluation in reversed(state.evaluations):
-                if (evaluation.body.version, evaluation.body.suite_digest) == (version, identity):
-                    return evaluation.body, False
+            for evaluation in reversed(self.state.evaluations):
+                body = evaluation.body
+                if (body.version, body.suite_digest) == (version, identity) and body.scores:
+                    return body, False
         started = self.surroundings.meter.seconds()
-        result = self.measure(numbers, suite)
-        details = self.ledger.blobs.put(canonical_bytes({"suite": identity, "outcomes": list(result.outcomes)}))
+        return self.record(live, source, name, identity, run(), started), True
+
+    def record(
+        self,
+        live: Iterable[int],
+        source: bodies.EvaluationSource,
+        name: str,
+        identity: str,
+        finding: Finding,
+        started: float,
+    ) -> bodies.EvaluationRecorded:
+        """Record a result on a version; `started` is when the meter's clock said that it began."""
+        numbers = tuple(sorted(live))
+        details = None
+        if finding.details is not None:
+            details = self.ledger.blobs.put(canonical_bytes({"suite": identity, "outcomes": finding.details}))
         body = bodies.EvaluationRecorded(
-            version=version,
+            version=self.state.version_of(numbers),
             live_count=len(numbers),
-            suite=suite.name,
+            source=source,
+            suite=name,
             suite_digest=identity,
-            metric=suite.metric,
-            score=result.score,
-            n=result.n,
-            passed=result.passed,
+            metric=finding.metric,
+            score=finding.score,
+            n=finding.n,
+            passed=finding.passed,
+            scores=finding.scores,
             details_blob=details,
             seconds=self.surroundings.meter.seconds() - started,
             software=self.surroundings.software,
         )
         self.execute(RecordEvaluation(body))
-        return body, True
+        return body
 
     def conclude_bisection(self, body: bodies.BisectionConcluded) -> list[Event]:
         """Record a bisection's result."""

@@ -127,6 +127,7 @@ def evaluation(state: State, **changes: Any) -> bodies.EvaluationRecorded:
         "live_count": len(state.live),
         "suite": "general",
         "suite_digest": some_digest("suite"),
+        "source": "suite",
         "metric": "exact_match",
         "score": 0.5,
         "n": 10,
