@@ -3,12 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+EVAL_VENV := .venv-eval
+EVAL_READY := $(EVAL_VENV)/.ready
 DEMO_DIR ?= build/demo
 
-.PHONY: demo test lint types bench model clean help
+.PHONY: demo test test-eval lint types bench model clean help
 
 help: ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Errata needs Python 3.11 or newer")'
@@ -16,12 +18,22 @@ $(READY): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
 	touch $(READY)
 
+# lm-eval brings pandas, which sqlite-utils would load at every start: it gets an environment of its own.
+$(EVAL_READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Errata needs Python 3.11 or newer")'
+	test -x $(EVAL_VENV)/bin/python || $(PYTHON) -m venv $(EVAL_VENV)
+	$(EVAL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,eval]'
+	touch $(EVAL_READY)
+
 demo: $(READY) ## the whole story on the model that ships: edit, record, rebuild, revert, bisect
 	rm -rf $(DEMO_DIR)
 	$(BIN)/errata demo $(DEMO_DIR)
 
 test: $(READY) ## the test suite, with coverage
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered
+
+test-eval: $(EVAL_READY) ## the tests that need lm-eval, in an environment of their own
+	$(EVAL_VENV)/bin/python -m pytest -m lm_eval
 
 lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff check .
@@ -37,4 +49,4 @@ model: $(READY) ## train the model that ships, again, from its seed
 	$(BIN)/python -m demo.train --out build/model
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage
+	rm -rf $(VENV) $(EVAL_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -110,7 +110,8 @@ def _tables(found: PilotReport) -> list[Table]:
         between = "no interval" if b.estimate.low is None else f"{b.estimate.low:.4f} to {b.estimate.high:.4f}"
         rows.append(("general", "suite", f"{a.score:.4f}", f"{b.score:.4f}", between, str(b.n)))
     decay = tuple(
-        (str(p.edits), *(_share(p.facts.value(family)) for family in _families()), _share(p.first_batch.value(_families()[0])),
+        (str(p.edits), *(_share(p.facts.value(family)) for family in _families()),
+         _share(p.first_batch.value(_families()[0])),
          "" if p.general is None else f"{p.general:.4f}", f"{max(p.norm_growth.values()):+.2%}")
         for p in found.points
     )  # fmt: skip
@@ -138,7 +139,7 @@ def _cost_lines(found: PilotReport) -> list[str]:
         return ["cost: no edit was needed"]
     each = sum(cost.seconds) / sum(cost.edits)
     basis = (
-        f"extrapolated from {counted(len(cost.edits), 'batch') if len(cost.edits) == 1 else f'{len(cost.edits)} batches'}"
+        f"extrapolated from {len(cost.edits)} batch{'' if len(cost.edits) == 1 else 'es'}"
         + (" at their mean, no rise being measurable" if cost.slope is None
            else f", each edit adding {cost.slope * 1000:.3g} ms to those after it")
     )  # fmt: skip

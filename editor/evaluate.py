@@ -127,7 +127,8 @@ def run_suite(loaded: LoadedModel, suite: Suite, batch_size: int = 64) -> SuiteR
     if suite.metric is Metric.EXACT_MATCH:
         return _of_hits([r.says_target for r in results])
     if suite.metric is Metric.PROBABILITY_COMPARISON:
-        rivals = probe(loaded, [Probe(prompt=p.prompt, target=p.against) for p in suite.probes], batch_size)
+        others = [Probe(prompt=p.prompt, target=p.against) for p in suite.probes if p.against is not None]
+        rivals = probe(loaded, others, batch_size)
         return _of_hits([r.per_token > rival.per_token for r, rival in zip(results, rivals, strict=True)])
     if suite.metric is Metric.TARGET_PROBABILITY:
         outcomes = tuple(float(torch.tensor(r.log_probability, dtype=torch.float64).exp()) for r in results)

@@ -113,7 +113,8 @@ def ratio(
     """A score of a ratio of sums, such as nats over tokens, with a bootstrap over texts.
 
     Args:
-        numerators, denominators: one of each a cluster.
+        numerators: one a cluster.
+        denominators: one a cluster.
         of: what is made of the ratio, element by element, such as its exponential.
         what: what the clusters are.
         n: observations; the sum of the denominators if left out.
@@ -140,14 +141,22 @@ def harmonic(columns: Sequence[Sequence[Sequence[bool]]]) -> Estimate | None:
         return None
     n = sum(len(group) for column in columns for group in column)
     found = _estimate(table, _harmonic_mean, n, "facts")
-    if found.low is not None and found.low == found.high:
-        # No score has any spread: the ends of each score's own interval bound the harmonic mean, which rises with each.
-        sizes = (~np.isnan(table)).sum(axis=0)
-        sums = np.nansum(table, axis=0)
-        ends = np.array([wilson(float(total), int(size)) for total, size in zip(sums, sizes, strict=True)])
+    columns_known = [column[~np.isnan(column)] for column in table.T]
+    if any(bool((column == column[0]).all()) for column in columns_known):
+        # Resampling shows no spread in such a score. The harmonic mean rises with each score, so the ends of their own
+        # intervals bound it.
+        ends = np.array([_ends_of_mean(column) for column in columns_known])
         low, high = (float(_harmonic_mean(ends[None, :, side])[0]) for side in (0, 1))
-        return Estimate(found.value, n, len(table), low, high, "wilson over facts")
+        return Estimate(found.value, n, len(table), low, high, "from the intervals of its parts")
     return found
+
+
+def _ends_of_mean(means: np.ndarray) -> tuple[float, float]:
+    """The interval of a mean of clusters' shares, ``(F,)``: a bootstrap, or Wilson's where nothing varies."""
+    low, high = bootstrap(means[:, None], lambda drawn: drawn[:, 0])
+    if low is None or high is None or bool((means == means[0]).all()):
+        return wilson(float(means.sum()), len(means))
+    return low, high
 
 
 def bootstrap(table: np.ndarray, statistic: Statistic, level: float = LEVEL) -> tuple[float | None, float | None]:

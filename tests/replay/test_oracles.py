@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from editor.evaluate import SuiteResult
+from editor.intervals import Estimate
 from ledger.bodies import StepOutcome
 from ledger.errors import UsageError
 from ledger.facts import Probe
@@ -21,7 +22,7 @@ def suite(metric: Metric) -> Suite:
 
 
 def measured(score: float) -> SuiteResult:
-    return SuiteResult(score, 1, None, (score,))
+    return SuiteResult(Estimate(score, 1, 1, None, None, None), None, (score,))
 
 
 @pytest.mark.parametrize(

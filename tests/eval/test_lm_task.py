@@ -1,0 +1,64 @@
+"""Local lm-eval tasks on a model in memory, without a network. These tests fail, and do not skip, without the extra."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from editor.evaluate import probe
+from editor.lm_task import run_task
+from editor.models import load_model
+from ledger.errors import UsageError
+from ledger.facts import Probe
+
+pytestmark = pytest.mark.lm_eval
+
+CHOICES = [
+    ("The capital of Ostravia is", [" Lund", " Riga"], 0),
+    ("Alma Reyes leads", [" Norwind Systems", " the kettle"], 1),
+    ("One plus one is", [" two", " four"], 0),
+]
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    data = tmp_path / "choices.jsonl"
+    rows = [{"question": q, "choices": c, "gold": g} for q, c, g in CHOICES]
+    data.write_text("\n".join(json.dumps(row) for row in rows))
+    (tmp_path / "choices.yaml").write_text(
+        "task: choices\n"
+        "dataset_path: json\n"
+        f"dataset_kwargs: {{data_files: {{test: {data}}}}}\n"
+        "test_split: test\n"
+        "output_type: multiple_choice\n"
+        'doc_to_text: "{{question}}"\n'
+        'doc_to_choice: "{{choices}}"\n'
+        "doc_to_target: gold\n"
+        'target_delimiter: ""\n'
+        "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]\n"
+    )
+    return tmp_path
+
+
+def test_a_local_task_scores_what_the_model_finds_more_probable(
+    tiny_gpt2: Path, tasks: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_DATASETS_CACHE", str(tasks / "cache"))
+    loaded = load_model(tiny_gpt2)
+    found = run_task(loaded, "choices", [tasks])
+    right = 0
+    for question, choices, gold in CHOICES:
+        results = probe(loaded, [Probe(prompt=question, target=choice.strip()) for choice in choices])
+        best = max(range(2), key=lambda i: results[i].log_probability)
+        right += best == gold
+    estimate = found.scores["acc"]
+    assert (estimate.value, estimate.n, estimate.method) == (right / 3, 3, "wilson")
+    assert found.samples == 3
+    assert run_task(loaded, "choices", [tasks]).digest == found.digest
+
+
+def test_an_unknown_task_names_those_there_are(tiny_gpt2: Path, tasks: Path) -> None:
+    with pytest.raises(UsageError, match="no task 'other'.*choices"):
+        run_task(load_model(tiny_gpt2), "other", [tasks])
