@@ -20,7 +20,7 @@ from editor.fluency import likelihoods, ngram_entropy, perplexity, sample_texts
 from editor.intervals import Estimate, mean, share
 from editor.models import LoadedModel
 from editor.text import Located, locate, pad
-from ledger.errors import ModelError
+from ledger.errors import ModelError, UsageError
 from ledger.facts import Probe
 from ledger.suites import Metric, Suite
 
@@ -115,8 +115,11 @@ def run_suite(loaded: LoadedModel, suite: Suite, batch_size: int = 64) -> SuiteR
     """Run a suite on the model as it stands (patch a version's weights in first).
 
     Raises:
+        UsageError: if the suite has no probes and no texts.
         ModelError: if a probe does not fit the model's context, or the model computes NaN.
     """
+    if not (suite.probes or suite.texts):
+        raise UsageError(f"suite {suite.name!r} has no probes")
     if suite.metric is Metric.PERPLEXITY:
         found = likelihoods(loaded, suite.texts)
         return SuiteResult(perplexity(found), None, tuple(f.nats / f.tokens if f.tokens else 0.0 for f in found))
