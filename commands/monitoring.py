@@ -89,7 +89,7 @@ def _chart(points: list[Point], suite: Suite | None) -> dict[str, Any]:
         Panel("drift", "mean relative distance", zero=True, note="How far have activations drifted from the base?"),
     ]
     if suite is not None:
-        shares = suite.metric is Metric.EXACT_MATCH
+        shares = suite.metric in (Metric.EXACT_MATCH, Metric.PROBABILITY_COMPARISON)
         panels.append(Panel("score", suite.metric.value.replace("_", " "), percent=shares, note=f"Suite: {suite.name}"))
     series = list(dict.fromkeys(str(record["what"]) for record in records))
     return lines(

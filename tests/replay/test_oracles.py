@@ -119,3 +119,15 @@ def test_the_command_finds_the_model_the_version_and_the_callers_environment(tmp
     reading = oracle(tmp_path, sys.executable, "-c", script)(frozenset({2, 1}))
     assert reading.outcome is StepOutcome.GOOD
     assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "good"),
+    [(Metric.PROBABILITY_COMPARISON, True), (Metric.NGRAM_ENTROPY, True), (Metric.PERPLEXITY, False)],
+)
+def test_the_side_of_the_threshold_that_is_good_follows_from_each_metric(metric: Metric, good: bool) -> None:
+    texts = {"texts": ("a",)} if metric is not Metric.PROBABILITY_COMPARISON else {}
+    probes = {} if texts else {"probes": (Probe(prompt="a", target="b", against="c"),)}
+    asked = Suite.model_validate({"name": "s", "metric": metric, **texts, **probes})
+    reading = SuiteOracle(asked, 2.0, lambda live, suite: measured(3.0))(frozenset())
+    assert (reading.outcome is StepOutcome.GOOD) == good
