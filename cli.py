@@ -28,6 +28,7 @@ from commands.create import init, stats
 from commands.edits import edit, revert
 from commands.evaluating import evaluate
 from commands.history import log, show, status
+from commands.locating import locate
 from commands.monitoring import monitor
 from commands.piloting import pilot
 from commands.render import printable
@@ -110,6 +111,7 @@ def main(
 for _command in (
     init,
     stats,
+    locate,
     edit,
     log,
     show,

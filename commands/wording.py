@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from commands.app import short
+from commands.app import counted, short
 from commands.render import Table
 from ledger import bodies
 
@@ -37,6 +37,12 @@ def event_words(event: Event) -> str:
         case bodies.BisectionConcluded() as body:
             who = f" e{body.culprit}" if body.culprit else ""
             return f"bisection by {body.metric}: {body.verdict.value}{who}, {body.evaluations} evaluations"
+        case bodies.TracingRecorded() as body:
+            where = ", ".join(map(str, body.suggested))
+            return f"{counted(body.facts, 'fact')} traced in {short(body.version)}: suggests layers {where}"
+        case bodies.SettingsChanged() as body:
+            how = "" if body.evidence is None else f"tuned on {counted(body.evidence.facts, 'fact')}"
+            return f"settings changed: {'; '.join(part for part in (how, body.reason) if part)}"
     return event.kind.value
 
 

@@ -24,11 +24,13 @@ class Located:
         ids: token ids of prompt and target together.
         target_start: index of the target's first token; ``len(ids)`` if there is no target.
         subject_last: index of the subject's last token; -1 if no subject was asked for.
+        subject_first: index of the subject's first token; likewise.
     """
 
     ids: tuple[int, ...]
     target_start: int
     subject_last: int = -1
+    subject_first: int = -1
 
     @property
     def target_ids(self) -> tuple[int, ...]:
@@ -74,7 +76,9 @@ def locate(tokenizer: Any, template: str, subject: str = "", target: str = "", p
         raise ModelError(f"the subject {subject!r} has no token in {prompt!r}")
     if covering[-1] >= target_start:
         raise ModelError(f"the end of the subject {subject!r} merges with the target in {prompt!r}")
-    return Located(tuple(ids), target_start, covering[-1])
+    first_character = len(prefix) + slot
+    first = next(i for i, (_, end) in enumerate(spans) if end > first_character)
+    return Located(tuple(ids), target_start, covering[-1], first)
 
 
 def pad(rows: Sequence[Sequence[int]], device: torch.device | str, width: int | None = None) -> tuple[Tensor, Tensor]:

@@ -232,6 +232,84 @@ class EvaluationRecorded(Body):
     batch: Line | None = None
 
 
+class TracingRecorded(Body):
+    """Where a version keeps the facts of a sample, by causal tracing (Meng et al., NeurIPS 2022).
+
+    Attributes:
+        facts_digest: of the facts that were traced, in order; `facts` is how many, of `asked` that were looked at.
+        noise: standard deviation of what was added to the subject's embeddings; drawn `draws` times from `seed`.
+        window: layers that were restored together for the MLP and attention.
+        clean, corrupted: mean probability of the answers without noise and with it.
+        effects: part -> token role -> mean indirect effect of each layer; a role that no fact has is left out.
+        low, high: 95 % confidence interval of the hidden state's effect at the subject's last token, for each layer.
+        suggested: layers that an edit should be spread over, by `rule`.
+    """
+
+    version: Digest
+    live_count: Count
+    facts_digest: Digest
+    facts: EditNumber
+    asked: EditNumber
+    noise: NonNegative
+    draws: EditNumber
+    seed: WholeNumber
+    window: EditNumber
+    clean: Probability
+    corrupted: Probability
+    effects: dict[str, dict[str, tuple[float, ...]]]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    suggested: tuple[Count, ...]
+    rule: Line
+    seconds: NonNegative
+    software: dict[str, str]
+
+
+class TuningEvidence(Record):
+    """Why settings were chosen by `errata tune`.
+
+    Attributes:
+        sample_digest: of the facts of the sample, in order.
+        fact_keys: digests of the sample's subjects and prompts: which facts must not be scored with these settings.
+        facts, held_out: how many facts the choice was made on, and how many it was then tried on.
+        suite_digest: of the general suite, if there was one.
+        batch_size: most edits in one solve.
+        trials: how many settings were tried, those before among them.
+        seed: of sample and search.
+        before, after: the quality on the held-out facts with the settings before and with the chosen ones.
+        seconds_before, seconds_after: seconds an edit there.
+        details_blob: every trial.
+    """
+
+    sample_digest: Digest
+    fact_keys: tuple[Digest, ...]
+    facts: EditNumber
+    held_out: EditNumber
+    suite_digest: Digest | None
+    batch_size: EditNumber
+    trials: EditNumber
+    seed: WholeNumber
+    before: Probability
+    after: Probability
+    seconds_before: NonNegative
+    seconds_after: NonNegative
+    details_blob: Digest
+
+
+class SettingsChanged(Body):
+    """The ledger's own hyperparameters are others from here on; those of the first event stay in it.
+
+    Attributes:
+        hyperparameters: all of them, as they are now.
+        reason: why.
+        evidence: what the choice rests on, if it was tuned and not made by hand.
+    """
+
+    hyperparameters: Settings
+    reason: str
+    evidence: TuningEvidence | None = None
+
+
 class VersionTagged(Body):
     """A version got a name; `weights` are the digests of its edited tensors once materialised."""
 

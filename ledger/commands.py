@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ledger.bodies import BisectionConcluded, EvaluationRecorded, LedgerCreated, NewEdit
+from ledger.bodies import (
+    BisectionConcluded,
+    EvaluationRecorded,
+    LedgerCreated,
+    NewEdit,
+    SettingsChanged,
+    TracingRecorded,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,4 +69,28 @@ class ConcludeBisection:
     conclusion: BisectionConcluded
 
 
-Command = CreateLedger | ApplyEdits | RevertEdits | RecordEvaluation | TagVersion | UntagVersion | ConcludeBisection
+@dataclass(frozen=True, slots=True)
+class RecordTracing:
+    """Record where a version keeps its facts."""
+
+    tracing: TracingRecorded
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSettings:
+    """Let the ledger's own hyperparameters be others from now on."""
+
+    settings: SettingsChanged
+
+
+Command = (
+    CreateLedger
+    | ApplyEdits
+    | RevertEdits
+    | RecordEvaluation
+    | TagVersion
+    | UntagVersion
+    | ConcludeBisection
+    | RecordTracing
+    | ChangeSettings
+)

@@ -12,10 +12,12 @@ from ledger import bodies
 from ledger.bodies import Body
 from ledger.commands import (
     ApplyEdits,
+    ChangeSettings,
     Command,
     ConcludeBisection,
     CreateLedger,
     RecordEvaluation,
+    RecordTracing,
     RevertEdits,
     TagVersion,
     UntagVersion,
@@ -27,10 +29,12 @@ from ledger.state import Fold, State, version_of
 
 __all__ = [
     "ApplyEdits",
+    "ChangeSettings",
     "Command",
     "ConcludeBisection",
     "CreateLedger",
     "RecordEvaluation",
+    "RecordTracing",
     "RevertEdits",
     "TagVersion",
     "UntagVersion",
@@ -76,6 +80,10 @@ def _propose(trial: Fold, command: Command) -> Iterator[Body]:
             yield bodies.VersionUntagged(tag=tag)
         case ConcludeBisection(conclusion):
             yield conclusion
+        case RecordTracing(tracing):
+            yield tracing
+        case ChangeSettings(changed):
+            yield changed
 
 
 def _propose_reverts(numbers: tuple[int, ...], reason: str) -> Iterator[Body]:

@@ -41,6 +41,8 @@ class Kind(StrEnum):
     VERSION_TAGGED = "version_tagged"
     VERSION_UNTAGGED = "version_untagged"
     BISECTION_CONCLUDED = "bisection_concluded"
+    TRACING_RECORDED = "tracing_recorded"
+    SETTINGS_CHANGED = "settings_changed"
 
 
 class KindSpec(NamedTuple):
@@ -59,6 +61,8 @@ KINDS: Mapping[Kind, KindSpec] = {
     Kind.VERSION_TAGGED: KindSpec(bodies.VersionTagged, 1),
     Kind.VERSION_UNTAGGED: KindSpec(bodies.VersionUntagged, 1),
     Kind.BISECTION_CONCLUDED: KindSpec(bodies.BisectionConcluded, 1),
+    Kind.TRACING_RECORDED: KindSpec(bodies.TracingRecorded, 1),
+    Kind.SETTINGS_CHANGED: KindSpec(bodies.SettingsChanged, 1),
 }
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]

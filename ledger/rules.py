@@ -66,6 +66,10 @@ def check(fold: Fold, body: Body) -> None:
                 raise Refused(f"no tag {body.tag!r}{_nearest(body.tag, fold.tags)}")
         case bodies.BisectionConcluded():
             _check_bisection(fold, body)
+        case bodies.TracingRecorded():
+            _check_tracing(fold, body)
+        case bodies.SettingsChanged():
+            _check_settings(fold, fold.created, body)
 
 
 def next_number(fold: Fold) -> int:
@@ -147,6 +151,27 @@ def _check_bisection(fold: Fold, body: bodies.BisectionConcluded) -> None:
         raise UnknownEdit(f"e{unknown[0]}", nearest_edit(unknown[0], fold.edits))
     if (body.verdict is bodies.Verdict.CULPRIT) != (body.culprit is not None):
         raise Refused(f"the verdict {body.verdict} with culprit {body.culprit}")
+
+
+def _check_tracing(fold: Fold, body: bodies.TracingRecorded) -> None:
+    if body.live_count > len(fold.edits):
+        raise Refused(f"a tracing of {body.live_count} edits, and there are {len(fold.edits)}")
+    if body.facts > body.asked:
+        raise Refused(f"{body.facts} facts were traced of {body.asked}")
+    layers = len(body.low)
+    if len(body.high) != layers or any(len(row) != layers for part in body.effects.values() for row in part.values()):
+        raise Refused("a tracing has one effect a layer in every row")
+    if any(layer >= layers for layer in body.suggested):
+        raise Refused(f"a tracing of {layers} layers suggests layers {list(body.suggested)}")
+
+
+def _check_settings(fold: Fold, created: bodies.LedgerCreated, body: bodies.SettingsChanged) -> None:
+    wanted, own = body.hyperparameters.get("layers"), created.hyperparameters.get("layers")
+    if wanted != own:
+        raise Refused(f"this ledger edits layers {own}, which its first event fixes; for {wanted} start a new one")
+    in_force = fold.settings[-1].body.hyperparameters if fold.settings else created.hyperparameters
+    if body.hyperparameters == in_force:
+        raise Refused("these settings are in force already")
 
 
 def nearest_edit(number: int, known: Iterable[int]) -> str | None:

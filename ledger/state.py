@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from ledger import bodies
 from ledger.bodies import Body
@@ -62,6 +63,22 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Tracing:
+    """A recorded tracing and the seq of its event."""
+
+    seq: int
+    body: bodies.TracingRecorded
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChange:
+    """A recorded change of the ledger's own hyperparameters and the seq of its event."""
+
+    seq: int
+    body: bodies.SettingsChanged
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRef:
     """Where an edit's keys lie."""
 
@@ -81,7 +98,8 @@ class State:
         live: the numbers of the edits in force, ascending.
         changes: the steps of the live set, in the order of the log.
         tags: name -> tag.
-        evaluations, bisections: in the order of the log.
+        evaluations, bisections, tracings: in the order of the log.
+        settings: changes of the ledger's own hyperparameters, in the order of the log; the last is in force.
         budgets: tensor -> sum of the bounds of all recorded edits (DESIGN, section 2: the guard).
         live_facts: (subject, prompt) -> number of the live edit of that fact.
         superseding: (edit, by) between an edit_superseded and its edit_applied, else None.
@@ -95,6 +113,8 @@ class State:
     tags: Mapping[str, bodies.VersionTagged] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
     bisections: tuple[bodies.BisectionConcluded, ...] = ()
+    tracings: tuple[Tracing, ...] = ()
+    settings: tuple[SettingsChange, ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
     live_facts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     superseding: tuple[int, int] | None = None
@@ -116,6 +136,13 @@ class State:
     def version(self) -> str:
         """The identity of the version at the head."""
         return self.version_of(self.live)
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Any]:
+        """The ledger's own hyperparameters, as they are in force at the head."""
+        if self.settings:
+            return self.settings[-1].body.hyperparameters
+        return self.created.hyperparameters if self.created is not None else {}
 
     def is_live(self, number: int) -> bool:
         """Whether an edit is in force."""
@@ -158,6 +185,8 @@ class Fold:
         self.tags = dict(start.tags)
         self.evaluations = list(start.evaluations)
         self.bisections = list(start.bisections)
+        self.tracings = list(start.tracings)
+        self.settings = list(start.settings)
         self.budgets = dict(start.budgets)
         self.live_facts = dict(start.live_facts)
         self.superseding = start.superseding
@@ -173,6 +202,8 @@ class Fold:
             tags=self.tags,
             evaluations=tuple(self.evaluations),
             bisections=tuple(self.bisections),
+            tracings=tuple(self.tracings),
+            settings=tuple(self.settings),
             budgets=self.budgets,
             live_facts=self.live_facts,
             superseding=self.superseding,
@@ -201,6 +232,10 @@ class Fold:
                 self.tags.pop(body.tag, None)
             case bodies.BisectionConcluded():
                 self.bisections.append(body)
+            case bodies.TracingRecorded():
+                self.tracings.append(Tracing(head.seq, body))
+            case bodies.SettingsChanged():
+                self.settings.append(SettingsChange(head.seq, body))
 
     def _apply(self, body: bodies.EditApplied) -> None:
         removed = () if self.superseding is None else (self.superseding[0],)

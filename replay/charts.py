@@ -107,13 +107,13 @@ def save(spec: Mapping[str, Any], path: Path) -> None:
         raise storage_error(path, error) from error
 
 
-def available() -> bool:
-    """Whether pictures can be drawn: the extra `plots` is installed."""
-    try:
-        _renderer()
-    except UsageError:
-        return False
-    return True
+def require() -> None:
+    """See that pictures can be drawn, before long work that is to end in one.
+
+    Raises:
+        UsageError: if the extra `plots` is not installed.
+    """
+    _renderer()
 
 
 def _renderer() -> Any:
@@ -141,6 +141,7 @@ def heat_map(
     cell: tuple[int, int] = (58, 34),
     panel: str | None = None,
     panel_order: Sequence[str] = (),
+    numbers: bool = True,
 ) -> dict[str, Any]:
     """A table of coloured cells with their numbers in them, one panel side by side for each value of ``panel``.
 
@@ -160,9 +161,10 @@ def heat_map(
         cell: width and height of a cell in pixels.
         panel: field that makes panels, or None.
         panel_order: the panels, left to right.
+        numbers: whether cells show their numbers; off where cells are too narrow.
     """
-    numbers = [float(record[value]) for record in cells]
-    low, high = domain or (min(0.0, *numbers, 0.0), max(*numbers, 0.0) or 1.0)
+    found = [float(record[value]) for record in cells]
+    low, high = domain or (min(0.0, *found), max(0.0, *found) or 1.0)
     axes: dict[str, Any] = {
         "x": {"field": x, "type": "ordinal", "sort": list(x_order), "title": x, "scale": {"domain": list(x_order)},
               "axis": {"labelAngle": 0, "domain": False, "ticks": False}},
@@ -188,10 +190,11 @@ def heat_map(
             "encoding": own,
             "layer": [
                 {"mark": {"type": "rect", "stroke": "#ffffff", "strokeWidth": 1.5}, "encoding": {"color": color}},
-                {"mark": {"type": "text", "fontSize": 12},
-                 "encoding": {"text": {"field": value, "type": "quantitative", "format": number_format}, "color": ink}},
             ],
-        }  # fmt: skip
+        }
+        text = {"field": value, "type": "quantitative", "format": number_format}
+        if numbers:
+            chart["layer"].append({"mark": {"type": "text", "fontSize": 12}, "encoding": {"text": text, "color": ink}})
         return {**chart, **({"title": {"text": head, "fontSize": 13, "offset": 6}} if head is not None else {})}
 
     heading: dict[str, Any] = {"title": _title(title, subtitle)}

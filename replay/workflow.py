@@ -24,7 +24,16 @@ from editor.models import LoadedModel, ModelFiles, load_model, resolve_model
 from editor.solver import Solver
 from ledger import bodies
 from ledger.canonical import canonical_bytes
-from ledger.decide import Command, ConcludeBisection, RecordEvaluation, RevertEdits, TagVersion, UntagVersion
+from ledger.decide import (
+    ChangeSettings,
+    Command,
+    ConcludeBisection,
+    RecordEvaluation,
+    RecordTracing,
+    RevertEdits,
+    TagVersion,
+    UntagVersion,
+)
 from ledger.errors import LedgerDamaged, ModelChanged
 from ledger.events import Event
 from ledger.facts import Fact, Probe
@@ -139,8 +148,8 @@ class Workspace:
         return PastKeys(self.ledger.blobs, {name: tensor.shape[1] for name, tensor in self.created.edited.items()})
 
     def config(self) -> EditConfig:
-        """The ledger's own hyperparameters."""
-        return build_config(self.created.hyperparameters)
+        """The ledger's own hyperparameters: the last that were set, else those of the first event."""
+        return build_config(self.state.hyperparameters)
 
     def execute(self, command: Command, based_on: State | None = None) -> list[Event]:
         """Decide on a command and append its events, guarded by the head of the state that it was based on."""
@@ -265,6 +274,21 @@ class Workspace:
         )
         self.execute(RecordEvaluation(body))
         return body
+
+    def change_settings(
+        self, config: EditConfig, reason: str, evidence: bodies.TuningEvidence | None = None
+    ) -> list[Event]:
+        """Let the ledger's own hyperparameters be these from now on.
+
+        Raises:
+            Refused: for other layers than the ledger edits, or if nothing changes.
+        """
+        body = bodies.SettingsChanged(hyperparameters=config.to_record(), reason=reason, evidence=evidence)
+        return self.execute(ChangeSettings(body))
+
+    def record_tracing(self, body: bodies.TracingRecorded) -> list[Event]:
+        """Record a tracing's result."""
+        return self.execute(RecordTracing(body))
 
     def conclude_bisection(self, body: bodies.BisectionConcluded) -> list[Event]:
         """Record a bisection's result."""
