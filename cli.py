@@ -32,6 +32,7 @@ from commands.locating import locate
 from commands.monitoring import monitor
 from commands.piloting import pilot
 from commands.render import printable
+from commands.tuning import settings, tune
 from commands.versions import checkout, diff, tag
 from ledger.errors import ErrataError, StorageFull
 
@@ -112,6 +113,8 @@ for _command in (
     init,
     stats,
     locate,
+    tune,
+    settings,
     edit,
     log,
     show,

@@ -4,6 +4,8 @@
     render        tables and lines, for terminals and for pipes
     wording       events, edits and conclusions in words and as JSON
     create        init, stats
+    locating      locate
+    tuning        tune, settings
     edits         edit, revert
     history       log, show, status
     versions      tag, checkout, diff, eval

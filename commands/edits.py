@@ -82,7 +82,11 @@ def edit(
     from editor.config import config_for
     from ledger.errors import ErrataError
     from replay import apply
+    from replay.tuning import tuned_on
 
+    seen = tuned_on(workspace, facts)
+    if seen:
+        app.say(f"{counted(len(seen), 'fact')} of {len(facts)} served to tune these settings; their scores flatter")
     config = config_for(workspace.config(), method, changes)
     reports: list[BatchReport] = []
     try:
@@ -106,6 +110,7 @@ def edit(
         "no_ops": [{"fact": item.fact.plain(), "said": item.said} for report in reports for item in report.no_ops],
         "taken_back": [number for report in reports for number in report.taken_back],
         "failed": len(failed),
+        "tuned_on": len(seen),
         "seconds": sum(report.seconds for report in reports),
     }
     app.show(data, _told(reports, dry_run, state.version))

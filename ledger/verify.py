@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ledger.blobs import BlobStore, FolderBlobs
-from ledger.bodies import EditApplied, EvaluationRecorded, LedgerCreated
+from ledger.bodies import EditApplied, EvaluationRecorded, LedgerCreated, SettingsChanged, TuningEvidence
 from ledger.canonical import canonical_bytes, parse
 from ledger.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names
 from ledger.errors import ErrataError
@@ -130,6 +130,8 @@ def references(events: Iterable[Event]) -> dict[str, list[int]]:
             case EditApplied(blob=blob):
                 blobs = [blob]
             case EvaluationRecorded(details_blob=str(blob)):
+                blobs = [blob]
+            case SettingsChanged(evidence=TuningEvidence(details_blob=blob)):
                 blobs = [blob]
             case _:
                 blobs = []
