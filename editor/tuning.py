@@ -122,12 +122,9 @@ def indistinguishable(better: Scores, other: Scores, seed: int) -> bool:
     the draws have at least must not be above 0.
     """
     rng = np.random.default_rng(seed)
-    facts, general = len(better.efficacy), len(better.general)
-    differences = []
-    for _ in range(RESAMPLES):
-        rows = rng.integers(0, facts, facts)
-        probes = rng.integers(0, general, general) if general else np.zeros(0, dtype=np.int64)
-        differences.append(_resampled(better, rows, probes) - _resampled(other, rows, probes))
+    facts = rng.integers(0, max(1, len(better.efficacy)), (RESAMPLES, len(better.efficacy)))
+    general = rng.integers(0, max(1, len(better.general)), (RESAMPLES, len(better.general)))
+    differences = _resampled(better, facts, general) - _resampled(other, facts, general)
     return float(np.quantile(differences, 0.05)) <= 0
 
 
@@ -242,11 +239,15 @@ def _hits(results: Sequence[ProbeResult]) -> tuple[int, int]:
     return sum(result.says_target for result in results), len(results)
 
 
-def _resampled(scores: Scores, rows: np.ndarray, probes: np.ndarray) -> float:
-    shares = []
+def _resampled(scores: Scores, facts: np.ndarray, general: np.ndarray) -> np.ndarray:
+    """The quality of each draw of facts and suite probes, ``(RESAMPLES,)``."""
+    inverse, components = np.zeros(RESAMPLES), np.zeros(RESAMPLES)
     for name in COMPONENTS:
-        pairs = np.array(getattr(scores, name), dtype=np.int64).reshape(-1, 2)
-        hits, total = pairs[probes if name == "general" else rows].sum(axis=0) if len(pairs) else (0, 0)
-        if total:
-            shares.append(float(hits) / float(total))
-    return harmonic(shares)
+        pairs = np.array(getattr(scores, name), dtype=np.float64).reshape(-1, 2)
+        if not pairs[:, 1].any():
+            continue
+        hits, total = np.moveaxis(pairs[general if name == "general" else facts].sum(axis=1), 1, 0)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inverse += np.where(total > 0, total / hits, 0.0)  # infinite where nothing hits: quality 0
+        components += total > 0
+    return np.divide(components, inverse, out=np.zeros(RESAMPLES), where=inverse > 0)

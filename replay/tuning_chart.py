@@ -32,9 +32,9 @@ def front(outcome: Outcome) -> dict[str, Any]:
         for record in records
         if record["kind"] in KINDS[:2]
     ]
-    across = {"field": "seconds", "type": "quantitative", "title": "seconds an edit (log scale)",
-              "scale": {"type": "log", "nice": True, "padding": 20}, "axis": {"grid": False}}  # fmt: skip
-    down = {"field": "quality", "type": "quantitative", "title": "quality", "scale": {"domain": [0, 1]}}
+    across = {"field": "seconds", "type": "quantitative", "title": "seconds an edit",
+              "scale": {"zero": False, "nice": True, "padding": 20}, "axis": {"grid": False}}  # fmt: skip
+    down = {"field": "quality", "type": "quantitative", "title": "quality", "scale": {"zero": False, "nice": True}}
     kinds = {"field": "kind", "type": "nominal", "sort": list(KINDS),
              "legend": {"orient": "bottom", "title": None, "columns": 4}}  # fmt: skip
     color = {**kinds, "scale": {"domain": list(KINDS), "range": ["#000000", "#D55E00", "#0072B2", "#bbbbbb"]}}
