@@ -8,7 +8,17 @@ import click
 
 from commands.app import App, counted, shared, short
 from commands.render import Block, Table
-from commands.wording import edit_json, edit_lines, edit_rows, event_json, event_words, score_words, version_json
+from commands.wording import (
+    edit_json,
+    edit_lines,
+    edit_rows,
+    event_json,
+    event_words,
+    score_words,
+    settings_source,
+    tracing_words,
+    version_json,
+)
 
 
 @click.command()
@@ -69,6 +79,9 @@ def show(app: App, address: str) -> None:
     view += [
         f"score   {e.body.suite}: {score_words(e.body)}" for e in state.evaluations if e.body.version == data["version"]
     ]
+    view += [
+        f"traced  @{one.seq} {tracing_words(one.body)}" for one in state.tracings if one.body.version == data["version"]
+    ]
     view.append(f"{counted(len(live), 'live edit')}")
     if live:
         view.append(edit_rows(state.edits[number] for number in live))
@@ -109,6 +122,7 @@ def status(app: App) -> None:
         "did_not_work": not_said,
         "tags": {name: tag.version for name, tag in state.tags.items()},
         "grid_used": used,
+        "settings_from": settings_source(state)[0],
         "bisecting": bisecting,
     }
     lines = [
@@ -119,6 +133,7 @@ def status(app: App) -> None:
         f"tags     {', '.join(f'{name} ({short(tag.version)})' for name, tag in state.tags.items()) or 'none'}",
     ]
     lines += [f"grid     {name}: {share:.2%} used" for name, share in used.items()]
+    lines.append(f"settings from @{settings_source(state)[0]}, {settings_source(state)[1]}")
     if not_said:
         lines.append(f"did not work when recorded: {', '.join(f'e{number}' for number in not_said)}")
     if bisecting:

@@ -11,6 +11,7 @@ import click
 from commands.app import App, counted, shared
 from commands.create import settings_from
 from commands.render import Block, Table
+from commands.wording import settings_source
 
 if TYPE_CHECKING:
     from editor.tuning import Trial
@@ -146,12 +147,7 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
         state = ledger.state()
     assert state.created is not None
     first = state.created.hyperparameters
-    seq, source = 1, "the ledger's creation"
-    if state.settings:
-        last = state.settings[-1]
-        seq, evidence = last.seq, last.body.evidence
-        source = "set by hand" if evidence is None else f"tuned on {counted(evidence.facts, 'fact')}"
-        source += f": {last.body.reason}" if last.body.reason else ""
+    seq, source = settings_source(state)
     rows = tuple(
         (name, json.dumps(value), "" if first.get(name) == value else json.dumps(first.get(name)))
         for name, value in state.hyperparameters.items()

@@ -38,8 +38,7 @@ def event_words(event: Event) -> str:
             who = f" e{body.culprit}" if body.culprit else ""
             return f"bisection by {body.metric}: {body.verdict.value}{who}, {body.evaluations} evaluations"
         case bodies.TracingRecorded() as body:
-            where = ", ".join(map(str, body.suggested))
-            return f"{counted(body.facts, 'fact')} traced in {short(body.version)}: suggests layers {where}"
+            return f"{tracing_words(body)} in {short(body.version)}"
         case bodies.SettingsChanged() as body:
             how = "" if body.evidence is None else f"tuned on {counted(body.evidence.facts, 'fact')}"
             return f"settings changed: {'; '.join(part for part in (how, body.reason) if part)}"
@@ -77,6 +76,11 @@ def score_table(scores: Iterable[bodies.Score]) -> Table:
             (score.name, score.decision, value, between, str(score.n), str(score.clusters), score.method or "none")
         )
     return Table(("score", "decided by", "value", "95% interval", "n", "clusters", "interval by"), tuple(rows))
+
+
+def tracing_words(body: bodies.TracingRecorded) -> str:
+    """What a tracing found."""
+    return f"{counted(body.facts, 'fact')} traced, layers {', '.join(map(str, body.suggested))} suggested"
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -147,6 +151,16 @@ def probe_words(paraphrase: tuple[int, int] | None, locality: tuple[int, int] | 
     return words
 
 
+def settings_source(state: State) -> tuple[int, str]:
+    """The seq of the event that the settings in force come from, and what it was, in words."""
+    if not state.settings:
+        return 1, "the ledger's creation"
+    last = state.settings[-1]
+    evidence = last.body.evidence
+    source = "set by hand" if evidence is None else f"tuned on {counted(evidence.facts, 'fact')}"
+    return last.seq, source + (f": {last.body.reason}" if last.body.reason else "")
+
+
 def version_json(state: State, live: tuple[int, ...]) -> dict[str, Any]:
     """A version as JSON."""
     version = state.version_of(live)
@@ -155,6 +169,7 @@ def version_json(state: State, live: tuple[int, ...]) -> dict[str, Any]:
         "live": list(live),
         "tags": sorted(name for name, tag in state.tags.items() if tag.version == version),
         "evaluations": [e.body.plain() for e in state.evaluations if e.body.version == version],
+        "tracings": [one.body.plain() for one in state.tracings if one.body.version == version],
     }
 
 

@@ -136,7 +136,7 @@ def choose(trials: Sequence[Trial], seed: int) -> Trial:
         seed: seeds the comparison.
     """
     best = max(trials, key=lambda trial: (trial.quality, -trial.work, -trial.number))
-    if best.scores is None:
+    if best.scores is None or best.quality == 0:
         return trials[0]
     able = [
         trial

@@ -17,9 +17,11 @@ from ledger.addresses import resolve_edit, resolve_version
 from ledger.blobs import MemoryBlobs
 from ledger.commands import (
     ApplyEdits,
+    ChangeSettings,
     ConcludeBisection,
     CreateLedger,
     RecordEvaluation,
+    RecordTracing,
     RevertEdits,
     TagVersion,
     UntagVersion,
@@ -61,7 +63,37 @@ def conclusion(**changes: Any) -> bodies.BisectionConcluded:
     return bodies.BisectionConcluded(**(fields | changes))
 
 
+def tracing(**changes: Any) -> bodies.TracingRecorded:
+    fields: dict[str, Any] = {
+        "version": some_digest("version"),
+        "live_count": 0,
+        "facts_digest": some_digest("facts"),
+        "facts": 2,
+        "asked": 3,
+        "noise": 0.3,
+        "draws": 2,
+        "seed": 0,
+        "window": 1,
+        "clean": 0.9,
+        "corrupted": 0.1,
+        "effects": {"hidden state": {"last subject token": (0.8, 0.1)}},
+        "low": (0.7, 0.0),
+        "high": (0.9, 0.2),
+        "suggested": (0,),
+        "rule": "the largest",
+        "seconds": 1.0,
+        "software": {},
+    }
+    return bodies.TracingRecorded(**(fields | changes))
+
+
+def hyperparameters(steps: int, layers: tuple[int, ...] = (0, 1)) -> bodies.SettingsChanged:
+    return bodies.SettingsChanged(hyperparameters={"steps": steps, "lr": 0.5, "layers": layers}, reason="why")
+
+
 COMMANDS = st.one_of(
+    st.integers(0, 2).map(lambda n: RecordTracing(tracing(live_count=n))),
+    st.integers(39, 42).map(lambda steps: ChangeSettings(hyperparameters(steps))),
     st.lists(st.integers(1, 6), min_size=1, max_size=3).map(lambda ns: edits(*ns)),
     st.lists(st.integers(0, 9), max_size=3).map(lambda ns: RevertEdits(tuple(ns), "why")),
     st.tuples(st.sampled_from(["v1", "v2", "HEAD", "e1", "a b"]), st.lists(st.integers(1, 6), max_size=3)).map(
@@ -101,6 +133,35 @@ def test_any_sequence_of_commands_keeps_the_laws(commands: list[Any]) -> None:
     assert all(state.budgets[t] == sum(e.body.bounds[t] for e in state.edits.values()) for t in TENSORS)
     assert state.superseding is None
     assert [finding for finding in verify(ledger) if "missing from objects" not in finding.what] == []
+
+
+def test_the_settings_in_force_are_the_last_that_were_set() -> None:
+    ledger = fresh()
+    assert ledger.state().hyperparameters == created().hyperparameters
+    run(ledger, ChangeSettings(hyperparameters(41)))
+    run(ledger, edits(1))
+    run(ledger, ChangeSettings(hyperparameters(42)))
+    state = ledger.state()
+    assert state.hyperparameters["steps"] == 42
+    assert [change.body.hyperparameters["steps"] for change in state.settings] == [41, 42]
+    assert state.created is not None and state.created.hyperparameters["steps"] == 40
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        ChangeSettings(hyperparameters(41, layers=(0,))),
+        ChangeSettings(hyperparameters(40)),
+        RecordTracing(tracing(live_count=1)),
+        RecordTracing(tracing(facts=4)),
+        RecordTracing(tracing(high=(0.9,))),
+        RecordTracing(tracing(effects={"hidden state": {"last token": (0.1,)}})),
+        RecordTracing(tracing(suggested=(2,))),
+    ],
+)
+def test_settings_and_tracings_that_contradict_the_log_are_refused(refused: Any) -> None:
+    with pytest.raises(Refused):
+        run(fresh(), refused)
 
 
 def test_evolve_leaves_the_state_before_as_it_was() -> None:
