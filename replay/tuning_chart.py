@@ -59,7 +59,7 @@ def front(outcome: Outcome) -> dict[str, Any]:
              "encoding": {"x": across, "y": down, "order": {"field": "seconds"}}},
             {"data": {"values": records}, "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
              "encoding": {"x": across, "y": down, "color": color, "shape": shape}},
-            {"data": {"values": named}, "mark": {"type": "text", "align": "left", "dx": 10, "dy": 14, "fontSize": 12},
+            {"data": {"values": named}, "mark": {"type": "text", "align": "center", "dy": 18, "fontSize": 12},
              "encoding": {"x": across, "y": down, "text": {"field": "words"}}},
         ],
     }  # fmt: skip
