@@ -138,21 +138,23 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
         raise LedgerDamaged("the log", "it has no first event")
     if reason and not pairs:
         raise UsageError("--reason belongs to --set NAME=VALUE")
+    from editor.config import build_config
+
     if pairs:
-        from editor.config import build_config
         from ledger import bodies
 
         config = build_config(dict(state.hyperparameters)).updated(settings_from(pairs))
         app.execute(ledger, ChangeSettings(bodies.SettingsChanged(hyperparameters=config.to_record(), reason=reason)))
         state = ledger.state()
     assert state.created is not None
-    first = state.created.hyperparameters
+    first = build_config(dict(state.created.hyperparameters)).to_record()
+    now = build_config(dict(state.hyperparameters)).to_record()
     seq, source = settings_source(state)
     rows = tuple(
         (name, json.dumps(value), "" if first.get(name) == value else json.dumps(first.get(name)))
-        for name, value in state.hyperparameters.items()
+        for name, value in now.items()
     )
-    data = {"hyperparameters": dict(state.hyperparameters), "seq": seq, "source": source, "at_creation": first}
+    data = {"hyperparameters": now, "seq": seq, "source": source, "at_creation": first}
     app.show(data, [Table(("setting", "value", "at creation"), rows), f"in force since @{seq}: {source}"])
 
 
