@@ -131,6 +131,8 @@ def indistinguishable(better: Scores, other: Scores, seed: int) -> bool:
 def choose(trials: Sequence[Trial], seed: int) -> Trial:
     """The cheapest of the trials that cannot be told from the best one and are not below the first.
 
+    Settings of quality 0 are never chosen over the first, however close the best is to 0.
+
     Args:
         trials: in order; the first is the settings before.
         seed: seeds the comparison.
@@ -143,6 +145,7 @@ def choose(trials: Sequence[Trial], seed: int) -> Trial:
         for trial in trials
         if trial.scores is not None
         and trial.quality >= trials[0].quality
+        and trial.quality > 0
         and (trial is best or indistinguishable(best.scores, trial.scores, seed))
     ]
     return min(able, key=lambda trial: (trial.work, -trial.quality, trial.number))

@@ -308,7 +308,7 @@ class Outcome:
 def conclude(
     bench: Workbench, search: Search, trials: Sequence[Trial], reason: str = "", record: bool = True
 ) -> Outcome:
-    """Choose, try the choice on the held-out facts, and record it if it is another one and not worse there."""
+    """Choose, try the choice on the held-out facts, and record it if it works there and is not worse."""
     workspace, start = bench.workspace, trials[0]
     own = choose([trial for trial in trials if trial.config.layers == start.config.layers], search.seed)
     overall = choose(trials, search.seed)
@@ -318,7 +318,7 @@ def conclude(
         if trial.number not in tried:
             tried[trial.number] = bench.measure(trial.number, trial.config, search.held_out, standing_probes)
     before, after = tried[start.number], tried[own.number]
-    changed = record and own is not start and after.quality >= before.quality
+    changed = record and own is not start and after.quality > 0 and after.quality >= before.quality
     if changed:
         details = [trial_record(trial) for trial in trials]
         evidence = bodies.TuningEvidence(

@@ -83,6 +83,11 @@ def test_if_everything_failed_the_start_stands() -> None:
     assert choose(trials, 0) is trials[0]
 
 
+def test_settings_that_write_nothing_are_not_chosen_for_being_cheap() -> None:
+    trials = [trial(0, 0, 9.0, 40), trial(1, 1, 5.0, 40), trial(2, 0, 0.1, 40)]
+    assert choose(trials, 0) is trials[1]
+
+
 def test_the_clock_takes_no_part_in_the_choice() -> None:
     slow, fast = trial(0, 90, 1.0, seconds=9.0), trial(1, 90, 2.0, seconds=1.0)
     assert choose([slow, fast], 0) is slow

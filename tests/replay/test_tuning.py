@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from editor.tuning import space_around
+from editor.config import EditConfig
+from editor.tuning import Scores, Trial, space_around
 from ledger.errors import Refused, StorageFailed, UsageError
 from ledger.facts import Fact, Probe
 from ledger.suites import Suite
@@ -26,8 +27,8 @@ SETTINGS = {
     "stats_weight": 0.01, "norm_weight": 0.001, "patience": 1,
 }  # fmt: skip
 FACTS = [
-    Fact(subject=f"{name} {n}", prompt="The office of {} is in", target=town, paraphrases=("Where is {}? In",))
-    for n, (name, town) in enumerate(itertools.product(("Norwind", "Calder", "Tern"), ("Riga", "Oslo")))
+    Fact(subject=f"{name} {n}", prompt="The office of {} is in", target=town)
+    for n, (name, town) in enumerate(itertools.product(("Norwind", "Calder", "Tern"), ("the", "is")))
 ]
 SUITE = Suite(name="general", metric="exact_match", probes=(Probe(prompt="One plus one is", target="two"),))
 
@@ -102,10 +103,22 @@ def test_trials_leave_neither_the_model_nor_the_ledger_changed(workspace: Worksp
     assert all(value.equal(before[name]) for name, value in workspace.loaded.model.state_dict().items())
 
 
-def test_the_choice_is_recorded_with_its_evidence_and_is_in_force(workspace: Workspace, tmp_path: Path) -> None:
+def two_that_work(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> tuple[Trial, Trial]:
+    """The settings before, and others that write every fact as well at half the work: on any facts, tried or held out."""
+
+    def measure(number: int, config: EditConfig, facts: Any, before: Any) -> Trial:
+        return Trial(number, config, Scores(efficacy=((1, 1),) * len(facts)), 0.5, 10.0 / (1 + number), 3.0)
+
+    monkeypatch.setattr(bench, "measure", measure)
+    config = bench.workspace.config()
+    return measure(0, config, FACTS[:4], None), measure(1, config.updated({"patience": 0}), FACTS[:4], None)
+
+
+def test_the_choice_is_recorded_with_its_evidence_and_is_in_force(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench, search = bench_of(workspace, tmp_path), search_of(workspace)
-    start = bench.measure(0, workspace.config(), search.facts, bench.standing(search.facts, ()))
-    better = replace(start, number=1, config=workspace.config().updated({"patience": 0}), work=start.work / 2)
+    start, better = two_that_work(bench, monkeypatch)
     outcome = conclude(bench, search, [start, better], "cheaper")
     assert outcome.own is better
     assert outcome.changed == (outcome.after.quality >= outcome.before.quality)
@@ -121,10 +134,22 @@ def test_the_choice_is_recorded_with_its_evidence_and_is_in_force(workspace: Wor
     assert not workspace.ledger.blobs.check(body.evidence.details_blob)
 
 
-def test_a_dry_run_records_nothing_and_neither_does_the_start(workspace: Workspace, tmp_path: Path) -> None:
+def test_a_choice_that_writes_nothing_on_held_out_facts_is_not_recorded(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bench, search = bench_of(workspace, tmp_path), search_of(workspace)
-    start = bench.measure(0, workspace.config(), search.facts, bench.standing(search.facts, ()))
-    better = replace(start, number=1, config=workspace.config().updated({"patience": 0}), work=start.work / 2)
+    start, better = two_that_work(bench, monkeypatch)
+    nothing = Scores(efficacy=((0, 1),) * 2)
+    monkeypatch.setattr(bench, "measure", lambda number, config, *_: replace(start, number=number, scores=nothing))
+    outcome = conclude(bench, search, [start, better])
+    assert outcome.own is better and not outcome.changed and workspace.state.settings == ()
+
+
+def test_a_dry_run_records_nothing_and_neither_does_the_start(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench, search = bench_of(workspace, tmp_path), search_of(workspace)
+    start, better = two_that_work(bench, monkeypatch)
     assert not conclude(bench, search, [start, better], record=False).changed
     assert not conclude(bench, search, [start]).changed
     assert workspace.state.settings == ()
