@@ -104,7 +104,7 @@ def test_trials_leave_neither_the_model_nor_the_ledger_changed(workspace: Worksp
 
 
 def two_that_work(bench: Workbench, monkeypatch: pytest.MonkeyPatch) -> tuple[Trial, Trial]:
-    """The settings before, and others that write every fact as well at half the work: on any facts, tried or held out."""
+    """The settings before, and others that write every fact as well at half the work, on any facts."""
 
     def measure(number: int, config: EditConfig, facts: Any, before: Any) -> Trial:
         return Trial(number, config, Scores(efficacy=((1, 1),) * len(facts)), 0.5, 10.0 / (1 + number), 3.0)
