@@ -116,6 +116,15 @@ def require() -> None:
     _renderer()
 
 
+def available() -> bool:
+    """Whether pictures can be drawn: the extra `plots` is installed."""
+    try:
+        _renderer()
+    except UsageError:
+        return False
+    return True
+
+
 def _renderer() -> Any:
     try:
         import vl_convert

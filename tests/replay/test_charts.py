@@ -93,5 +93,6 @@ def test_without_the_extra_pictures_are_refused_and_the_specification_is_not(
     with pytest.raises(UsageError, match="plots"):
         charts.save(heat(), tmp_path / "a.png")
     charts.save(heat(), tmp_path / "a.vl.json")
+    assert not charts.available()
     with pytest.raises(UsageError, match="plots"):
         charts.require()
