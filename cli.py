@@ -24,7 +24,7 @@ import click
 from commands.app import App, InOrder, World, laid_out
 from commands.bisecting import bisect
 from commands.checks import demo, verify
-from commands.create import init, stats
+from commands.create import init, presets, stats
 from commands.edits import edit, revert
 from commands.evaluating import evaluate
 from commands.history import log, show, status
@@ -111,6 +111,7 @@ def main(
 
 for _command in (
     init,
+    presets,
     stats,
     locate,
     tune,

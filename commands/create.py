@@ -45,6 +45,11 @@ def settings_from(pairs: tuple[str, ...]) -> dict[str, str]:
     help="Room on the exact grid, for 2^N deltas as large as the weights; more room is less precision.",
 )
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Read at most this many tokens of the corpus.")
+@click.option(
+    "--adapter",
+    type=click.Path(path_type=Path),
+    help="JSON or TOML with the names of a family that Errata does not know; they are recorded.",
+)
 @shared
 @click.pass_obj
 def init(
@@ -56,12 +61,14 @@ def init(
     context_prompts: int,
     capacity_bits: int,
     max_tokens: int | None,
+    adapter: Path | None,
 ) -> None:
     """Start a ledger for MODEL in this folder.
 
     MODEL is a folder with a causal language model, or a name on the hub. Its tensors are hashed, and the second moment
     of each edited layer's keys is collected over the corpus: edits keep away from what that text needs. The model
-    itself is only ever read.
+    itself is only ever read. Hyperparameters are those in the model's folder (errata.json), else the published ones of
+    its shape (`errata presets`), else defaults for small models; --layers and --set change them.
 
     Example: errata init ./my-model --corpus text.txt
     """
@@ -70,7 +77,7 @@ def init(
 
     from editor.stats import StatsSettings
     from ledger.errors import UsageError
-    from replay.genesis import Genesis, create_ledger
+    from replay.genesis import Genesis, create_ledger, preset_reason
 
     if context_prompts < 0:
         raise UsageError(f"--context-prompts is 0 or more, not {context_prompts}")
@@ -78,7 +85,7 @@ def init(
     if layers is not None:
         settings["layers"] = layers
     stats = StatsSettings() if max_tokens is None else replace(StatsSettings(), max_tokens=max_tokens)
-    genesis = Genesis(model, corpus, settings, stats, context_prompts, capacity_bits)
+    genesis = Genesis(model, corpus, settings, stats, context_prompts, capacity_bits, adapter)
     with app.progress("starting") as tell:
         ledger = create_ledger(
             app.ledger_option or app.world.folder,
@@ -96,12 +103,15 @@ def init(
         "base_digest": created.base_digest,
         "edited": {name: tensor.plain() for name, tensor in created.edited.items()},
         "stats": {name: stats.plain() for name, stats in created.stats.items()},
+        "adapter": created.adapter.plain() if created.adapter is not None else None,
+        "preset": created.preset,
         "hyperparameters": created.hyperparameters,
     }
     lines = [
         f"ledger {ledger.folder}",
         f"base   {created.model}: {created.family}, {created.dtype}, {len(created.tensors)} tensors, "
         f"digest {short(created.base_digest)}",
+        f"preset {preset_reason(created)}",
     ]
     lines += [
         f"edits  {name}, {tensor.shape[0]} x {tensor.shape[1]}, on a grid of 2^-{tensor.grid_exponent}; "
@@ -109,6 +119,45 @@ def init(
         for name, tensor in created.edited.items()
     ]
     app.show(data, [*lines, 'next: errata edit --subject S --prompt "... {} ..." --target T'])
+
+
+@click.command()
+@shared
+@click.pass_obj
+def presets(app: App) -> None:
+    """List the published settings that `errata init` knows.
+
+    `errata init` takes the one whose family, shape and vocabulary are the model's, unless the model's folder holds an
+    errata.json. What a source did not publish is said with it.
+
+    Example: errata presets
+    """
+    from editor.presets import PRESETS
+
+    data = [
+        {
+            "name": preset.name,
+            "model": preset.model,
+            "family": preset.family,
+            "shape": list(preset.shape),
+            "vocabularies": list(preset.vocabularies),
+            "hyperparameters": dict(preset.settings),
+            "source": preset.source,
+        }
+        for preset in PRESETS
+    ]
+    columns = ("clamp_norm_factor", "decay", "max_steps", "patience", "stats_weight", "norm_weight")
+    rows = [
+        (
+            preset.name,
+            preset.family,
+            ",".join(map(str, preset.settings["layers"])),
+            *(f"{preset.settings[name]:g}" for name in columns),
+        )
+        for preset in PRESETS
+    ]
+    table = Table(("preset", "family", "layers", "clamp", "decay", "steps", "patience", "λp", "λn"), tuple(rows))
+    app.show({"presets": data}, [table, "", *(f"{preset.name}: {preset.source}" for preset in PRESETS)])
 
 
 @click.command()

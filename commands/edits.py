@@ -14,6 +14,7 @@ from commands.render import Block, Table
 from commands.wording import edit_json, facts_changed, probe_words
 
 if TYPE_CHECKING:
+    from editor.pipeline import Edit
     from ledger.facts import Fact
     from replay.apply import BatchReport
 
@@ -169,7 +170,13 @@ def _entries(report: BatchReport) -> Iterable[dict[str, Any]]:
             "stop_reason": target.stop_reason.value,
             "probability_before": target.probability_before,
             "probability": target.probability,
+            "shortfall": _shortfall(item),
         }
+
+
+def _shortfall(item: Edit) -> float:
+    """What a norm behind the edited module kept the last edited layer from giving, as a part of what was wanted."""
+    return list(item.factors.values())[-1].shortfall
 
 
 def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
@@ -206,6 +213,8 @@ def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[B
         for item in report.edits:
             if not item.outcome.efficacy:
                 how = f"{item.target.steps} steps, stopped by {item.target.stop_reason.value}"
+                if (missed := _shortfall(item)) > 0.01:
+                    how += f"; {missed:.0%} of the change is out of reach of the norm behind the edited module"
                 yield f"did not work: {item.fact.text!r} gives {item.outcome.said_after!r} ({how})"
     worked = sum(entry["efficacy"] for entry in entries)
     if entries:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad as pad_with_zeros
 
+from editor.after_norm import Behind
 from editor.hooks import Recording, recording
 from editor.models import LoadedModel
 from editor.suffix import FRONT, PerRow, Suffixes, mapped, once
@@ -122,6 +123,8 @@ def _whole_pass(loaded: LoadedModel, layer: int, rows: Sequence[Located], shared
     upper = loaded.adapter.upper_layers(loaded.model, layer)
     watched = {"edited": loaded.adapter.layer(loaded.model, layer)}
     watched |= {str(i): module for i, module in enumerate(upper)}
+    if loaded.adapter.after is not None:
+        watched["output"] = loaded.adapter.edited_module(loaded.model, layer)
     top = str(len(upper) - 1) if upper else "edited"
     cache = DynamicCache()
     if shared:
@@ -158,6 +161,7 @@ class _Bucket:
     ) -> None:
         self._upper = loaded.adapter.upper_layers(loaded.model, layer)
         self._first_layer = layer + 1
+        self._norm = loaded.adapter.norm_after(loaded.model, layer)
         self._members, self._rows, self._lengths = members, rows, lengths
         self._width = lengths[members[0]]
         self._before = max(rows[i].subject_last for i in members)
@@ -198,8 +202,13 @@ class _Bucket:
                 "calls": calls,
                 "prefix": [self._front(whole, chosen, index) for index in range(len(self._upper))],
                 "final": whole.records[top].hidden[read_row, read_position - whole.shared],
+                "output": self._output(whole, chosen, cut.queries[:, 0]),
             }
         )
+
+    def _output(self, whole: _Whole, chosen: Tensor, place: Tensor) -> Tensor | None:
+        """What the edited module gave at the subject's last token, where a norm is behind it; ``(B, d)`` float32."""
+        return None if self._norm is None else whole.records["output"].hidden[chosen, place].float()
 
     def _front(self, whole: _Whole, chosen: Tensor, index: int) -> tuple[Tensor, Tensor]:
         held = whole.cache.layers[self._first_layer + index]
@@ -244,6 +253,11 @@ class _Bucket:
             read_slot=read_slot,
             read_index=read_index,
             final=torch.cat([piece["final"] for piece in self._pieces]),
+            behind=(
+                None
+                if self._norm is None
+                else Behind(self._norm, torch.cat([piece["output"] for piece in self._pieces]))
+            ),
         )
 
 

@@ -40,7 +40,6 @@ def generate(
     for i in range(count):
         start = starts[i % len(starts)]
         ids = list(locate(loaded.tokenizer, start).ids)
-        begin = len(ids)
         for _ in range(tokens):
             logits = loaded.model(input_ids=torch.tensor([ids], device=loaded.device), use_cache=False).logits[0, -1]
             if not bool(torch.isfinite(logits).all()):
@@ -48,7 +47,8 @@ def generate(
             values, indices = logits.float().cpu().topk(min(top_k, logits.shape[-1]))
             drawn = torch.multinomial(torch.softmax(values, dim=-1), 1, generator=generator)
             ids.append(int(indices[drawn]))
-        said = str(loaded.tokenizer.decode(ids[begin:], skip_special_tokens=True))
-        text = " ".join((start + said).replace("{", "").replace("}", "").split())
+        # Start and rest together: a SentencePiece-style tokenizer drops the space before a text's first word.
+        said = str(loaded.tokenizer.decode(ids, skip_special_tokens=True))
+        text = " ".join(said.replace("{", "").replace("}", "").split())
         texts.append(text.rstrip(" .?!,;:") + ". ")
     return tuple(texts)

@@ -212,8 +212,13 @@ class LoadedModel:
         return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
 
 
-def load_model(folder: Path, device: str = "cpu") -> LoadedModel:
+def load_model(folder: Path, device: str = "cpu", adapter: Adapter | None = None) -> LoadedModel:
     """Load a causal language model and its tokenizer from a folder, in the dtype that it is stored in.
+
+    Args:
+        folder: the model's folder.
+        device: where it is to run.
+        adapter: where the model keeps its parts; None takes the built-in one of its family.
 
     Raises:
         UsageError: if the folder holds no model.
@@ -221,7 +226,10 @@ def load_model(folder: Path, device: str = "cpu") -> LoadedModel:
         Damaged: if files are damaged.
     """
     files = ModelFiles(folder)
-    adapter = adapter_for(files.family)
+    if adapter is None:
+        adapter = adapter_for(files.family)
+    elif adapter.family != files.family:
+        raise UsageError(f"the adapter is for {adapter.family!r}, but {folder} is a {files.family!r} model")
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
@@ -230,4 +238,5 @@ def load_model(folder: Path, device: str = "cpu") -> LoadedModel:
     except (OSError, ValueError, SafetensorError, KeyError) as error:
         raise ModelError(f"{folder} cannot be loaded: {error}") from None
     model.eval().requires_grad_(False)
+    adapter.require_names(model)
     return LoadedModel(model, tokenizer, adapter, files, device)

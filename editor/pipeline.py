@@ -7,11 +7,12 @@ on is an argument; everything it found out is in the result.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from editor.after_norm import landed_values, output_change
 from editor.closed_form import closed_form
 from editor.config import EditConfig, Stage2
 from editor.evaluate import continuations, probe
@@ -65,7 +66,10 @@ class Meter:
 
 @dataclass(frozen=True)
 class Factors:
-    """One edit's factors for one tensor: ``u`` ``(d_out,)``, ``v`` and ``k`` ``(d_in,)``, float32."""
+    """One edit's factors for one tensor: ``u`` ``(d_out,)``, ``v`` and ``k`` ``(d_in,)``, float32.
+
+    ``shortfall`` is the part of the wanted change that a norm behind the module cannot give (`editor.after_norm`).
+    """
 
     u: Tensor
     v: Tensor
@@ -73,6 +77,7 @@ class Factors:
     bound: float
     norm_before: float
     norm_after: float
+    shortfall: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -222,16 +227,21 @@ def _write(
     weights: dict[str, Tensor],
 ) -> dict[str, _WrittenLayer]:
     """Stage 2 over all edited layers; ``sums`` and ``weights`` are brought up to date layer by layer."""
-    wanted = torch.stack([target.value for target in targets]).double()  # (n, d_out)
+    values = torch.stack([target.value for target in targets]).double()  # (n, d_out)
+    with patched(loaded.model, _by_parameter(loaded, weights)):
+        wanted = landed_values(loaded, requests, config.layers[-1], values)
     written: dict[str, _WrittenLayer] = {}
     for matrix in matrices:
         with patched(loaded.model, _by_parameter(loaded, weights)):
             keys, hidden = _keys_and_hidden(loaded, requests, matrix.layer, config)
+            share = spread(wanted - hidden, matrix.layer, config.layers)
+            change = output_change(loaded, requests, matrix.layer, share)
         keys = keys.to(torch.float32)  # what is solved is what is recorded
-        residuals = spread(wanted - hidden, matrix.layer, config.layers)
         solver = matrix.solver or Solver(matrix.second_moment)
-        solution = closed_form(config, solver, keys, residuals, matrix.past_keys)
-        written[matrix.name] = _put(matrix, solution, keys, sums, weights)
+        solution = closed_form(config, solver, keys, change.residual, matrix.past_keys)
+        layer = _put(matrix, solution, keys, sums, weights)
+        rows = [replace(row, shortfall=float(part)) for row, part in zip(layer.rows, change.shortfall, strict=True)]
+        written[matrix.name] = replace(layer, rows=rows)
     return written
 
 

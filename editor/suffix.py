@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from editor.after_norm import Behind
 from ledger.errors import ModelError
 
 TOLERANCE, TOLERANCE_16_BIT = 1e-3, 0.1
@@ -132,6 +133,7 @@ class Suffixes:
         read_row, read_slot: of each position that is read its row here and its column in ``read_places``, ``(R,)``.
         read_index: which of the captured positions these are, ``(R,)``.
         final: what the whole pass gave there, ``(R, d)``.
+        behind: the norm that what is added goes through first, in families that have one.
     """
 
     rows: Tensor
@@ -146,6 +148,7 @@ class Suffixes:
     read_slot: Tensor
     read_index: Tensor
     final: Tensor
+    behind: Behind | None = None
 
     def run(self, added: Tensor) -> Tensor:
         """Final hidden states at the positions that are read.
@@ -156,7 +159,8 @@ class Suffixes:
         Returns:
             ``(R, d)``.
         """
-        first = self.hidden[:, :1] + added[:, None].to(self.hidden.dtype)
+        change = added if self.behind is None else self.behind.landed(added)
+        first = self.hidden[:, :1] + change[:, None].to(self.hidden.dtype)
         hidden = torch.cat((first, self.hidden[:, 1:]), dim=1)
         every = torch.arange(len(self.rows), device=hidden.device)[:, None]
         if self.upper:
@@ -225,6 +229,7 @@ class Suffixes:
             read_slot=self.read_slot[reads],
             read_index=self.read_index[reads],
             final=self.final[reads],
+            behind=None if self.behind is None else self.behind.rows(chosen),
         )
 
 

@@ -53,8 +53,33 @@ class StatsRef(Record):
     layer: Count
 
 
+class AdapterNames(Record):
+    """Where the base model keeps the parts that editing needs, as paths of its modules.
+
+    Attributes:
+        family: the configuration's `model_type`.
+        layers, edited, norm, head: the list of layers, the edited module in a layer, the final norm, the output head.
+        transposed: whether the edited weight is stored as (d_in, d_out).
+        after: the norm in a layer behind the edited module, if there is one.
+        softcap: the configuration's name of a cap on the logits, if there is one.
+    """
+
+    family: Line
+    layers: Line
+    edited: Line
+    transposed: bool
+    norm: Line
+    head: Line
+    after: Line | None = None
+    softcap: Line | None = None
+
+
 class LedgerCreated(Body):
-    """The first event: the base model, and what all later edits depend on."""
+    """The first event: the base model, and what all later edits depend on.
+
+    `adapter` is None in ledgers that are older than it: they use the built-in one of their family. `preset` is the
+    name of the preset that the hyperparameters came from, None for the defaults.
+    """
 
     model: Line
     family: Line
@@ -68,6 +93,8 @@ class LedgerCreated(Body):
     software: dict[str, str]
     tokenizer_digest: Digest
     config_digest: Digest
+    adapter: AdapterNames | None = None
+    preset: Line | None = None
 
 
 class StopReason(StrEnum):

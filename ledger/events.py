@@ -53,7 +53,7 @@ class KindSpec(NamedTuple):
 
 
 KINDS: Mapping[Kind, KindSpec] = {
-    Kind.LEDGER_CREATED: KindSpec(bodies.LedgerCreated, 1),
+    Kind.LEDGER_CREATED: KindSpec(bodies.LedgerCreated, 2),
     Kind.EDIT_APPLIED: KindSpec(bodies.EditApplied, 2),
     Kind.EDIT_REVERTED: KindSpec(bodies.EditReverted, 1),
     Kind.EDIT_SUPERSEDED: KindSpec(bodies.EditSuperseded, 1),
@@ -67,6 +67,7 @@ KINDS: Mapping[Kind, KindSpec] = {
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
 UPCASTERS: dict[tuple[Kind, int], Upcaster] = {
+    (Kind.LEDGER_CREATED, 1): lambda body: {**body, "adapter": None, "preset": None},
     # A fact of version 1 is one of version 2 as it stands; the number tells older programs that they may not read it.
     (Kind.EDIT_APPLIED, 1): lambda body: body,
     (Kind.EVALUATION_RECORDED, 1): lambda body: {**body, "source": "suite", "scores": []},

@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from safetensors.torch import save
 
-from editor import contexts
+from editor import adapter_files, contexts
+from editor.adapter_check import check_adapter
 from editor.config import EditConfig, build_config
 from editor.grid import CAPACITY_BITS, choose_exponent
 from editor.models import LoadedModel, dtype_name, load_model, resolve_model
+from editor.presets import PRESETS, preset_for
 from editor.stats import SecondMoment, StatsSettings, collect, stats_digest
 from ledger import bodies
 from ledger.canonical import file_digest
@@ -42,6 +44,7 @@ class Genesis:
         stats: how much of the corpus is read, and how.
         context_prompts: how many context prompts are drawn and recorded.
         capacity_bits: room on the exact grid: for ``2^capacity_bits`` deltas as large as the weights.
+        adapter: a file with the adapter of a family that has no built-in one, or that is to be used instead of it.
     """
 
     model: str
@@ -50,6 +53,20 @@ class Genesis:
     stats: StatsSettings = StatsSettings()
     context_prompts: int = 5
     capacity_bits: int = CAPACITY_BITS
+    adapter: Path | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """The hyperparameters that a ledger begins with.
+
+    Attributes:
+        config: them.
+        preset: the name of the preset that they come from; None for the defaults.
+    """
+
+    config: EditConfig
+    preset: str | None
 
 
 def create_ledger(
@@ -69,19 +86,23 @@ def create_ledger(
     Raises:
         Refused: if there is a ledger already.
         UsageError: for a model, corpus or setting that makes no sense.
-        ModelError: for a family without an adapter, or a model with NaN or infinite numbers.
+        ModelError: for a family without an adapter, an adapter that is not true of the model, or a model with NaN or
+            infinite numbers.
         StorageFailed: if the folder cannot be written to.
     """
     _require_no_ledger(folder)
     require_corpus(genesis.corpus)
     path = resolve_model(genesis.model)
     advance("loading the model", 0)
-    loaded = load_model(path, surroundings.device)
-    config = initial_config(loaded, path, genesis.settings)
+    adapter = None if genesis.adapter is None else adapter_files.read_adapter(genesis.adapter)
+    loaded = load_model(path, surroundings.device, adapter)
+    start = initial_settings(loaded, path, genesis.settings)
+    config = start.config
     for layer in config.layers:
         loaded.adapter.layer(loaded.model, layer)
     names = {layer: loaded.stored_name(loaded.adapter.edited_parameter(layer)) for layer in config.layers}
     edited = {name: _edited(loaded, name, layer, genesis.capacity_bits) for layer, name in names.items()}
+    check_adapter(loaded, config.layers)
     advance("hashing the model", 0)
     tensors = loaded.files.digests()
     base, tokenizer = base_digest(tensors), loaded.files.tokenizer_digest()
@@ -120,6 +141,8 @@ def create_ledger(
                 software=surroundings.software,
                 tokenizer_digest=tokenizer,
                 config_digest=loaded.files.config_digest(),
+                adapter=adapter_files.to_record(loaded.adapter),
+                preset=start.preset,
             )
             ledger.execute(
                 CreateLedger(body), actor=surroundings.actor, now=surroundings.now(), new_id=surroundings.new_id
@@ -147,20 +170,40 @@ def _put_in_place(made: Path, place: Path) -> None:
     sync_folder(place.parent)
 
 
-def initial_config(loaded: LoadedModel, path: Path, settings: dict[str, Any]) -> EditConfig:
-    """Hyperparameters for a model: its preset if it has one, else the defaults at one early layer; then ``settings``.
+def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) -> Start:
+    """Hyperparameters for a model, then ``settings``.
+
+    They are those in the model's folder (``errata.json``), else the published ones of its shape, else the defaults at
+    one early layer.
 
     Raises:
         UsageError: for a setting or a preset that makes no sense.
     """
-    values: dict[str, Any] = {"layers": [max(0, round(0.15 * loaded.adapter.layer_count(loaded.model)))]}
-    preset = path / PRESET
-    if preset.is_file():
+    file = path / PRESET
+    if file.is_file():
         try:
-            values |= json.loads(preset.read_text(encoding="utf-8"))["hyperparameters"]
+            values = dict(json.loads(file.read_text(encoding="utf-8"))["hyperparameters"])
         except (ValueError, KeyError, TypeError):
-            raise UsageError(f"{preset} is no preset: it has no JSON object 'hyperparameters'") from None
-    return build_config({**values, **settings})
+            raise UsageError(f"{file} is no preset: it has no JSON object 'hyperparameters'") from None
+        name: str | None = PRESET
+    else:
+        found = preset_for(loaded.adapter.family, loaded.model.config)
+        values = {} if found is None else dict(found.settings)
+        name = None if found is None else found.name
+    early = {"layers": [max(0, round(0.15 * loaded.adapter.layer_count(loaded.model)))]}
+    return Start(build_config({**early, **values, **settings}), name)
+
+
+def preset_reason(created: bodies.LedgerCreated) -> str:
+    """Where a ledger's hyperparameters come from, in a line for people."""
+    if created.preset == PRESET:
+        return f"{PRESET} in the model's folder"
+    preset = next((preset for preset in PRESETS if preset.name == created.preset), None)
+    if preset is None:
+        return "defaults for small models: no settings are published for a model of this family and shape"
+    layers, hidden, mlp = preset.shape
+    shape = f"{preset.family}, {layers} layers, hidden size {hidden:,}, MLP {mlp:,}"
+    return f"{preset.name}: this model has the shape of {preset.model} ({shape}); source: {preset.source}"
 
 
 def require_corpus(path: Path) -> None:

@@ -17,6 +17,7 @@ from safetensors.torch import load as load_tensors
 from torch import Tensor
 from torch.nn import Module
 
+from editor import adapter_files
 from editor.config import EditConfig, build_config
 from editor.evaluate import SuiteResult, probe, run_suite
 from editor.hooks import patched
@@ -114,7 +115,10 @@ class Workspace:
     @cached_property
     def loaded(self) -> LoadedModel:
         """The base model, loaded; its files are checked first."""
-        return load_model(self.files.folder, self.surroundings.device)
+        names = self.created.adapter
+        return load_model(
+            self.files.folder, self.surroundings.device, None if names is None else adapter_files.from_record(names)
+        )
 
     @cached_property
     def materialiser(self) -> Materialiser:

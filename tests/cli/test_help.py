@@ -12,7 +12,7 @@ from commands.app import App
 from tests.cli.conftest import Errata
 
 EXPECTED = [
-    "init", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout", "diff", "revert",
+    "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout", "diff", "revert",
     "eval", "monitor", "pilot", "bisect", "verify", "demo",
 ]  # fmt: skip
 

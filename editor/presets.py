@@ -1,0 +1,186 @@
+"""Published settings of well-known models: which layers to edit, and how, each with its source.
+
+A preset is chosen by the shape of a model, which its configuration gives: fine-tuned versions have the shape of their
+base, and take its preset. Numbers are those that were published; where only some were, the others come from the nearest
+documented setting, and the preset's source says which.
+
+How published names read here: ``v_num_grad_steps`` is ``max_steps``, ``v_lr`` ``learning_rate``, ``v_weight_decay``
+``decay``, ``kl_factor`` ``kl_weight``, ``mom2_update_weight`` ``stats_weight`` (λp), ``update_norm_lambda``
+``norm_weight`` (λn), and ``prob_cutoff`` of -n, which stops at the n-th step on which the target is the most probable
+one, ``patience`` of n - 1. MEMIT averages keys first within and then over two groups, the bare prompt alone and five
+context prompts: ``key_context_weight`` 0.5 and ``context_prompts`` 5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+_SHAPE = ("num_hidden_layers", "hidden_size", "intermediate_size")
+
+_PAPER = "Gupta et al., arXiv 2502.01636 (ENCORE)"
+_CODE = "github.com/scalable-model-editing/knowledge-editing-regularization"
+
+_COMMON: dict[str, Any] = {
+    "learning_rate": 0.5,
+    "kl_weight": 0.0625,
+    "context_prompts": 5,
+    "key_context_weight": 0.5,
+}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Settings for one model.
+
+    Attributes:
+        name: its name.
+        model: the model's name in the world.
+        family: ``model_type`` of its configuration.
+        shape: layers, hidden size, MLP size (None where the family's default, four times the hidden size, is meant).
+        vocabularies: sizes of the vocabulary that versions of it have.
+        settings: what of `EditConfig` it sets.
+        source: where the numbers were published, and what was not.
+    """
+
+    name: str
+    model: str
+    family: str
+    shape: tuple[int, int, int]
+    vocabularies: tuple[int, ...]
+    settings: Mapping[str, Any]
+    source: str
+
+
+PRESETS = (
+    Preset(
+        "gpt2-xl",
+        "GPT-2 XL",
+        "gpt2",
+        (48, 1600, 6400),
+        (50257,),
+        {
+            **_COMMON,
+            "layers": [13, 14, 15, 16, 17],
+            "max_steps": 20,
+            "clamp_norm_factor": 0.75,
+            "decay": 0.5,
+            "stats_weight": 20000.0,
+            "norm_weight": 10.0,
+            "patience": 3,
+        },
+        f"{_PAPER}, CounterFact; {_CODE}, hparams/ENCORE/gpt2-xl.json",
+    ),
+    Preset(
+        "gpt-j-6b",
+        "GPT-J-6B",
+        "gptj",
+        (28, 4096, 16384),
+        (50400,),
+        {
+            **_COMMON,
+            "layers": [3, 4, 5, 6, 7, 8],
+            "max_steps": 25,
+            "clamp_norm_factor": 0.75,
+            "decay": 0.5,
+            "stats_weight": 15000.0,
+            "norm_weight": 10.0,
+            "patience": 2,
+        },
+        "Meng et al., MEMIT (ICLR 2023); github.com/kmeng01/memit, hparams/MEMIT/EleutherAI_gpt-j-6B.json. Not "
+        "published for this model: norm_weight and patience, which are ENCORE's for Llama-2-7B, of about this size and "
+        "otherwise the same settings",
+    ),
+    Preset(
+        "llama-2-7b",
+        "Llama-2-7B",
+        "llama",
+        (32, 4096, 11008),
+        (32000,),
+        {
+            **_COMMON,
+            "layers": [4, 5, 6, 7, 8],
+            "max_steps": 25,
+            "clamp_norm_factor": 0.75,
+            "decay": 0.5,
+            "stats_weight": 15000.0,
+            "norm_weight": 10.0,
+            "patience": 2,
+        },
+        f"{_PAPER}, CounterFact; {_CODE}, hparams/ENCORE/llama2-7b.json",
+    ),
+    Preset(
+        "llama-3-8b",
+        "Llama-3-8B",
+        "llama",
+        (32, 4096, 14336),
+        (128256,),
+        {
+            **_COMMON,
+            "layers": [4, 5, 6, 7, 8],
+            "max_steps": 25,
+            "clamp_norm_factor": 0.75,
+            "decay": 0.5,
+            "stats_weight": 15000.0,
+            "norm_weight": 20.0,
+            "patience": 1,
+        },
+        f"{_PAPER}, CounterFact; {_CODE}, hparams/ENCORE/llama3-8b.json",
+    ),
+    Preset(
+        "qwen2.5-7b",
+        "Qwen2.5-7B",
+        "qwen2",
+        (28, 3584, 18944),
+        (152064,),
+        {
+            **_COMMON,
+            "layers": [4, 5, 6, 7, 8],
+            "max_steps": 25,
+            "clamp_norm_factor": 4.0,
+            "decay": 0.001,
+            "stats_weight": 15000.0,
+            "norm_weight": 20.0,
+            "patience": 1,
+        },
+        "EasyEdit; github.com/zjunlp/EasyEdit, hparams/MEMIT/qwen2.5-7b.yaml. Not published for this model: "
+        "norm_weight and patience, which are ENCORE's for Llama-3-8B, the nearest in size and vocabulary",
+    ),
+    Preset(
+        "mistral-7b",
+        "Mistral-7B",
+        "mistral",
+        (32, 4096, 14336),
+        (32000, 32768),
+        {
+            **_COMMON,
+            "layers": [4, 5, 6, 7, 8],
+            "max_steps": 25,
+            "clamp_norm_factor": 4.0,
+            "decay": 0.001,
+            "stats_weight": 15000.0,
+            "norm_weight": 10.0,
+            "patience": 2,
+        },
+        "EasyEdit; github.com/zjunlp/EasyEdit, hparams/MEMIT/mistral-7b.yaml (version 0.1). Not published for this "
+        "model: norm_weight and patience, which are ENCORE's for Llama-2-7B, the nearest in size and vocabulary",
+    ),
+)
+
+
+def preset_for(family: str, config: Any) -> Preset | None:
+    """The preset of a model's shape, if one was published.
+
+    Args:
+        family: ``model_type`` of the model's configuration.
+        config: the model's configuration, as transformers loaded it.
+    """
+    layers, hidden, mlp = (getattr(config, name, None) for name in _SHAPE)
+    if mlp is None and isinstance(hidden, int):
+        mlp = getattr(config, "n_inner", None) or 4 * hidden
+    vocabulary = getattr(config, "vocab_size", None)
+    for preset in PRESETS:
+        if preset.family == family and preset.shape == (layers, hidden, mlp) and vocabulary in preset.vocabularies:
+            return preset
+    return None
