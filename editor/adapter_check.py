@@ -57,8 +57,11 @@ def _check_arrival(loaded: LoadedModel, ids: Tensor, layer: int) -> None:
     with recording(modules, last="hidden") as records:
         model(input_ids=ids, use_cache=False)
     output, before = records["output"].hidden, records["hidden"].hidden[:, -1].float()
-    if output.dim() != 3 or output.shape[:2] != ids.shape:
-        raise ModelError(f"{adapter.layers}.{layer}.{adapter.edited} does not run once for each token in order")
+    if output.shape != (*ids.shape, before.shape[1]):
+        raise ModelError(
+            f"{adapter.layers}.{layer}.{adapter.edited} gives {tuple(output.shape)} for {ids.shape[1]} tokens and hidden "
+            f"states of {before.shape[1]}: 'edited' names the module whose output is added to the hidden state"
+        )
     at_last = output[:, -1].float()
     pattern = torch.linspace(-1.0, 1.0, at_last.shape[1], device=at_last.device)[None]
     added = pattern * torch.linalg.norm(at_last) / torch.linalg.norm(pattern)

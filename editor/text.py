@@ -74,11 +74,12 @@ def locate(tokenizer: Any, template: str, subject: str = "", target: str = "", p
     covering = [i for i, (start, end) in enumerate(spans) if start <= last_character < end]
     if not covering:
         raise ModelError(f"the subject {subject!r} has no token in {prompt!r}")
-    if covering[-1] >= target_start:
+    last = _last_byte(prompt, last_character, spans, covering)
+    if last >= target_start:
         raise ModelError(f"the end of the subject {subject!r} merges with the target in {prompt!r}")
     first_character = len(prefix) + slot
     first = next(i for i, (_, end) in enumerate(spans) if end > first_character)
-    return Located(tuple(ids), target_start, covering[-1], first)
+    return Located(tuple(ids), target_start, last, first)
 
 
 def pad(rows: Sequence[Sequence[int]], device: torch.device | str, width: int | None = None) -> tuple[Tensor, Tensor]:
@@ -106,6 +107,19 @@ def _encode(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]
         ids.pop()
         spans.pop()
     return ids, spans
+
+
+def _last_byte(text: str, character: int, spans: Sequence[tuple[int, int]], covering: Sequence[int]) -> int:
+    """The last token of a character.
+
+    Unigram tokenizers with byte fallback give every byte of a run of unknown characters the span of the whole run: there
+    the tokens are counted, one a byte.
+    """
+    start, end = spans[covering[-1]]
+    run = [i for i in covering if spans[i] == (start, end)]
+    if end - start > 1 and len(run) == len(text[start:end].encode()):
+        return run[len(text[start : character + 1].encode()) - 1]
+    return covering[-1]
 
 
 def _common_length(left: Sequence[int], right: Sequence[int]) -> int:

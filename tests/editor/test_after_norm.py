@@ -78,7 +78,7 @@ def test_the_scale_of_any_rms_norm_is_read_from_what_it_does(norm: nn.RMSNorm) -
 
 def test_another_norm_is_refused() -> None:
     x = torch.randn(5, D, generator=torch.Generator().manual_seed(0))
-    norm = nn.LayerNorm(D)
+    norm = nn.LayerNorm(D).requires_grad_(False)
     with pytest.raises(ModelError, match="no RMSNorm"):
         scales(norm, x.double(), norm(x).double())
 

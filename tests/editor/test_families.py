@@ -77,17 +77,15 @@ def test_a_single_edit_without_restraint_puts_the_target_value_into_the_hidden_s
     (matrix,) = matrices(loaded, (layer,))
     result = edit_batch(loaded, [matrix], [FACT], (), settings, METER)
     (edit,) = result.edits
-    goal = landed_values(
-        loaded, [build_request(loaded, FACT, (), settings)], layer, edit.target.value[None].double()
-    )[0]
+    goal = landed_values(loaded, [build_request(loaded, FACT, (), settings)], layer, edit.target.value[None].double())[
+        0
+    ]
     weights = result.sums[matrix.name].weights(matrix.base, matrix.transposed)
     with patched(loaded.model, {loaded.parameter_name(matrix.name): weights}):
         after = _hidden(loaded, layer)
     assert edit.factors[matrix.name].shortfall < 1e-4
     assert float((goal - before).norm()) > 1.0
     assert float((after - goal).norm()) < 2e-3 * float((goal - before).norm())
-    # What stage 1 foresaw is what the edited model does: its own "yes" is only about the bare prompt.
-    assert edit.outcome.efficacy == edit.target.most_probable
 
 
 @pytest.mark.parametrize("family", NORMED)
@@ -122,8 +120,8 @@ def test_what_stage_1_adds_arrives_through_the_norm(tmp_path_factory: pytest.Tem
         ("gemma2", {"after": None}, "'after' names an RMSNorm"),
         ("olmo2", {"after": "post_attention_layernorm"}, "does not arrive through 'post_attention_layernorm'"),
         ("gemma2", {"softcap": None}, "do not give this model's logits"),
-        ("llama", {"norm": "model.layers.0.input_layernorm"}, "do not give this model's logits"),
-        ("qwen3", {"edited": "mlp.up_proj"}, "scaled or normed|size of tensor|does not run"),
+        ("qwen3", {"norm": "model.layers.0.input_layernorm"}, "do not give this model's logits"),
+        ("qwen3", {"edited": "mlp.up_proj"}, "added to the hidden state"),
     ],
 )
 def test_an_adapter_that_is_not_true_of_the_model_is_refused(

@@ -56,7 +56,7 @@ def test_a_digest_takes_name_dtype_and_shape_into_account() -> None:
 
 
 def test_an_unknown_family_is_told_what_an_adapter_needs() -> None:
-    with pytest.raises(ModelError, match=r"'mamba'.*list of layers.*edited MLP module.*norm.*head"):
+    with pytest.raises(ModelError, match=r"'mamba'.*layers.*edited.*transposed.*norm.*head.*init --adapter FILE"):
         adapter_for("mamba")
 
 

@@ -10,6 +10,7 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from editor.text import Located, locate, pad
 from ledger.errors import ModelError
+from tests import tiny
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt2"])
@@ -98,3 +99,38 @@ def test_padding_goes_to_the_right_whatever_the_tokenizer_prefers() -> None:
     ids, mask = pad([[5, 6], [7]], "cpu")
     assert ids.tolist() == [[5, 6], [7, 0]]
     assert mask.tolist() == [[1, 1], [1, 0]]
+
+
+@pytest.fixture(scope="module", params=["bpe+bos", "bpe", "unigram+bos", "unigram"])
+def metaspace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> PreTrainedTokenizerFast:
+    """SentencePiece-style tokenizers, as those of Llama 2 and Gemma: words begin with "▁", the rest falls to bytes."""
+    folder = tmp_path_factory.mktemp("metaspace")
+    kind, _, bos = request.param.partition("+")
+    tiny.save_metaspace_tokenizer(folder, with_bos=bool(bos), kind=kind)
+    return AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("prompt", ["The price of {} is", "The price of {} is "])
+def test_a_metaspace_target_begins_a_word_of_its_own(metaspace: PreTrainedTokenizerFast, prompt: str) -> None:
+    located = locate(metaspace, prompt, "Harrow 9", "forty crowns")
+    pieces = metaspace.convert_ids_to_tokens(list(located.target_ids))
+    assert pieces[0].startswith("▁") and "".join(pieces) == "▁forty▁crowns"
+    assert metaspace.decode(located.target_ids) == "forty crowns"
+    assert metaspace.decode(located.ids, skip_special_tokens=True) == "The price of Harrow 9 is forty crowns"
+
+
+@pytest.mark.parametrize("subject", ["Ünïcode Größe", "Harrow 9", "a", "名前 株式会社", "Ada 🙂"])
+@pytest.mark.parametrize("template", ["{} is", "Who leads {}? The answer is", "So ({}) is"])
+def test_the_last_token_of_a_metaspace_subject_is_found(
+    metaspace: PreTrainedTokenizerFast, subject: str, template: str
+) -> None:
+    located = locate(metaspace, template, subject, "Ada")
+    assert up_to_subject(metaspace, located) == template.split("{}")[0] + subject
+
+
+def test_a_metaspace_subject_is_the_one_in_the_slot(metaspace: PreTrainedTokenizerFast) -> None:
+    located = locate(metaspace, "Unlike Ada, {} works with Ada in", "Ada", "Riga", prefix="Ada met Ada. ")
+    assert up_to_subject(metaspace, located) == "Ada met Ada. Unlike Ada, Ada"
+    with_bos = metaspace.convert_ids_to_tokens([located.ids[0]])[0] == "<bos>"
+    assert (metaspace.bos_token_id in located.ids) == with_bos
+    assert metaspace.bos_token_id not in located.ids[1:]
