@@ -125,7 +125,7 @@ def init(
 @shared
 @click.pass_obj
 def presets(app: App) -> None:
-    """List the published settings that `errata init` knows.
+    """List published settings of known models.
 
     `errata init` takes the one whose family, shape and vocabulary are the model's, unless the model's folder holds an
     errata.json. What a source did not publish is said with it.

@@ -31,13 +31,15 @@ def check_adapter(loaded: LoadedModel, layers: Sequence[int]) -> None:
         layers: the layers to be edited.
 
     Raises:
-        ModelError: saying which name is wrong.
+        ModelError: saying which name is wrong, or that the model computes no finite numbers.
     """
     adapter, model = loaded.adapter, loaded.model
     ids = torch.tensor([locate(loaded.tokenizer, _TEXT).ids], device=loaded.device)
     last = adapter.layer(model, adapter.layer_count(model) - 1)
     with recording({"last": last}) as records:
         logits = model(input_ids=ids, use_cache=False).logits.float()
+    if not bool(torch.isfinite(logits).all()):
+        raise ModelError("the model computes NaN or infinity; it cannot be edited")
     error = _error(adapter.logits(model, records["last"].hidden), logits)
     if not error <= _tolerance(logits, model):
         raise ModelError(

@@ -41,7 +41,7 @@ HALVES = [
 ]
 VARIANTS = [
     ("llama", "float32", {"tie_word_embeddings": True, "tokenizer": "bpe+bos"}),
-    ("qwen2", "bfloat16", {"tie_word_embeddings": False, "tokenizer": "unigram+bos"}),
+    ("qwen2", "bfloat16", {"tie_word_embeddings": False, "tokenizer": "bytes+bos"}),
     ("gpt_neox", "float32", {"use_parallel_residual": False, "tokenizer": "bytes+bos"}),
     ("gemma2", "float32", {"tie_word_embeddings": False, "tokenizer": "bytes"}),
     ("gpt2", "bfloat16", {"tokenizer": "bpe", "tie_word_embeddings": False}),

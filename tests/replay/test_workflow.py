@@ -295,10 +295,10 @@ def test_a_second_creation_never_touches_a_ledger_that_was_made_meanwhile(
 ) -> None:
     slow = genesis_module.load_model
 
-    def load_while_another_is_made(folder: Path, device: str = "cpu") -> object:
+    def load_while_another_is_made(*arguments: object) -> object:
         monkeypatch.setattr(genesis_module, "load_model", slow)
         run(make(tmp_path, tiny_llama), facts(1))
-        return slow(folder, device)
+        return slow(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(genesis_module, "load_model", load_while_another_is_made)
     with pytest.raises(Refused, match="created once"):
