@@ -61,8 +61,8 @@ def _check_arrival(loaded: LoadedModel, ids: Tensor, layer: int) -> None:
     output, before = records["output"].hidden, records["hidden"].hidden[:, -1].float()
     if output.shape != (*ids.shape, before.shape[1]):
         raise ModelError(
-            f"{adapter.layers}.{layer}.{adapter.edited} gives {tuple(output.shape)} for {ids.shape[1]} tokens and hidden "
-            f"states of {before.shape[1]}: 'edited' names the module whose output is added to the hidden state"
+            f"{adapter.layers}.{layer}.{adapter.edited} gives {tuple(output.shape)} for {ids.shape[1]} tokens and "
+            f"hidden states of {before.shape[1]}: 'edited' names the module whose output is added to the hidden state"
         )
     at_last = output[:, -1].float()
     pattern = torch.linspace(-1.0, 1.0, at_last.shape[1], device=at_last.device)[None]

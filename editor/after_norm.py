@@ -9,9 +9,9 @@ Stage 1 therefore looks for a hidden state that the layer can give: with ``δ`` 
 edited layer can write (`landed_values`); of the shares of earlier layers that is not sure.
 
 In stage 2 the wanted change ``s`` of the hidden state is mapped to a change of the output. ``N`` forgets the length of
-``x``; it is kept at ``‖o‖``, which bounds the change of the output by ``2·‖o‖`` and makes ``N`` linear, ``N(x) = a ⊙ x``
-with ``a = g / rms(o)``. What ``N`` can give is then the ellipsoid ``{a ⊙ x : ‖x‖ = ‖o‖}``, one dimension short of the
-space: a wanted ``y = N(o) + s`` is in it exactly, or its nearest point is taken,
+``x``; it is kept at ``‖o‖``, which bounds the change of the output by ``2·‖o‖`` and makes ``N`` linear there,
+``N(x) = a ⊙ x`` with ``a = g / rms(o)``. What ``N`` can give is then the ellipsoid ``{a ⊙ x : ‖x‖ = ‖o‖}``, one
+dimension short of the space: a wanted ``y = N(o) + s`` is in it exactly, or its nearest point is taken,
 
     ``min ‖a ⊙ x - y‖²  over  ‖x‖ = ‖o‖``,   ``x_i = a_i·y_i / (a_i² + μ)``,   ``μ ≥ -min a²``,
 

@@ -112,8 +112,8 @@ def _encode(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]
 def _last_byte(text: str, character: int, spans: Sequence[tuple[int, int]], covering: Sequence[int]) -> int:
     """The last token of a character.
 
-    Unigram tokenizers with byte fallback give every byte of a run of unknown characters the span of the whole run: there
-    the tokens are counted, one a byte.
+    Unigram tokenizers with byte fallback give every byte of a run of unknown characters the span of the whole run:
+    there the tokens are counted, one a byte.
     """
     start, end = spans[covering[-1]]
     run = [i for i in covering if spans[i] == (start, end)]

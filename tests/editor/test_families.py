@@ -10,12 +10,12 @@ import torch
 from editor.adapter_check import check_adapter
 from editor.after_norm import landed_values
 from editor.architecture import ADAPTERS, adapter_for
+from editor.capture import capture
 from editor.contexts import generate
 from editor.hooks import patched, recording
 from editor.models import LoadedModel
 from editor.pipeline import edit_batch
 from editor.requests import build_request
-from editor.capture import capture
 from editor.text import locate
 from ledger.errors import ModelError
 from ledger.facts import Fact

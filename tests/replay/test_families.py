@@ -54,7 +54,7 @@ def test_the_whole_cycle(tmp_path: Path, family: str, dtype: str, changes: dict[
     space = make(tmp_path / "ledger", model, layers="0,1")
     assert space.created.adapter is not None and space.created.adapter.family == family
 
-    reports = run(space, FACTS, 2, max_steps=12)
+    reports = run(space, FACTS, 2, max_steps=6)
     assert [body.fact.target for report in reports for body in report.recorded] == ["the", "of", "is"]
     assert [finding for finding in verify(space.ledger, deep=True) if finding.severity != "note"] == []
     # Every edit moved the model towards its target, through both edited layers.
