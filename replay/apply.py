@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from editor.config import EditConfig
+from editor.config import EditConfig, Stage2
 from editor.evaluate import continuations, probe
 from editor.outcomes import own_targets
 from editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, check_facts, edit_batch
@@ -189,7 +189,7 @@ def _record(
                 norms_after={name: factors.norm_after for name, factors in item.factors.items()},
                 solve=bodies.Solve(
                     live_before=state.version_of(live),
-                    past_keys=len(live) if config.past_keys else 0,
+                    past_keys=len(live) if config.past_keys and config.stage2 is not Stage2.FT else 0,
                     stats={name: reference.digest for name, reference in created.stats.items()},
                     layers=config.layers,
                     residual_norms={name: float(factors.u.norm()) for name, factors in item.factors.items()},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from editor.config import EditConfig, build_config, config_for
+from editor.config import METHODS, EditConfig, Stage2, build_config, config_for
 from ledger.errors import UsageError
 
 
@@ -57,3 +57,21 @@ def test_without_a_method_the_ledgers_own_settings_stand() -> None:
 def test_settings_that_make_it_another_method_are_refused(method: str, changes: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=f"not {method}"):
         config_for(EditConfig(layers=(0,)), method, changes)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_every_method_keeps_its_name(method: str) -> None:
+    config = config_for(EditConfig(layers=(0,), norm_weight=2.0), method, {})
+    assert config.method == method
+    assert build_config(config.to_record()) == config
+
+
+def test_settings_recorded_before_there_was_a_choice_are_memits() -> None:
+    old = {"layers": [1], "early_stopping": True, "norm_weight": 10.0}
+    config = build_config(old)
+    assert (config.stage2, config.method) == (Stage2.MEMIT, "encore")
+
+
+def test_the_null_space_needs_a_ridge() -> None:
+    with pytest.raises(UsageError, match="^alphaedit needs norm_weight above zero"):
+        EditConfig(layers=(0,)).updated({"stage2": "alphaedit", "norm_weight": 0})
