@@ -15,7 +15,6 @@ from replay.apply import edit
 from replay.factor_cache import FactorCache
 from replay.materialise import materialise
 from replay.past_keys import PastKeys
-from replay.workflow import Workspace
 from tests.replay.test_workflow import bits, facts, make, run
 
 
