@@ -89,18 +89,30 @@ def _logprobs(loaded: LoadedModel, ids: Tensor, mask: Tensor) -> Tensor:
 
 @contextmanager
 def _adding(loaded: LoadedModel, layer: int, where: Tensor, added: Tensor | None) -> Iterator[dict[str, Tensor]]:
+    """Add a vector for each row after a layer, or before the norm of a family that has one behind the edited module."""
+    adapter, model = loaded.adapter, loaded.model
+    norm = adapter.norm_after(model, layer)
+    place = (torch.arange(len(where)), where)
     seen: dict[str, Tensor] = {}
 
-    def hook(_module: object, _args: object, output: Any) -> Any:
+    def see(_module: object, _args: object, output: Any) -> None:
+        seen["hidden"] = (output[0] if isinstance(output, tuple) else output).detach().float()
+
+    def add(_module: object, _args: object, output: Any) -> Any:
         hidden = output[0] if isinstance(output, tuple) else output
-        seen["hidden"] = hidden.detach().float()
-        if added is None:
-            return None
-        hidden = hidden.index_put((torch.arange(len(where)), where), added.to(hidden.dtype), accumulate=True)
+        change = added
+        if norm is not None:  # in units of the hidden state, as `editor.after_norm` has it
+            own = hidden[place].detach()
+            change = added * own.norm(dim=1, keepdim=True) / norm(own).norm(dim=1, keepdim=True)
+        hidden = hidden.index_put(place, change.to(hidden.dtype), accumulate=True)
         return (hidden, *output[1:]) if isinstance(output, tuple) else hidden
 
-    handle = loaded.adapter.layer(loaded.model, layer).register_forward_hook(hook)
+    handles = [adapter.layer(model, layer).register_forward_hook(see)]
+    if added is not None:
+        module = adapter.layer(model, layer) if norm is None else adapter.edited_module(model, layer)
+        handles.append(module.register_forward_hook(add))
     try:
         yield seen
     finally:
-        handle.remove()
+        for handle in handles:
+            handle.remove()

@@ -12,8 +12,8 @@ from commands.app import App
 from tests.cli.conftest import Errata
 
 EXPECTED = [
-    "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout", "diff",
-    "revert", "eval", "monitor", "pilot", "bisect", "verify", "demo",
+    "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout",
+    "diff", "revert", "eval", "monitor", "pilot", "bisect", "verify", "demo",
 ]  # fmt: skip
 
 
