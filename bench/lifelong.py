@@ -31,7 +31,7 @@ from replay.apply import edit
 from replay.workflow import Workspace
 
 BATCH = 50
-EVERY = 7
+EVERY = 4
 """Batches between two checkpoints."""
 HELD_OUT = 150
 """Subjects that no edit is about; what the model says of them is the locality score."""
