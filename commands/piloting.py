@@ -9,6 +9,7 @@ import click
 
 from commands.app import App, counted, shared
 from commands.create import settings_from
+from commands.edits import METHODS
 from commands.render import Block, Table
 from commands.wording import interval_words
 
@@ -24,7 +25,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 @click.option("--corpus", required=True, type=click.Path(path_type=Path), help="As for `errata init`.")
 @click.option("--suite", type=click.Path(path_type=Path), help="A general suite that must not suffer.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Edits solved together.")
-@click.option("--method", type=click.Choice(["encore", "memit"]), help="Default: the model's preset.")
+@click.option("--adapter", type=click.Path(path_type=Path), help="As for `errata init`.")
+@click.option("--method", type=click.Choice(METHODS), help="Default: the model's preset.")
 @click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first N facts.")
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Points of the decay curve.")
@@ -40,6 +42,7 @@ def pilot(
     corpus: Path,
     suite: Path | None,
     batch_size: int,
+    adapter: Path | None,
     method: str | None,
     pairs: tuple[str, ...],
     limit: int | None,
@@ -71,7 +74,7 @@ def pilot(
     surroundings = app.surroundings()
     from replay.pilot import Pilot, run_pilot
 
-    request = Pilot(model, corpus, items, batch_size, method, dict(settings_from(pairs)), general, points)
+    request = Pilot(model, corpus, items, batch_size, method, dict(settings_from(pairs)), general, points, adapter)
     with app.progress("loading the model") as tell:
         found = run_pilot(request, surroundings, tell)
     tables, cost = _tables(found), _cost_lines(found)

@@ -48,6 +48,7 @@ class Pilot:
         method, settings: as `errata edit` takes them, on top of the model's preset.
         general: a suite that must not suffer.
         points: along the edits, scores are taken about this many times.
+        adapter: as `errata init --adapter` takes it.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Pilot:
     settings: dict[str, Any] | None = None
     general: Suite | None = None
     points: int = 8
+    adapter: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ def run_pilot(
     settings = dict(pilot.settings or {})
     with tempfile.TemporaryDirectory(prefix="errata-pilot-") as folder:
         advance("starting a ledger to throw away")
-        ledger = create_ledger(Path(folder), Genesis(pilot.model, pilot.corpus, settings), surroundings)
+        genesis = Genesis(pilot.model, pilot.corpus, settings, adapter=pilot.adapter)
+        ledger = create_ledger(Path(folder), genesis, surroundings)
         workspace = Workspace(ledger, surroundings)
         return _run(pilot, workspace, config_for(workspace.config(), pilot.method, settings), advance)
 
