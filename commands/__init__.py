@@ -3,12 +3,15 @@
     app           what every command shares: the ledger, the workspace, output, progress
     render        tables and lines, for terminals and for pipes
     wording       events, edits and conclusions in words and as JSON
-    create        init, stats
+    create        init, presets, stats
     locating      locate
     tuning        tune, settings
     edits         edit, revert
     history       log, show, status
-    versions      tag, checkout, diff, eval
+    versions      tag, checkout, diff
+    evaluating    eval
+    monitoring    monitor
+    piloting      pilot
     bisecting     bisect and its subcommands
     checks        verify, demo
 

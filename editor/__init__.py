@@ -7,13 +7,19 @@ A newcomer's map, in reading order:
   whether what it names is true.
 - ``models``: a model's files, their digests, and loading; ``text``: subjects and targets as tokens.
 - ``stats``: second moments of keys over a corpus; ``contexts``: the prompts that rewriting prompts stand behind.
-- ``requests``, ``target``: stage 1, target values, with most-probable early stopping.
-- ``solve``, ``norms``: stage 2, the closed-form solve, and the norms it leaves; ``after_norm``: families with a norm
-  behind the edited module.
+- ``requests``, ``target``: stage 1, target values, with most-probable early stopping; ``capture``, ``suffix``: what
+  makes it cheap, one whole pass and then only what an edit can change.
+- ``closed_form``: stage 2, from settings to a method; ``methods``: one pure function each; ``fine_tune``: the one that
+  has no target value. ``solve``, ``solver``, ``carried``, ``kept``: the linear algebra under them, a factor that outlives a
+  batch, the keys carried beside it, and what is kept on disk; ``norms``: the norms that are left; ``after_norm``:
+  families with a norm behind the edited module.
 - ``grid``: the exact edit algebra that makes sums of deltas the same bits in any order.
 - ``evaluate``: what a model says; ``hooks``: recording and patching, always undone.
 - ``outcomes``: an edit's own probes, before and after.
 - ``pipeline``: the whole of a batch. It changes nobody's model and records nothing; ``replay.workflow`` does that.
+- ``scores``, ``intervals``, ``fluency``, ``lm_task``: evaluation as the field expects it, with intervals.
+- ``tracing``: where a model keeps facts; ``tuning``: what makes one choice of settings better than another; ``drift``:
+  activations against the base's.
 
 Imports go one way: the editor knows the ledger's vocabulary, and nothing of replay or the command line.
 """

@@ -7,12 +7,16 @@ A newcomer's map, in reading order:
     factors         deltas from their batches, each checked against its event; keyframes, exact sums kept on disk
     materialise     a live set into weights, exact to the bit, incrementally
     workflow        the workspace: a ledger with its model, and the only writer
-    apply           facts into the head, batch by batch: blob first, events last
+    apply           facts into the head, batch by batch: blob first, events last; past_keys, what they must keep;
+                    factor_cache, solvers' factors on disk
     checkout        a version as a folder that transformers loads; model_card is what its README says
     versions        the net changes between two versions; diff, what they change in edits, facts and norms
     bisect          the search, a pure function of its observations
     oracles         what decides whether a version is good: a suite's score, or a command
     bisect_session  a bisection that lasts over several commands; bisect_run, one that runs through
+    evaluations     a version scored on facts, a corpus or a task; pilot, a user's facts in a ledger to throw away
+    locating        causal tracing of a version; tuning, a search for settings, and tuning_chart, its picture
+    monitor         norms, activations and scores along the log; charts, one specification for page and picture
     deep_verify     the base's files and the weights of tagged versions, rebuilt from nothing but the log
 
 Imports go one way: cli -> commands -> replay -> editor -> ledger.

@@ -29,6 +29,13 @@ def test_a_file_is_one_idea() -> None:
     assert {p.name: n for p in sources() if (n := len(p.read_text("utf-8").splitlines())) > LONGEST} == {}
 
 
+@pytest.mark.parametrize("package", ["editor", "replay", "commands"])
+def test_a_package_says_where_everything_is(package: str) -> None:
+    page = (ROOT / package / "__init__.py").read_text("utf-8")
+    modules = [path.stem for path in (ROOT / package).glob("*.py") if path.stem != "__init__"]
+    assert [name for name in modules if not re.search(rf"\b{name}\b", page)] == []
+
+
 def test_the_demo_stays_small_enough_to_ship() -> None:
     assert sum(path.stat().st_size for path in (ROOT / "demo").rglob("*") if path.is_file()) <= 32 * 2**20
 
