@@ -10,9 +10,9 @@ A newcomer's map, in reading order:
 - ``requests``, ``target``: stage 1, target values, with most-probable early stopping; ``capture``, ``suffix``: what
   makes it cheap, one whole pass and then only what an edit can change.
 - ``closed_form``: stage 2, from settings to a method; ``methods``: one pure function each; ``fine_tune``: the one that
-  has no target value. ``solve``, ``solver``, ``carried``, ``kept``: the linear algebra under them, a factor that outlives a
-  batch, the keys carried beside it, and what is kept on disk; ``norms``: the norms that are left; ``after_norm``:
-  families with a norm behind the edited module.
+  has no target value. Under them ``solve``, ``solver``, ``carried`` and ``kept``: the linear algebra, a factor that
+  outlives a batch, the keys carried beside it, and what is kept on disk. ``norms``: the norms that are left;
+  ``after_norm``: families with a norm behind the edited module.
 - ``grid``: the exact edit algebra that makes sums of deltas the same bits in any order.
 - ``evaluate``: what a model says; ``hooks``: recording and patching, always undone.
 - ``outcomes``: an edit's own probes, before and after.
