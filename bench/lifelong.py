@@ -176,51 +176,40 @@ def _mean(logs: Sequence[float]) -> float | None:
     return float(torch.tensor(logs, dtype=torch.float64).exp().mean()) if logs else None
 
 
+HEAD = ("method", "edits", "load", "efficacy", "paraphrase", "locality", "general", "first 100", "norm", "activations",
+        "P(edited)", "P(other)")  # fmt: skip
+
+
 def render(table: dict[str, Any]) -> str:
     """The table as text: each method at a tenth of the load, at the paper's load and at the end."""
-    head = (
-        "method",
-        "edits",
-        "load",
-        "efficacy",
-        "paraphrase",
-        "locality",
-        "general",
-        "first 100",
-        "norm",
-        "P(edited)",
-    )
-    rows = []
+    rows: list[tuple[str, ...]] = []
+    lines: list[str] = []
     for name, life in table["runs"].items():
         points = life["points"][1:]
-        for load in (0.1, 0.7, 1.0):
-            point = min(points, key=lambda p: abs(p["load"] - load), default=None)
-            if point is None or (rows and rows[-1][:2] == (name, str(point["edits"]))):
-                continue
-            shares = [f"{point[key]:.1%}" for key in ("efficacy", "paraphrase", "locality", "general", "first")]
-            norm = max(point["norm"].values())
-            rows.append(
-                (
-                    name,
-                    str(point["edits"]),
-                    f"{point['load']:.2f}",
-                    *shares,
-                    f"x{norm:.2f}",
-                    f"{point['edited_probability']:.2f}",
-                )
-            )
+        shown_at = {_nearest(points, 0.1), _nearest(points, 0.7), len(points) - 1} if points else set()
+        rows += [_row(name, points[i]) for i in sorted(shown_at)]
         if life["ended"]:
-            rows.append((name, str(life["ended"]["after"]), "ended", life["ended"]["why"][:70]))
-    widths = [
-        max(len(row[i]) for row in (head, *rows) if i < len(row) and (i < 3 or len(row) > 4)) for i in range(len(head))
-    ]
-    lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=False)).rstrip() for row in (head, *rows)]
+            lines.append(f"{name} ended after {life['ended']['after']} edits: {life['ended']['why']}")
+    widths = [max(len(row[i]) for row in (HEAD, *rows)) for i in range(len(HEAD))]
+    shown = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (HEAD, *rows)]
     for name, life in table["runs"].items():
         lines.append(
             f"{name}: stage 1 {life['stage1_seconds_per_edit'] * 1e3:.0f} ms an edit in {life['steps']:.1f} steps, "
             f"all {life['seconds_per_edit'] * 1e3:.0f} ms; P(target) after stage 1 {life['probability']:.2f}"
         )
-    return "\n".join(lines)
+    return "\n".join([*shown, *lines])
+
+
+def _nearest(points: Sequence[dict[str, Any]], load: float) -> int:
+    return min(range(len(points)), key=lambda i: abs(points[i]["load"] - load))
+
+
+def _row(name: str, point: dict[str, Any]) -> tuple[str, ...]:
+    shares = [f"{point[key]:.1%}" for key in ("efficacy", "paraphrase", "locality", "general", "first")]
+    return (
+        name, str(point["edits"]), f"{point['load']:.2f}", *shares, f"x{max(point['norm'].values()):.2f}",
+        f"x{point['activation_norm']:.2f}", f"{point['edited_probability']:.2f}", f"{point['natural_probability']:.2f}",
+    )  # fmt: skip
 
 
 def pictures(table: dict[str, Any], folder: Path) -> list[Path]:
@@ -230,7 +219,10 @@ def pictures(table: dict[str, Any], folder: Path) -> list[Path]:
     records = [
         {
             **{key: point[key] for key in ("edits", "efficacy", "paraphrase", "locality", "general", "first")},
-            **{key: point[key] for key in ("edited_probability", "natural_probability", "activation_drift")},
+            **{
+                key: point[key]
+                for key in ("edited_probability", "natural_probability", "activation_drift", "activation_norm")
+            },
             "norm": max(point["norm"].values()),
             "method": name,
         }
@@ -246,12 +238,14 @@ def pictures(table: dict[str, Any], folder: Path) -> list[Path]:
         Panel("norm", "norm / base's norm", log=True, note="How much did the edited matrix grow? (log scale)"),
         Panel("activation_drift", "mean relative distance", log=False, note="How far did activations drift?"),
         Panel("edited_probability", "mean probability", percent=True, note="How sure is the model of what was edited?"),
+        Panel("natural_probability", "mean probability", percent=True, note="And of facts that were not edited?"),
+        Panel("activation_norm", "norm / base's norm", note="How much did activations grow?"),
     ]
     width = table["width"]
     chart = lines(
         records,
         panels,
-        title="A life of edits: early stopping and the norm constraint keep the model whole",
+        title=f"{table['count']:,} edits in a row, by each method",
         subtitle=[
             f"Shipped model, one edited matrix {width} wide, batches of {table['batch_size']}; "
             f"a load of 0.7, where the paper ends, is {round(0.7 * width):,} edits.",

@@ -100,7 +100,8 @@ def _told(located: Located, pictures: list[Path]) -> list[Block]:
         f"with deviation {body.noise:.3g} each",
         f"noise lowers the answers' mean probability from {body.clean:.3f} to {body.corrupted:.3f}; an effect is what "
         "one restored state brings back",
-        f"suggested layers: {', '.join(map(str, body.suggested))} ({body.rule})",
+        f"suggested layers: {', '.join(map(str, body.suggested)) or 'none, no state there brings the answer back'} "
+        f"({body.rule})",
         f"version {short(body.version)}, {body.seconds:.1f} s",
     ]
     view += [f"wrote {path}" for path in pictures]

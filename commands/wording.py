@@ -80,7 +80,7 @@ def score_table(scores: Iterable[bodies.Score]) -> Table:
 
 def tracing_words(body: bodies.TracingRecorded) -> str:
     """What a tracing found."""
-    return f"{counted(body.facts, 'fact')} traced, layers {', '.join(map(str, body.suggested))} suggested"
+    return f"{counted(body.facts, 'fact')} traced, layers {', '.join(map(str, body.suggested)) or 'none'} suggested"
 
 
 def event_json(event: Event) -> dict[str, Any]:

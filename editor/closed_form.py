@@ -13,6 +13,9 @@ from editor.solve import NotPositiveDefinite, Solution, Weights, solve
 from editor.solver import ACCURATE, Solver
 from ledger.errors import ModelError
 
+ACCEPTABLE = 1e-5
+"""Largest relative residual that is written: a solve that is further off would not do what its method promises."""
+
 
 def closed_form(config: EditConfig, solver: Solver, keys: Tensor, residuals: Tensor, past_keys: Tensor) -> Solution:
     """One layer's factors by the method that the settings name.
@@ -25,8 +28,18 @@ def closed_form(config: EditConfig, solver: Solver, keys: Tensor, residuals: Ten
         past_keys: ``(m, d_in)`` float32, keys of the live edits; left out if the settings do not preserve them.
 
     Raises:
-        ModelError: if what has to be inverted is singular, or the method cannot write such a batch.
+        ModelError: if what has to be inverted is singular or too nearly so, or the method cannot write such a batch.
     """
+    found = _solved(config, solver, keys, residuals, past_keys)
+    if found.residual > ACCEPTABLE:
+        raise ModelError(
+            f"the solve is off by {found.residual:.1e}: what has to be inverted is nearly singular; collect second "
+            "moments over more text, or set norm_weight above zero"
+        )
+    return found
+
+
+def _solved(config: EditConfig, solver: Solver, keys: Tensor, residuals: Tensor, past_keys: Tensor) -> Solution:
     past = past_keys if config.past_keys else past_keys[:0]
     weights = Weights(config.stats_weight, config.norm_weight)
     match config.stage2:

@@ -132,6 +132,10 @@ def likelihoods(
     return [TextLikelihood(n, t) for n, t in zip(nats, tokens, strict=True)]
 
 
+_MOST_NATS = 700.0
+"""Nats a token whose exponential float64 still holds."""
+
+
 def perplexity(found: Sequence[TextLikelihood]) -> Estimate:
     """The exponential of nats a token over all texts, with a bootstrap over texts; ``n`` counts tokens.
 
@@ -146,4 +150,6 @@ def perplexity(found: Sequence[TextLikelihood]) -> Estimate:
         raise UsageError("the text has no token that could be predicted")
     if not all(math.isfinite(item.nats) for item in kept):
         raise ModelError("the model computes NaN or infinity on this text")
+    if max(item.nats / item.tokens for item in kept) > _MOST_NATS:
+        raise ModelError("the model gives this text no likelihood that a perplexity could be told of")
     return ratio([item.nats for item in kept], [item.tokens for item in kept], np.exp, "texts")

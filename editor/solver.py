@@ -64,6 +64,7 @@ class _Space:
     anchor: _Anchor | None = None
     singular: bool = False
     distrusted: bool = False
+    disk_distrusted: bool = False
     spent: float = 0.0
     carried: CarriedKeys | None = None
     aside: Aside | None = None
@@ -234,7 +235,7 @@ class Solver:
         width = self.second_moment.shape[0]
         kept = self._stores(width)
         name = self._factor_name(weights)
-        if kept and self.store is not None and not space.distrusted:
+        if kept and self.store is not None and not (space.distrusted or space.disk_distrusted):
             loaded = self.store.load(name)
             if loaded is not None and (factor := loaded.get("factor")) is not None and factor.shape == (width, width):
                 self.read += 1
@@ -258,6 +259,7 @@ class Solver:
         space.anchor = space.carried = space.aside = None
         if anchor is not None and anchor.from_disk and self.store is not None:
             self.store.drop(self._factor_name(space.weights))
+            space.disk_distrusted = True  # also where the store could not drop it
             return
         space.distrusted = True
 

@@ -188,8 +188,13 @@ def suggest(effects: Mapping[Part, Mapping[Role, Sequence[float]]]) -> tuple[int
 
     Stage 1 sets the hidden state after the last edited layer, so that is the first layer at which the fact is all
     there; stage 2 spreads the change over the MLPs before it that take part.
+
+    Returns:
+        The layers, ascending; none where no layer's state at the last subject token brings anything back.
     """
     hidden = effects[Part.HIDDEN][Role.LAST_SUBJECT]
+    if max(hidden) <= 0:
+        return ()
     last = next(layer for layer, effect in enumerate(hidden) if effect >= 0.9 * max(hidden))
     chosen = [last]
     mlp = effects.get(Part.MLP, {}).get(Role.LAST_SUBJECT, ())

@@ -37,7 +37,7 @@ class FactorCache:
         self._keep = keep
 
     def load(self, name: str) -> dict[str, Tensor] | None:
-        """The tensors saved under a name, or None (and the file is gone) when it is damaged or there is none."""
+        """The tensors saved under a name; None if there are none, or if they cannot be read or are damaged."""
         path = self._path(name)
         if not path.exists():
             return None
@@ -45,7 +45,9 @@ class FactorCache:
             with safe_open(path, framework="pt") as handle:
                 metadata = handle.metadata() or {}
                 tensors = {key: handle.get_tensor(key) for key in sorted(handle.keys())}
-        except (SafetensorError, OSError):
+        except OSError:
+            return None  # not to be read now; that says nothing about its bytes
+        except SafetensorError:
             metadata, tensors = {}, {}
         if tensors and metadata.get("digest") == _digest(name, tensors):
             return tensors

@@ -140,7 +140,7 @@ def profile(tracing: Tracing) -> dict[str, Any]:
             else:
                 record |= {"low": effect, "high": effect}
             records.append(record)
-    suggested = ", ".join(map(str, tracing.suggested))
+    suggested = ", ".join(map(str, tracing.suggested)) or "none"
     return charts.lines(
         records,
         [charts.Panel("effect", "mean indirect effect", low="low", high="high", zero=True)],

@@ -71,8 +71,8 @@ def monitor(
     Args:
         workspace: the ledger and its model.
         every: changes of the live set between two points; about ten points if None.
-        suite: also scored at each point; its prompts are the texts whose activations are followed. Without one these
-            are the ledger's context prompts.
+        suite: also scored at each point; its prompts or texts are those whose activations are followed. Without one
+            these are the ledger's context prompts.
         advance: told how many points are done, and of how many.
 
     Raises:
@@ -83,7 +83,7 @@ def monitor(
         raise UsageError("no edits yet; there is nothing to follow along the log")
     if every is not None and every < 1:
         raise UsageError(f"points lie at least one change apart, not {every}")
-    texts = [item.prompt for item in suite.probes] if suite is not None else list(workspace.created.context_prompts)
+    texts = _texts(workspace, suite)
     if not texts:
         raise UsageError("this ledger has no context prompts to follow activations on; give a suite")
     places = _places(len(state.changes), every)
@@ -94,6 +94,12 @@ def monitor(
             workspace, state, start, stop, suite, lambda: drift(base, states_at_the_end(workspace.loaded, layer, texts))
         )
         advance(done, len(places))
+
+
+def _texts(workspace: Workspace, suite: Suite | None) -> list[str]:
+    if suite is None:
+        return list(workspace.created.context_prompts)
+    return [item.prompt for item in suite.probes] or list(suite.texts)
 
 
 def _places(changes: int, every: int | None) -> list[tuple[int, int]]:

@@ -96,6 +96,7 @@ class Outcome(StrEnum):
 
     HOLDS = "holds"
     UNSURE = "unsure"
+    UNKNOWN = "unknown"
     FAILS = "fails"
 
 
@@ -285,13 +286,13 @@ def _checks(
     for family, wanted in WANTED.items():
         found = after.scores.get((family, Decision.GREEDY))
         if found is None:
-            checks.append(Check(family.value, Outcome.UNSURE, "no such probes: nothing is known"))
+            checks.append(Check(family.value, Outcome.UNKNOWN, "no such probes: nothing is known"))
             continue
         between = "no interval" if found.low is None else f"95% {found.low:.1%} to {found.high:.1%}"
         words = f"{found.value:.1%} ({between}, {found.n} probes); wanted {wanted:.0%}"
         checks.append(Check(family.value, judged(found, wanted), words))
     if pilot.general is None or general_before is None or general_after is None:
-        checks.append(Check("general", Outcome.UNSURE, "no general suite was given: nothing is known"))
+        checks.append(Check("general", Outcome.UNKNOWN, "no general suite was given: nothing is known"))
     else:
         checks.append(_general_check(pilot.general, general_before, general_after))
     return tuple(checks)
@@ -316,10 +317,14 @@ def verdict_of(checks: Sequence[Check]) -> str:
     """One plain line."""
     failed = [check.what for check in checks if check.outcome == Outcome.FAILS]
     unsure = [check.what for check in checks if check.outcome == Outcome.UNSURE]
+    unknown = [check.what for check in checks if check.outcome == Outcome.UNKNOWN]
     if failed:
         return f"not as it stands: {_listed(failed)} below what is wanted; try other settings, or fewer edits"
-    if unsure:
-        return f"undecided: nothing fails, but these facts are too few to be sure of {_listed(unsure)}"
+    reasons = [f"these facts are too few to be sure of {_listed(unsure)}"] if unsure else []
+    if unknown:
+        reasons.append(f"nothing was given that would tell of {_listed(unknown)}")
+    if reasons:
+        return f"undecided: nothing fails, but {', and '.join(reasons)}"
     return "worth going on: every check holds, at the low end of its interval where it has one"
 
 

@@ -92,3 +92,8 @@ def test_what_has_no_perplexity_is_told(loaded: LoadedModel) -> None:
         perplexity([TextLikelihood(math.nan, 3)])
     with pytest.raises(UsageError, match="a window"):
         likelihoods(loaded, TEXTS, window=1)
+
+
+def test_a_likelihood_beyond_all_numbers_is_told() -> None:
+    with pytest.raises(ModelError, match="no likelihood that a perplexity"):
+        perplexity([TextLikelihood(2.0, 1), TextLikelihood(2000.0, 2)])

@@ -11,12 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from editor.closed_form import closed_form
+from editor.config import build_config
 from editor.methods.alphaedit import alphaedit, projector
 from editor.methods.emmet import emmet
 from editor.methods.ft import descend, rank_one
 from editor.methods.memit import memit
 from editor.methods.rome import rome
 from editor.solve import Preserved, Solution, SolvedBy
+from editor.solver import Solver
 from ledger.errors import ModelError
 
 D_IN, D_OUT = 24, 9
@@ -195,3 +198,17 @@ def test_the_rank_one_form_is_the_best_one_and_its_error_is_told(shape: tuple[in
     assert exact.error < 1e-9
     with pytest.raises(ModelError, match="ft_rank_error allows 10%"):
         rank_one(delta, 0.1)
+
+
+@pytest.mark.parametrize("method", ["emmet", "rome"])
+def test_a_solve_that_is_far_off_is_refused(method: str) -> None:
+    width = 24
+    basis = torch.linalg.qr(torch.randn(width, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))[
+        0
+    ]
+    spectrum = torch.logspace(0, -15, width, dtype=torch.float64)
+    moment = (basis * spectrum) @ basis.T
+    keys = torch.randn(1, width, generator=torch.Generator().manual_seed(1))
+    config = build_config({"layers": [0], "stage2": method, "stats_weight": 1.0, "norm_weight": 0.0})
+    with pytest.raises(ModelError, match="nearly singular"):
+        closed_form(config, Solver((moment + moment.T) / 2), keys, torch.ones(1, 4), keys[:0])

@@ -52,6 +52,13 @@ class Memory:
         self.kept.pop(name, None)
 
 
+class ReadOnly(Memory):
+    """A store that cannot drop what it has."""
+
+    def drop(self, name: str) -> None:
+        """Nothing happens, as in a folder that cannot be written to."""
+
+
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Memory:
     """A store that is worth using at the width of these tests."""
@@ -230,3 +237,16 @@ def test_names_follow_content_and_tell_equal_keys_apart() -> None:
 def test_a_key_that_is_not_finite_is_refused() -> None:
     with pytest.raises(NotFinite, match="key"):
         Solver(moment()).preserve(torch.full((1, D), float("nan")), torch.zeros(0, D), WEIGHTS)
+
+
+def test_a_wrong_factor_that_cannot_be_dropped_is_not_read_again(store: Memory) -> None:
+    stuck = ReadOnly()
+    Solver(moment(), "c", store).preserve(draw(1, 3, D), draw(2, 0, D), WEIGHTS)
+    assert store.kept
+    stuck.kept = {name: {"factor": 2 * tensors["factor"]} for name, tensors in store.kept.items()}
+    keys = draw(3, 4, D)
+    ours = Solver(moment(), "c", stuck)
+    found = ours.preserve(keys, draw(2, 0, D), WEIGHTS)
+    expected = dense(keys.float(), draw(2, 0, D), moment())
+    assert float((found.inverse - expected).norm() / expected.norm()) < 1e-8
+    assert (ours.read, ours.factorisations) == (1, 1)

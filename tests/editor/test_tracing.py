@@ -169,6 +169,10 @@ def test_the_suggestion_follows_its_rule(hidden: list[float], mlp: list[float], 
     assert tracing.suggest(effects_of(hidden, mlp)) == layers
 
 
+def test_where_nothing_comes_back_nothing_is_suggested() -> None:
+    assert tracing.suggest(effects_of([-0.1, -0.02, 0.0], [0.2, 0.0, 0.0])) == ()
+
+
 def test_the_default_window_is_the_papers_share_and_odd() -> None:
     assert [tracing.default_window(n) for n in (1, 5, 12, 32, 48)] == [1, 1, 3, 7, 11]
 

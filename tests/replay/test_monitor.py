@@ -91,6 +91,16 @@ def test_an_empty_log_and_a_distance_of_nothing_are_refused(space: Workspace) ->
         list(monitor(space))
 
 
+def test_a_suite_of_texts_is_scored_and_its_texts_are_followed(space: Workspace) -> None:
+    helpers.apply(space.ledger, 3, seed=2, scale=0.5)
+    texts = ("Ada works for Calder Mills in Bergen.", "Refunds are accepted within thirty days.")
+    suite = Suite(name="text", metric=Metric.PERPLEXITY, texts=texts)
+    base, head = monitor(space, every=3, suite=suite)
+    assert head.score == pytest.approx(space.measure(space.state.live, suite).score)
+    assert base.score != head.score
+    assert head.activations.distance > 0
+
+
 def test_drift_is_measured_against_the_base() -> None:
     base = torch.tensor([[3.0, 4.0], [0.0, 2.0]], dtype=torch.float64)
     same = drift(base, base)
