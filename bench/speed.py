@@ -25,6 +25,7 @@ from editor.config import EditConfig
 from editor.models import LoadedModel
 from editor.requests import Request, build_request
 from editor.target import optimise
+from replay.apply import edit
 
 SETTINGS = {"context_prompts": 5, "max_steps": 25}
 
@@ -54,6 +55,14 @@ def run(count: int = 40, rounds: int = 3, seed: int = 5) -> dict[str, Any]:
                 steps[name] = statistics.mean(taken)
         for name in ways:
             table["ways"][name] = {"seconds_per_edit": min(times[name]), "steps": steps[name]}
+        reports = list(edit(space, facts, config, 20))
+        outcomes = [item.outcome for report in reports for item in report.edits]
+        table["whole_edit"] = {
+            "seconds_per_edit": sum(report.seconds for report in reports) / count,
+            "stage1_seconds_per_edit": sum(report.stage1_seconds for report in reports) / count,
+            "efficacy": sum(outcome.efficacy for outcome in outcomes) / len(outcomes),
+            "peak_memory_bytes": space.surroundings.meter.peak_memory(),
+        }
         table["agreement"] = _agreement(space.loaded, requests, early)
         table["limit"] = _limit(space.loaded, requests, early, table["ways"]["suffixes"]["seconds_per_edit"] * count)
     return table
@@ -120,7 +129,12 @@ def render(table: dict[str, Any]) -> str:
     for name, way in table["ways"].items():
         own = way["seconds_per_edit"]
         lines.append(f"{name:<32}{own * 1e3:>11.1f}{way['steps']:>7.1f}{first / own:>15.1f}")
-    same, limit = table["agreement"], table["limit"]
+    same, limit, whole = table["agreement"], table["limit"], table["whole_edit"]
+    lines.append(
+        f"a whole edit, both stages, all its probes before and after, and its record: "
+        f"{whole['seconds_per_edit'] * 1e3:.0f} ms, of which stage 1 {whole['stage1_seconds_per_edit'] * 1e3:.0f}; "
+        f"efficacy {whole['efficacy']:.0%}; peak memory of the process {whole['peak_memory_bytes'] / 2**20:.0f} MiB"
+    )
     lines.append(
         f"{same['same_steps']} of {same['of']} requests take the same steps; their target values differ by "
         f"{same['largest_relative_difference']:.1e} at most"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,12 +74,19 @@ def test_the_readme_shows_this_story(told: dict[str, Any]) -> None:
     assert first["prompt"].replace("{}", first["subject"]) in readme
 
 
-def test_the_readme_quotes_the_recorded_results() -> None:
-    from bench.edits import render
-
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    table = json.loads((ROOT / "bench" / "results" / "edits.json").read_text(encoding="utf-8"))
-    assert render(table) in readme
+@pytest.mark.parametrize(
+    ("bench", "page"),
+    [
+        ("edits", "README.md"),
+        ("speed", "README.md"),
+        ("stage2", "docs/methods.md"),
+        ("trace", "docs/model.md"),
+        ("lifelong", "docs/lifelong.md"),
+    ],
+)
+def test_pages_quote_the_recorded_results(bench: str, page: str) -> None:
+    table = json.loads((ROOT / "bench" / "results" / f"{bench}.json").read_text(encoding="utf-8"))
+    assert import_module(f"bench.{bench}").render(table) in (ROOT / page).read_text(encoding="utf-8")
 
 
 def test_the_recorded_results_are_as_good_as_they_have_to_be() -> None:
@@ -88,3 +96,19 @@ def test_the_recorded_results_are_as_good_as_they_have_to_be() -> None:
         assert result["paraphrase"] >= 0.90
         assert result["locality"] >= 0.98
         assert result["general"] >= result["base"]["general"] - 0.01
+
+
+def test_the_recorded_life_is_as_good_as_it_has_to_be() -> None:
+    lives = json.loads((ROOT / "bench" / "results" / "lifelong.json").read_text(encoding="utf-8"))["runs"]
+    early, full = (
+        {name: min(life["points"][1:], key=lambda p: abs(p["load"] - load)) for name, life in lives.items()}
+        for load in (0.1, 0.7)
+    )
+    assert early["encore"]["efficacy"] >= 0.97
+    assert early["encore"]["paraphrase"] >= 0.93
+    assert early["encore"]["locality"] >= 0.98
+    assert early["encore"]["general"] >= 0.99
+    assert full["encore"]["load"] >= 0.65
+    assert full["encore"]["efficacy"] >= 0.85
+    assert full["encore"]["general"] >= 0.97
+    assert full["encore"]["locality"] > full["memit"]["locality"] + 0.2
