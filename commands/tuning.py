@@ -15,10 +15,10 @@ from commands.wording import settings_source
 
 if TYPE_CHECKING:
     from editor.tuning import Trial
-    from replay.tuning import Outcome
+    from replay.tuning import Outcome, Search
 
-SHOWN = ("layers", "learning_rate", "clamp_norm_factor", "stats_weight", "norm_weight", "max_steps", "patience")
-COLUMNS = ("layers", "learning rate", "clamp", "stats weight", "norm weight", "steps at most", "patience")
+COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_space_threshold": "null space"}
+"""Headings of settings that are not called by their names."""
 
 
 @click.command()
@@ -58,7 +58,8 @@ def tune(
     Facts are drawn from FACTS, edited in memory with many settings, and scored; the settings in force are tried first.
     A third of the sample is kept from the search, and the choice is tried on it. If it is not worse there, it becomes
     the ledger's own settings, on record. A search that was interrupted goes on when it is called again. Leave the
-    facts of the sample out of later scores: `errata edit` says when it meets one.
+    facts of the sample out of later scores: `errata edit` says when it meets one. The suite is one of probes; whatever
+    its metric, they count by exact match.
 
     Example: errata tune --facts facts.jsonl --suite general.jsonl --trials 40 --minutes 10
     """
@@ -113,7 +114,7 @@ def tune(
         "pictures": [str(path) for path in pictures],
         "preset": None if preset is None else str(preset),
     }
-    app.show(data, _told(outcome, dry_run, pictures, preset))
+    app.show(data, _told(outcome, search, dry_run, pictures, preset))
 
 
 @click.command()
@@ -193,11 +194,12 @@ def _write_preset(outcome: Outcome, out: Path | None) -> Path | None:
     return out / PRESET
 
 
-def _told(outcome: Outcome, dry_run: bool, pictures: list[Path], preset: Path | None) -> list[Block]:
+def _told(outcome: Outcome, search: Search, dry_run: bool, pictures: list[Path], preset: Path | None) -> list[Block]:
     from editor.tuning import CHOICE
 
     start, own, overall = outcome.trials[0], outcome.own, outcome.overall
     shown = {trial.number: trial for trial in (start, own, overall, *_front(outcome))}
+    sought = ("layers", *search.space.ranges)
     names = {start.number: "before", overall.number: "best layers", own.number: "chosen"}
     if own is start:
         names[own.number] = "before, chosen"
@@ -208,8 +210,8 @@ def _told(outcome: Outcome, dry_run: bool, pictures: list[Path], preset: Path | 
             title="on the facts that were chosen on",
         ),
         Table(
-            ("trial", *COLUMNS),
-            tuple((str(n), *(_setting(trial, name) for name in SHOWN)) for n, trial in sorted(shown.items())),
+            ("trial", *(COLUMNS.get(name, name.replace("_", " ")) for name in sought)),
+            tuple((str(n), *(_setting(trial, name) for name in sought)) for n, trial in sorted(shown.items())),
         ),
     ]
     held = [("before", outcome.before), ("chosen", outcome.after)][: 1 if own is start else 2]
@@ -217,8 +219,12 @@ def _told(outcome: Outcome, dry_run: bool, pictures: list[Path], preset: Path | 
         held.append(("best layers", outcome.overall_after))
     rows = tuple((name, *_cells(trial)) for name, trial in held)
     view.append(Table(("", *_SCORES, "seconds/edit", "steps/edit"), rows, title="on held-out facts"))
-    failed = sum(trial.scores is None for trial in outcome.trials)
-    view.append(f"{counted(len(outcome.trials), 'trial')}, {failed} failed; chosen: {CHOICE}")
+    failed = [trial for trial in outcome.trials if trial.scores is None]
+    view.append(f"{counted(len(outcome.trials), 'trial')}, {len(failed)} failed; chosen: {CHOICE}")
+    if failed:
+        view.append(f"the first that failed is trial {failed[0].number}: {failed[0].failed}")
+    if search.suite is not None and search.suite.metric != "exact_match":
+        view.append(f"the suite's metric is {search.suite.metric.value}; here its probes count by exact match")
     if overall is not own:
         layers = ", ".join(map(str, overall.config.layers))
         where = f"{preset} holds that preset" if preset else "--out FOLDER writes a preset"
@@ -230,8 +236,15 @@ def _told(outcome: Outcome, dry_run: bool, pictures: list[Path], preset: Path | 
     elif dry_run:
         view.append("nothing was recorded (dry run)")
     else:
-        view.append("the settings before stand: on the held-out facts the choice is worse")
+        view.append(f"the settings before stand: on the held-out facts the choice {_lacking(outcome.after)}")
     return [*view, *(f"wrote {path}" for path in pictures)]
+
+
+def _lacking(after: Trial) -> str:
+    """Why a choice was not taken."""
+    if after.scores is None:
+        return f"fails: {after.failed}"
+    return "is worse" if after.quality > 0 else "has a quality of 0: one of its scores is 0"
 
 
 _SCORES = ("quality", "efficacy", "paraphrase", "locality", "general")

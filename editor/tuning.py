@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from editor.config import EditConfig
+from editor.config import EditConfig, Stage2
 from editor.evaluate import ProbeResult, probe
 from editor.models import LoadedModel
 from editor.outcomes import own_targets
@@ -190,7 +190,9 @@ class Space:
 
 
 def space_around(start: EditConfig, layers: Sequence[tuple[int, ...]]) -> Space:
-    """Ranges around settings, wide where their scale is unknown; a weight of 0 stands for the default's scale.
+    """Ranges around settings, wide where their scale is unknown; a value of 0 stands for the default's scale.
+
+    Only what the method of stage 2 makes use of is sought.
 
     Args:
         start: the settings before.
@@ -201,14 +203,20 @@ def space_around(start: EditConfig, layers: Sequence[tuple[int, ...]]) -> Space:
         value = getattr(start, name) or EditConfig.model_fields[name].default
         return Range(value / factor, value * factor, log=True)
 
-    ranges = {
-        "learning_rate": around("learning_rate", 5.0),
-        "clamp_norm_factor": around("clamp_norm_factor", 5.0),
-        "stats_weight": around("stats_weight", 30.0),
-        "norm_weight": around("norm_weight", 30.0),
-        "max_steps": Range(max(1, start.max_steps // 4), start.max_steps * 2, log=True, whole=True),
-        "patience": Range(0, max(4, 2 * start.patience), log=False, whole=True),
-    }
+    stage1, weights = {"learning_rate": 5.0, "clamp_norm_factor": 5.0}, {"stats_weight": 30.0, "norm_weight": 30.0}
+    match start.stage2:
+        case Stage2.FT:
+            factors = {"ft_step": 5.0, "ft_norm_limit": 5.0}
+        case Stage2.ALPHAEDIT:  # within the null space C counts for nothing, whatever its weight
+            factors = {**stage1, "norm_weight": 30.0, "null_space_threshold": 10.0}
+        case Stage2.MEMIT | Stage2.EMMET | Stage2.ROME:
+            factors = {**stage1, **weights}
+    ranges = {name: around(name, factor) for name, factor in factors.items()}
+    ranges["max_steps"] = Range(max(1, start.max_steps // 4), start.max_steps * 2, log=True, whole=True)
+    if start.early_stopping:
+        ranges["patience"] = Range(0, max(4, 2 * start.patience), log=False, whole=True)
+    else:
+        ranges["loss_threshold"] = around("loss_threshold", 5.0)
     return Space(tuple(dict.fromkeys((start.layers, *layers))), ranges)
 
 

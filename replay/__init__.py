@@ -15,7 +15,8 @@ A newcomer's map, in reading order:
     oracles         what decides whether a version is good: a suite's score, or a command
     bisect_session  a bisection that lasts over several commands; bisect_run, one that runs through
     evaluations     a version scored on facts, a corpus or a task; pilot, a user's facts in a ledger to throw away
-    locating        causal tracing of a version; tuning, a search for settings, and tuning_chart, its picture
+    locating        causal tracing of a version
+    tuning          a search for settings; tuning_study, its journal, and tuning_chart, its picture
     monitor         norms, activations and scores along the log; charts, one specification for page and picture
     deep_verify     the base's files and the weights of tagged versions, rebuilt from nothing but the log
 

@@ -76,8 +76,13 @@ def edit(
     if batch_size < 1:
         raise UsageError(f"a batch has at least one edit, not {batch_size}")
     check_facts(workspace.loaded, facts, workspace.created.context_prompts, config)
-    for batch in batches(facts, 1 if config.stage2.one_at_a_time else batch_size):
+    for batch in batches(facts, effective_batch_size(config, batch_size)):
         yield _edit_batch(workspace, batch, config, dry_run, advance)
+
+
+def effective_batch_size(config: EditConfig, batch_size: int) -> int:
+    """Most edits in one solve: what was asked for, or 1 for a method that is defined for one edit."""
+    return 1 if config.stage2.one_at_a_time else batch_size
 
 
 def batches(facts: Sequence[Fact], size: int) -> Iterator[list[Fact]]:

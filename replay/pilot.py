@@ -24,7 +24,7 @@ from editor.scores import Decision, FactScores, Family, score_facts
 from ledger.errors import UsageError
 from ledger.facts import Fact, Probe
 from ledger.suites import Suite, higher_is_better
-from replay.apply import BatchReport, edit
+from replay.apply import BatchReport, edit, effective_batch_size
 from replay.context import Surroundings
 from replay.genesis import Genesis, create_ledger, documents
 from replay.workflow import Workspace
@@ -169,7 +169,7 @@ def _run(pilot: Pilot, workspace: Workspace, config: EditConfig, advance: Callab
     perplexity_before = _perplexity(workspace, texts)
     reports: list[BatchReport] = []
     points: list[Point] = []
-    count = math.ceil(len(pilot.facts) / pilot.batch_size)
+    count = math.ceil(len(pilot.facts) / effective_batch_size(config, pilot.batch_size))
     every = max(1, count // pilot.points)
     first: list[Fact] = []
     for number, report in enumerate(edit(workspace, pilot.facts, config, pilot.batch_size), start=1):

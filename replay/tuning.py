@@ -10,9 +10,8 @@ each trial from the number of trials before: an interrupted search and one in a 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +21,18 @@ from editor.config import EditConfig, build_config
 from editor.grid import CAPACITY_BITS, ExactSum, capacity, choose_exponent
 from editor.hooks import patched
 from editor.pipeline import EditedMatrix, check_facts, edit_batch
+from editor.solver import Solver
 from editor.stats import StatsSettings, collect
-from editor.tuning import Scores, Space, Standing, Trial, choose, score, standing, trial_from, trial_record
+from editor.tuning import Scores, Space, Standing, Trial, choose, score, standing, trial_record
 from ledger import bodies
-from ledger.canonical import canonical_bytes, value_digest
-from ledger.errors import ModelError, StorageFailed, UsageError
+from ledger.canonical import canonical_bytes, file_digest, value_digest
+from ledger.errors import ModelError, UsageError
 from ledger.facts import Fact, Probe, fact_digest
 from ledger.records import Digest
-from ledger.suites import Suite, suite_digest
-from replay.apply import batches
+from ledger.suites import OF_TEXTS, Suite, suite_digest
+from replay.apply import batches, effective_batch_size
 from replay.genesis import documents, require_corpus
+from replay.tuning_study import distributions_of, finished, inside, open_study, require_optuna
 from replay.workflow import Workspace
 
 STARTUP_TRIALS = 8
@@ -65,7 +66,7 @@ def split(facts: Sequence[Fact]) -> tuple[list[Fact], list[Fact]]:
 
 
 class Workbench:
-    """The base model with all that trials share: second moments by layer, and what held before any edit.
+    """The base model with all that trials share: second moments by layer, and a solver for each edited matrix.
 
     Args:
         workspace: the ledger and its model; nothing is written to it.
@@ -92,13 +93,26 @@ class Workbench:
         own = {spec.layer: name for name, spec in created.edited.items()}
         others = [layer for layer in layers if layer not in own]
         self._matrices = {layer: self._own(name) for layer, name in own.items()}
+        self._collected: dict[str, Any] | None = None
         if others:
             if corpus is None:
                 raise UsageError(f"second moments of layers {others} are not in the ledger; give --corpus FILE")
             require_corpus(corpus)
             advance("averaging keys over the corpus")
-            for moment in collect(self.loaded, documents(corpus), others, StatsSettings()):
+            stats = StatsSettings()
+            self._collected = {"corpus": file_digest("corpus", corpus), "settings": asdict(stats)}
+            for moment in collect(self.loaded, documents(corpus), others, stats):
                 self._matrices[moment.layer] = self._other(moment.layer, moment.matrix)
+
+    def identity(self) -> dict[str, Any]:
+        """What trials depend on beside their settings and facts, as JSON values."""
+        created = self.workspace.created
+        return {
+            "base": created.base_digest,
+            "stats": {name: reference.digest for name, reference in created.stats.items()},
+            "collected": self._collected,
+            "contexts": list(created.context_prompts),
+        }
 
     def measure(self, number: int, config: EditConfig, facts: Sequence[Fact], before: Standing) -> Trial:
         """Edit the facts from the base on, batch after batch, and score the result."""
@@ -110,7 +124,7 @@ class Workbench:
         seconds, steps, edits = 0.0, 0, 0
         contexts = self.workspace.created.context_prompts
         try:
-            for batch in batches(facts, self.batch_size):
+            for batch in batches(facts, effective_batch_size(config, self.batch_size)):
                 result = edit_batch(self.loaded, matrices, batch, contexts, config, meter)
                 seconds += result.seconds
                 steps += sum(item.target.steps for item in result.edits)
@@ -162,8 +176,11 @@ class Workbench:
         self, name: str, layer: int, base: torch.Tensor, shape: tuple[int, int], exponent: int, moment: torch.Tensor
     ) -> EditedMatrix:
         transposed = self.loaded.adapter.transposed
+        past_keys = torch.zeros(0, shape[1])
+        # Nothing of it is kept on disk: factors of settings that are never used again would push out the ledger's own.
+        solver = Solver(moment)
         return EditedMatrix(
-            name, layer, base, transposed, ExactSum.zeros(*shape, exponent), moment, torch.zeros(0, shape[1])
+            name, layer, base, transposed, ExactSum.zeros(*shape, exponent), moment, past_keys, solver=solver
         )
 
 
@@ -178,6 +195,9 @@ class Search:
         space: where settings are sought.
         seed: seeds the sampler.
         batch_size: most edits in one solve.
+
+    Raises:
+        UsageError: for a suite of texts, which have no answer that could hold or not.
     """
 
     facts: tuple[Fact, ...]
@@ -187,16 +207,20 @@ class Search:
     seed: int
     batch_size: int
 
+    def __post_init__(self) -> None:
+        if self.suite is not None and self.suite.metric in OF_TEXTS:
+            raise UsageError(f"tuning needs a suite of probes; {self.suite.metric.value} is a metric of texts")
+
     @property
     def sample_digest(self) -> str:
         """The identity of the sample."""
         return value_digest("facts", [fact_digest(fact) for fact in (*self.facts, *self.held_out)])
 
-    def identity(self, base: str, start: EditConfig) -> str:
-        """The identity of the whole search on a base model."""
+    def identity(self, bench: Workbench) -> str:
+        """The identity of the whole search on a workbench."""
         record = {
-            "base": base,
-            "start": start.to_record(),
+            "bench": bench.identity(),
+            "start": bench.workspace.config().to_record(),
             "sample": self.sample_digest,
             "suite": None if self.suite is None else suite_digest(self.suite),
             "layers": [list(layers) for layers in self.space.layers],
@@ -205,20 +229,6 @@ class Search:
             "batch_size": self.batch_size,
         }
         return value_digest("tuning", record)
-
-
-def require_optuna() -> Any:
-    """Optuna, told to be silent.
-
-    Raises:
-        UsageError: if the extra `tune` is not installed.
-    """
-    try:
-        import optuna
-    except ImportError:
-        raise UsageError("tuning needs the extra `tune`: pip install 'errata[tune]'") from None
-    optuna.logging.set_verbosity(logging.ERROR)
-    return optuna
 
 
 def run(
@@ -244,28 +254,30 @@ def run(
 
     Raises:
         UsageError: if the extra `tune` is not installed.
+        ModelError: if a fact does not fit the model, or the settings before fail on the sample.
         StorageFailed: if the journal cannot be read or written.
     """
     optuna = require_optuna()
     start, meter = bench.workspace.config(), bench.workspace.surroundings.meter
-    name = search.identity(bench.workspace.created.base_digest, start)
-    study = _study(optuna, journal, name)
+    check_facts(bench.loaded, (*search.facts, *search.held_out), bench.workspace.created.context_prompts, start)
+    study = open_study(optuna, journal, search.identity(bench))
     for left in study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
         study.tell(left.number, state=optuna.trial.TrialState.FAIL)
-    done = _finished(optuna, study)
-    distributions = _distributions(optuna, search.space)
+    done = finished(optuna, study)
+    distributions = distributions_of(optuna, search.space)
     before = bench.standing(search.facts, () if search.suite is None else search.suite.probes)
-    check_facts(bench.loaded, search.facts, bench.workspace.created.context_prompts, start)
     began = meter.seconds()
     while len(done) < trials and (not done or seconds is None or meter.seconds() - began < seconds):
         number = len(done)
         if number == 0:
             measured = bench.measure(0, start, search.facts, before)
+            if measured.scores is None:
+                raise ModelError(f"the settings in force fail on this sample: {measured.failed}")
             study.add_trial(
                 optuna.trial.create_trial(
                     values=[measured.quality, measured.work],
-                    params=_inside(start, distributions),
-                    distributions={n: d for n, d in distributions.items() if n in _inside(start, distributions)},
+                    params=inside(start, distributions),
+                    distributions={n: d for n, d in distributions.items() if n in inside(start, distributions)},
                     user_attrs={"trial": trial_record(measured)},
                 )
             )
@@ -327,7 +339,7 @@ def conclude(
             facts=len(search.facts),
             held_out=len(search.held_out),
             suite_digest=None if search.suite is None else suite_digest(search.suite),
-            batch_size=search.batch_size,
+            batch_size=effective_batch_size(start.config, search.batch_size),
             trials=len(trials),
             seed=search.seed,
             before=before.quality,
@@ -338,46 +350,3 @@ def conclude(
         )
         workspace.change_settings(own.config, reason, evidence)
     return Outcome(tuple(trials), own, overall, before, after, tried[overall.number], changed)
-
-
-def _study(optuna: Any, journal: Path, name: str) -> Any:
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
-
-    try:
-        journal.parent.mkdir(parents=True, exist_ok=True)
-        storage = JournalStorage(JournalFileBackend(str(journal)))
-        return optuna.create_study(
-            storage=storage, study_name=name, directions=["maximize", "minimize"], load_if_exists=True
-        )
-    except (OSError, ValueError, KeyError) as error:
-        raise StorageFailed(str(journal), f"is no journal of trials, or cannot be written ({error})") from None
-
-
-def _finished(optuna: Any, study: Any) -> list[Trial]:
-    complete = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-    return [trial_from(one.user_attrs["trial"]) for one in complete]
-
-
-def _distributions(optuna: Any, space: Space) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    if len(space.layers) > 1:
-        words = [",".join(map(str, layers)) for layers in space.layers]
-        found["layers"] = optuna.distributions.CategoricalDistribution(words)
-    for name, one in space.ranges.items():
-        if one.whole:
-            found[name] = optuna.distributions.IntDistribution(int(one.low), int(one.high), log=one.log)
-        else:
-            found[name] = optuna.distributions.FloatDistribution(one.low, one.high, log=one.log)
-    return found
-
-
-def _inside(config: EditConfig, distributions: dict[str, Any]) -> dict[str, Any]:
-    """The settings as far as the search's ranges hold them; a weight of 0 has no place on a log scale."""
-    record = config.to_record()
-    record["layers"] = ",".join(map(str, config.layers))
-    return {
-        name: record[name]
-        for name, one in distributions.items()
-        if (record[name] in one.choices if hasattr(one, "choices") else one.low <= record[name] <= one.high)
-    }

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from editor.config import EditConfig
+from editor.tuning import Scores, Trial
+from replay.tuning import Workbench
 from tests.cli.conftest import FACTS, Errata, write_jsonl
 
 UNKNOWN = {"subject": "Oslo", "prompt": "The mayor of {} is", "target": "Alma Reyes"}
@@ -82,8 +88,70 @@ def test_tune_searches_goes_on_and_keeps_its_sample_apart(errata: Errata, here: 
     now = errata("settings", "--json").json
     assert now["hyperparameters"] == second.json["hyperparameters"]
     assert second.json["changed"] == (now["source"] != "the ledger's creation")
-    if second.json["changed"]:
-        assert now["hyperparameters"] == chosen["hyperparameters"]
-        assert "served to tune" in errata("edit", "--file", str(facts), "--dry-run").err
     assert Path("pictures/tune.png").stat().st_size > 0
     assert errata("verify").code == 0
+
+
+def offices(here: Path) -> str:
+    facts = [{"subject": f"Norwind {n}", "prompt": "The office of {} is in", "target": "Riga"} for n in range(6)]
+    return str(write_jsonl(here / "offices.jsonl", facts))
+
+
+def on_held_out(monkeypatch: pytest.MonkeyPatch, found: Scores | None, failed: str = "") -> None:
+    """Trials that all write every fact, each at less work than the one before, and end so on the two held-out facts."""
+
+    def measure(self: Workbench, number: int, config: EditConfig, facts: Any, before: Any) -> Trial:
+        good = Scores(efficacy=((1, 1),) * len(facts))
+        scores, why = (found, failed) if len(facts) == 2 and number > 0 else (good, "")
+        if number == 1 and len(facts) == 4:
+            scores, why = None, "the second one broke"
+        return Trial(number, config, scores, 0.5, 10.0 / (1 + number), 3.0, why)
+
+    monkeypatch.setattr(Workbench, "measure", measure)
+
+
+def test_a_choice_that_wins_is_in_force_and_edit_knows_its_sample(
+    errata: Errata, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ("tune", "--facts", offices(here), "--sample", "6", "--trials", "3", "--suite", "suite.jsonl")
+    with monkeypatch.context() as patch:
+        on_held_out(patch, Scores(efficacy=((1, 1),) * 2))
+        done = errata(*words, "--json")
+        assert done.code == 0, done.err
+    assert done.json["changed"] and done.json["chosen"] == 2
+    now = errata("settings", "--json").json
+    assert now["hyperparameters"] == done.json["trials"][2]["hyperparameters"] != now["at_creation"]
+    assert errata("log", "-n", "1", "--json").json["events"][0]["kind"] == "settings_changed"
+    assert errata("verify").code == 0
+    again = ("--set", "max_steps=2", "--dry-run")
+    assert "6 facts of 6 served to tune" in errata("edit", "--file", offices(here), *again).err
+    assert "served to tune" not in errata("edit", "--file", "facts.jsonl", *again).err
+
+
+@pytest.mark.parametrize(
+    ("found", "failed", "words"),
+    [
+        (None, "no room on its grid", "the choice fails: no room on its grid"),
+        (Scores(efficacy=((0, 1),) * 2), "", "the choice has a quality of 0"),
+        (Scores(efficacy=((1, 1), (0, 1))), "", "the choice is worse"),
+    ],
+)
+def test_why_a_choice_was_not_taken_is_said(
+    errata: Errata, here: Path, monkeypatch: pytest.MonkeyPatch, found: Scores | None, failed: str, words: str
+) -> None:
+    on_held_out(monkeypatch, found, failed)
+    done = errata("tune", "--facts", offices(here), "--sample", "6", "--trials", "3", "--suite", "suite.jsonl")
+    assert done.code == 0, done.err
+    assert words in done.out
+    assert "3 trials, 1 failed" in done.out and "trial 1: the second one broke" in done.out
+    assert "the suite's metric is target_probability" in done.out
+    assert errata("settings", "--json").json["source"] == "the ledger's creation"
+
+
+def test_a_suite_of_texts_is_refused_before_the_model_is_loaded(
+    errata: Errata, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Workbench, "__init__", lambda *_: pytest.fail("the model was asked for"))
+    write_jsonl(here / "texts.jsonl", [{"suite": "texts", "metric": "perplexity"}, {"text": "Riga is a town."}])
+    done = errata("tune", "--facts", offices(here), "--sample", "6", "--suite", "texts.jsonl")
+    assert done.code == 2 and "perplexity" in done.err

@@ -108,3 +108,19 @@ def test_the_space_is_around_the_start(changes: dict[str, float]) -> None:
         assert one.low > 0 or not one.log
         value = getattr(start, name)
         assert one.low <= value <= one.high or value == 0
+
+
+STAGE1 = {"learning_rate", "clamp_norm_factor", "max_steps"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "sought"),
+    [
+        ({}, STAGE1 | {"stats_weight", "norm_weight", "patience"}),
+        ({"early_stopping": False}, STAGE1 | {"stats_weight", "norm_weight", "loss_threshold"}),
+        ({"stage2": "alphaedit"}, STAGE1 | {"norm_weight", "null_space_threshold", "patience"}),
+        ({"stage2": "ft"}, {"ft_step", "ft_norm_limit", "max_steps", "patience"}),
+    ],
+)
+def test_only_what_the_method_makes_use_of_is_sought(changes: dict[str, object], sought: set[str]) -> None:
+    assert set(space_around(START.updated(changes), []).ranges) == sought

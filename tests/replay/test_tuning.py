@@ -12,11 +12,12 @@ import pytest
 
 from editor.config import EditConfig
 from editor.tuning import Scores, Trial, space_around
-from ledger.errors import Refused, StorageFailed, UsageError
+from ledger.errors import ModelError, Refused, StorageFailed, UsageError
 from ledger.facts import Fact, Probe
-from ledger.suites import Suite
+from ledger.suites import Metric, Suite
 from ledger.verify import is_sound, verify
 from replay import tuning
+from replay.apply import effective_batch_size
 from replay.genesis import Genesis, create_ledger
 from replay.tuning import Search, Workbench, conclude, fact_key, run, split, tuned_on
 from replay.workflow import Workspace
@@ -161,6 +162,61 @@ def test_settings_that_break_the_arithmetic_are_a_failed_trial(workspace: Worksp
         matrix.sum.exponent = 70  # a grid so fine that no delta fits it
     trial = bench.measure(1, workspace.config(), search.facts, bench.standing(search.facts, ()))
     assert trial.scores is None and trial.failed and trial.quality == 0.0
+
+
+@pytest.mark.parametrize("stage2", ["rome", "ft"])
+def test_methods_of_one_edit_are_tried_one_edit_at_a_time(workspace: Workspace, tmp_path: Path, stage2: str) -> None:
+    bench, search = bench_of(workspace, tmp_path), search_of(workspace)
+    config = workspace.config().updated({"stage2": stage2, "past_keys": False, "max_steps": 2, "ft_rank_error": 1.0})
+    assert (effective_batch_size(config, 2), effective_batch_size(workspace.config(), 2)) == (1, 2)
+    trial = bench.measure(1, config, search.facts, bench.standing(search.facts, ()))
+    assert trial.scores is not None, trial.failed
+    assert len(trial.scores.efficacy) == len(search.facts)
+
+
+def test_settings_in_force_that_fail_end_the_search_with_their_reason(workspace: Workspace, tmp_path: Path) -> None:
+    bench, search = bench_of(workspace, tmp_path), search_of(workspace)
+    for matrix in bench._matrices.values():
+        matrix.sum.exponent = 70
+    for _ in range(2):  # it is not taken for a trial when it is called again
+        with pytest.raises(ModelError, match="in force fail on this sample: .*grid"):
+            run(bench, search, tmp_path / "j", 3)
+
+
+def test_a_suite_of_texts_is_refused(workspace: Workspace) -> None:
+    texts = Suite(name="texts", metric=Metric.PERPLEXITY, texts=("Riga is a town.",))
+    with pytest.raises(UsageError, match="perplexity is a metric of texts"):
+        replace(search_of(workspace), suite=texts)
+
+
+def test_a_held_out_fact_that_does_not_fit_is_found_before_any_trial(workspace: Workspace, tmp_path: Path) -> None:
+    long = Fact(subject="Tern 9", prompt="The office of {} is in", target="the " * 200)
+    search = replace(search_of(workspace), held_out=(long,))
+    with pytest.raises(ModelError):
+        run(bench_of(workspace, tmp_path), search, tmp_path / "j", 1)
+    assert not (tmp_path / "j").exists()
+
+
+def test_a_matrix_has_one_solver_for_all_trials(workspace: Workspace, tmp_path: Path) -> None:
+    bench, search = bench_of(workspace, tmp_path), search_of(workspace)
+    (solver,) = (matrix.solver for matrix in bench._matrices.values())
+    assert solver is not None
+    before = bench.standing(search.facts, ())
+    first = bench.measure(1, workspace.config(), search.facts, before)
+    made = solver.factorisations
+    assert made == 1  # two batches
+    assert told([bench.measure(1, workspace.config(), search.facts, before)]) == told([first])
+    assert solver.factorisations == made
+    bench.measure(2, workspace.config().updated({"norm_weight": 0.5}), search.facts, before)
+    assert solver.factorisations == made + 1
+
+
+def test_a_search_on_another_corpus_is_another_search(workspace: Workspace, tmp_path: Path) -> None:
+    search = search_of(workspace, ((2,),))
+    same = {search.identity(bench_of(workspace, tmp_path, (1, 2))) for _ in range(2)}
+    assert len(same) == 1
+    (tmp_path / "corpus.txt").write_text("Quite another text about the office in Riga.\n" * 9)
+    assert search.identity(bench_of(workspace, tmp_path, (1, 2))) not in same
 
 
 def test_other_layers_than_the_ledger_s_are_never_recorded(workspace: Workspace) -> None:
