@@ -40,7 +40,7 @@ def open_study(optuna: Any, journal: Path, name: str) -> Any:
     try:
         journal.parent.mkdir(parents=True, exist_ok=True)
         storage = JournalStorage(JournalFileBackend(str(journal)))
-        return optuna.createopen_study(
+        return optuna.create_study(
             storage=storage, study_name=name, directions=["maximize", "minimize"], load_if_exists=True
         )
     except (OSError, ValueError, KeyError) as error:
