@@ -101,7 +101,7 @@ def test_what_stage_1_adds_arrives_through_the_norm(tmp_path_factory: pytest.Tem
         at = bucket.rows.tolist().index(read)
         step = (bucket.behind.unit[at] * added[read]).detach()
 
-        def add(_m: object, _a: object, value: torch.Tensor, row=row, step=step) -> torch.Tensor:  # type: ignore[no-untyped-def]
+        def add(_m: object, _a: object, value: torch.Tensor, row=row, step=step) -> torch.Tensor:
             value = value.clone()
             value[0, row.subject_last] += step
             return value

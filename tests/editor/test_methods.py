@@ -140,7 +140,7 @@ def test_an_empty_null_space_is_refused() -> None:
 def test_the_order_of_edits_in_a_batch_only_permutes_the_rows(method: Method, seed: int, n: int, order: object) -> None:
     keys, residuals, b = draw(seed, n, D_IN), draw(seed + 1, n, D_OUT), preserved_matrix(seed + 2)
     mixed = list(range(n))
-    order.shuffle(mixed)  # type: ignore[attr-defined]
+    order.shuffle(mixed)
     first = method(residuals, preserved(keys, b))
     second = method(residuals[mixed], preserved(keys[mixed], b))
     assert torch.allclose(first.v[mixed], second.v, atol=1e-9)

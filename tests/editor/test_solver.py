@@ -151,7 +151,7 @@ def test_a_factor_is_read_from_the_store_and_a_wrong_one_is_noticed_and_replaced
         store.kept[name] = {"factor": wrong}
         found = Solver(c, "c", store).preserve(keys, none, WEIGHTS)
         assert torch.allclose(found.inverse, expected, atol=1e-12)
-        assert torch.allclose(store.kept[name]["factor"], first._space.anchor.factor)  # type: ignore[union-attr]
+        assert torch.allclose(store.kept[name]["factor"], first._space.anchor.factor)
     assert len(store.kept) == 1
     Solver(c, "c", store).preserve(keys, none, Weights(4.0, 0.7))
     assert len(store.kept) == 2

@@ -74,8 +74,8 @@ def test_a_cheaper_trial_wins_only_where_it_cannot_be_told_from_the_best() -> No
     start, close, far = trial(0, 50, 9.0), trial(1, 89, 1.0), trial(2, 60, 0.5)
     best = trial(3, 90, 5.0)
     assert choose([start, close, far, best], 0) is close
-    assert indistinguishable(best.scores, close.scores, 0)  # type: ignore[arg-type]
-    assert not indistinguishable(best.scores, far.scores, 0)  # type: ignore[arg-type]
+    assert indistinguishable(best.scores, close.scores, 0)
+    assert not indistinguishable(best.scores, far.scores, 0)
 
 
 def test_if_everything_failed_the_start_stands() -> None:

@@ -50,7 +50,7 @@ VARIANTS = [
 
 @pytest.mark.parametrize(("family", "dtype", "changes"), [*WHOLE, *HALVES, *VARIANTS])
 def test_the_whole_cycle(tmp_path: Path, family: str, dtype: str, changes: dict[str, object]) -> None:
-    model = tiny.save_tiny(tmp_path / "model", family, dtype=dtype, **changes)  # type: ignore[arg-type]
+    model = tiny.save_tiny(tmp_path / "model", family, dtype=dtype, **changes)
     space = make(tmp_path / "ledger", model, layers="0,1")
     assert space.created.adapter is not None and space.created.adapter.family == family
 

@@ -94,7 +94,7 @@ def test_keys_are_decoded_once_and_follow_the_live_set(model: Path, tmp_path: Pa
             read.append(digest)
             return space.ledger.blobs.get(digest)
 
-    keys = PastKeys(Counting(), {name: space.created.edited[name].shape[1]})  # type: ignore[arg-type]
+    keys = PastKeys(Counting(), {name: space.created.edited[name].shape[1]})
     state = space.state
     whole = keys.of(state, state.live)[name]
     assert (len(whole), len(read)) == (5, 3)

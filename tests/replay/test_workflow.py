@@ -298,7 +298,7 @@ def test_a_second_creation_never_touches_a_ledger_that_was_made_meanwhile(
     def load_while_another_is_made(*arguments: object) -> object:
         monkeypatch.setattr(genesis_module, "load_model", slow)
         run(make(tmp_path, tiny_llama), facts(1))
-        return slow(*arguments)  # type: ignore[arg-type]
+        return slow(*arguments)
 
     monkeypatch.setattr(genesis_module, "load_model", load_while_another_is_made)
     with pytest.raises(Refused, match="created once"):
