@@ -24,12 +24,14 @@ from dataclasses import dataclass
 from enum import Enum
 
 from ledger.bodies import StepOutcome, Verdict
+from replay.noise import Belief, Noise
 
 __all__ = [
     "BY_HAND",
     "Conclusion",
     "Live",
     "Observation",
+    "Plan",
     "Problem",
     "Purpose",
     "Question",
@@ -64,6 +66,8 @@ class Purpose(Enum):
     SEARCH = "search"
     WITHOUT_SUSPECT = "bad without the suspect"
     SUSPECT_ALONE = "good with the suspect alone"
+    CAUSE = "good with fewer of the steps"
+    CURE = "bad without fewer of the steps"
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,22 @@ class Problem:
 
 
 @dataclass(frozen=True)
+class Plan:
+    """How a bisection is done.
+
+    Attributes:
+        noise: how to deal with a test that errs; None for one that always says the same of a version.
+        minimise: find minimal sets of steps when no single one explains it.
+        prior: a weight of each step of the problem, in its order: how likely it is the culprit, before any test; empty
+            for all alike.
+    """
+
+    noise: Noise | None = None
+    minimise: bool = False
+    prior: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
 class Question:
     """The next version to test.
 
@@ -170,6 +190,10 @@ class Conclusion:
         alone_fails: whether the good version with the suspect alone fails; None when that could not be tested.
         tested: every observation, in the order in which it was made.
         steps: how many steps lay between good and bad.
+        cause: with verdict `several`, a minimal set of steps that make the good version bad together: without any one
+            of them it is not bad. Empty when it was not looked for.
+        cure: likewise a minimal set of steps whose removal makes the bad version good.
+        belief: what is believed after the last test, when the test errs.
     """
 
     verdict: Verdict
@@ -179,6 +203,9 @@ class Conclusion:
     alone_fails: bool | None = None
     tested: tuple[Observation, ...] = ()
     steps: int = 0
+    cause: tuple[Step, ...] = ()
+    cure: tuple[Step, ...] = ()
+    belief: Belief | None = None
 
     @property
     def culprit(self) -> Step | None:
