@@ -11,7 +11,9 @@ A newcomer's map, in reading order:
                     factor_cache, solvers' factors on disk
     checkout        a version as a folder that transformers loads; model_card is what its README says
     versions        the net changes between two versions; diff, what they change in edits, facts and norms
-    bisect          the search, a pure function of its observations; noise, what it believes of a test that errs
+    bisect          the search, a pure function of its observations; bisect_terms, its words; exact_search, for a test
+                    that always says the same; noisy_search, for one that errs, and noise, what it believes; minimise,
+                    the smallest sets when several edits do it together
     oracles         what decides whether a version is good: a suite's score, or a command
     bisect_session  a bisection that lasts over several commands; bisect_run, one that runs through
     evaluations     a version scored on facts, a corpus or a task; pilot, a user's facts in a ledger to throw away
