@@ -1,10 +1,11 @@
 """What is believed of a bisection with a test that errs, as a function of counts.
 
 The model. Step c is the first bad one: a prefix of the steps is bad exactly when it reaches c. A test of a good version
-says "bad" with a rate that nobody knows, a test of a bad version "good" with another. Both rates have Beta priors and
-are integrated out, so that the evidence for a hypothesis is a ratio of Beta functions of four counts. For each step
-there are four hypotheses, by what the two confirmations would say: with the step alone the good version is bad or not,
-and without it the bad version is good or not. Only in one of them is the step the culprit by itself.
+says "bad" with a rate that nobody knows, a test of a bad version "good" with another. Either may be anything from 0 to
+1/2, where a test is a coin, all alike before any test; both are integrated out, so that the evidence for a hypothesis
+is a function of four counts. For each step there are four hypotheses, by what the two confirmations would say: with the
+step alone the good version is bad or not, and without it the bad version is good or not. Only in one of them is the
+step the culprit by itself. One more hypothesis is that the test says nothing of the versions at all.
 
 Legend: ``n`` steps, ``4`` hypotheses a step, in the order of `KINDS`.
 """
@@ -12,7 +13,7 @@ Legend: ``n`` steps, ``4`` hypotheses a step, in the order of `KINDS`.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,10 +28,21 @@ KINDS = ((True, True), (True, False), (False, True), (False, False))
 SINGLE = 0.9
 """How probable it is, before any test, that one step alone explains it; the other three kinds share the rest."""
 
+COIN = 0.5
+"""How probable it is, before any test, that the test says nothing of the versions: it has to show that it does."""
+
 LEVEL = 0.95
 """The level of a rate's credible interval."""
 
-_GRID = 2000
+WORST = 0.5
+"""What a rate stays below."""
+
+_NODES, _SHARES = np.polynomial.legendre.leggauss(96)
+_RATES: Array = (_NODES + 1) * WORST / 2
+"""Where integrals over a rate are evaluated (Gauss and Legendre), with these weights; they add up to one."""
+_LOG_SHARES: Array = np.log(_SHARES / 2)
+_FINE = 2000
+_LOG_RATES, _LOG_REST = np.log(_RATES), np.log1p(-_RATES)
 
 
 @dataclass(frozen=True)
@@ -41,7 +53,6 @@ class Noise:
         confidence: the posterior probability at which a culprit is named.
         calibration: how often each end is tested before the search.
         limit: most tests in all; at the limit the search ends with the credible set.
-        false_bad, false_good: Beta priors, ``(a, b)``, of the rates at which good versions fail and bad ones pass.
         move: what moving by one step costs, as a part of what a test costs; the next version is the one whose test
             tells most for its cost.
     """
@@ -49,8 +60,6 @@ class Noise:
     confidence: float = 0.95
     calibration: int = 4
     limit: int = 1000
-    false_bad: tuple[float, float] = (1.0, 2.0)
-    false_good: tuple[float, float] = (1.0, 2.0)
     move: float = 0.0
 
 
@@ -68,16 +77,19 @@ class Belief:
     """What is believed after some tests.
 
     Attributes:
-        posterior: the probability of each step of the problem that it is the first bad one; they add up to one.
+        posterior: the probability of each step of the problem that it is the first bad one, given that the test says
+            something of the versions; they add up to one.
         credible: indices of the steps of the smallest set that holds it with the wanted confidence, the most probable
             first.
         named: the probability of what the verdict says: that the culprit is one, or that several explain it together.
+        coin: the probability that the test says nothing of the versions.
         false_bad, false_good: how often good versions fail and bad ones pass.
     """
 
     posterior: tuple[float, ...]
     credible: tuple[int, ...]
     named: float
+    coin: float
     false_bad: Rate
     false_good: Rate
 
@@ -98,47 +110,54 @@ class Tally:
         return self.bad + self.good
 
 
-def log_evidence(prior: tuple[float, float], first: Whole, second: Whole) -> Array:
-    """The log-probability of a sequence of outcomes of two kinds, its rate integrated out.
+@dataclass(frozen=True)
+class Outcomes:
+    """How often tests erred and how often they were right, by hypothesis: what is known of one of the two rates.
 
-    Args:
-        prior: the Beta prior of the first kind's rate.
-        first: how many outcomes there are of that kind.
-        second: how many of the other.
-
-    Returns:
-        ``log B(a + first, b + second) - log B(a, b)``, of the arguments' shape.
+    Attributes:
+        evidence: the log-probability of these outcomes in their order, the rate integrated out.
+        rate: the rate's posterior mean.
     """
-    a, b = prior
-    most = int((first + second).max(initial=0))
-    of_a, of_b, of_both = (
-        np.array([math.lgamma(start + i) - math.lgamma(start) for i in range(most + 1)]) for start in (a, b, a + b)
-    )
-    found: Array = of_a[first] + of_b[second] - of_both[first + second]
+
+    evidence: Array
+    rate: Array
+
+    @classmethod
+    def of(cls, errors: Whole, right: Whole) -> Outcomes:
+        """From counts, of any shape."""
+        pairs, back = np.unique(np.stack((errors.ravel(), right.ravel())), axis=1, return_inverse=True)
+        log_parts = _log_density(pairs[0], pairs[1])  # (pairs, nodes)
+        evidence = np.logaddexp.reduce(log_parts, axis=1)
+        rate = np.exp(np.logaddexp.reduce(log_parts + _LOG_RATES, axis=1) - evidence)
+        return cls(evidence[back].reshape(errors.shape), rate[back].reshape(errors.shape))
+
+
+def _log_density(errors: Whole, right: Whole) -> Array:
+    """Logarithm of ``rate^errors (1 - rate)^right``, weighed for integration: ``(n,)`` -> ``(n, nodes)``."""
+    found: Array = errors[:, None] * _LOG_RATES + right[:, None] * _LOG_REST + _LOG_SHARES
     return found
 
 
-def claim_holds(noise: Noise, seen: Tally, claimed_bad: bool, trust: float = 0.95) -> float:
+def _evidence(errors: int, right: int) -> float:
+    return float(Outcomes.of(np.array([errors]), np.array([right])).evidence[0])
+
+
+def claim_holds(seen: Tally, claimed_bad: bool, trust: float = 0.95) -> float:
     """The probability that an end is what it was said to be.
 
     Args:
-        noise: the priors of the rates.
         seen: its tests.
         claimed_bad: whether it was said to be bad.
         trust: how probable that was before any test.
     """
-    bad, good = np.array([seen.bad]), np.array([seen.good])
-    if_good = log_evidence(noise.false_bad, bad, good)[0]
-    if_bad = log_evidence(noise.false_good, good, bad)[0]
-    favour = (if_bad - if_good) if claimed_bad else (if_good - if_bad)
-    return _logistic(math.log(trust / (1 - trust)) + float(favour))
+    if_good, if_bad = _evidence(seen.bad, seen.good), _evidence(seen.good, seen.bad)
+    return _logistic(math.log(trust / (1 - trust)) + (if_bad - if_good if claimed_bad else if_good - if_bad))
 
 
 class Evidence:
     """Everything that was observed, and what follows from it.
 
     Args:
-        noise: the priors.
         weights: how probable each step is before any test, on any scale.
         prefixes: tests of prefixes of the steps, by how many steps they hold; 0 and n are the ends.
         alone, without: tests of the good version with one step alone, and of the bad one without it, by its index.
@@ -146,14 +165,12 @@ class Evidence:
 
     def __init__(
         self,
-        noise: Noise,
         weights: Sequence[float],
         prefixes: Iterable[tuple[int, Tally]],
-        alone: Iterable[tuple[int, Tally]] = (),
-        without: Iterable[tuple[int, Tally]] = (),
+        alone: Collection[tuple[int, Tally]] = (),
+        without: Collection[tuple[int, Tally]] = (),
     ) -> None:
-        self.noise = noise
-        self.size = size = len(weights)
+        size = len(weights)
         by_length = np.zeros((2, size + 1), dtype=np.int64)
         for length, tally in prefixes:
             by_length[:, length] += (tally.bad, tally.good)
@@ -178,8 +195,14 @@ class Evidence:
         spread = np.array(weights, dtype=np.float64) / sum(weights)
         with np.errstate(divide="ignore"):
             score = np.log(kinds)[:, None] + np.log(spread)[None, :]
-        score = score + log_evidence(noise.false_bad, self._false_bad, self._true_good)
-        score = score + log_evidence(noise.false_good, self._false_good, self._true_bad)
+        self._of_good = Outcomes.of(self._false_bad, self._true_good)
+        self._of_bad = Outcomes.of(self._false_good, self._true_bad)
+        score = score + self._of_good.evidence + self._of_bad.evidence
+        for_all = float(np.logaddexp.reduce(score, axis=None))
+        bad, good = (int(by_length[i].sum()) + sum((t.bad, t.good)[i] for _, t in (*alone, *without)) for i in (0, 1))
+        for_coin = math.lgamma(bad + 1) + math.lgamma(good + 1) - math.lgamma(bad + good + 2)
+        self.coin = _logistic(math.log(COIN / (1 - COIN)) + for_coin - for_all)
+        """The probability that the test says nothing of the versions: one rate of "bad" for all, anything alike."""
         likely = np.exp(score - score.max())
         self.hypotheses: Array = likely / likely.sum()
         """The probability of each hypothesis, ``(4, n)``."""
@@ -201,8 +224,7 @@ class Evidence:
             ``(n - 1,)`` for the prefixes of 1 to n - 1 steps, and the numbers of the two confirmations of the suspect:
             the good version with it alone, and the bad one without it.
         """
-        if_good = self._rate(self.noise.false_bad, self._false_bad, self._true_good)  # chance of "bad" by hypothesis
-        if_bad = 1.0 - self._rate(self.noise.false_good, self._false_good, self._true_bad)
+        if_good, if_bad = self._of_good.rate, 1.0 - self._of_bad.rate  # the chance of "bad" by hypothesis
         weighed = self.hypotheses
         said_bad, said_good, doubt_bad, doubt_good = (
             (weighed * values).sum(axis=0) for values in (if_bad, if_good, _entropy(if_bad), _entropy(if_good))
@@ -223,49 +245,35 @@ class Evidence:
 
     def is_bad(self, seen: Tally) -> float:
         """The probability that a version is bad, given its own tests and the rates so far; without tests, a half."""
-        kind, index = np.unravel_index(int(self.hypotheses.argmax()), self.hypotheses.shape)
-        counts = [
-            int(table[kind, index]) for table in (self._false_bad, self._true_good, self._false_good, self._true_bad)
-        ]
-        good = (self.noise.false_bad[0] + counts[0], self.noise.false_bad[1] + counts[1])
-        bad = (self.noise.false_good[0] + counts[2], self.noise.false_good[1] + counts[3])
-        if_good = log_evidence(good, np.array([seen.bad]), np.array([seen.good]))[0]
-        if_bad = log_evidence(bad, np.array([seen.good]), np.array([seen.bad]))[0]
-        return _logistic(float(if_bad - if_good))
+        best = np.unravel_index(int(self.hypotheses.argmax()), self.hypotheses.shape)
+        wrong, fine = int(self._false_bad[best]), int(self._true_good[best])
+        if_good = _evidence(wrong + seen.bad, fine + seen.good) - _evidence(wrong, fine)
+        wrong, fine = int(self._false_good[best]), int(self._true_bad[best])
+        if_bad = _evidence(wrong + seen.good, fine + seen.bad) - _evidence(wrong, fine)
+        return _logistic(if_bad - if_good)
 
-    def belief(self, named: float) -> Belief:
-        """All of it in one record; `named` is the probability of what the verdict says."""
+    def belief(self, confidence: float, named: float) -> Belief:
+        """All of it in one record, with a credible set; `named` is the probability of what the verdict says."""
         return Belief(
             posterior=tuple(float(p) for p in self.steps),
-            credible=self.credible(self.noise.confidence),
+            credible=self.credible(confidence),
             named=named,
-            false_bad=self._mixture(self.noise.false_bad, self._false_bad, self._true_good),
-            false_good=self._mixture(self.noise.false_good, self._false_good, self._true_bad),
+            coin=self.coin,
+            false_bad=self._mixture(self._false_bad, self._true_good),
+            false_good=self._mixture(self._false_good, self._true_bad),
         )
 
-    @staticmethod
-    def _rate(prior: tuple[float, float], errors: Whole, right: Whole) -> Array:
-        found: Array = (prior[0] + errors) / (prior[0] + prior[1] + errors + right)
-        return found
-
-    def _mixture(self, prior: tuple[float, float], errors: Whole, right: Whole) -> Rate:
-        """A rate under all hypotheses: a mixture of Beta distributions, its quantiles read off a grid."""
-        mean = float((self.hypotheses * self._rate(prior, errors, right)).sum())
-        grid = (np.arange(_GRID) + 0.5) / _GRID
-        density = np.zeros(_GRID)
-        shares: dict[tuple[int, int], float] = {}
-        for key, p in zip(zip(errors.flat, right.flat, strict=True), self.hypotheses.flat, strict=True):
-            counts = (int(key[0]), int(key[1]))
-            shares[counts] = shares.get(counts, 0.0) + float(p)
-        for (wrong, fine), share in shares.items():
-            if share > 1e-6:
-                a, b = prior[0] + wrong, prior[1] + fine
-                log_density = (a - 1) * np.log(grid) + (b - 1) * np.log1p(-grid)
-                part = np.exp(log_density - log_density.max())
-                density += share * part / part.sum()
-        below = np.cumsum(density) / density.sum()
+    def _mixture(self, errors: Whole, right: Whole) -> Rate:
+        """A rate under all hypotheses together; its quantiles are read off a grid."""
+        pairs, back = np.unique(np.stack((errors.ravel(), right.ravel())), axis=1, return_inverse=True)
+        shares = np.bincount(back.ravel(), weights=self.hypotheses.ravel(), minlength=pairs.shape[1])
+        grid = (np.arange(_FINE) + 0.5) * WORST / _FINE
+        log_parts = pairs[0][:, None] * np.log(grid) + pairs[1][:, None] * np.log1p(-grid)  # (pairs, grid)
+        parts = np.exp(log_parts - log_parts.max(axis=1, keepdims=True))
+        density = shares @ (parts / parts.sum(axis=1, keepdims=True))
+        below = np.cumsum(density)
         low, high = (float(grid[int(np.searchsorted(below, q))]) for q in ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
-        return Rate(mean, low, high)
+        return Rate(float(density @ grid), low, high)
 
 
 def _entropy(chance: Array) -> Array:

@@ -74,7 +74,7 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, noise: N
         if version in seen.skipped:
             return end(Verdict.INCONCLUSIVE, candidates=problem.steps)
         tally = seen.of(version)
-        holds = claim_holds(noise, tally, claimed_bad=k > 0)
+        holds = claim_holds(tally, claimed_bad=k > 0)
         if holds <= 1 - noise.confidence:
             return end(verdict)
         missing = max(noise.calibration - tally.total, 1 if holds < noise.confidence else 0)
@@ -87,15 +87,16 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, noise: N
     positions = {t.position: t.version for t in tested if t.position is not None} | at_end
     lengths = [(k, seen.of(version)) for k, version in positions.items()]
     weights = plan.weights(size)
-    evidence = Evidence(noise, weights, lengths)
+    evidence = Evidence(weights, lengths)
     if any(t.position is None for t in tested):
         alone, without = _confirmations(problem, tested, seen, evidence)
-        evidence = Evidence(noise, weights, lengths, alone.items(), without.items())
+        evidence = Evidence(weights, lengths, alone.items(), without.items())
     suspect = evidence.suspect
     step = problem.steps[suspect]
     # Whether it is one step, and whether several: what the verdict will say is the more probable of the two.
-    single = float(evidence.hypotheses[0, suspect])
-    several = float(evidence.hypotheses[1:, suspect].max())
+    informed = 1.0 - evidence.coin
+    single = informed * float(evidence.hypotheses[0, suspect])
+    several = informed * float(evidence.hypotheses[1:, suspect].max())
     both = {
         Purpose.SUSPECT_ALONE: step.forward(good),
         Purpose.WITHOUT_SUSPECT: step.backward(bad),
@@ -113,22 +114,25 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, noise: N
             sets = _minimal_sets(problem, suspect, evidence, seen, noise)
         return end(
             verdict, suspect=step, candidates=(step,), without_passes=without_passes, alone_fails=alone_fails,
-            cause=sets[0], cure=sets[1], belief=evidence.belief(named),
+            cause=sets[0], cure=sets[1], belief=evidence.belief(noise.confidence, named),
         )  # fmt: skip
 
     def inconclusive() -> Conclusion:
-        belief = evidence.belief(named)
+        belief = evidence.belief(noise.confidence, named)
         chosen = tuple(problem.steps[i] for i in sorted(belief.credible))
         return end(
             Verdict.INCONCLUSIVE, suspect=step if len(chosen) == 1 else None, candidates=chosen, belief=belief
         )  # fmt: skip
 
-    if seen.total >= noise.limit:
+    if seen.total >= noise.limit or evidence.coin >= noise.confidence:
         return inconclusive()
-    sure = float(evidence.steps[suspect]) >= noise.confidence
+    sure = informed * float(evidence.steps[suspect]) >= noise.confidence
     if untestable and sure:
         return inconclusive()
     open_ = {purpose: live for purpose, live in both.items() if digests[purpose] not in seen.skipped}
+    if confirmed and named / informed >= noise.confidence:  # all that is open is whether the test says anything
+        k = min(at_end, key=lambda end: seen.of(at_end[end]).total)
+        raise ask(Question(bad if k else good, at_end[k], ends[k > 0][1], k, 1))
     if named >= noise.confidence:  # sure without having looked: look at least once
         purpose = next(purpose for purpose in open_ if not seen.of(digests[purpose]).total)
         raise ask(Question(open_[purpose], digests[purpose], purpose, None, 1))

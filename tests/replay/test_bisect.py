@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 
 from ledger.bodies import StepOutcome as Outcome
 from ledger.bodies import Verdict
+from ledger.errors import UsageError
 from replay.bisect import (
+    EXACT,
     Conclusion,
     Live,
     Observation,
+    Plan,
     Problem,
     Purpose,
     Question,
@@ -23,6 +26,7 @@ from replay.bisect import (
     Step,
     bisect,
     next_move,
+    next_moves,
 )
 
 
@@ -229,3 +233,91 @@ def test_steps_read_as_what_they_are() -> None:
     assert str(Step(1, (4,), ())) == "e4"
     assert str(Step(1, (4,), (2,))) == "e2 superseded by e4"
     assert str(Step(1, (), (2,))) == "removal of e2"
+
+
+def joint(count: int) -> st.SearchStrategy[tuple[int, set[int]]]:
+    return st.tuples(st.just(count), st.sets(st.integers(1, count), min_size=2, max_size=3))
+
+
+@given(st.integers(3, 60).flatmap(joint))
+def test_a_joint_cause_is_found_as_a_minimal_set(case: tuple[int, set[int]]) -> None:
+    count, cause = case
+    result = bisect(problem(count), bad_if(lambda live: cause <= live), plan=Plan(minimise=True))
+    assert result.verdict is Verdict.SEVERAL
+    assert {step.added[0] for step in result.cause} == cause
+    assert [step.added[0] for step in result.cure] == [max(cause)], "without any one of them it heals"
+    assert len(result.tested) <= 4 + (len(cause) + 1) * (math.ceil(math.log2(count)) + 2) + 3 * len(cause) ** 2
+
+
+@given(st.integers(2, 60).flatmap(joint))
+def test_of_several_culprits_one_is_a_cause_and_all_are_the_cure(case: tuple[int, set[int]]) -> None:
+    count, planted = case
+    result = bisect(problem(count), bad_if(lambda live: bool(planted & live)), plan=Plan(minimise=True))
+    assert result.verdict is Verdict.SEVERAL
+    assert [step.added[0] for step in result.cause] == [min(planted)]
+    assert {step.added[0] for step in result.cure} == planted
+
+
+def test_without_minimising_it_stops_at_the_suspect() -> None:
+    result = run(problem(16), bad_if(lambda live: {3, 9} <= live))
+    assert result.cause == () and result.cure == ()
+
+
+@given(st.integers(1, 200).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n))), st.integers(2, 7))
+def test_side_by_side_it_finds_the_same_in_fewer_rounds(case: tuple[int, int], jobs: int) -> None:
+    count, planted = case
+    task, tested, rounds = problem(count), list[Observation](), 0
+    while not isinstance(moves := next_moves(task, tested, EXACT, jobs), Conclusion):
+        assert 1 <= len(moves) <= jobs and len({move.version for move in moves}) == len(moves)
+        rounds += 1
+        for move in moves:
+            outcome = Outcome.BAD if planted in move.live else Outcome.GOOD
+            tested.append(Observation(move.version, move.purpose, move.position, outcome))
+    assert moves.culprit is not None and moves.culprit.added == (planted,)
+    assert rounds <= 2 + math.ceil(math.log(count, jobs + 1) + 1e-9) + 1
+
+
+def test_threads_answer_in_order_and_an_error_keeps_what_came_before_it() -> None:
+    seen: list[Observation] = []
+
+    def oracle(live: Live) -> Reading:
+        if len(live) == 9:  # the middle one of three prefixes of 16 steps
+            raise RuntimeError("stop")
+        return Reading(Outcome.BAD if 3 in live else Outcome.GOOD)
+
+    with pytest.raises(RuntimeError):
+        bisect(problem(16), oracle, on_test=lambda question, observation: seen.append(observation), jobs=3)
+    assert [test.position for test in seen] == [0, 16, 4, 12]
+
+
+@given(st.integers(2, 200).flatmap(lambda n: st.tuples(st.just(n), st.integers(1, n), st.integers(1, n))))
+def test_a_prior_never_costs_much_and_helps_where_it_is_right(case: tuple[int, int, int]) -> None:
+    count, planted, believed = case
+    prior = tuple(1.0 if n == believed else 0.0 for n in range(1, count + 1))
+    result = bisect(problem(count), bad_if(lambda live: planted in live), plan=Plan(prior=prior))
+    assert result.culprit is not None and result.culprit.added == (planted,)
+    assert result.count(Purpose.SEARCH) <= math.ceil(math.log2(count)) + 3
+    if planted == believed:
+        assert result.count(Purpose.SEARCH) <= 2
+
+
+@pytest.mark.parametrize("prior", [(1.0,), (1.0, -1.0, 1.0), (0.0, 0.0, 0.0), (1.0, float("nan"), 1.0)])
+def test_a_prior_that_makes_no_sense_is_refused(prior: tuple[float, ...]) -> None:
+    with pytest.raises(UsageError):
+        next_moves(problem(3), ends_of(3), Plan(prior=prior))
+
+
+def ends_of(count: int) -> tuple[Observation, ...]:
+    task = problem(count)
+    return (
+        Observation(digest_of(task.good), Purpose.GOOD_END, 0, Outcome.GOOD),
+        Observation(digest_of(task.bad), Purpose.BAD_END, count, Outcome.BAD),
+    )
+
+
+@given(st.integers(1, 30), st.data())
+def test_any_part_of_the_steps_is_a_version_from_either_end(count: int, data: st.DataObject) -> None:
+    task = problem(count)
+    chosen = data.draw(st.sets(st.integers(0, count - 1)))
+    assert task.forward(chosen) == task.good | {index + 1 for index in chosen}
+    assert task.backward(chosen) == task.bad - {index + 1 for index in chosen}
