@@ -116,7 +116,7 @@ def _pairs(found: list[dict[str, Any]]) -> dict[str, Any]:
 def render(table: dict[str, Any]) -> str:
     """The table as text."""
     lines = [
-        f"{table['runs']:,} simulated bisections a row, over {table['steps']} edits; asked for: {table['confidence']:.0%}",
+        f"{table['runs']:,} simulated bisections a row, over {table['steps']} edits, to {table['confidence']:.0%}",
         f"{'test errs':>10} {'tests':>7} {'median':>7} {'90 %':>6} {'most':>6} {'named':>7} {'right':>7} "
         f"{'95 % interval':>16} {'claimed':>8}",
     ]
