@@ -12,10 +12,14 @@ from pydantic import Field
 
 from ledger.body_parts import (
     AdapterNames,
+    BisectionBelief,
+    BisectionMode,
     BisectionStep,
     Count,
+    CredibleStep,
     EditedTensor,
     EditNumber,
+    EstimatedRate,
     EvaluationSource,
     NonNegative,
     Outcome,
@@ -34,10 +38,14 @@ from ledger.records import Digest, Line, Record, Settings, WholeNumber
 
 __all__ = [
     "AdapterNames",
+    "BisectionBelief",
+    "BisectionMode",
     "BisectionStep",
     "Count",
+    "CredibleStep",
     "EditNumber",
     "EditedTensor",
+    "EstimatedRate",
     "EvaluationSource",
     "NonNegative",
     "Outcome",
@@ -228,14 +236,24 @@ class BisectionConcluded(Body):
     """A search for the edit that made a metric bad, with all its steps.
 
     Attributes:
-        good, bad: the versions at the two ends.
+        good, bad: the versions at the two ends; with filters, `good` is the bad version without the steps that match.
         metric: its name, or a command's text.
-        suite_digest: the suite, where a metric was evaluated in process.
+        suite_digest: the suite, where a metric was evaluated in process; of a task, what it asked.
         direction: which scores are good ones: above or below the threshold.
         culprit: the edit's number.
         candidates: the edits that could not be told apart, or the first bad step that was not confirmed.
+        evaluations: how many tests were made; `seconds` is how long they took, where that was measured.
         confirmed_without: the bad version without the culprit is good.
         confirmed_with: the good version plus the culprit is bad.
+        mode: whether the test always says the same of a version.
+        order: how the steps between the ends were ordered, as `errata bisect start --order` takes it.
+        filters: which steps were searched; empty for all.
+        steps: how many; None in events of schema version 1.
+        cause: edits that make the good version bad together, and not without any of them; empty if not looked for.
+        cure: edits whose removal together makes the bad version good; likewise.
+        probability: of the culprit, where the test errs.
+        belief: what is believed where the test errs.
+        log: every test, in order.
     """
 
     good: Digest
@@ -251,4 +269,13 @@ class BisectionConcluded(Body):
     confirmed_without: bool | None = None
     confirmed_with: bool | None = None
     verdict: Annotated[Verdict, Field(strict=False)]
+    mode: Annotated[BisectionMode, Field(strict=False)] = BisectionMode.EXACT
+    order: Line = "log"
+    filters: Settings = Field(default_factory=dict)
+    steps: Count | None = None
+    cause: tuple[EditNumber, ...] = ()
+    cure: tuple[EditNumber, ...] = ()
+    probability: Probability | None = None
+    belief: BisectionBelief | None = None
+    seconds: NonNegative | None = None
     log: tuple[BisectionStep, ...] = ()

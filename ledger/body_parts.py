@@ -200,9 +200,56 @@ class StepOutcome(StrEnum):
     SKIP = "skip"
 
 
+class BisectionMode(StrEnum):
+    """Whether a bisection's test always says the same of a version."""
+
+    EXACT = "exact"
+    NOISY = "noisy"
+    """The test errs: versions were tested several times, and the verdict is a belief."""
+
+
 class BisectionStep(Record):
-    """One evaluated version; no score where a command or a person decided."""
+    """One test of a version; no score where a command or a person decided.
+
+    Attributes:
+        purpose: why it was tested; None in events of schema version 1.
+        position: how many of the searched steps the version has; None for versions of the confirmation, and in
+            events of schema version 1.
+    """
 
     version: Digest
     outcome: Annotated[StepOutcome, Field(strict=False)]
     score: float | None = None
+    purpose: Line | None = None
+    position: Count | None = None
+
+
+class CredibleStep(Record):
+    """The edits of one step, and the probability that it is the culprit."""
+
+    edits: Annotated[tuple[EditNumber, ...], Field(min_length=1)]
+    probability: Probability
+
+
+class EstimatedRate(Record):
+    """A rate: posterior mean and the bounds of its 95 % credible interval."""
+
+    mean: Probability
+    low: Probability
+    high: Probability
+
+
+class BisectionBelief(Record):
+    """What a bisection with a test that errs believes at its end.
+
+    Attributes:
+        confidence: the probability at which a culprit was to be named.
+        credible: the smallest set of steps that holds the culprit with that probability, the most probable first.
+        false_bad: how often a good version fails the test.
+        false_good: how often a bad version passes it.
+    """
+
+    confidence: Probability
+    credible: tuple[CredibleStep, ...]
+    false_bad: EstimatedRate
+    false_good: EstimatedRate

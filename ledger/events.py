@@ -60,7 +60,7 @@ KINDS: Mapping[Kind, KindSpec] = {
     Kind.EVALUATION_RECORDED: KindSpec(bodies.EvaluationRecorded, 2),
     Kind.VERSION_TAGGED: KindSpec(bodies.VersionTagged, 1),
     Kind.VERSION_UNTAGGED: KindSpec(bodies.VersionUntagged, 1),
-    Kind.BISECTION_CONCLUDED: KindSpec(bodies.BisectionConcluded, 1),
+    Kind.BISECTION_CONCLUDED: KindSpec(bodies.BisectionConcluded, 2),
     Kind.TRACING_RECORDED: KindSpec(bodies.TracingRecorded, 1),
     Kind.SETTINGS_CHANGED: KindSpec(bodies.SettingsChanged, 1),
 }
@@ -71,6 +71,8 @@ UPCASTERS: dict[tuple[Kind, int], Upcaster] = {
     # A fact of version 1 is one of version 2 as it stands; the number tells older programs that they may not read it.
     (Kind.EDIT_APPLIED, 1): lambda body: body,
     (Kind.EVALUATION_RECORDED, 1): lambda body: {**body, "source": "suite", "scores": []},
+    # All that version 2 adds has a default that says what version 1 did: an exact search of all steps in log order.
+    (Kind.BISECTION_CONCLUDED, 1): lambda body: {**body, "mode": "exact", "order": "log", "filters": {}},
 }
 """(kind, version) -> a function from that version's body to the next version's."""
 

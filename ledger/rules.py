@@ -146,11 +146,20 @@ def _check_tagged(fold: Fold, created: bodies.LedgerCreated, body: bodies.Versio
 
 
 def _check_bisection(fold: Fold, body: bodies.BisectionConcluded) -> None:
-    named = set(body.candidates) | ({body.culprit} if body.culprit is not None else set())
+    believed = () if body.belief is None else body.belief.credible
+    named = {*body.candidates, *body.cause, *body.cure, *(number for step in believed for number in step.edits)}
+    if body.culprit is not None:
+        named.add(body.culprit)
     if unknown := sorted(named - set(fold.edits)):
         raise UnknownEdit(f"e{unknown[0]}", nearest_edit(unknown[0], fold.edits))
     if (body.verdict is bodies.Verdict.CULPRIT) != (body.culprit is not None):
         raise Refused(f"the verdict {body.verdict} with culprit {body.culprit}")
+    if (body.cause or body.cure) and body.verdict is not bodies.Verdict.SEVERAL:
+        raise Refused(f"the verdict {body.verdict} with several edits as its cause or cure")
+    if body.mode is bodies.BisectionMode.EXACT and (body.belief is not None or body.probability is not None):
+        raise Refused("a belief about a test that does not err")
+    if body.steps is not None and any((step.position or 0) > body.steps for step in body.log):
+        raise Refused(f"a test beyond the {body.steps} steps of the bisection")
 
 
 def _check_tracing(fold: Fold, body: bodies.TracingRecorded) -> None:

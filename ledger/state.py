@@ -63,6 +63,14 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Bisection:
+    """A bisection's conclusion and the seq of its event."""
+
+    seq: int
+    body: bodies.BisectionConcluded
+
+
+@dataclass(frozen=True, slots=True)
 class Tracing:
     """A recorded tracing and the seq of its event."""
 
@@ -112,7 +120,7 @@ class State:
     changes: tuple[Change, ...] = ()
     tags: Mapping[str, bodies.VersionTagged] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
-    bisections: tuple[bodies.BisectionConcluded, ...] = ()
+    bisections: tuple[Bisection, ...] = ()
     tracings: tuple[Tracing, ...] = ()
     settings: tuple[SettingsChange, ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
@@ -231,7 +239,7 @@ class Fold:
             case bodies.VersionUntagged():
                 self.tags.pop(body.tag, None)
             case bodies.BisectionConcluded():
-                self.bisections.append(body)
+                self.bisections.append(Bisection(head.seq, body))
             case bodies.TracingRecorded():
                 self.tracings.append(Tracing(head.seq, body))
             case bodies.SettingsChanged():

@@ -93,7 +93,7 @@ def test_a_bad_edit_among_128_is_found_in_process_in_at_most_7_and_4_evaluations
     assert found.verdict is Verdict.CULPRIT and found.culprit is not None and found.culprit.edits == (77,)
     assert found.count(Purpose.SEARCH) <= 7 and found.count() <= 11
     assert all(torch.equal(value, before[name]) for name, value in workspace.loaded.model.named_parameters())
-    (event,) = workspace.state.bisections
+    event = workspace.state.bisections[0].body
     assert (event.culprit, event.evaluations, event.confirmed_with, event.confirmed_without) == (
         77, found.count(), True, True,
     )  # fmt: skip
@@ -107,7 +107,7 @@ def test_a_wrong_good_end_is_said_and_recorded_and_nobody_is_blamed(workspace: W
     problem = problem_between(state, range(1, 100), state.live)
     found = bisect_with_suite(workspace, problem, SUITE, threshold(workspace))
     assert found.verdict is Verdict.GOOD_IS_BAD and found.suspect is None and found.count() == 1
-    (event,) = workspace.state.bisections
+    event = workspace.state.bisections[0].body
     assert event.verdict is bodies.Verdict.GOOD_IS_BAD and event.culprit is None and event.candidates == ()
 
 
