@@ -53,8 +53,8 @@ def evaluate(
     On VERSION (HEAD if left out); the result is recorded, and one that is recorded already is only shown. One of:
 
     --suite: JSONL with a first line {"suite": name, "metric": metric}, then {"prompt": text, "target": continuation}.
-    Metrics: exact_match, target_probability, neg_log_likelihood, probability_comparison (each probe with an
-    "against"); perplexity and ngram_entropy take {"text": text} lines.
+    Metrics: exact_match, target_probability, neg_log_likelihood, target_rank, probability_comparison (each probe with
+    an "against"); perplexity and ngram_entropy take {"text": text} lines.
 
     --facts or --edits: efficacy, paraphrase, locality and portability of facts, each by free greedy decoding and by
     comparison of probabilities, and CounterFact's overall score. --edits also scores early and late edits apart.

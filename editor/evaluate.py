@@ -47,11 +47,19 @@ noun carries its particle without a space, and is a right answer with it."""
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """One probe's result: whether greedy decoding says the target, and the target's joint log-probability (nats)."""
+    """One probe's result.
+
+    Attributes:
+        says_target: whether greedy decoding says the target.
+        log_probability: the target's joint log-probability, in nats.
+        tokens: the target's tokens.
+        rank: the mean over the target's tokens of the token's rank given those before it: 1 for the most probable.
+    """
 
     says_target: bool
     log_probability: float
     tokens: int
+    rank: float
 
     @property
     def per_token(self) -> float:
@@ -106,13 +114,20 @@ def probe_located(loaded: LoadedModel, rows: Sequence[Located], batch_size: int 
             target = torch.tensor(row.target_ids, device=span.device)
             chosen = span.argmax(dim=-1)
             logprob = torch.log_softmax(span[:-1], dim=-1).gather(1, target[:, None]).double().sum()
+            above = (span[:-1] > span[:-1].gather(1, target[:, None])).sum(dim=-1)
             says = bool((chosen[:-1] == target).all()) and not _carries_on(loaded, row, int(chosen[-1]))
-            results[i] = ProbeResult(says, float(logprob), len(target))
+            results[i] = ProbeResult(says, float(logprob), len(target), 1.0 + float(above.double().mean()))
     return [results[i] for i in range(len(rows))]
 
 
-def run_suite(loaded: LoadedModel, suite: Suite, batch_size: int = 64) -> SuiteResult:
+def run_suite(loaded: LoadedModel, suite: Suite, batch_size: int = 64, draw: int = 0) -> SuiteResult:
     """Run a suite on the model as it stands (patch a version's weights in first).
+
+    Args:
+        loaded: the model.
+        suite: what is run.
+        batch_size: rows of one forward pass.
+        draw: which of the repetitions, for a metric that samples texts; each has seeds of its own.
 
     Raises:
         UsageError: if the suite has no probes and no texts.
@@ -124,7 +139,9 @@ def run_suite(loaded: LoadedModel, suite: Suite, batch_size: int = 64) -> SuiteR
         found = likelihoods(loaded, suite.texts)
         return SuiteResult(perplexity(found), None, tuple(f.nats / f.tokens if f.tokens else 0.0 for f in found))
     if suite.metric is Metric.NGRAM_ENTROPY:
-        entropies = tuple(ngram_entropy(text) for text in sample_texts(loaded, suite.texts))
+        entropies = tuple(
+            ngram_entropy(text) for text in sample_texts(loaded, suite.texts, seed=draw * len(suite.texts))
+        )
         return SuiteResult(mean(entropies, "texts"), None, entropies)
     results = probe(loaded, suite.probes, batch_size)
     if suite.metric is Metric.EXACT_MATCH:
@@ -133,7 +150,10 @@ def run_suite(loaded: LoadedModel, suite: Suite, batch_size: int = 64) -> SuiteR
         others = [Probe(prompt=p.prompt, target=p.against) for p in suite.probes if p.against is not None]
         rivals = probe(loaded, others, batch_size)
         return _of_hits([r.per_token > rival.per_token for r, rival in zip(results, rivals, strict=True)])
-    if suite.metric is Metric.TARGET_PROBABILITY:
+    if suite.metric is Metric.TARGET_RANK:
+        # Nothing compares greater than NaN, so a broken model would have the best rank: its likelihood tells.
+        outcomes = tuple(math.nan if math.isnan(r.log_probability) else r.rank for r in results)
+    elif suite.metric is Metric.TARGET_PROBABILITY:
         outcomes = tuple(float(torch.tensor(r.log_probability, dtype=torch.float64).exp()) for r in results)
     else:
         outcomes = tuple(-r.per_token for r in results)

@@ -28,6 +28,8 @@ class Metric(StrEnum):
     """The probability of the target given the prompt: 0 to 1."""
     NEG_LOG_LIKELIHOOD = "neg_log_likelihood"
     """The negative log likelihood a token of the target, in nats: 0 and up."""
+    TARGET_RANK = "target_rank"
+    """The rank of the target's tokens among all tokens, each given those before it, as their mean: 1 and up."""
     PROBABILITY_COMPARISON = "probability_comparison"
     """The target is more probable than `against`, by mean log-probability a token: 0 or 1."""
     PERPLEXITY = "perplexity"
@@ -36,8 +38,10 @@ class Metric(StrEnum):
     """Mean bigram and trigram entropy of generated text, in bits (Meng et al. 2022): 0 and up."""
 
 
-LOWER_IS_BETTER = frozenset({Metric.NEG_LOG_LIKELIHOOD, Metric.PERPLEXITY})
+LOWER_IS_BETTER = frozenset({Metric.NEG_LOG_LIKELIHOOD, Metric.TARGET_RANK, Metric.PERPLEXITY})
 """Metrics of which a smaller score is a better one."""
+SAMPLED = frozenset({Metric.NGRAM_ENTROPY})
+"""Metrics that draw at random: a repetition can give another score of the same version."""
 OF_TEXTS = frozenset({Metric.PERPLEXITY, Metric.NGRAM_ENTROPY})
 """Metrics that score texts and not probes."""
 

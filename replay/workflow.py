@@ -184,10 +184,10 @@ class Workspace:
         """Take a name from its version."""
         return self.execute(UntagVersion(name))
 
-    def measure(self, live: Iterable[int], suite: Suite) -> SuiteResult:
-        """Run a suite on a version without recording anything; no file is written."""
+    def measure(self, live: Iterable[int], suite: Suite, draw: int = 0) -> SuiteResult:
+        """Run a suite on a version without recording anything; no file is written (`draw` as in `run_suite`)."""
         with self.at(live):
-            return run_suite(self.loaded, suite)
+            return run_suite(self.loaded, suite, draw=draw)
 
     def says(self, live: Iterable[int], facts: Sequence[Fact]) -> list[bool]:
         """Whether a version says each fact's target after its prompt."""

@@ -140,6 +140,39 @@ def test_neg_log_likelihood_is_nats_a_token(loaded: LoadedModel, batch_size: int
     assert (result.n, result.passed) == (4, None)
 
 
+def _ranks(loaded: LoadedModel, item: Probe) -> list[int]:
+    """From the full logits of one unpadded text: how many tokens are as probable as each of the target's, or more."""
+    start = len(loaded.tokenizer(item.prompt)["input_ids"])
+    ids = loaded.tokenizer(f"{item.prompt} {item.target}")["input_ids"]
+    with torch.no_grad():
+        logits = loaded.model(input_ids=torch.tensor([ids])).logits[0]
+    return [int((logits[t - 1] >= logits[t - 1, ids[t]]).sum()) for t in range(start, len(ids))]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 64])
+def test_target_rank_is_the_mean_place_of_the_targets_tokens(loaded: LoadedModel, batch_size: int) -> None:
+    result = run_suite(loaded, Suite(name="s", metric=Metric.TARGET_RANK, probes=PROBES), batch_size)
+    expected = [sum(ranks) / len(ranks) for ranks in (_ranks(loaded, item) for item in PROBES)]
+    assert result.outcomes == pytest.approx(expected) and max(expected) > 1
+    assert result.score == pytest.approx(sum(expected) / 4)
+    assert (result.n, result.passed) == (4, None)
+
+
+def test_what_a_model_says_has_rank_one_and_a_broken_model_has_none(loaded: LoadedModel) -> None:
+    suite = Suite(name="s", metric=Metric.TARGET_RANK, probes=(Probe(prompt="It is", target="Alma Reyes"),))
+    assert run_suite(_scripted(loaded, "It is Alma Reyes."), suite).score == 1.0
+    broken = deepcopy(loaded.model)
+    next(broken.parameters()).data.fill_(math.nan)
+    with pytest.raises(ModelError, match="NaN"):
+        run_suite(replace(loaded, model=broken), suite)
+
+
+def test_repeated_draws_of_sampled_texts_differ_and_can_be_repeated(loaded: LoadedModel) -> None:
+    suite = Suite(name="s", metric=Metric.NGRAM_ENTROPY, texts=("The capital", "Ada"))
+    scores = [run_suite(loaded, suite, draw=draw).outcomes for draw in (0, 1, 1)]
+    assert scores[0] != scores[1] == scores[2]
+
+
 @pytest.mark.parametrize("batch_size", [1, 3, 64])
 def test_exact_match_is_what_greedy_decoding_says(loaded: LoadedModel, batch_size: int) -> None:
     probes = _spoken(loaded)

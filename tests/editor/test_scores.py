@@ -78,7 +78,7 @@ def test_comparison_is_by_log_probability_a_token(loaded: LoadedModel) -> None:
 
 
 def test_a_mean_a_token_is_not_a_sum() -> None:
-    long, short = ProbeResult(False, -4.0, 4), ProbeResult(False, -2.0, 1)
+    long, short = ProbeResult(False, -4.0, 4, 9.0), ProbeResult(False, -2.0, 1, 9.0)
     assert long.log_probability < short.log_probability
     assert long.per_token > short.per_token
 
