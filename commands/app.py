@@ -137,10 +137,10 @@ class App:
     def _under_test(self, ledger: Ledger, state: State) -> frozenset[int]:
         from ledger.errors import UnknownVersion
         from replay.bisect import Question
-        from replay.bisect_session import load
+        from replay.bisect_file import load
 
         session = load(ledger.folder) if ledger.folder is not None else None
-        move = session.move(state) if session is not None else None
+        move = session.move(state) if session is not None and not session.missing else None
         if not isinstance(move, Question):
             raise UnknownVersion(UNDER_TEST)
         return move.live

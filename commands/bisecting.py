@@ -1,24 +1,32 @@
-"""`errata bisect`: find the edit that made a version worse."""
+"""`errata bisect`: find the edit that made a version worse; the commands by which a person does it."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from commands.app import UNDER_TEST, App, InOrder, counted, shared, short
+from commands.app import App, InOrder, shared, short
+from commands.bisect_reporting import report, visualise
+from commands.bisect_running import run
+from commands.bisect_words import actors, folder_of, session_of, show_conclusion, show_question
 from ledger.errors import UsageError
 
 if TYPE_CHECKING:
-    from ledger.ledger import Ledger
-    from ledger.state import State
-    from replay.bisect import Conclusion, Observation, Question, Step
     from replay.bisect_session import Session
 
 
-@click.group(cls=InOrder)
+class _WithTerms(InOrder):
+    """A group in which a word that is no command marks a version: the session knows whether it is one of its terms."""
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A command, or the mark that a term makes."""
+        known = super().get_command(ctx, cmd_name)
+        return known if known is not None or cmd_name.startswith("-") else _marking(cmd_name)
+
+
+@click.group(cls=_WithTerms)
 @shared
 def bisect() -> None:
     r"""Find the edit that made a version worse.
@@ -35,130 +43,204 @@ def bisect() -> None:
       errata bisect run -- ./check.sh          # finds the model's folder in ERRATA_MODEL
     By hand:
       errata checkout BISECT ./try && errata bisect bad
+    Only among the edits of one subject, and then what was found, as a page:
+      errata bisect start spring HEAD --subject "Norwind Systems"
+      errata bisect report --html found.html
     """
 
 
 @bisect.command()
-@click.argument("good")
-@click.argument("bad", default="HEAD")
+@click.argument("good", required=False)
+@click.argument("bad", required=False)
+@click.option("--term-good", "--term-old", "term_good", metavar="WORD", help="What good versions are called.")
+@click.option("--term-bad", "--term-new", "term_bad", metavar="WORD", help="What bad versions are called.")
+@click.option("--subject", "subjects", multiple=True, metavar="S", help="Only edits of this subject; repeatable.")
+@click.option("--layer", "layers", multiple=True, type=int, metavar="N", help="Only edits that change this layer.")
+@click.option("--author", "authors", multiple=True, metavar="A", help="Only changes that this actor made.")
+@click.option("--batch", "batches", multiple=True, metavar="B", help="Only edits of this batch, or of e12's batch.")
+@click.option("--since", metavar="VERSION", help="Only changes made after this version.")
+@click.option("--until", metavar="VERSION", help="Only changes made up to this version.")
+@click.option("--order", default="log", show_default=True, help="log, reverse, random or random:SEED.")
 @shared
 @click.pass_obj
-def start(app: App, good: str, bad: str) -> None:
-    """Begin between a good and a bad version.
+def start(
+    app: App,
+    good: str | None,
+    bad: str | None,
+    term_good: str | None,
+    term_bad: str | None,
+    subjects: tuple[str, ...],
+    layers: tuple[int, ...],
+    authors: tuple[str, ...],
+    batches: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    order: str,
+) -> None:
+    r"""Begin between a good and a bad version.
 
-    BAD is HEAD if left out. `run` tests both before it searches; marks made by hand take them on your word.
+    BAD is HEAD if only GOOD is given. Without both, `errata bisect good` and `errata bisect bad` name them, as in git.
+    `run` tests both before it searches; marks made by hand take them on your word.
 
-    Example: errata bisect start spring HEAD
+    Filters search only the changes that fit all of them (each by any of its values); the other changes stay as they
+    are in the bad version. The good end is then the bad version without any of the changes that fit. Nobody has called
+    that version good, so it is tested first, by hand too: if it fails, the cause lies elsewhere.
+
+    Any order of the changes leads between the same ends; another than the log's helps when one change hides another.
+
+    \b
+    Examples:
+      errata bisect start spring HEAD
+      errata bisect start base HEAD --author ada --since spring
+      errata bisect start --term-good fast --term-bad slow
     """
-    from replay import bisect_session
+    from replay import bisect_file, bisect_session
+    from replay.bisect_scope import Filters, check_order
+    from replay.bisect_session import GOOD_BAD, Terms, check_terms
 
     ledger = app.ledger()
-    if bisect_session.load(_folder(ledger)) is not None:
+    if bisect_file.load(folder_of(ledger)) is not None:
         raise UsageError("a bisection is under way; `errata bisect reset` ends it")
-    session = bisect_session.start(ledger.state(), good, bad)
-    bisect_session.save(_folder(ledger), session)
-    _show_question(app, ledger.state(), session)
+    terms = check_terms(Terms(term_good or GOOD_BAD.good, term_bad or GOOD_BAD.bad))
+    for word in (terms.good, terms.bad):
+        if word in bisect.commands and word not in ("good", "bad"):
+            raise UsageError(f"{word!r} cannot be a term: `errata bisect {word}` is something else")
+    session = bisect_session.start(
+        ledger.state(),
+        actors(ledger),
+        good,
+        bad or (None if good is None else "HEAD"),
+        terms=terms,
+        filters=Filters(subjects, layers, authors, batches, since, until),
+        order=check_order(order),
+    )
+    bisect_file.save(folder_of(ledger), session)
+    show_question(app, ledger.state(), session)
 
 
-def _mark(app: App, version: str | None, outcome: str) -> int:
-    """Mark a version by hand: the search goes on, or ends; only a culprit is recorded and closes the session."""
-    from ledger.bodies import StepOutcome
-    from replay import bisect_session
-    from replay.bisect import BY_HAND, Conclusion
+def _mark(app: App, version: str | None, word: str) -> int:
+    """Mark a version by hand with a word of the session."""
+    from replay.bisect_log import speaking
 
     ledger = app.ledger()
-    session = _session(ledger).marked(ledger.state(), version, StepOutcome(outcome))
-    move = session.move(ledger.state())
-    bisect_session.save(_folder(ledger), session)
+    session = session_of(ledger)
+    spoken = speaking(session, word)
+    if spoken is None:
+        said = f"this bisection says {session.terms.good} and {session.terms.bad}"
+        raise UsageError(f"no such command {word!r}; {said}; try `errata bisect --help`")
+    outcome = spoken.terms.outcome(word)
+    assert outcome is not None
+    return _go_on(app, spoken.marked(ledger.state(), actors(ledger), version, outcome))
+
+
+def _go_on(app: App, session: Session) -> int:
+    """Save what was said by hand: the search goes on, or ends; only a culprit is recorded and closes the session."""
+    from replay import bisect_file
+    from replay.bisect import Conclusion
+    from replay.bisect_record import PERSON, conclusion_body, recorded_already
+
+    ledger = app.ledger()
+    state = ledger.state()
+    move = None if session.missing else session.move(state)
+    bisect_file.save(folder_of(ledger), session)
     if not isinstance(move, Conclusion):
-        _show_question(app, ledger.state(), session)
+        show_question(app, state, session)
         return 0
     tests = len({mark.version for mark in session.marks})
     if move.culprit is not None:
         from ledger.commands import ConcludeBisection
 
-        body = bisect_session.conclusion_body(session.problem(ledger.state()), move, tests, metric=BY_HAND)
-        app.execute(ledger, ConcludeBisection(body))
-        bisect_session.reset(_folder(ledger))
-    return _show_conclusion(app, ledger.state(), move, tests)
+        body = conclusion_body(
+            session.problem(state), move, PERSON, evaluations=tests, filters=session.filters, order=session.order
+        )
+        if not recorded_already(state, session.began, body):
+            app.execute(ledger, ConcludeBisection(body))
+        bisect_file.reset(folder_of(ledger))
+    return show_conclusion(app, state, session, move, tests)
 
 
-def _add_mark(outcome: str, what: str) -> None:
-    """Add the command that marks a version with an outcome."""
+def _marking(word: str, what: str = "Mark a version with a word of this bisection.") -> click.Command:
+    """The command that marks a version with a word."""
     again = "VERSION is the one under test if left out; one that was marked before may be marked again."
+    ends = "As long as an end is missing, VERSION (HEAD if left out) is that end."
 
-    @bisect.command(name=outcome, help=f"{what}\n\n{again}\n\nExample: errata bisect {outcome}")
+    @click.command(name=word, help=f"{what}\n\n{again} {ends}\n\nExample: errata bisect {word}")
     @click.argument("version", required=False)
     @shared
     @click.pass_obj
     def mark(app: App, version: str | None) -> int:
-        return _mark(app, version, outcome)
+        return _mark(app, version, word)
+
+    return mark
 
 
-for _outcome, _what in (
-    ("good", "Mark a version as good."),
-    ("bad", "Mark a version as bad."),
-    ("skip", "Say that a version cannot be tested."),
-):
-    _add_mark(_outcome, _what)
+bisect.add_command(_marking("good", "Mark a version as good."))
+bisect.add_command(_marking("bad", "Mark a version as bad."))
 
 
-@bisect.command(context_settings={"ignore_unknown_options": True})
-@click.option("--suite", type=click.Path(path_type=Path), help="A suite whose score decides.")
-@click.option("--threshold", type=float, help="The last score that is still good.")
-@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@bisect.command()
+@click.argument("versions", nargs=-1, metavar="[VERSION|EDIT|A..B]...")
 @shared
 @click.pass_obj
-def run(app: App, suite: Path | None, threshold: float | None, command: tuple[str, ...]) -> int:
-    r"""Test versions until the culprit is found.
+def skip(app: App, versions: tuple[str, ...]) -> int:
+    r"""Say that versions cannot be tested.
 
-    Which scores are good follows from the suite's metric: at least the threshold, or at most for
-    neg_log_likelihood. A command is run once a version with the model's folder in ERRATA_MODEL and the version's digest
-    in ERRATA_VERSION; exit code 0 is good, 125 cannot be tested, 1 to 124 bad, anything else stops.
-
-    Both ends are tested first. A run that was stopped goes on with its own answers when the same suite and threshold,
-    or the same command, is run again; `errata bisect reset` forgets them. The exit code is 0 if a culprit was found and
-    1 with every other verdict; then the session stays.
+    The one under test if nothing is named. An edit (e12) stands for the version in which its change is the newest one:
+    the first that has it, in the order that is searched. A..B, of versions or edits, stands for every version after A
+    up to B, as in git; of it, the two ends and versions that you marked otherwise stay as they are.
 
     \b
     Examples:
-      errata bisect run --suite general.jsonl --threshold 0.95
-      errata bisect run -- python check.py
+      errata bisect skip
+      errata bisect skip e12 e40..e45
     """
-    if bool(command) == (suite is not None) or (suite is None) != (threshold is None):
-        raise UsageError("give --suite FILE and --threshold SCORE, or a command after --")
-    if threshold is not None and not math.isfinite(threshold):
-        raise UsageError(f"--threshold is a finite number, not {threshold}")
-    from ledger.suites import read_suite
+    ledger = app.ledger()
+    return _go_on(app, session_of(ledger).skipped(ledger.state(), versions))
 
-    probes = read_suite(suite) if suite is not None else None
-    session = _session(app.ledger())
-    workspace = app.workspace()
-    from replay import bisect_session
-    from replay.bisect_run import Shell, bisect_with_command, bisect_with_suite
 
-    folder, problem, begun = _folder(workspace.ledger), session.problem(workspace.state), session
+@bisect.command()
+@shared
+@click.pass_obj
+def undo(app: App) -> None:
+    """Take back the last thing said.
 
-    def on_test(question: Question, observation: Observation) -> None:
-        nonlocal session
-        if session is begun and begun.tested:
-            own = sum(test.oracle == observation.oracle for test in begun.tested)
-            app.say(f"earlier answers: {own} of this test are used, {len(begun.tested) - own} of others are not")
-        session = session.observed(observation)
-        bisect_session.save(folder, session)
-        score = "" if observation.score is None else f", score {observation.score:.6g}"
-        app.say(f"{question.purpose.value}: {short(question.version)} is {observation.outcome.value}{score}")
+    A mark made by hand, a skip of several versions, or an answer of a run; may be repeated. The ends stay.
 
-    if probes is not None and threshold is not None:
-        found = bisect_with_suite(workspace, problem, probes, threshold, session.tested, on_test)
-    else:
-        shell = Shell(app.world.environment, app.world.output_descriptor)
-        found = bisect_with_command(workspace, problem, command, shell, session.tested, on_test)
-    if found.culprit is not None:
-        bisect_session.reset(folder)
-    else:
-        bisect_session.save(folder, session.by_hand())
-    return _show_conclusion(app, workspace.state, found, found.count())
+    Example: errata bisect undo
+    """
+    from replay import bisect_file
+
+    ledger = app.ledger()
+    session, dropped = session_of(ledger).undone()
+    bisect_file.save(folder_of(ledger), session)
+    for test in dropped:
+        app.say(f"taken back: {short(test.version)} is {session.terms.word(test.outcome)} ({test.purpose.value})")
+    show_question(app, ledger.state(), session)
+
+
+@bisect.command()
+@click.option("--term-good", "--term-old", "only_good", is_flag=True, help="Print only the word for good versions.")
+@click.option("--term-bad", "--term-new", "only_bad", is_flag=True, help="Print only the word for bad versions.")
+@shared
+@click.pass_obj
+def terms(app: App, only_good: bool, only_bad: bool) -> None:
+    """Show what good and bad versions are called.
+
+    `errata bisect start --term-good WORD --term-bad WORD` chooses the words. As in git, `old` and `new` can be used
+    from the first mark on without choosing them.
+
+    Example: errata bisect terms
+    """
+    words = session_of(app.ledger()).terms
+    lines = [words.good] if only_good else []
+    lines += [words.bad] if only_bad else []
+    app.show(
+        {"good": words.good, "bad": words.bad}, lines or [f"good versions are {words.good}, bad ones are {words.bad}"]
+    )
+
+
+bisect.add_command(run)
+bisect.add_command(visualise)
 
 
 @bisect.command(name="log")
@@ -171,10 +253,10 @@ def show_log(app: App) -> None:
 
     Example: errata bisect log > bisection.txt
     """
-    from replay.bisect_session import log_lines
+    from replay.bisect_log import log_lines
 
     ledger = app.ledger()
-    lines = log_lines(ledger.state(), _session(ledger))
+    lines = log_lines(ledger.state(), session_of(ledger))
     app.show({"log": lines}, lines)
 
 
@@ -187,12 +269,13 @@ def replay(app: App, file: Path) -> None:
 
     Example: errata bisect replay bisection.txt
     """
-    from replay import bisect_session
+    from replay import bisect_file
+    from replay.bisect_log import replayed
 
     ledger = app.ledger()
-    session = bisect_session.replayed(ledger.state(), file.read_text(encoding="utf-8").splitlines())
-    bisect_session.save(_folder(ledger), session)
-    _show_question(app, ledger.state(), session)
+    session = replayed(ledger.state(), actors(ledger), file.read_text(encoding="utf-8").splitlines())
+    bisect_file.save(folder_of(ledger), session)
+    show_question(app, ledger.state(), session)
 
 
 @bisect.command()
@@ -201,99 +284,14 @@ def replay(app: App, file: Path) -> None:
 def reset(app: App) -> None:
     """Forget the bisection under way.
 
+    What was recorded in the log stays there: `errata bisect report` shows it.
+
     Example: errata bisect reset
     """
-    from replay import bisect_session
+    from replay import bisect_file
 
-    existed = bisect_session.reset(_folder(app.ledger()))
+    existed = bisect_file.reset(folder_of(app.ledger()))
     app.show({"reset": existed}, ["bisection forgotten" if existed else "no bisection is under way"])
 
 
-def _folder(ledger: Ledger) -> Path:
-    assert ledger.folder is not None
-    return ledger.folder
-
-
-def _session(ledger: Ledger) -> Session:
-    from replay.bisect_session import load
-
-    session = load(_folder(ledger))
-    if session is None:
-        raise UsageError("no bisection is under way; `errata bisect start GOOD BAD` begins one")
-    return session
-
-
-def _show_question(app: App, state: State, session: Session) -> None:
-    from replay.bisect import Question
-
-    move = session.move(state)
-    if not isinstance(move, Question):
-        ended = "nothing is left to test by hand; mark a version again, `errata bisect run` or `errata bisect reset`"
-        app.show({"under_test": None}, [ended])
-        return
-    data = {
-        "under_test": move.version,
-        "live": sorted(move.live),
-        "purpose": move.purpose.value,
-        "steps": len(session.problem(state).steps),
-        "tests_left": move.left,
-    }
-    lines = [
-        f"to test: {short(move.version)} ({move.purpose.value}; at most {move.left} more of {data['steps']} changes)",
-        f"  errata checkout {UNDER_TEST} FOLDER, then errata bisect good, bad or skip",
-    ]
-    app.show(data, lines)
-
-
-def _show_conclusion(app: App, state: State, found: Conclusion, tests: int) -> int:
-    """Show how a bisection ended; the exit code says whether a culprit was found."""
-    data: dict[str, Any] = {
-        "verdict": found.verdict.value,
-        "culprit": None if found.culprit is None else found.culprit.edits[0],
-        "candidates": [{"added": step.added, "removed": step.removed, "seq": step.seq} for step in found.candidates],
-        "without_passes": found.without_passes,
-        "alone_fails": found.alone_fails,
-        "evaluations": tests,
-        "steps": found.steps,
-        "tested": [
-            {"version": t.version, "purpose": t.purpose.value, "outcome": t.outcome.value, "score": t.score}
-            for t in found.tested
-        ],
-    }
-    app.show(data, _told(state, found, tests))
-    return 0 if found.culprit is not None else 1
-
-
-_OTHER_ENDS = "`errata bisect reset`, then start between other versions; or run another test between these"
-
-
-def _told(state: State, found: Conclusion, made: int) -> list[str]:
-    from replay.bisect import Verdict
-
-    tests = f"{counted(made, 'test')} among {counted(found.steps, 'change')}"
-    match found.verdict:
-        case Verdict.CULPRIT:
-            assert found.suspect is not None
-            how = "without it the bad version passes, and the good version with it alone fails"
-            return [f"the culprit is {_step(state, found.suspect)}", f"confirmed both ways: {how}", tests]
-        case Verdict.SEVERAL:
-            assert found.suspect is not None
-            answers = {True: "yes", False: "no", None: "could not be tested"}
-            return [
-                f"no single edit explains it; the first bad change is {_step(state, found.suspect)}",
-                f"the bad version passes without it: {answers[found.without_passes]}; "
-                f"the good version fails with it alone: {answers[found.alone_fails]}",
-                tests,
-            ]
-        case Verdict.GOOD_IS_BAD:
-            return ["the good end fails the test itself, so no edit is to blame", _OTHER_ENDS]
-        case Verdict.BAD_IS_GOOD:
-            return ["the bad end passes the test, so there is nothing to find", _OTHER_ENDS]
-        case _:
-            lines = ["inconclusive: versions that would decide could not be tested; it is one of"]
-            return [*lines, *(f"  {_step(state, step)}" for step in found.candidates), tests]
-
-
-def _step(state: State, step: Step) -> str:
-    fact = state.edits[step.edits[0]].body.fact
-    return f"{step} (@{step.seq}): {fact.text} => {fact.target}"
+bisect.add_command(report)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -29,11 +29,13 @@ class TaskResult:
         scores: by metric, as lm-eval names them without the filter `none`; the task's first metric comes first.
         digest: of the task's name, version, and each sample's document and prompt: what was asked.
         samples: how many documents.
+        higher_is_better: by metric, as the task says; a metric of which it says nothing is left out.
     """
 
     scores: Mapping[str, Estimate]
     digest: str
     samples: int
+    higher_is_better: Mapping[str, bool] = field(default_factory=dict)
 
 
 def require_lm_eval() -> None:
@@ -80,16 +82,19 @@ def run_task(loaded: LoadedModel, name: str, folders: Sequence[Path], batch_size
     if found is None or name not in found["samples"]:
         raise UsageError(f"{name!r} is a group; name one of its tasks")
     samples = found["samples"][name]
-    scores = {}
+    scores, higher = {}, {}
+    said = found.get("higher_is_better", {}).get(name, {})
     for key, value in found["results"][name].items():
         metric, _, filtered = key.partition(",")
         if not filtered or metric.endswith("_stderr") or not isinstance(value, int | float):
             continue
         label = metric if filtered == "none" else f"{metric} ({filtered})"
+        if isinstance(said.get(metric), bool):
+            higher[label] = said[metric]
         scores[label] = _estimate(float(value), [s for s in samples if s.get("filter", "none") == filtered], metric)
     asked = [[sample["doc_hash"], sample["prompt_hash"]] for sample in samples]
     identity = {"task": name, "version": str(found["versions"].get(name)), "samples": asked}
-    return TaskResult(scores, value_digest("task", identity), len({sample["doc_id"] for sample in samples}))
+    return TaskResult(scores, value_digest("task", identity), len({sample["doc_id"] for sample in samples}), higher)
 
 
 def _estimate(value: float, samples: Sequence[Mapping[str, Any]], metric: str) -> Estimate:

@@ -1,28 +1,79 @@
-"""Run a bisection to its end with a suite or a command, and record how it ended."""
+"""Run a bisection to its end with a suite, a task or a command, and record how it ended.
+
+A run may be killed at any moment. What it had observed is the caller's to keep (`on_test`); the same run afterwards
+goes on from there, and a conclusion that was recorded just before the kill is not recorded twice.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import fcntl
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
-from ledger.suites import Suite, suite_digest
-from replay.bisect import Conclusion, Live, Observation, Problem, Question, bisect
-from replay.bisect_session import conclusion_body
+from editor.lm_task import TaskResult, run_task
+from ledger.errors import ErrataError, UsageError
+from ledger.suites import SAMPLED, Suite
+from replay.bisect import Conclusion, Live, Observation, Plan, Problem, Question, bisect
+from replay.bisect_record import conclusion_body, recorded_already
+from replay.bisect_scope import LOG, NO_FILTERS, Filters
 from replay.checkout import checkout
 from replay.materialise import weights_digests
 from replay.model_card import card_of
-from replay.oracles import CommandOracle, SuiteOracle
+from replay.oracles import CommandOracle, SuiteOracle, TaskOracle
 
 if TYPE_CHECKING:
+    from editor.evaluate import SuiteResult
     from replay.workflow import Workspace
 
-OnTest = Callable[[Question, Observation], None]
+OnTest = Callable[[Question, Observation, float], None]
+"""Told about each test when it is done, with the seconds that this run's tests took in all."""
 
 
-def _silent(question: Question, observation: Observation) -> None:
+def _silent(question: Question, observation: Observation, seconds: float) -> None:
     """Nobody listens."""
+
+
+class BisectionRunning(ErrataError):
+    """Another process runs a bisection in this ledger."""
+
+    exit_code = 3
+
+    def __init__(self) -> None:
+        super().__init__("another process runs a bisection in this ledger; wait for it, or stop it")
+
+
+@dataclass(frozen=True)
+class Course:
+    """How a run is done, and what it goes on from.
+
+    Attributes:
+        tested: what was observed before; only answers of the same test are used.
+        plan: exact or noisy, and whether minimal sets are looked for.
+        jobs: how many tests may run side by side.
+        filters: which steps the problem was narrowed to; recorded.
+        order: how they were ordered; recorded.
+        began: the log's last event when the bisection began: conclusions after it may be this one's. None for a
+            bisection that begins with this run.
+        seconds: by the identity of a test, how long its earlier answers took.
+    """
+
+    tested: tuple[Observation, ...] = ()
+    plan: Plan = Plan()
+    jobs: int = 1
+    filters: Filters = NO_FILTERS
+    order: str = LOG
+    began: int | None = None
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+PLAIN = Course()
 
 
 @dataclass(frozen=True)
@@ -38,7 +89,7 @@ def bisect_with_suite(
     problem: Problem,
     suite: Suite,
     threshold: float,
-    tested: Iterable[Observation] = (),
+    course: Course = PLAIN,
     on_test: OnTest = _silent,
 ) -> Conclusion:
     """Find the step that takes a suite's score across a threshold, and record the conclusion.
@@ -46,28 +97,68 @@ def bisect_with_suite(
     Args:
         workspace: the ledger and its model; versions are evaluated in process, one model load in all.
         problem: what is searched.
-        suite: what decides.
+        suite: what decides. With a noisy plan its metric must be one that samples; each repetition draws anew.
         threshold: the last score that is still good.
-        tested: what was observed before; only answers of this suite and threshold are used.
+        course: how, and what was observed before.
         on_test: told about each test.
 
     Raises:
-        UsageError: the threshold is NaN or infinite.
+        UsageError: the threshold is NaN or infinite, the plan is noisy and the metric is not, or several jobs.
     """
-    oracle = SuiteOracle(suite, threshold, workspace.measure)
-    conclusion = bisect(problem, oracle, tested, on_test, oracle.identity)
-    workspace.conclude_bisection(
-        conclusion_body(
-            problem,
-            conclusion,
-            len(conclusion.tested),
-            metric=suite.metric.value,
-            suite_digest=suite_digest(suite),
-            threshold=threshold,
-            direction=oracle.direction,
+    noisy = course.plan.noise is not None
+    if noisy and suite.metric not in SAMPLED:
+        raise UsageError(
+            f"{suite.metric.value} gives a version the same score every time, so repeating it tells nothing: "
+            "run it without --noisy"
         )
-    )
-    return conclusion
+    _one_by_one(course)
+    drawn = Counter[str]()
+
+    def measure(live: Live, asked: Suite) -> SuiteResult:
+        version = problem.digest_of(live)
+        drawn[version] += 1
+        return workspace.measure(live, asked, drawn[version] - 1 if noisy else 0)
+
+    oracle = SuiteOracle(suite, threshold, measure, noisy)
+    drawn.update(test.version for test in course.tested if test.oracle == oracle.identity)
+    return _run(workspace, problem, oracle, course, on_test)
+
+
+def bisect_with_task(
+    workspace: Workspace,
+    problem: Problem,
+    task: str,
+    folders: Sequence[Path],
+    threshold: float,
+    metric: str | None = None,
+    course: Course = PLAIN,
+    on_test: OnTest = _silent,
+) -> Conclusion:
+    """Find the step that takes an lm-eval task's score across a threshold, and record the conclusion.
+
+    Args:
+        workspace: the ledger and its model; versions are evaluated in process.
+        problem: what is searched.
+        task: the task's name.
+        folders: where YAML files of tasks lie.
+        threshold: the last score that is still good.
+        metric: the task's metric; its first one if None.
+        course: how, and what was observed before.
+        on_test: told about each test.
+
+    Raises:
+        UsageError: lm-eval is missing, there is no such task or metric, the plan is noisy, or several jobs.
+    """
+    if course.plan.noise is not None:
+        raise UsageError("a task gives a version the same score every time: run it without --noisy")
+    _one_by_one(course)
+
+    def measure(live: Live) -> TaskResult:
+        with workspace.at(live):
+            return run_task(workspace.loaded, task, folders)
+
+    oracle = TaskOracle.asking(measure, problem.bad, task, threshold, metric)
+    return _run(workspace, problem, oracle, course, on_test)
 
 
 def bisect_with_command(
@@ -75,26 +166,84 @@ def bisect_with_command(
     problem: Problem,
     command: tuple[str, ...],
     shell: Shell,
-    tested: Iterable[Observation] = (),
+    course: Course = PLAIN,
     on_test: OnTest = _silent,
 ) -> Conclusion:
     """Find the step that makes a command fail, and record the conclusion.
 
-    Of what was observed before, only answers of the same command are used.
+    Of what was observed before, only answers of the same command are used. With several jobs, versions are built one
+    after the other and checked side by side, each in a folder of its own.
 
     Raises:
         BisectionAborted: the command could not be run or asked to stop; nothing was recorded.
+        BisectionRunning: another process runs a bisection in this ledger.
     """
+    building = Lock()
 
     def write(live: Live, folder: Path) -> str:
-        weights = workspace.materialiser.weights(live)
-        card = card_of(workspace.ledger, live, "a version under bisection", weights_digests(weights))
-        return checkout(workspace.files, weights, folder, card).version
+        with building:
+            weights = workspace.materialiser.weights(live)
+            card = card_of(workspace.ledger, live, "a version under bisection", weights_digests(weights))
+            return checkout(workspace.files, weights, folder, card).version
 
-    scratch = workspace.ledger.cache / "bisect"
-    oracle = CommandOracle(command, shell.environment, scratch, write, shell.output)
-    conclusion = bisect(problem, oracle, tested, on_test, oracle.identity)
-    workspace.conclude_bisection(
-        conclusion_body(problem, conclusion, len(conclusion.tested), metric="command", command=" ".join(command))
+    with _alone(workspace.ledger.cache) as scratch:
+        noisy = course.plan.noise is not None
+        oracle = CommandOracle(command, shell.environment, scratch, write, shell.output, noisy)
+        return _run(workspace, problem, oracle, course, on_test)
+
+
+def _run(
+    workspace: Workspace,
+    problem: Problem,
+    oracle: SuiteOracle | TaskOracle | CommandOracle,
+    course: Course,
+    on_test: OnTest,
+) -> Conclusion:
+    """Ask until the bisection ends, and record how it did, once."""
+    meter = workspace.surroundings.meter
+    started, earlier = meter.seconds(), course.seconds.get(oracle.identity, 0.0)
+    began = workspace.state.head.seq if course.began is None else course.began
+
+    def told(question: Question, observation: Observation) -> None:
+        on_test(question, observation, earlier + meter.seconds() - started)
+
+    conclusion = bisect(problem, oracle, course.tested, told, oracle.identity)
+    body = conclusion_body(
+        problem,
+        conclusion,
+        oracle.judge,
+        plan=course.plan,
+        filters=course.filters,
+        order=course.order,
+        seconds=earlier + meter.seconds() - started,
     )
+    if not recorded_already(workspace.state, began, body):
+        workspace.conclude_bisection(body)
     return conclusion
+
+
+def _one_by_one(course: Course) -> None:
+    if course.jobs != 1:
+        raise UsageError("versions are evaluated in process one after the other; --jobs is for commands")
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[Path]:
+    """A folder for checkouts that no other run uses; what a killed run left in it is removed.
+
+    Raises:
+        BisectionRunning: another process has it. The kernel gives it back when its holder dies.
+    """
+    scratch = cache / "bisect"
+    scratch.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(cache / "bisect.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BisectionRunning from None
+        for left in scratch.iterdir():
+            shutil.rmtree(left, ignore_errors=True)
+        yield scratch
+    finally:
+        os.close(descriptor)

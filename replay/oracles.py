@@ -1,4 +1,8 @@
-"""Oracles: what a bisection asks whether a version is good. A suite's metric, or somebody's own command."""
+"""Oracles: what a bisection asks whether a version is good. A suite's metric, a task's, or somebody's own command.
+
+An oracle has an identity, under which its answers are kept: answers of one test say nothing about another. A test that
+is repeated because it errs is another test than the same one taken at its word.
+"""
 
 from __future__ import annotations
 
@@ -8,15 +12,16 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from editor.evaluate import SuiteResult
+from editor.lm_task import TaskResult
 from ledger.bodies import StepOutcome
 from ledger.errors import ErrataError, UsageError
 from ledger.suites import Suite, higher_is_better, suite_digest
 from replay.bisect import Live, Reading
+from replay.bisect_record import Direction, Judge
 
 SKIP_CODE = 125
 """Exit code of a command that cannot test this version, as in git."""
@@ -48,6 +53,7 @@ class SuiteOracle:
         suite: what is run.
         threshold: the last score that is still good.
         measure: runs a suite on a live set.
+        repeated: whether `measure` draws anew each time, and is asked several times.
 
     Raises:
         UsageError: the threshold is NaN or infinite, which no score could be held against.
@@ -56,26 +62,127 @@ class SuiteOracle:
     suite: Suite
     threshold: float
     measure: Callable[[Live, Suite], SuiteResult]
+    repeated: bool = False
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.threshold):
-            raise UsageError(f"a threshold is a finite number, not {self.threshold}")
+        _finite(self.threshold)
 
     @property
     def identity(self) -> str:
         """What makes two such oracles the same test: the suite's digest and the threshold."""
-        return f"suite {suite_digest(self.suite)} threshold {self.threshold!r}"
+        return _identity(f"suite {suite_digest(self.suite)} threshold {self.threshold!r}", self.repeated)
 
     @property
-    def direction(self) -> Literal["higher_is_better", "lower_is_better"]:
+    def direction(self) -> Direction:
         """`higher_is_better` or `lower_is_better`."""
-        return "higher_is_better" if higher_is_better(self.suite.metric) else "lower_is_better"
+        return _direction(higher_is_better(self.suite.metric))
+
+    @property
+    def judge(self) -> Judge:
+        """What is recorded of it."""
+        return Judge(
+            self.suite.metric.value, suite_digest(self.suite), threshold=self.threshold, direction=self.direction
+        )
 
     def __call__(self, live: Live) -> Reading:
         """Test one version."""
-        score = self.measure(live, self.suite).score
-        good = score >= self.threshold if higher_is_better(self.suite.metric) else score <= self.threshold
-        return Reading(StepOutcome.GOOD if good else StepOutcome.BAD, score)
+        return _held(self.measure(live, self.suite).score, self.threshold, self.direction)
+
+
+@dataclass(frozen=True)
+class TaskOracle:
+    """A version is good when a metric of an lm-eval task is on the right side of a threshold, or on it.
+
+    What a task asks is known once it ran, and which side is good is said by the task. `asking` therefore runs it on one
+    version first; that answer is kept, and each later run must have asked the same.
+
+    Attributes:
+        task: its name.
+        metric: the metric's name, as the task's result has it.
+        threshold: the last score that is still good.
+        asked: the digest of what the task asks.
+        direction: which side of the threshold is good.
+        measure: runs the task on a live set.
+        known: the answers that are there already.
+    """
+
+    task: str
+    metric: str
+    threshold: float
+    asked: str
+    direction: Direction
+    measure: Callable[[Live], TaskResult]
+    known: Mapping[Live, float] = field(default_factory=dict)
+
+    @classmethod
+    def asking(
+        cls, measure: Callable[[Live], TaskResult], live: Live, task: str, threshold: float, metric: str | None = None
+    ) -> TaskOracle:
+        """The oracle of a task, after one run on a version that is going to be tested.
+
+        Args:
+            measure: runs the task on a live set.
+            live: the version.
+            task: its name.
+            threshold: the last score that is still good.
+            metric: the metric's name; None for the task's first one.
+
+        Raises:
+            UsageError: the threshold is not finite, or the task has no such metric or does not say which side is good.
+        """
+        _finite(threshold)
+        found = measure(live)
+        name = metric if metric is not None else next(iter(found.scores), "")
+        if name not in found.scores:
+            raise UsageError(f"the task {task!r} has no metric {name!r}; it has {', '.join(found.scores) or 'none'}")
+        higher = found.higher_is_better.get(name)
+        if higher is None:
+            raise UsageError(f"the task {task!r} does not say whether a larger {name} is better: see its metric_list")
+        known = {live: found.scores[name].value}
+        return cls(task, name, threshold, found.digest, _direction(higher), measure, known)
+
+    @property
+    def identity(self) -> str:
+        """What makes two such oracles the same test: what the task asks, the metric and the threshold."""
+        return f"task {self.asked} metric {self.metric} threshold {self.threshold!r}"
+
+    @property
+    def judge(self) -> Judge:
+        """What is recorded of it."""
+        return Judge(f"{self.task}: {self.metric}", self.asked, threshold=self.threshold, direction=self.direction)
+
+    def __call__(self, live: Live) -> Reading:
+        """Test one version.
+
+        Raises:
+            UsageError: the task asks something else than before.
+        """
+        score = self.known.get(live)
+        if score is None:
+            found = self.measure(live)
+            if found.digest != self.asked:
+                raise UsageError(f"the task {self.task!r} asks something else than when the bisection began")
+            score = found.scores[self.metric].value
+        return _held(score, self.threshold, self.direction)
+
+
+def _finite(threshold: float) -> None:
+    if not math.isfinite(threshold):
+        raise UsageError(f"a threshold is a finite number, not {threshold}")
+
+
+def _direction(higher: bool) -> Direction:
+    return "higher_is_better" if higher else "lower_is_better"
+
+
+def _held(score: float, threshold: float, direction: Direction) -> Reading:
+    """A score held against a threshold."""
+    good = score >= threshold if direction == "higher_is_better" else score <= threshold
+    return Reading(StepOutcome.GOOD if good else StepOutcome.BAD, score)
+
+
+def _identity(test: str, repeated: bool) -> str:
+    return f"{test}, repeated" if repeated else test
 
 
 @dataclass(frozen=True)
@@ -92,6 +199,7 @@ class CommandOracle:
         scratch: where the folder is made; on the base model's file system a checkout shares its bytes.
         write: checks a version out into a folder and returns its digest.
         output: file descriptor for what the command prints (stdout belongs to Errata's own result).
+        repeated: whether the command errs, and is asked several times.
     """
 
     command: tuple[str, ...]
@@ -99,11 +207,17 @@ class CommandOracle:
     scratch: Path
     write: Callable[[Live, Path], str]
     output: int
+    repeated: bool = False
 
     @property
     def identity(self) -> str:
         """What makes two such oracles the same test: the program and its arguments."""
-        return f"command {json.dumps(self.command)}"
+        return _identity(f"command {json.dumps(self.command)}", self.repeated)
+
+    @property
+    def judge(self) -> Judge:
+        """What is recorded of it."""
+        return Judge("command", command=" ".join(self.command))
 
     def __call__(self, live: Live) -> Reading:
         """Test one version.

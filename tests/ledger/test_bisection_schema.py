@@ -79,7 +79,7 @@ def test_a_conclusion_survives_its_bytes() -> None:
 
 
 def test_a_conclusion_of_version_1_is_an_exact_search_of_all_steps_in_log_order() -> None:
-    first = {name: None for name in ("steps", "probability", "belief", "seconds")}
+    first = dict.fromkeys(("steps", "probability", "belief", "seconds"))
     body = conclusion(mode="exact", order="log", filters={}, cause=(), cure=(), **first)
     body = body.model_copy(
         update={"log": tuple(s.model_copy(update={"purpose": None, "position": None}) for s in body.log)}
