@@ -12,7 +12,8 @@
     evaluating    eval
     monitoring    monitor
     piloting      pilot
-    bisecting     bisect and its subcommands
+    bisecting     bisect: start, marks, skip, undo, log; bisect_running, bisect run; bisect_visualising and
+                  bisect_reporting, bisect visualise and report; bisect_words, what they share
     checks        verify, demo
 
 What a command needs of the world (clock, environment, device) is handed in by `cli.py`. Nothing here imports torch,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, InOrder, shared, short
-from commands.bisect_reporting import report, visualise
+from commands.bisect_reporting import report
 from commands.bisect_running import run
+from commands.bisect_visualising import visualise
 from commands.bisect_words import actors, folder_of, session_of, show_conclusion, show_question
 from ledger.errors import UsageError
 

@@ -238,7 +238,7 @@ class BisectionConcluded(Body):
     Attributes:
         good, bad: the versions at the two ends; with filters, `good` is the bad version without the steps that match.
         metric: its name, or a command's text.
-        suite_digest: the suite, where a metric was evaluated in process; of a task, what it asked.
+        suite, suite_digest: the suite, where a metric was evaluated in process; of a task, its name and what it asked.
         direction: which scores are good ones: above or below the threshold.
         culprit: the edit's number.
         candidates: the edits that could not be told apart, or the first bad step that was not confirmed.
@@ -251,7 +251,7 @@ class BisectionConcluded(Body):
         steps: how many; None in events of schema version 1.
         cause: edits that make the good version bad together, and not without any of them; empty if not looked for.
         cure: edits whose removal together makes the bad version good; likewise.
-        probability: of the culprit, where the test errs.
+        probability: of what the verdict says, where the test errs.
         belief: what is believed where the test errs.
         log: every test, in order.
     """
@@ -270,6 +270,7 @@ class BisectionConcluded(Body):
     confirmed_with: bool | None = None
     verdict: Annotated[Verdict, Field(strict=False)]
     mode: Annotated[BisectionMode, Field(strict=False)] = BisectionMode.EXACT
+    suite: Line | None = None
     order: Line = "log"
     filters: Settings = Field(default_factory=dict)
     steps: Count | None = None

@@ -215,6 +215,8 @@ class BisectionStep(Record):
         purpose: why it was tested; None in events of schema version 1.
         position: how many of the searched steps the version has; None for versions of the confirmation, and in
             events of schema version 1.
+        newest: an edit of the last of those steps: which change came in here; for a confirmation, of the suspect that
+            it is about. None at the good end, and for other versions without a position.
     """
 
     version: Digest
@@ -222,12 +224,14 @@ class BisectionStep(Record):
     score: float | None = None
     purpose: Line | None = None
     position: Count | None = None
+    newest: EditNumber | None = None
 
 
 class CredibleStep(Record):
-    """The edits of one step, and the probability that it is the culprit."""
+    """The edits of a step, its place among those searched, from 1, and the probability that it is the first bad."""
 
     edits: Annotated[tuple[EditNumber, ...], Field(min_length=1)]
+    position: EditNumber
     probability: Probability
 
 
@@ -243,8 +247,8 @@ class BisectionBelief(Record):
     """What a bisection with a test that errs believes at its end.
 
     Attributes:
-        confidence: the probability at which a culprit was to be named.
-        credible: the smallest set of steps that holds the culprit with that probability, the most probable first.
+        confidence: the probability at which the search was to end.
+        credible: the smallest set of steps that holds the first bad one with that probability, the most probable first.
         false_bad: how often a good version fails the test.
         false_good: how often a bad version passes it.
     """

@@ -148,8 +148,7 @@ def _check_tagged(fold: Fold, created: bodies.LedgerCreated, body: bodies.Versio
 def _check_bisection(fold: Fold, body: bodies.BisectionConcluded) -> None:
     believed = () if body.belief is None else body.belief.credible
     named = {*body.candidates, *body.cause, *body.cure, *(number for step in believed for number in step.edits)}
-    if body.culprit is not None:
-        named.add(body.culprit)
+    named |= {number for number in (body.culprit, *(step.newest for step in body.log)) if number is not None}
     if unknown := sorted(named - set(fold.edits)):
         raise UnknownEdit(f"e{unknown[0]}", nearest_edit(unknown[0], fold.edits))
     if (body.verdict is bodies.Verdict.CULPRIT) != (body.culprit is not None):

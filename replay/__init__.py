@@ -14,8 +14,11 @@ A newcomer's map, in reading order:
     bisect          the search, a pure function of its observations; bisect_terms, its words; exact_search, for a test
                     that always says the same; noisy_search, for one that errs, and noise, what it believes; minimise,
                     the smallest sets when several edits do it together
-    oracles         what decides whether a version is good: a suite's score, or a command
-    bisect_session  a bisection that lasts over several commands; bisect_run, one that runs through
+    oracles         what decides whether a version is good: the score of a suite or a task, or a command
+    bisect_scope    which changes are searched, and in which order
+    bisect_session  a bisection that lasts over several commands; bisect_file, how it is kept; bisect_log, as commands
+    bisect_run      one that runs through; bisect_record, the event that it ends in
+    bisect_view     where one stands; bisect_report, what one found; bisect_chart, the picture of both
     evaluations     a version scored on facts, a corpus or a task; pilot, a user's facts in a ledger to throw away
     locating        causal tracing of a version
     tuning          a search for settings; tuning_study, its journal, and tuning_chart, its picture

@@ -58,6 +58,7 @@ class _StoredNoise(Record):
     limit: int
     false_bad: tuple[float, float]
     false_good: tuple[float, float]
+    move: float
 
 
 class _Form2(Record):

@@ -8,7 +8,7 @@ from typing import Literal
 
 from ledger import bodies
 from ledger.state import State
-from replay.bisect import BY_HAND, Conclusion, Plan, Problem, Step
+from replay.bisect import BY_HAND, Conclusion, Plan, Problem, Purpose, Step
 from replay.bisect_scope import LOG, NO_FILTERS, Filters
 from replay.noise import Belief, Rate
 
@@ -21,13 +21,14 @@ class Judge:
 
     Attributes:
         metric: the metric's name; "command" or "by hand" where somebody else decided.
-        suite_digest: the suite, or what a task asked, if one decided.
+        suite, suite_digest: the suite, or the task and what it asked, if one decided.
         command: the command, if one decided.
         threshold: the last score that is still good, if a score decided.
         direction: which side of the threshold is good, if a score decided.
     """
 
     metric: str
+    suite: str | None = None
     suite_digest: str | None = None
     command: str | None = None
     threshold: float | None = None
@@ -35,6 +36,8 @@ class Judge:
 
 
 PERSON = Judge(BY_HAND)
+
+_ABOUT_A_SUSPECT = (Purpose.WITHOUT_SUSPECT, Purpose.SUSPECT_ALONE)
 
 
 def conclusion_body(
@@ -64,10 +67,12 @@ def conclusion_body(
     noise = plan.noise if plan is not None else None
     belief = None if noise is None or conclusion.belief is None else conclusion.belief
     suspect = conclusion.culprit
+    confirmed = _confirmed(problem, conclusion)
     return bodies.BisectionConcluded(
         good=problem.digest_of(problem.good),
         bad=problem.digest_of(problem.bad),
         metric=judge.metric,
+        suite=judge.suite,
         suite_digest=judge.suite_digest,
         command=judge.command,
         threshold=judge.threshold,
@@ -84,12 +89,17 @@ def conclusion_body(
         steps=len(problem.steps),
         cause=_edits(conclusion.cause),
         cure=_edits(conclusion.cure),
-        probability=_share(belief.posterior[problem.steps.index(suspect)]) if belief and suspect else None,
+        probability=None if belief is None else _share(belief.named),
         belief=None if belief is None or noise is None else _believed(problem, belief, noise.confidence),
         seconds=seconds,
         log=tuple(
             bodies.BisectionStep(
-                version=t.version, outcome=t.outcome, score=t.score, purpose=t.purpose.value, position=t.position
+                version=t.version,
+                outcome=t.outcome,
+                score=t.score,
+                purpose=t.purpose.value,
+                position=t.position,
+                newest=problem.steps[t.position - 1].edits[0] if t.position else confirmed.get((t.version, t.purpose)),
             )
             for t in conclusion.tested
         ),
@@ -104,11 +114,31 @@ def recorded_already(state: State, began: int, body: bodies.BisectionConcluded) 
     )
 
 
+def _confirmed(problem: Problem, conclusion: Conclusion) -> dict[tuple[str, Purpose], int]:
+    """By version and purpose, an edit of the suspect that a confirmation was about; the likeliest are tried first."""
+    looked = {(t.version, t.purpose) for t in conclusion.tested if t.purpose in _ABOUT_A_SUSPECT}
+    shares = conclusion.belief.posterior if conclusion.belief else ()
+    order = sorted(range(len(shares)), key=lambda index: -shares[index])
+    steps = [*conclusion.candidates, *(problem.steps[index] for index in order)]
+    found: dict[tuple[str, Purpose], int] = {}
+    bad = problem.bad
+    for step in steps:
+        if len(found) == len(looked):
+            break
+        for purpose, live in zip(_ABOUT_A_SUSPECT, (step.backward(bad), step.forward(problem.good)), strict=True):
+            key = (problem.digest_of(live), purpose)
+            if key in looked:
+                found.setdefault(key, step.edits[0])
+    return found
+
+
 def _believed(problem: Problem, belief: Belief, confidence: float) -> bodies.BisectionBelief:
     return bodies.BisectionBelief(
         confidence=confidence,
         credible=tuple(
-            bodies.CredibleStep(edits=problem.steps[index].edits, probability=_share(belief.posterior[index]))
+            bodies.CredibleStep(
+                edits=problem.steps[index].edits, position=index + 1, probability=_share(belief.posterior[index])
+            )
             for index in belief.credible
         ),
         false_bad=_rate(belief.false_bad),

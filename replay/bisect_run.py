@@ -207,7 +207,7 @@ def _run(
     def told(question: Question, observation: Observation) -> None:
         on_test(question, observation, earlier + meter.seconds() - started)
 
-    conclusion = bisect(problem, oracle, course.tested, told, oracle.identity)
+    conclusion = bisect(problem, oracle, course.tested, told, oracle.identity, course.plan, course.jobs)
     body = conclusion_body(
         problem,
         conclusion,

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -51,6 +51,12 @@ class Filters:
     batches: tuple[str, ...] = ()
     since: str | None = None
     until: str | None = None
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Filters:
+        """The filters of what `plain` gave."""
+        several = {name: tuple(plain.get(name, ())) for name in ("subjects", "layers", "authors", "batches")}
+        return cls(**several, since=plain.get("since"), until=plain.get("until"))
 
     def __bool__(self) -> bool:
         return bool(self.plain())

@@ -81,7 +81,11 @@ class SuiteOracle:
     def judge(self) -> Judge:
         """What is recorded of it."""
         return Judge(
-            self.suite.metric.value, suite_digest(self.suite), threshold=self.threshold, direction=self.direction
+            metric=self.suite.metric.value,
+            suite=self.suite.name,
+            suite_digest=suite_digest(self.suite),
+            threshold=self.threshold,
+            direction=self.direction,
         )
 
     def __call__(self, live: Live) -> Reading:
@@ -149,7 +153,7 @@ class TaskOracle:
     @property
     def judge(self) -> Judge:
         """What is recorded of it."""
-        return Judge(f"{self.task}: {self.metric}", self.asked, threshold=self.threshold, direction=self.direction)
+        return Judge(self.metric, self.task, self.asked, threshold=self.threshold, direction=self.direction)
 
     def __call__(self, live: Live) -> Reading:
         """Test one version.

@@ -19,12 +19,17 @@ from tests.ledger.test_state import edits, fresh
 RATE = bodies.EstimatedRate(mean=0.2, low=0.1, high=0.4)
 BELIEF = bodies.BisectionBelief(
     confidence=0.95,
-    credible=(bodies.CredibleStep(edits=(2, 1), probability=0.75), bodies.CredibleStep(edits=(3,), probability=0.2)),
+    credible=(
+        bodies.CredibleStep(edits=(2, 1), position=2, probability=0.75),
+        bodies.CredibleStep(edits=(3,), position=3, probability=0.2),
+    ),
     false_bad=RATE,
     false_good=RATE,
 )
-SECOND = ("mode", "order", "filters", "steps", "cause", "cure", "probability", "belief", "seconds")
-"""What version 2 adds."""
+FAR = bodies.CredibleStep(edits=(6,), position=1, probability=1.0)
+SECOND = ("mode", "suite", "order", "filters", "steps", "cause", "cure", "probability", "belief", "seconds")
+STEPS_SECOND = ("purpose", "position", "newest")
+"""What version 2 adds, to the body and to each of its steps."""
 
 
 def conclusion(**changes: Any) -> bodies.BisectionConcluded:
@@ -43,6 +48,7 @@ def conclusion(**changes: Any) -> bodies.BisectionConcluded:
         "confirmed_with": False,
         "verdict": "several",
         "mode": "noisy",
+        "suite": "general",
         "order": "reverse",
         "filters": {"subjects": ["Ada"], "layers": [1]},
         "steps": 3,
@@ -52,7 +58,9 @@ def conclusion(**changes: Any) -> bodies.BisectionConcluded:
         "belief": BELIEF,
         "seconds": 1.5,
         "log": (
-            bodies.BisectionStep(version=some_digest("v"), outcome="bad", score=0.25, purpose="search", position=2),
+            bodies.BisectionStep(
+                version=some_digest("v"), outcome="bad", score=0.25, purpose="search", position=2, newest=3
+            ),
         ),
     }
     return bodies.BisectionConcluded(**(fields | changes))
@@ -79,11 +87,9 @@ def test_a_conclusion_survives_its_bytes() -> None:
 
 
 def test_a_conclusion_of_version_1_is_an_exact_search_of_all_steps_in_log_order() -> None:
-    first = dict.fromkeys(("steps", "probability", "belief", "seconds"))
+    first = dict.fromkeys(("suite", "steps", "probability", "belief", "seconds"))
     body = conclusion(mode="exact", order="log", filters={}, cause=(), cure=(), **first)
-    body = body.model_copy(
-        update={"log": tuple(s.model_copy(update={"purpose": None, "position": None}) for s in body.log)}
-    )
+    body = body.model_copy(update={"log": tuple(s.model_copy(update=dict.fromkeys(STEPS_SECOND)) for s in body.log)})
     _, stored = link(draft(body), EMPTY_HEAD)
     assert stored.version == 2
     payload: Any = parse(stored.canonical)
@@ -91,7 +97,8 @@ def test_a_conclusion_of_version_1_is_an_exact_search_of_all_steps_in_log_order(
     for name in SECOND:
         del payload["body"][name]
     for step in payload["body"]["log"]:
-        del step["purpose"], step["position"]
+        for name in STEPS_SECOND:
+            del step[name]
     data = canonical_bytes(payload)
     event = unpack(StoredEvent(1, stored.event_id, stored.kind, 1, event_hash(data), None, data))
     assert (event.body, event.version) == (body, 1)
@@ -108,7 +115,7 @@ def test_a_conclusion_of_version_1_is_an_exact_search_of_all_steps_in_log_order(
         ({"cure": (8,)}, UnknownEdit, "e8"),
         ({"candidates": (7,)}, UnknownEdit, "e7"),
         (
-            {"belief": BELIEF.model_copy(update={"credible": (bodies.CredibleStep(edits=(6,), probability=1.0),)})},
+            {"belief": BELIEF.model_copy(update={"credible": (FAR,)})},
             UnknownEdit,
             "e6",
         ),
