@@ -67,7 +67,8 @@ def show_question(app: App, state: State, session: Session) -> None:
     move = session.move(state)
     if not isinstance(move, Question):
         ended = "nothing is left to test by hand; mark a version again, `errata bisect run` or `errata bisect reset`"
-        app.show({"under_test": None}, [ended])
+        lines = [] if move.suspect is None else [f"by what was said it is {step_words(state, move.suspect)}"]
+        app.show({"under_test": None}, [*lines, ended])
         return
     steps = len(session.problem(state).steps)
     data = {

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Done, Errata
+import cli
+from tests.cli.conftest import Done, Errata, write_jsonl
 
 CHECK = """
 import json, os, sys
@@ -73,11 +76,94 @@ def test_bisect_run_says_that_the_bad_end_passes(errata: Errata, worse: Path) ->
     assert done.code == 1 and done.json["verdict"] == "bad_is_good"
 
 
-def test_bisect_run_says_that_several_edits_do_it_together(errata: Errata, worse: Path) -> None:
+def test_bisect_run_finds_the_edits_that_do_it_together(errata: Errata, worse: Path) -> None:
     (worse / "check.py").write_text(SEVERAL)
     errata("bisect", "start", "base", "HEAD")
     done = errata("bisect", "run", "--json", "--", sys.executable, "check.py")
     assert done.code == 1 and done.json["verdict"] == "several" and done.json["culprit"] is None
+    assert [step["added"] for step in done.json["cause"]] == [[2], [3]] and len(done.json["cure"]) == 1
+    shown = errata("bisect", "report")
+    assert shown.out.startswith("No single edit explains it: e2 and e3 cause it together.\n")
+    assert "On the good version e2 and e3 make it fail, and without any one of them they do not." in shown.out
+    errata("bisect", "reset")
+    errata("bisect", "start", "base", "HEAD")
+    less = errata("bisect", "run", "--no-minimise", "--json", "--", sys.executable, "check.py")
+    assert less.json["verdict"] == "several" and less.json["cause"] == [] == less.json["cure"]
+    assert less.json["evaluations"] <= done.json["evaluations"]
+
+
+FLAKY = """
+seen = Path("seen", os.environ["ERRATA_VERSION"].partition(":")[2])
+seen.mkdir(parents=True, exist_ok=True)
+(seen / os.urandom(8).hex()).touch()
+errs = bad and len(list(seen.iterdir())) == 2  # each bad version passes once
+sys.exit(bad != errs)
+"""
+
+
+def test_a_command_that_errs_is_asked_again_and_its_answers_are_weighed(errata: Errata, worse: Path) -> None:
+    parts = CHECK.partition("print(")
+    bad = 'bad = any(edit["number"] == 3 for edit in version["edits"])'
+    (worse / "flaky.py").write_text(f"{parts[0]}{bad}{FLAKY}")
+    errata("bisect", "start", "base", "HEAD")
+    words = ("--noisy", "--confidence", "0.9", "--calibrate", "3", "--jobs", "2")
+    done = errata("bisect", "run", *words, "--json", "--", sys.executable, "flaky.py")
+    assert done.code == 0 and done.json["culprit"] == 3, done.err
+    credible = done.json["belief"]["credible"]
+    assert credible[0]["edits"] == [3] and sum(one["probability"] for one in credible) >= 0.9
+    ends = [test["purpose"] for test in done.json["tested"]].count("bad end")
+    assert ends >= 3 and done.json["evaluations"] > 8
+    body = errata("log", "-n", "1", "--json").json["events"][0]["body"]
+    assert body["mode"] == "noisy" and body["belief"]["confidence"] == 0.9 and body["probability"] >= 0.9
+    assert body["seconds"] > 0 and len(body["log"]) == done.json["evaluations"]
+    shown = errata("bisect", "report").out
+    assert "The culprit is e3 (probability" in shown and "credible set at 90%" in shown and "The test errs" in shown
+    assert not list((worse / ".errata" / "cache" / "bisect").iterdir())
+
+
+def test_a_run_whose_test_errs_too_often_ends_at_its_limit(errata: Errata, worse: Path) -> None:
+    errata("bisect", "start", "base", "HEAD")
+    script = "import os, sys; sys.exit(len(os.environ['ERRATA_VERSION']) and os.urandom(1)[0] % 2)"
+    done = errata("bisect", "run", "--noisy", "--limit", "9", "--json", "--", sys.executable, "-c", script)
+    assert done.code == 1 and done.json["evaluations"] <= 9
+    assert done.json["verdict"] in ("inconclusive", "good_is_bad", "bad_is_good")
+
+
+def test_a_metric_that_samples_may_be_repeated(errata: Errata, worse: Path) -> None:
+    suite = [{"suite": "fluency", "metric": "ngram_entropy"}, {"text": "The chief executive"}]
+    write_jsonl(worse / "fluency.jsonl", suite)
+    errata("bisect", "start", "base", "HEAD")
+    words = ("--suite", "fluency.jsonl", "--threshold", "0.1", "--noisy", "--calibrate", "2", "--limit", "6")
+    done = errata("bisect", "run", *words, "--json")
+    scores = [test["score"] for test in done.json["tested"] if test["purpose"] == "good end"]
+    assert len(scores) >= 2 and len(set(scores)) == len(scores), "each repetition draws anew"
+
+
+def test_a_check_that_kills_errata_loses_only_itself(errata: Errata, worse: Path) -> None:
+    (worse / "tests").mkdir()
+    (worse / "limit").write_text("2")
+    kills = STOPS.replace("sys.exit(128)", "os.kill(os.getppid(), 9)")
+    (worse / "stops.py").write_text("import os, sys\nfrom pathlib import Path\n" + kills + CHECK)
+    errata("bisect", "start", "base", "HEAD")
+    program = [sys.executable, str(Path(cli.__file__)), "bisect", "run", "--", sys.executable, "stops.py"]
+    done = subprocess.run(program, cwd=worse, capture_output=True, timeout=240, check=False)
+    assert done.returncode == -9, done.stderr
+    assert list((worse / ".errata" / "cache" / "bisect").iterdir()), "what was checked out lies there still"
+    (worse / "limit").write_text("99")
+    again = errata("bisect", "run", "--json", "--", sys.executable, "stops.py")
+    assert again.code == 0 and again.json["culprit"] == 3
+    assert "2 of this test are used" in again.err and "good end" not in again.err
+    assert not list((worse / ".errata" / "cache" / "bisect").iterdir()), "and is cleared away"
+
+
+def test_two_runs_of_one_bisection_at_a_time_are_refused(errata: Errata, worse: Path) -> None:
+    errata("bisect", "start", "base", "HEAD")
+    cache = worse / ".errata" / "cache"
+    cache.mkdir(exist_ok=True)
+    with (cache / "bisect.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        refused = errata("bisect", "run", "--", sys.executable, "-c", "pass")
+    assert refused.code == 3 and "another process" in refused.err
 
 
 def test_a_run_uses_no_answer_of_another_test(errata: Errata, worse: Path) -> None:

@@ -57,6 +57,7 @@ def test_a_local_task_scores_what_the_model_finds_more_probable(
     assert (estimate.value, estimate.n, estimate.method) == (right / 3, 3, "wilson")
     assert found.samples == 3
     assert run_task(loaded, "choices", [tasks]).digest == found.digest
+    assert found.higher_is_better["acc"] is True
 
 
 def test_an_unknown_task_names_those_there_are(tiny_gpt2: Path, tasks: Path) -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from editor.evaluate import SuiteResult
 from editor.intervals import Estimate
+from editor.lm_task import TaskResult
 from ledger.bodies import StepOutcome
 from ledger.errors import UsageError
 from ledger.facts import Probe
 from ledger.suites import Metric, Suite
 from replay.bisect import BY_HAND, Live
-from replay.oracles import BisectionAborted, CommandOracle, SuiteOracle
+from replay.oracles import BisectionAborted, CommandOracle, SuiteOracle, TaskOracle
+from tests.replay.helpers import NAUGHT
 
 
 def suite(metric: Metric) -> Suite:
@@ -67,10 +70,55 @@ def test_each_part_of_a_test_is_part_of_its_identity(tmp_path: Path) -> None:
         by_suite(Metric.TARGET_PROBABILITY, 0.5),
         oracle(tmp_path, "a b").identity,
         oracle(tmp_path, "a", "b").identity,
+        replace(oracle(tmp_path, "a", "b"), repeated=True).identity,
+        SuiteOracle(suite(Metric.EXACT_MATCH), 0.5, lambda live, _: measured(1.0), repeated=True).identity,
+        *(
+            TaskOracle("t", metric, threshold, digest, "higher_is_better", lambda live: asked_of()).identity
+            for metric, threshold, digest in (("a", 0.5, "x"), ("b", 0.5, "x"), ("a", 0.25, "x"), ("a", 0.5, "y"))
+        ),
         BY_HAND,
     }
-    assert len(found) == 6
+    assert len(found) == 12
     assert by_suite(Metric.EXACT_MATCH, 0.5) in found
+
+
+def asked_of(task: str = "t", metric: str = "acc", digest: str = NAUGHT, higher: bool | None = True) -> TaskResult:
+    said = {} if higher is None else {metric: higher}
+    return TaskResult({metric: Estimate(0.5, 2, 2, None, None, None)}, digest, 2, said)
+
+
+@pytest.mark.parametrize(("higher", "good"), [(True, True), (False, False)])
+def test_a_task_says_itself_which_side_is_good_and_its_first_run_is_kept(higher: bool, good: bool) -> None:
+    ran: list[Live] = []
+
+    def measure(live: Live) -> TaskResult:
+        ran.append(live)
+        return asked_of(higher=higher)
+
+    first = frozenset({1, 2})
+    oracle = TaskOracle.asking(measure, first, "t", 0.25)
+    assert (oracle.metric, oracle.direction == "higher_is_better") == ("acc", higher)
+    for live in (first, frozenset({1})):
+        assert oracle(live).score == 0.5 and (oracle(live).outcome is StepOutcome.GOOD) is good
+    assert ran == [first, frozenset({1}), frozenset({1})]
+    assert (oracle.judge.metric, oracle.judge.suite, oracle.judge.suite_digest) == ("acc", "t", NAUGHT)
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher", "complaint"), [("f1", True, "has no metric 'f1'; it has acc"), (None, None, "does not say")]
+)
+def test_a_task_whose_metric_cannot_be_judged_is_refused(
+    metric: str | None, higher: bool | None, complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        TaskOracle.asking(lambda live: asked_of(higher=higher), frozenset(), "t", 0.5, metric)
+
+
+def test_a_task_that_asks_something_else_half_way_is_refused() -> None:
+    digests = iter([NAUGHT, "blake3:" + "1" * 64])
+    oracle = TaskOracle.asking(lambda live: asked_of(digest=next(digests)), frozenset({1}), "t", 0.5)
+    with pytest.raises(UsageError, match="asks something else"):
+        oracle(frozenset())
 
 
 def oracle(tmp_path: Path, *command: str) -> CommandOracle:
