@@ -35,8 +35,9 @@ def event_words(event: Event) -> str:
         case bodies.VersionUntagged() as body:
             return f"tag {body.tag} removed"
         case bodies.BisectionConcluded() as body:
-            who = f" e{body.culprit}" if body.culprit else ""
-            return f"bisection by {body.metric}: {body.verdict.value}{who}, {body.evaluations} evaluations"
+            who = (body.culprit,) if body.culprit else body.cause
+            what = " ".join((body.verdict.value, *(f"e{number}" for number in who)))
+            return f"bisection by {body.metric}: {what}, {counted(body.evaluations, 'evaluation')}"
         case bodies.TracingRecorded() as body:
             return f"{tracing_words(body)} in {short(body.version)}"
         case bodies.SettingsChanged() as body:
