@@ -78,6 +78,8 @@ def _view(state: State, found: Standing) -> list[Block]:
             for one in order
         )
         view.append(Table(("probability", "", "change"), table))
+        if len(found.bars) > MOST_BARS:
+            view.append(f"and {counted(len(found.bars) - MOST_BARS, 'change')} more, none of them more probable")
         view.append(
             f"good versions fail the test {rate_words(found.belief.false_bad)} of the time, "
             f"bad ones pass it {rate_words(found.belief.false_good)}"

@@ -209,13 +209,15 @@ def undo(app: App) -> None:
 
     Example: errata bisect undo
     """
+    from ledger.bodies import StepOutcome
     from replay import bisect_file
 
     ledger = app.ledger()
     session, dropped = session_of(ledger).undone()
     bisect_file.save(folder_of(ledger), session)
     for test in dropped:
-        app.say(f"taken back: {short(test.version)} is {session.terms.word(test.outcome)} ({test.purpose.value})")
+        said = "skipped" if test.outcome is StepOutcome.SKIP else session.terms.word(test.outcome)
+        app.say(f"taken back: {short(test.version)} is {said} ({test.purpose.value})")
     show_question(app, ledger.state(), session)
 
 

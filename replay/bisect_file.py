@@ -56,8 +56,6 @@ class _StoredNoise(Record):
     confidence: float
     calibration: int
     limit: int
-    false_bad: tuple[float, float]
-    false_good: tuple[float, float]
     move: float
 
 

@@ -35,14 +35,13 @@ def log_lines(state: State, session: Session) -> list[str]:
         lines.append(f"errata bisect {session.terms.word(outcome)} {short_digest(state.version_of(end.live))}")
     for together in session.said:
         for test in together:
-            if test.oracle == BY_HAND:
-                lines.append(f"# {test.purpose.value}")
-                continue
-            score = "" if test.score is None else f", score {test.score:.6g}"
-            says = f"{short_digest(test.version)} is {session.terms.word(test.outcome)}{score}"
-            lines.append(f"# {test.purpose.value}: {says}, by {test.oracle}")
+            if test.oracle != BY_HAND:
+                score = "" if test.score is None else f", score {test.score:.6g}"
+                says = f"{short_digest(test.version)} is {session.terms.word(test.outcome)}{score}"
+                lines.append(f"# {test.purpose.value}: {says}, by {test.oracle}")
         marked = [short_digest(test.version) for test in together if test.oracle == BY_HAND]
         if marked:
+            lines.append(f"# {', '.join(dict.fromkeys(test.purpose.value for test in together))}")
             lines.append(f"errata bisect {session.terms.word(together[0].outcome)} {' '.join(marked)}")
     return lines
 

@@ -259,7 +259,7 @@ def _test(body: BisectionConcluded) -> str:
 
 def _searched(state: State, body: BisectionConcluded) -> Iterable[str]:
     count = "changes" if body.steps is None else f"{body.steps:,} change{'' if body.steps == 1 else 's'}"
-    yield f"{count} from {_named(state, body.good)} (good) to {_named(state, body.bad)} (bad)"
+    yield f"{count} from the good version {_named(state, body.good)} to the bad version {_named(state, body.bad)}"
     if body.filters:
         yield (
             f"only changes with {Filters.of(body.filters)}; the others stayed as they are in the bad version, so the "
@@ -273,7 +273,8 @@ def _searched(state: State, body: BisectionConcluded) -> Iterable[str]:
 
 def _named(state: State, version: str) -> str:
     tags = sorted(name for name, tag in state.tags.items() if tag.version == version)
-    return f"{version.removeprefix('blake3:')[:12]}" + (f" ({', '.join(tags)})" if tags else "")
+    digest = version.removeprefix("blake3:")[:12]
+    return f"{', '.join(tags)} ({digest})" if tags else digest
 
 
 def _removed(state: State, body: BisectionConcluded, number: int) -> bool:
