@@ -18,12 +18,16 @@ if TYPE_CHECKING:
     from replay.bisect_session import Session
 
 
+_ALSO = {"visualize": "visualise", "view": "visualise"}
+"""git's other names of commands."""
+
+
 class _WithTerms(InOrder):
     """A group in which a word that is no command marks a version: the session knows whether it is one of its terms."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command, or the mark that a term makes."""
-        known = super().get_command(ctx, cmd_name)
+        known = super().get_command(ctx, _ALSO.get(cmd_name, cmd_name))
         return known if known is not None or cmd_name.startswith("-") else _marking(cmd_name)
 
 
@@ -104,7 +108,7 @@ def start(
         raise UsageError("a bisection is under way; `errata bisect reset` ends it")
     terms = check_terms(Terms(term_good or GOOD_BAD.good, term_bad or GOOD_BAD.bad))
     for word in (terms.good, terms.bad):
-        if word in bisect.commands and word not in ("good", "bad"):
+        if word in {*bisect.commands, *_ALSO} - {"good", "bad"}:
             raise UsageError(f"{word!r} cannot be a term: `errata bisect {word}` is something else")
     session = bisect_session.start(
         ledger.state(),

@@ -192,8 +192,10 @@ def _headline(state: State, body: BisectionConcluded) -> str:
                 return f"The culprit is the removal of e{body.culprit}{sure}."
             fact = state.edits[body.culprit].body.fact
             return f"The culprit is e{body.culprit}{sure}: {fact.text} => {fact.target}"
-        case Verdict.SEVERAL if body.cause:
+        case Verdict.SEVERAL if len(body.cause) > 1:
             return f"No single edit explains it: {names(body.cause)} cause it together{sure}."
+        case Verdict.SEVERAL if len(body.cure) > 1:
+            return f"No single edit explains it: only without {names(body.cure)} together does it heal{sure}."
         case Verdict.SEVERAL:
             return f"No single edit explains it; the first bad change is {names(body.candidates)}{sure}."
         case Verdict.GOOD_IS_BAD if body.filters:
@@ -224,18 +226,18 @@ def _explained(body: BisectionConcluded) -> Iterable[str]:
         without = {True: "passes", False: "fails still", None: "could not be tested"}[body.confirmed_without]
         alone = {True: "fails", False: "passes still", None: "could not be tested"}[body.confirmed_with]
         yield f"The bad version without {subject} {without}; the good version with {subject} and nothing else {alone}."
-    if body.cause:
-        yield f"On the good version {names(body.cause)} make it fail{_and_no_fewer(body.cause)}."
-    if body.cure and not (body.confirmed_without and body.cure == _suspects(body)):
-        yield f"Without {names(body.cure)} the bad version passes{_and_no_fewer(body.cure)}."
+    if len(body.cause) > 1:
+        yield f"Together {names(body.cause)} make the good version fail; without any one of them it passes."
+    elif body.cause and not body.confirmed_with:
+        yield f"The good version with {names(body.cause)} and nothing else fails."
+    if len(body.cure) > 1:
+        yield f"Without {names(body.cure)} the bad version passes; with any one of them put back it fails."
+    elif body.cure and not body.confirmed_without:
+        yield f"The bad version without {names(body.cure)} passes."
     if body.verdict is Verdict.GOOD_IS_BAD and body.filters:
         yield "The bad version without any of the changes that were searched fails all the same."
     if body.verdict is Verdict.INCONCLUSIVE and body.belief is None:
         yield "Versions that would decide could not be tested."
-
-
-def _and_no_fewer(edits: tuple[int, ...]) -> str:
-    return ", and without any one of them they do not" if len(edits) > 1 else ""
 
 
 def _suspects(body: BisectionConcluded) -> tuple[int, ...]:

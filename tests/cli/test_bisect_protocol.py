@@ -56,7 +56,9 @@ def test_gits_old_and_new_need_no_choice(errata: Errata, worse: Path) -> None:
     assert errata("bisect", "good").code == 2
 
 
-@pytest.mark.parametrize("words", [("--term-good", "log"), ("--term-bad", "good"), ("--term-bad", "A b")])
+@pytest.mark.parametrize(
+    "words", [("--term-good", "log"), ("--term-bad", "view"), ("--term-bad", "good"), ("--term-bad", "A b")]
+)
 def test_a_term_that_is_something_else_is_refused(errata: Errata, worse: Path, words: tuple[str, str]) -> None:
     refused = errata("bisect", "start", *words)
     assert refused.code == 2 and refused.err.count("\n") == 1
@@ -124,6 +126,7 @@ def test_visualise_shows_where_it_stands(errata: Errata, worse: Path) -> None:
     shown = errata("bisect", "visualise")
     assert "\nGTB\n" in shown.out and "left: 2 changes, e1 to e2" in shown.out
     errata("bisect", "bad")
+    assert errata("bisect", "view").out == errata("bisect", "visualise").out
     data = errata("bisect", "visualise", "--chart", "now.json", "--json").json
     assert data["strip"] == "GBB" and data["bracket"] == {"low": 0, "high": 1, "changes": [[1]]}
     assert data["next"]["purpose"] == "bad without the suspect" and data["posterior"] == []

@@ -84,7 +84,7 @@ def test_bisect_run_finds_the_edits_that_do_it_together(errata: Errata, worse: P
     assert [step["added"] for step in done.json["cause"]] == [[2], [3]] and len(done.json["cure"]) == 1
     shown = errata("bisect", "report")
     assert shown.out.startswith("No single edit explains it: e2 and e3 cause it together.\n")
-    assert "On the good version e2 and e3 make it fail, and without any one of them they do not." in shown.out
+    assert "Together e2 and e3 make the good version fail; without any one of them it passes." in shown.out
     errata("bisect", "reset")
     errata("bisect", "start", "base", "HEAD")
     less = errata("bisect", "run", "--no-minimise", "--json", "--", sys.executable, "check.py")

@@ -1,4 +1,4 @@
-"""`errata bisect run --task` on a tiny model. Like the other tests of lm-eval, it fails, and does not skip, without it."""
+"""`errata bisect run --task` on a tiny model. It fails, and does not skip, without lm-eval."""
 
 from __future__ import annotations
 
