@@ -281,6 +281,8 @@ def _named(state: State, version: str) -> str:
 
 def _removed(state: State, body: BisectionConcluded, number: int) -> bool:
     """Whether the bad version lacks the edit: then the change was that it went."""
+    if body.bad == state.version:
+        return number not in state.live
     live = next((live for version, live in versions(state) if version == body.bad), None)
     return live is not None and number not in live
 
