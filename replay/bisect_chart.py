@@ -23,8 +23,8 @@ LEAST_BAR = 0.0005
 """A probability below this has no bar."""
 
 _BESIDE = {
-    Purpose.WITHOUT_SUSPECT.value: "without suspect",
-    Purpose.SUSPECT_ALONE.value: "suspect alone",
+    Purpose.WITHOUT_SUSPECT.value: "without {}",
+    Purpose.SUSPECT_ALONE.value: "{} alone",
     Purpose.CAUSE.value: "smaller cause",
     Purpose.CURE.value: "smaller cure",
 }
@@ -33,13 +33,25 @@ _BESIDE = {
 
 @dataclass(frozen=True)
 class Mark:
-    """A test as the chart needs it: its place in the order of tests from 1, what it was for, and what it said."""
+    """A test as the chart needs it.
+
+    Attributes:
+        number: its place in the order of tests, from 1.
+        purpose, position, outcome, score: as in `Observation`.
+        suspect: which change a confirmation was about.
+    """
 
     number: int
     purpose: str | None
     position: int | None
     outcome: StepOutcome
     score: float | None
+    suspect: str = "suspect"
+
+    @property
+    def beside(self) -> str:
+        """What a version beside the line is."""
+        return _BESIDE.get(self.purpose or "", "").format(self.suspect)
 
 
 @dataclass(frozen=True)
@@ -95,11 +107,11 @@ def chart(
     repeated = any(count > 2 for count in Counter(mark.position for mark in along).values())
     panels = [_panel(_records(along, repeated), across, down, (WIDTH, size), lanes, limit, band)]
     if beside:
+        kinds = list(dict.fromkeys(mark.beside for mark in beside))
         other = {"field": "what", "type": "nominal", "title": "versions beside the line",
-                 "sort": list(_BESIDE.values()), "axis": {"labelAngle": 0, "labelLimit": 130}}  # fmt: skip
-        kinds = len({mark.purpose for mark in beside})
+                 "sort": kinds, "axis": {"labelAngle": 0, "labelLimit": 130}}  # fmt: skip
         quiet = {**down, "axis": {**down["axis"], "labels": False, "title": None}}
-        panels.append(_panel(_records(beside, repeated), other, quiet, (112 * kinds, size), lanes, limit, None))
+        panels.append(_panel(_records(beside, repeated), other, quiet, (112 * len(kinds), size), lanes, limit, None))
     rows: list[dict[str, Any]] = [{"hconcat": panels, "spacing": 18}] if len(panels) > 1 else panels
     if bars:
         rows.append(_bars(bars, steps, across))
@@ -119,12 +131,12 @@ def _records(marks: Sequence[Mark], repeated: bool) -> list[dict[str, Any]]:
     """One record a place and answer, with the tests' places in the order, or how many where versions are repeated."""
     groups: dict[tuple[Any, ...], list[Mark]] = {}
     for mark in marks:
-        place = mark.position if mark.position is not None else mark.purpose
+        place = mark.position if mark.position is not None else mark.beside
         groups.setdefault((place, mark.outcome, mark.score), []).append(mark)
     return [
         {
             "position": together[0].position,
-            "what": _BESIDE.get(together[0].purpose or ""),
+            "what": together[0].beside,
             "said": WORDS[together[0].outcome],
             "score": together[0].score,
             "label": f"{len(together)}x" if repeated else ", ".join(str(mark.number) for mark in together),

@@ -38,6 +38,8 @@ class Judge:
 PERSON = Judge(BY_HAND)
 
 _ABOUT_A_SUSPECT = (Purpose.WITHOUT_SUSPECT, Purpose.SUSPECT_ALONE)
+_LOOKED = 500
+"""Steps that are tried to tell which suspect a confirmation was about."""
 
 
 def conclusion_body(
@@ -115,10 +117,10 @@ def recorded_already(state: State, began: int, body: bodies.BisectionConcluded) 
 
 
 def _confirmed(problem: Problem, conclusion: Conclusion) -> dict[tuple[str, Purpose], int]:
-    """By version and purpose, an edit of the suspect that a confirmation was about; the likeliest are tried first."""
+    """By version and purpose, an edit of the suspect that a confirmation was about; only the likeliest are tried."""
     looked = {(t.version, t.purpose) for t in conclusion.tested if t.purpose in _ABOUT_A_SUSPECT}
     shares = conclusion.belief.posterior if conclusion.belief else ()
-    order = sorted(range(len(shares)), key=lambda index: -shares[index])
+    order = sorted(range(len(shares)), key=lambda index: -shares[index])[:_LOOKED]
     steps = [*conclusion.candidates, *(problem.steps[index] for index in order)]
     found: dict[tuple[str, Purpose], int] = {}
     bad = problem.bad

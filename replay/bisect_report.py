@@ -121,7 +121,14 @@ def picture(found: Report) -> dict[str, Any]:
     """The tests along the changes as a Vega-Lite specification."""
     body = found.body
     marks = [
-        Mark(number, step.purpose, step.position, step.outcome, step.score)
+        Mark(
+            number,
+            step.purpose,
+            step.position,
+            step.outcome,
+            step.score,
+            "suspect" if step.newest is None else f"e{step.newest}",
+        )
         for number, step in enumerate(body.log, start=1)
     ]
     believed = [] if body.belief is None else list(body.belief.credible)

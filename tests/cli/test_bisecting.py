@@ -133,7 +133,7 @@ def test_a_metric_that_samples_may_be_repeated(errata: Errata, worse: Path) -> N
     suite = [{"suite": "fluency", "metric": "ngram_entropy"}, {"text": "The chief executive"}]
     write_jsonl(worse / "fluency.jsonl", suite)
     errata("bisect", "start", "base", "HEAD")
-    words = ("--suite", "fluency.jsonl", "--threshold", "0.1", "--noisy", "--calibrate", "2", "--limit", "6")
+    words = ("--suite", "fluency.jsonl", "--threshold", "0.1", "--noisy", "--calibrate", "2", "--limit", "3")
     done = errata("bisect", "run", *words, "--json")
     scores = [test["score"] for test in done.json["tested"] if test["purpose"] == "good end"]
     assert len(scores) >= 2 and len(set(scores)) == len(scores), "each repetition draws anew"
