@@ -125,6 +125,7 @@ def start(
 
 def _mark(app: App, version: str | None, word: str) -> int:
     """Mark a version by hand with a word of the session."""
+    from replay.bisect import Conclusion
     from replay.bisect_log import speaking
 
     ledger = app.ledger()
@@ -135,6 +136,10 @@ def _mark(app: App, version: str | None, word: str) -> int:
         raise UsageError(f"no such command {word!r}; {said}; try `errata bisect --help`")
     outcome = spoken.terms.outcome(word)
     assert outcome is not None
+    if version is None and spoken.marks and not spoken.missing:
+        move = spoken.move(ledger.state())
+        if isinstance(move, Conclusion) and move.culprit is not None:
+            return _go_on(app, spoken)  # stopped before it was recorded: the same command finishes it
     return _go_on(app, spoken.marked(ledger.state(), actors(ledger), version, outcome))
 
 

@@ -180,6 +180,23 @@ def test_a_culprit_recorded_twice_by_a_crash_is_recorded_once(errata: Errata, wo
     assert last_event(errata)["seq"] == seq and errata("bisect", "log").code == 2
 
 
+def test_a_mark_that_was_stopped_before_its_conclusion_is_finished_by_the_same_command(
+    errata: Errata, worse: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    errata("bisect", "start", "base", "HEAD")
+    errata("bisect", "bad")
+    head = last_event(errata)["seq"]
+    with monkeypatch.context() as patch:
+        patch.setattr("commands.app.App.execute", stopped)
+        assert errata("bisect", "good").code == 130
+    assert last_event(errata)["seq"] == head and errata("bisect", "log").code == 0
+    assert errata("bisect", "good", "--json").json["culprit"] == 1
+    assert last_event(errata)["kind"] == "bisection_concluded" and errata("bisect", "log").code == 2
+
+
 def test_a_report_of_what_a_person_found(errata: Errata, worse: Path) -> None:
     assert errata("bisect", "report").code == 2
     assert conclude(errata, 2).json["culprit"] == 2
