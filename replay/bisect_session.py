@@ -215,7 +215,7 @@ class Session:
         problem = self.problem(state)
         found: dict[str, Observation] = {}
         for word in words or [""]:
-            if ".." in word:
+            if ".." in word and word not in state.tags:
                 marks = self._range(problem, state, word)
             elif (position := _step_of(problem, word)) is not None:
                 marks = [_skip(problem, position)]
