@@ -110,7 +110,7 @@ def _json(found: Standing) -> dict[str, Any]:
     from replay.bisect import Question
 
     steps = found.problem.steps
-    asked = found.move if isinstance(found.move, Question) else None
+    asked, ended = (found.move, None) if isinstance(found.move, Question) else (None, found.move)
     return {
         "steps": len(steps),
         "oracle": found.oracle,
@@ -132,5 +132,5 @@ def _json(found: Standing) -> dict[str, Any]:
         "next": None if asked is None else {
             "version": asked.version, "purpose": asked.purpose.value, "position": asked.position,
         },
-        "verdict": None if asked is not None else found.move.verdict.value,  # type: ignore[union-attr]
+        "verdict": None if ended is None else ended.verdict.value,
     }  # fmt: skip

@@ -74,7 +74,7 @@ def run(
 
     oracle = Planted(in_test)
     course = Course(session.tested, began=session.began, seconds=dict(session.seconds))
-    found = bisect_run._run(workspace, session.problem(workspace.state), oracle, course, on_test)  # type: ignore[arg-type]
+    found = bisect_run._run(workspace, session.problem(workspace.state), oracle, course, on_test)
     bisect_file.reset(home)
     return found, oracle.calls
 

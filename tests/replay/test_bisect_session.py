@@ -37,7 +37,7 @@ def actors(ledger: Ledger) -> dict[int, str]:
 
 
 def begin(ledger: Ledger, good: str | None = "base", bad: str | None = "HEAD", **options: object) -> Session:
-    return start(ledger.state(), actors(ledger).__getitem__, good, bad, **options)  # type: ignore[arg-type]
+    return start(ledger.state(), actors(ledger).__getitem__, good, bad, **options)
 
 
 def mark(ledger: Ledger, session: Session, outcome: StepOutcome, address: str | None = None) -> Session:
