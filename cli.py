@@ -27,6 +27,7 @@ from commands.checks import demo, verify
 from commands.create import init, presets, stats
 from commands.edits import edit, revert
 from commands.evaluating import evaluate
+from commands.exporting import export
 from commands.history import log, show, status
 from commands.locating import locate
 from commands.monitoring import monitor
@@ -122,6 +123,7 @@ for _command in (
     status,
     tag,
     checkout,
+    export,
     diff,
     revert,
     evaluate,

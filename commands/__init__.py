@@ -9,6 +9,7 @@
     edits         edit, revert
     history       log, show, status
     versions      tag, checkout, diff
+    exporting     export
     evaluating    eval
     monitoring    monitor
     piloting      pilot

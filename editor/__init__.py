@@ -13,7 +13,8 @@ A newcomer's map, in reading order:
   has no target value. Under them ``solve``, ``solver``, ``carried`` and ``kept``: the linear algebra, a factor that
   outlives a batch, the keys carried beside it, and what is kept on disk. ``norms``: the norms that are left;
   ``after_norm``: families with a norm behind the edited module.
-- ``grid``: the exact edit algebra that makes sums of deltas the same bits in any order.
+- ``grid``: the exact edit algebra that makes sums of deltas the same bits in any order; ``low_rank``: such a sum as a
+  pair of factors of a given rank.
 - ``evaluate``: what a model says; ``hooks``: recording and patching, always undone.
 - ``outcomes``: an edit's own probes, before and after.
 - ``pipeline``: the whole of a batch. It changes nobody's model and records nothing; ``replay.workflow`` does that.

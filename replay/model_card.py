@@ -72,17 +72,18 @@ class ModelCard:
             "- knowledge-editing",
             "---",
             "",
-            f"# {_plain(self.base)}, version {self.version.partition(':')[2][:12]}",
+            f"# {markdown_text(self.base)}, version {self.version.partition(':')[2][:12]}",
             "",
-            f"This is {_plain(self.base)} with {count} edit{'' if count == 1 else 's'} of its knowledge, written by "
-            "Errata (version control for what a language model believes). Nothing else differs from the base model.",
+            f"This is {markdown_text(self.base)} with {count} edit{'' if count == 1 else 's'} of its knowledge, "
+            "written by Errata (version control for what a language model believes). Nothing else differs from the base "
+            "model.",
             "",
             "| | |",
             "|---|---|",
-            f"| base model | {_plain(self.base)} |",
+            f"| base model | {markdown_text(self.base)} |",
             f"| base digest | `{self.base_digest}` |",
             f"| version digest | `{self.version}` |",
-            f"| asked for as | {_plain(self.address)} |",
+            f"| asked for as | {markdown_text(self.address)} |",
             f"| head of the ledger | `{self.ledger_head}` |",
             "",
             "## Live edits",
@@ -91,7 +92,7 @@ class ModelCard:
         if self.edits:
             lines += ["| edit | subject | prompt | now says | recorded |", "|---|---|---|---|---|"]
             lines += [
-                f"| e{e.number} | {_plain(e.subject)} | {_plain(e.prompt)} | {_plain(e.target)} | {e.recorded_at} |"
+                f"| e{e.number} | {' | '.join(map(markdown_text, (e.subject, e.prompt, e.target)))} | {e.recorded_at} |"
                 for e in self.edits
             ]
         else:
@@ -156,6 +157,6 @@ def card_of(ledger: Ledger, live: Iterable[int], address: str, tensor_digests: M
     )
 
 
-def _plain(text: str) -> str:
+def markdown_text(text: str) -> str:
     """Text that Markdown shows as it is, on one line."""
     return text.translate(_MARKDOWN)

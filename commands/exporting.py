@@ -1,0 +1,99 @@
+"""`errata export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from commands.app import App, counted, shared, short
+from commands.render import Block, Table
+from commands.versions import ONLY, WITHOUT
+
+if TYPE_CHECKING:
+    from replay.adapter_export import LoraAdapter
+
+
+@click.command()
+@click.argument("version")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--adapter", is_flag=True, help="A LoRA adapter in PEFT's format.")
+@click.option("--rank", type=click.IntRange(min=1), help="The adapter's rank; the smallest exact one if left out.")
+@click.option("--since", metavar="VERSION", help="Start from this version, not from the base model.")
+@WITHOUT
+@ONLY
+@shared
+@click.pass_obj
+def export(
+    app: App,
+    version: str,
+    folder: Path,
+    adapter: bool,
+    rank: int | None,
+    since: str | None,
+    without: tuple[str, ...],
+    only: tuple[str, ...],
+) -> None:
+    r"""Write a version in another form.
+
+    --adapter writes a LoRA adapter that peft, transformers and vLLM load on the base model and llama.cpp converts. All
+    of its modules have one rank: 8, 16, 32, 64, 128, 256, 320 or 512, the smallest that holds every edit, and then the
+    adapter is exact. A smaller --rank takes the nearest factors and tells how far off they are. Only the ledger is
+    read, not the model. FOLDER must not exist or be empty.
+
+    With --since the adapter turns that version into VERSION: it is loaded on a checkout of the one and gives the other.
+
+    \b
+    Examples:
+      errata export HEAD ./adapter --adapter
+      errata export HEAD ./small --adapter --rank 16
+      errata export HEAD ./without-e12 --adapter --without e12 --since HEAD
+    """
+    from ledger.errors import UsageError
+
+    if not adapter:
+        raise UsageError(f"say what to export: errata export {version} {folder} --adapter")
+    ledger = app.ledger()
+    live = app.live(ledger, version, without, only)
+    start = None if since is None else app.live(ledger, since)
+    from replay.adapter_card import describe, module_records
+    from replay.adapter_export import build_adapter, require_free, write_adapter
+
+    require_free(folder)
+    address = " ".join([version, *(f"--without {e}" for e in without), *(f"--only {e}" for e in only)])
+    with app.progress("reading the deltas") as tell:
+        made = build_adapter(ledger, live, start, rank)
+        tell("writing")
+        card = describe(ledger, made, live, address, None if start is None or since is None else (start, since))
+        written = write_adapter(made, folder, card.files())
+    data = {
+        "folder": str(written),
+        "version": card.card.version,
+        "since": card.to_json()["since"],
+        "added": list(made.added),
+        "removed": list(made.removed),
+        "rank": made.rank,
+        "exact": made.exact,
+        "modules": module_records(made),
+        "tensor_digests": dict(card.card.tensor_digests),
+    }
+    head = f"{written}: LoRA adapter of version {short(card.card.version)}, rank {made.rank}, {_edits(made)}"
+    app.show(data, [head, *_accuracy(made)])
+
+
+def _edits(made: LoraAdapter) -> str:
+    words = [counted(len(made.added), "edit")] if made.added else []
+    return " and ".join([*words, *([f"{counted(len(made.removed), 'edit')} taken away"] if made.removed else [])])
+
+
+def _accuracy(made: LoraAdapter) -> list[Block]:
+    if made.exact:
+        return ["exact: its factors are the edits' own"]
+    rows = tuple(
+        (m.module, f"{m.pair.norm:.6g}", f"{m.pair.relative_error:.2%}", f"{m.error_to_base:.3g}") for m in made.modules
+    )
+    return [
+        "not exact: the nearest factors of this rank",
+        Table(("module", "norm of the change", "error / change", "error / base"), rows),
+    ]
