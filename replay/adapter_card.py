@@ -63,8 +63,8 @@ class AdapterCard:
             "",
             f"# {markdown_text(card.base)}, version {_short(card.version)}, as a LoRA adapter",
             "",
-            f"Loaded on {start}, this adapter gives version {_short(card.version)}, written by Errata (version control "
-            f"for what a language model believes). {_accuracy(adapter)}",
+            f"To be loaded on {start}: what Errata (version control for what a language model believes) wrote into "
+            f"version {_short(card.version)}. {_accuracy(adapter)}",
             "",
             "| | |",
             "|---|---|",

@@ -75,8 +75,8 @@ class ModelCard:
             f"# {markdown_text(self.base)}, version {self.version.partition(':')[2][:12]}",
             "",
             f"This is {markdown_text(self.base)} with {count} edit{'' if count == 1 else 's'} of its knowledge, "
-            "written by Errata (version control for what a language model believes). Nothing else differs from the base "
-            "model.",
+            "written by Errata (version control for what a language model believes). Nothing else differs from the "
+            "base model.",
             "",
             "| | |",
             "|---|---|",
