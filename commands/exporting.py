@@ -78,7 +78,7 @@ def export(
         "modules": module_records(made),
         "tensor_digests": dict(card.card.tensor_digests),
     }
-    head = f"{written}: LoRA adapter of version {short(card.card.version)}, rank {made.rank}, {_edits(made)}"
+    head = f"{folder}: LoRA adapter of version {short(card.card.version)}, rank {made.rank}, {_edits(made)}"
     app.show(data, [head, *_accuracy(made)])
 
 
@@ -93,7 +93,8 @@ def _accuracy(made: LoraAdapter) -> list[Block]:
     rows = tuple(
         (m.module, f"{m.pair.norm:.6g}", f"{m.pair.relative_error:.2%}", f"{m.error_to_base:.3g}") for m in made.modules
     )
+    needed = len(made.added) + len(made.removed)
     return [
-        "not exact: the nearest factors of this rank",
+        f"not exact: the nearest factors of this rank; from rank {needed} on they are the edits' own",
         Table(("module", "norm of the change", "error / change", "error / base"), rows),
     ]

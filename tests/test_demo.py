@@ -82,6 +82,7 @@ def test_the_readme_shows_this_story(told: dict[str, Any]) -> None:
         ("stage2", "docs/methods.md"),
         ("trace", "docs/model.md"),
         ("lifelong", "docs/lifelong.md"),
+        ("serve", "docs/serving.md"),
     ],
 )
 def test_pages_quote_the_recorded_results(bench: str, page: str) -> None:
@@ -96,6 +97,16 @@ def test_the_recorded_results_are_as_good_as_they_have_to_be() -> None:
         assert result["paraphrase"] >= 0.90
         assert result["locality"] >= 0.98
         assert result["general"] >= result["base"]["general"] - 0.01
+
+
+def test_the_recorded_adapters_are_as_good_as_they_have_to_be() -> None:
+    table = json.loads((ROOT / "bench" / "results" / "serve.json").read_text(encoding="utf-8"))
+    for ledger in table["ledgers"]:
+        exact = [row for row in ledger["adapters"] if row["exact"]]
+        assert len(exact) == 1 and exact[0]["merged_has_the_bits"]
+        assert exact[0]["efficacy"] == ledger["efficacy"] >= 0.95 and exact[0]["logits_off_by"] < 1e-5
+        errors = [row["relative_error"] for row in ledger["adapters"]]
+        assert errors == sorted(errors, reverse=True) and errors[-1] == 0.0
 
 
 def test_the_recorded_life_is_as_good_as_it_has_to_be() -> None:
