@@ -10,8 +10,8 @@ A newcomer's map, in reading order:
     apply           facts into the head, batch by batch: blob first, events last; past_keys, what they must keep;
                     factor_cache, solvers' factors on disk
     checkout        a version as a folder that transformers loads; model_card is what its README says
-    adapter_export  a version, or the way between two, as a LoRA adapter; adapter_card is what its folder says
     versions        the net changes between two versions; diff, what they change in edits, facts and norms
+    adapter_export  a version, or the way between two, as a LoRA adapter; adapter_card is what its folder says
     bisect          the search, a pure function of its observations; bisect_terms, its words; exact_search, for a test
                     that always says the same; noisy_search, for one that errs, and noise, what it believes; minimise,
                     the smallest sets when several edits do it together
