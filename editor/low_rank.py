@@ -18,7 +18,6 @@ Legend: ``n`` deltas, ``r`` the rank, ``d_out`` rows and ``d_in`` columns of the
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -93,8 +92,7 @@ def low_rank(u: Tensor, v: Tensor, rank: int) -> LowRank:
     b = torch.zeros(u.shape[1], rank, dtype=torch.float32)
     a = torch.zeros(rank, v.shape[1], dtype=torch.float32)
     b[:, : left.shape[1]], a[: right.shape[0]] = left, right
-    norm = math.sqrt(sum(float(rows.square().sum()) for rows in _sum_by_rows(u, v)))
-    error = 0.0 if exact else _error(u, v, b, a)
+    norm, error = _norms(u, v, None if exact else (b, a))
     return LowRank(b, a, exact, norm, error)
 
 
@@ -112,17 +110,17 @@ def _best(u: Tensor, v: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     return left * root, root[:, None] * right
 
 
-def _error(u: Tensor, v: Tensor, b: Tensor, a: Tensor) -> float:
-    """``‖Uᵀ V - B A‖``, Frobenius, in float64."""
-    wide = a.double()
-    squares = 0.0
-    for start, rows in zip(range(0, len(b), _ROWS), _sum_by_rows(u, v), strict=True):
-        squares += float((rows - b[start : start + _ROWS].double() @ wide).square().sum())
-    return math.sqrt(squares)
+def _norms(u: Tensor, v: Tensor, pair: tuple[Tensor, Tensor] | None) -> tuple[float, float]:
+    """``‖Uᵀ V‖`` and ``‖Uᵀ V - B A‖``, Frobenius, a few rows at a time; without a pair the second is 0.
 
-
-def _sum_by_rows(u: Tensor, v: Tensor) -> Iterator[Tensor]:
-    """``Uᵀ V`` in float64, which is exact on the grid, some rows at a time."""
+    ``Uᵀ V`` is exact in float64, as everything on the grid is.
+    """
     wide = v.double()
+    right = None if pair is None else pair[1].double()
+    norm = error = 0.0
     for start in range(0, u.shape[1], _ROWS):
-        yield u[:, start : start + _ROWS].double().T @ wide
+        rows = u[:, start : start + _ROWS].double().T @ wide
+        norm += float(rows.square().sum())
+        if pair is not None and right is not None:
+            error += float((rows - pair[0][start : start + _ROWS].double() @ right).square().sum())
+    return math.sqrt(norm), math.sqrt(error)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
+import os
 import random
 import re
 import shutil
@@ -18,7 +21,6 @@ from editor.architecture import ADAPTERS
 from editor.models import LoadedModel, ModelFiles, digest_tensor, load_model
 from ledger.errors import BlobMissing, StorageFull, UsageError
 from ledger.ledger import Ledger
-from replay import adapter_export
 from replay.adapter_card import describe
 from replay.adapter_export import LoraAdapter, build_adapter, write_adapter
 from replay.checkout import checkout
@@ -294,17 +296,17 @@ def test_a_destination_that_is_not_free_is_refused(tmp_path: Path, tiny_llama: P
 
 def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ledger = with_edits(tmp_path, tiny_llama)
-    real = adapter_export.write_durably
+    real, calls = os.fsync, itertools.count()
 
-    def fail(path: Path, data: bytes) -> None:
-        if path.name == "adapter_config.json":
-            raise StorageFull(str(path))
-        real(path, data)
+    def fail(descriptor: int) -> None:
+        if next(calls) == 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
 
-    monkeypatch.setattr(adapter_export, "write_durably", fail)
+    monkeypatch.setattr(os, "fsync", fail)
     before = sorted(tmp_path.rglob("*"))
-    with pytest.raises(StorageFull):
+    with pytest.raises((StorageFull, OSError)):
         export(ledger, tmp_path / "out", (1,))
-    assert sorted(tmp_path.rglob("*")) == before
+    assert next(calls) > 2 and sorted(tmp_path.rglob("*")) == before
     monkeypatch.undo()
     assert export(ledger, tmp_path / "out", (1,)).exact
