@@ -46,16 +46,17 @@ def _measure(facts: Sequence[Fact], ranks: Sequence[int], batch_size: int) -> di
             pass
         live = space.state.live
         with space.at(live):
-            version = {"efficacy": _says(space.loaded, facts), "logits": _logits(space.loaded, facts)}
+            efficacy, locality = _says(space.loaded, facts)
+            logits = _logits(space.loaded, facts)
         rows = []
         for rank in (*(rank for rank in ranks if rank < len(live)), None):
-            rows.append(_adapter(space, facts, rank, version["logits"], Path(folder) / f"rank-{rank}"))
+            rows.append(_adapter(space, facts, rank, logits, Path(folder) / f"rank-{rank}"))
         (spec,) = space.created.edited.values()
         return {
             "edits": len(live),
             "shape": list(spec.shape),
-            "efficacy": version["efficacy"],
-            "base_efficacy": _says(load_model(MODEL), facts),
+            "efficacy": efficacy,
+            "locality": locality,
             "edited_tensor_bytes": 4 * spec.shape[0] * spec.shape[1],
             "adapters": rows,
         }
@@ -67,13 +68,15 @@ def _adapter(space: Workspace, facts: Sequence[Fact], rank: int | None, logits: 
     write_adapter(adapter, folder, describe(space.ledger, adapter, live, "HEAD", None).files())
     served = load_model(MODEL)
     served.model.load_adapter(str(folder))
+    efficacy, locality = _says(served, facts)
     (module,) = adapter.modules
     return {
         "rank": adapter.rank,
         "exact": adapter.exact,
         "relative_error": module.pair.relative_error,
         "error_to_base": module.error_to_base,
-        "efficacy": _says(served, facts),
+        "efficacy": efficacy,
+        "locality": locality,
         "logits_off_by": float((_logits(served, facts) - logits).abs().max() / logits.abs().max()),
         "error_in_bfloat16": _error_in_bfloat16(space, adapter),
         "merged_has_the_bits": _merged_has_the_bits(space, adapter, folder),
@@ -101,9 +104,13 @@ def _error_in_bfloat16(space: Workspace, adapter: LoraAdapter) -> float:
     return float((total - rounded).norm() / total.norm())
 
 
-def _says(loaded: LoadedModel, facts: Sequence[Fact]) -> float:
-    results = probe(loaded, [Probe(prompt=fact.text, target=fact.target) for fact in facts])
-    return sum(result.says_target for result in results) / len(results)
+def _says(loaded: LoadedModel, facts: Sequence[Fact]) -> tuple[float, float]:
+    """The shares of edited facts and of their locality probes, facts that were not edited, that a model says."""
+    edited = {text for fact in facts for text in (fact.text, *fact.paraphrase_texts)}
+    others = [item for fact in facts for item in fact.locality if item.prompt not in edited]
+    asked = [Probe(prompt=fact.text, target=fact.target) for fact in facts]
+    found = [[result.says_target for result in probe(loaded, items)] for items in (asked, others)]
+    return sum(found[0]) / len(found[0]), sum(found[1]) / len(found[1])
 
 
 @torch.no_grad()
@@ -115,10 +122,20 @@ def _logits(loaded: LoadedModel, facts: Sequence[Fact]) -> Tensor:
 
 def render(table: dict[str, Any]) -> str:
     """The table as text."""
-    head = ("edits", "rank", "exact", "error / change", "says the edit", "version says", "logits off by", "bits merged",
-            "size")  # fmt: skip
-    rows = [head]
+    head = (
+        "edits",
+        "rank",
+        "exact",
+        "error / change",
+        "says edits",
+        "says others",
+        "logits off by",
+        "bits merged",
+        "size",
+    )
+    rows: list[tuple[str, ...]] = [head]
     for ledger in table["ledgers"]:
+        rows.append((str(ledger["edits"]), "version", "", "", *_shares(ledger), "", "", ""))
         for row in ledger["adapters"]:
             rows.append(
                 (
@@ -126,8 +143,7 @@ def render(table: dict[str, Any]) -> str:
                     str(row["rank"]),
                     "yes" if row["exact"] else "no",
                     f"{row['relative_error']:.1%}",
-                    f"{row['efficacy']:.0%}",
-                    f"{ledger['efficacy']:.0%}",
+                    *_shares(row),
                     f"{row['logits_off_by']:.1e}",
                     "equal" if row["merged_has_the_bits"] else "differ",
                     f"{row['bytes'] / ledger['edited_tensor_bytes']:.0%}",
@@ -143,3 +159,7 @@ def render(table: dict[str, Any]) -> str:
     worst = max(row["error_in_bfloat16"] for ledger in table["ledgers"] for row in ledger["adapters"] if row["exact"])
     lines.append(f"exact adapters with their factors rounded to bfloat16: off by {worst:.2%} of the change at most")
     return "\n".join(lines)
+
+
+def _shares(row: dict[str, Any]) -> tuple[str, str]:
+    return f"{row['efficacy']:.0%}", f"{row['locality']:.1%}"
