@@ -122,17 +122,8 @@ def _logits(loaded: LoadedModel, facts: Sequence[Fact]) -> Tensor:
 
 def render(table: dict[str, Any]) -> str:
     """The table as text."""
-    head = (
-        "edits",
-        "rank",
-        "exact",
-        "error / change",
-        "says edits",
-        "says others",
-        "logits off by",
-        "bits merged",
-        "size",
-    )
+    head = ("edits", "rank", "exact", "error / change", "says edits", "says others", "logits off by", "bits merged",
+            "size")  # fmt: skip
     rows: list[tuple[str, ...]] = [head]
     for ledger in table["ledgers"]:
         rows.append((str(ledger["edits"]), "version", "", "", *_shares(ledger), "", "", ""))
