@@ -44,8 +44,13 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 def digest_tensor(name: str, tensor: Tensor) -> str:
     """A tensor's digest (DESIGN, section 2): over name, dtype, shape and raw little-endian bytes."""
-    raw = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
-    return tensor_digest(name, dtype_name(tensor.dtype), tuple(tensor.shape), raw.tobytes())
+    return tensor_digest(name, dtype_name(tensor.dtype), tuple(tensor.shape), raw_bytes(tensor))
+
+
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """A tensor's elements in C order, little-endian; not a copy where it is contiguous and on the CPU."""
+    raw: memoryview = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return raw
 
 
 def resolve_model(name: str) -> Path:

@@ -21,6 +21,7 @@ A newcomer's map, from the ground up; each module imports only from those above 
     files         durable writes and the lock
     findings      what verify reports
     blobs         content-addressed bytes
+    tensor_file   where each tensor lies in a safetensors file
     deltas        a batch's factors as a blob
     store         the EventStore contract; a log in memory
     schema, rows, connection, seal, audit, sqlite

@@ -6,6 +6,7 @@ nothing misses; an event without its blob cannot come about.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -54,6 +55,16 @@ class BlobStore(Protocol):
             BlobMissing: there is no such file.
         """
 
+    def view(self, digest: str) -> memoryview:
+        """The bytes with this digest, not checked; mapped into memory where they lie in a file.
+
+        The view is the caller's own: writing into it changes no blob.
+
+        Raises:
+            BlobMissing: there is no such blob.
+            BlobDamaged: it cannot be opened, or is empty.
+        """
+
     def digests(self) -> Iterator[str]:
         """The digests of all blobs, sorted."""
 
@@ -85,6 +96,12 @@ class MemoryBlobs:
     def path(self, digest: str) -> Path:
         """Memory has no files."""
         raise BlobMissing(digest)
+
+    def view(self, digest: str) -> memoryview:
+        """See `BlobStore.view`."""
+        if digest not in self._blobs:
+            raise BlobMissing(digest)
+        return memoryview(bytearray(self._blobs[digest]))
 
     def digests(self) -> Iterator[str]:
         """See `BlobStore.digests`."""
@@ -148,6 +165,14 @@ class FolderBlobs:
         if not path.is_file():
             raise BlobMissing(digest)
         return path
+
+    def view(self, digest: str) -> memoryview:
+        """See `BlobStore.view`."""
+        try:
+            with self.path(digest).open("rb") as file:
+                return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY))
+        except (OSError, ValueError) as error:  # a file without bytes cannot be mapped
+            raise BlobDamaged(digest, str(error)) from error
 
     def digests(self) -> Iterator[str]:
         """See `BlobStore.digests`; names that are no digests are left out, `strays` lists them."""

@@ -13,6 +13,7 @@ Law: `parse(canonical_bytes(x))` equals x for JSON values, and `canonical_bytes(
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -62,7 +63,15 @@ def _hasher(domain: str) -> blake3:
 
 def digest(domain: str, data: bytes | memoryview) -> str:
     """The digest of `data` in `domain`: `blake3:<64 hex digits>`."""
-    return f"{ALGORITHM}:{_hasher(domain).update(data).hexdigest()}"
+    return parts_digest(domain, (data,))
+
+
+def parts_digest(domain: str, parts: Iterable[bytes | memoryview]) -> str:
+    """`digest` of the parts joined, without joining them."""
+    hasher = _hasher(domain)
+    for part in parts:
+        hasher.update(part)
+    return f"{ALGORITHM}:{hasher.hexdigest()}"
 
 
 def stream_digest(domain: str, stream: BinaryIO) -> str:

@@ -74,21 +74,31 @@ def check_batch(batch: Mapping[str, Array]) -> None:
     """
     import numpy as np
 
-    if not batch or any(name.split("/", 1)[0] not in PARTS or "/" not in name for name in batch):
-        raise ModelError("a batch has arrays named u/, v/ and k/ and the edited tensor's name")
-    rows = {array.shape[0] if array.ndim == 2 else -1 for array in batch.values()}
-    if len(rows) != 1 or min(rows) < 1:
-        raise ModelError("a batch's arrays have one row for each of its edits")
-    for tensor in tensor_names(batch):
-        if missing := [part for part in PARTS if f"{part}/{tensor}" not in batch]:
-            raise ModelError(f"a batch lacks {missing[0]}/{tensor}")
-        if batch[f"v/{tensor}"].shape != batch[f"k/{tensor}"].shape:
-            raise ModelError(f"v/{tensor} and k/{tensor} differ in shape")
+    check_shapes({name: array.shape for name, array in batch.items()})
     for name, array in batch.items():
         if array.dtype != np.float32:
             raise ModelError(f"{name} is {array.dtype}, and factors are float32")
         if not np.isfinite(array).all():
             raise NotFinite(name)
+
+
+def check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """See that a batch has all its parts in shape; returns how many edits it holds.
+
+    Raises:
+        ModelError: a part is missing, or the shapes do not fit together.
+    """
+    if not shapes or any(name.split("/", 1)[0] not in PARTS or "/" not in name for name in shapes):
+        raise ModelError("a batch has arrays named u/, v/ and k/ and the edited tensor's name")
+    rows = {shape[0] if len(shape) == 2 else -1 for shape in shapes.values()}
+    if len(rows) != 1 or min(rows) < 1:
+        raise ModelError("a batch's arrays have one row for each of its edits")
+    for tensor in sorted({name.split("/", 1)[1] for name in shapes}):
+        if missing := [part for part in PARTS if f"{part}/{tensor}" not in shapes]:
+            raise ModelError(f"a batch lacks {missing[0]}/{tensor}")
+        if shapes[f"v/{tensor}"] != shapes[f"k/{tensor}"]:
+            raise ModelError(f"v/{tensor} and k/{tensor} differ in shape")
+    return rows.pop()
 
 
 def row_delta_digest(batch: Mapping[str, Array], row: int) -> str:
@@ -111,6 +121,6 @@ def row_bounds(batch: Mapping[str, Array], row: int) -> dict[str, float]:
     }
 
 
-def _row(batch: Mapping[str, Array], name: str, row: int) -> tuple[bytes, int]:
-    vector = batch[name][row]
-    return vector.astype("<f4").tobytes(), int(vector.shape[0])
+def _row(batch: Mapping[str, Array], name: str, row: int) -> tuple[memoryview, int]:
+    vector = batch[name][row].astype("<f4", order="C", copy=False)
+    return vector.data, int(vector.shape[0])

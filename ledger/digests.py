@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Mapping, Sequence
 
-from ledger.canonical import digest
+from ledger.canonical import digest, parts_digest
 
 Buffer = bytes | memoryview
 
@@ -63,7 +63,7 @@ def tensor_digest(name: str, dtype: str, shape: Sequence[int], raw: Buffer) -> s
         raise ValueError(f"{name}: {len(data)} bytes do not hold {dtype} of shape {tuple(shape)}")
     head = _field(name.encode("utf-8")) + _field(dtype.encode("ascii")) + struct.pack("<Q", len(shape))
     head += b"".join(struct.pack("<Q", extent) for extent in shape)
-    return digest("tensor", b"".join((head, struct.pack("<Q", len(data)), data)))
+    return parts_digest("tensor", (head, struct.pack("<Q", len(data)), data))
 
 
 def delta_digest(factors: Mapping[str, tuple[Buffer, int, Buffer, int]]) -> str:
@@ -77,11 +77,11 @@ def delta_digest(factors: Mapping[str, tuple[Buffer, int, Buffer, int]]) -> str:
     Raises:
         ValueError: a factor of the wrong length.
     """
-    parts = [struct.pack("<Q", len(factors))]
+    parts: list[Buffer] = [struct.pack("<Q", len(factors))]
     for name in sorted(factors):
         u, d_out, v, d_in = factors[name]
-        parts += [_field(name.encode("utf-8")), _vector(name, u, d_out), _vector(name, v, d_in)]
-    return digest("delta", b"".join(parts))
+        parts += [_field(name.encode("utf-8")), *_vector(name, u, d_out), *_vector(name, v, d_in)]
+    return parts_digest("delta", parts)
 
 
 def keys_digest(keys: Mapping[str, tuple[Buffer, int]]) -> str:
@@ -90,18 +90,18 @@ def keys_digest(keys: Mapping[str, tuple[Buffer, int]]) -> str:
     Raises:
         ValueError: a key of the wrong length.
     """
-    parts = [struct.pack("<Q", len(keys))]
+    parts: list[Buffer] = [struct.pack("<Q", len(keys))]
     for name in sorted(keys):
         k, d_in = keys[name]
-        parts += [_field(name.encode("utf-8")), _vector(name, k, d_in)]
-    return digest("keys", b"".join(parts))
+        parts += [_field(name.encode("utf-8")), *_vector(name, k, d_in)]
+    return parts_digest("keys", parts)
 
 
-def _vector(name: str, raw: Buffer, length: int) -> bytes:
+def _vector(name: str, raw: Buffer, length: int) -> tuple[bytes, memoryview]:
     data = _bytes_of(raw)
     if len(data) != 4 * length:
         raise ValueError(f"{name}: {len(data)} bytes do not hold {length} float32 values")
-    return struct.pack("<Q", length) + data
+    return struct.pack("<Q", length), data
 
 
 def base_digest(tensors: Mapping[str, str]) -> str:

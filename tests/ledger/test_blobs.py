@@ -27,6 +27,13 @@ class BlobStoreContract:
         assert blobs.get(name) == data
         blobs.check(name)
 
+    def test_a_view_has_the_bytes_and_is_the_callers_own(self, blobs: BlobStore) -> None:
+        name = blobs.put(b"some bytes")
+        view = blobs.view(name)
+        assert bytes(view) == b"some bytes"
+        view[0] = 0
+        blobs.check(name)
+
     def test_putting_twice_is_putting_once(self, blobs: BlobStore) -> None:
         assert blobs.put(b"x") == blobs.put(b"x")
         blobs.put(b"y")
@@ -34,7 +41,7 @@ class BlobStoreContract:
 
     @pytest.mark.parametrize("name", [some_digest("absent"), "blake3:../../etc/passwd", "", "blake3:" + "A" * 64])
     def test_what_is_not_there_is_missing(self, blobs: BlobStore, name: str) -> None:
-        for ask in (blobs.get, blobs.check, blobs.path):
+        for ask in (blobs.get, blobs.check, blobs.path, blobs.view):
             with pytest.raises(BlobMissing):
                 ask(name)
 

@@ -150,24 +150,24 @@ def test_a_row_that_is_not_the_recorded_delta_names_its_edit(
 ) -> None:
     ledger, files = own
     other = ledger.state().edits[1].body.blob
-    original = ledger.blobs.get
     swapped = ledger.state().edits[4].body.blob
-    monkeypatch.setattr(ledger.blobs, "get", lambda digest: original(other if digest == swapped else digest))
+    for name in ("check", "view"):
+        original = getattr(ledger.blobs, name)
+        monkeypatch.setattr(ledger.blobs, name, lambda digest, f=original: f(other if digest == swapped else digest))
     with pytest.raises(LedgerDamaged, match="e4"):
         Materialiser(ledger, files).weights((4,))
 
 
-def test_each_blob_is_loaded_once_for_a_version(
-    own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_blob_is_checked_once(own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch) -> None:
     ledger, files = own
-    loads: list[str] = []
-    original = ledger.blobs.get
-    monkeypatch.setattr(ledger.blobs, "get", lambda digest: loads.append(digest) or original(digest))
+    checks: list[str] = []
+    original = ledger.blobs.check
+    monkeypatch.setattr(ledger.blobs, "check", lambda digest: checks.append(digest) or original(digest))
+    monkeypatch.setattr(ledger.blobs, "get", None)  # which would read it whole
     walker = Materialiser(ledger, files)
     walker.weights((1, 2, 3, 4, 5, 6))
     walker.weights((1, 6))
-    assert len(loads) == 2
+    assert len(checks) == len(set(checks)) == 2
 
 
 @pytest.fixture
