@@ -15,6 +15,7 @@ Legend: ``n`` edits, ``d_out`` rows and ``d_in`` columns of the edited matrix in
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +31,12 @@ SUM_BITS = 53
 
 CAPACITY_BITS = 16
 """A grid has room for at least ``2^16`` edits whose largest entry is the tensor's root mean square."""
+
+EDITS_AT_ONCE = 512
+"""The most edits of one matrix product: enough to run at the machine's rate, few enough to copy to float64."""
+
+TILE_BYTES = 2**22
+"""How much of a float64 matrix is worked on at a time where it is only read and written once."""
 
 _MANTISSA_BITS = {torch.float64: 52, torch.float32: 23, torch.float16: 10, torch.bfloat16: 7}
 
@@ -141,8 +148,9 @@ class ExactSum:
         return self._accumulate(u, v, -1.0)
 
     def _accumulate(self, u: Tensor, v: Tensor, sign: float) -> ExactSum:
-        left = u.to(self.total).transpose(0, 1)
-        self.total.addmm_(left, v.to(self.total), alpha=sign)
+        for first in range(0, len(u), EDITS_AT_ONCE):
+            some = slice(first, first + EDITS_AT_ONCE)
+            self.total.addmm_(u[some].to(self.total).transpose(0, 1), v[some].to(self.total), alpha=sign)
         return self
 
     def clone(self) -> ExactSum:
@@ -150,10 +158,7 @@ class ExactSum:
         return ExactSum(self.total.clone(), self.exponent)
 
     def weights(self, base: Tensor, transposed: bool) -> Tensor:
-        """The weights of a version: ``cast(float64(base) + S)``, one addition and one cast an entry.
-
-        The cast to a 16-bit dtype goes through float32, written out, so that every device rounds alike. Where ``S`` is
-        zero the base's bits stand as they are (a negative zero too).
+        """The weights of a version, `version_rows` of the whole matrix, in little memory beside the result's.
 
         Args:
             base: the base tensor as stored: ``(d_out, d_in)``, or ``(d_in, d_out)`` if ``transposed``.
@@ -163,8 +168,32 @@ class ExactSum:
             A new tensor of the base's shape, dtype and orientation.
         """
         total = self.total.transpose(0, 1) if transposed else self.total
-        total = total.to(base.device)
-        summed = base.to(torch.float64) + total
-        if base.dtype in (torch.bfloat16, torch.float16):
-            summed = summed.to(torch.float32)
-        return torch.where(total == 0, base, summed.to(base.dtype)).contiguous()
+        weights = torch.empty(base.shape, dtype=base.dtype, device=base.device)
+        for rows in row_tiles(*base.shape):
+            weights[rows] = version_rows(base[rows], total[rows].to(base.device))
+        return weights
+
+
+def row_tiles(rows: int, columns: int, tile_bytes: int = TILE_BYTES) -> Iterator[slice]:
+    """Cut a float64 matrix into blocks of whole rows of about `tile_bytes`, at least one row each."""
+    step = max(1, tile_bytes // (8 * max(1, columns)))
+    return (slice(start, min(start + step, rows)) for start in range(0, rows, step))
+
+
+def version_rows(base: Tensor, total: Tensor) -> Tensor:
+    """The weights of a version: ``cast(float64(base) + S)``, one addition and one cast an entry.
+
+    The cast to a 16-bit dtype goes through float32, written out, so that every device rounds alike. Where ``S`` is zero
+    the base's bits stand as they are (a negative zero too).
+
+    Args:
+        base: rows of the base tensor as stored, in its own dtype.
+        total: the exact sum of the same entries in the same orientation, float64.
+
+    Returns:
+        A new tensor of the base's shape and dtype.
+    """
+    summed = base.to(torch.float64) + total
+    if base.dtype in (torch.bfloat16, torch.float16):
+        summed = summed.to(torch.float32)
+    return torch.where(total == 0, base, summed.to(base.dtype))

@@ -61,6 +61,22 @@ def _hasher(domain: str) -> blake3:
     return blake3(b"errata/" + domain.encode("ascii") + b"\x00")
 
 
+class RunningDigest:
+    """A digest of bytes that come piece by piece: `digest` of the pieces joined."""
+
+    def __init__(self, domain: str) -> None:
+        self._hasher = _hasher(domain)
+
+    def update(self, piece: bytes | memoryview) -> None:
+        """Add a piece."""
+        self._hasher.update(piece)
+
+    @property
+    def value(self) -> str:
+        """The digest of all pieces so far."""
+        return f"{ALGORITHM}:{self._hasher.hexdigest()}"
+
+
 def digest(domain: str, data: bytes | memoryview) -> str:
     """The digest of `data` in `domain`: `blake3:<64 hex digits>`."""
     return parts_digest(domain, (data,))
@@ -68,18 +84,15 @@ def digest(domain: str, data: bytes | memoryview) -> str:
 
 def parts_digest(domain: str, parts: Iterable[bytes | memoryview]) -> str:
     """`digest` of the parts joined, without joining them."""
-    hasher = _hasher(domain)
+    running = RunningDigest(domain)
     for part in parts:
-        hasher.update(part)
-    return f"{ALGORITHM}:{hasher.hexdigest()}"
+        running.update(part)
+    return running.value
 
 
 def stream_digest(domain: str, stream: BinaryIO) -> str:
     """`digest` of what is left in a binary stream, read in pieces of 1 MiB."""
-    hasher = _hasher(domain)
-    while piece := stream.read(_CHUNK):
-        hasher.update(piece)
-    return f"{ALGORITHM}:{hasher.hexdigest()}"
+    return parts_digest(domain, iter(lambda: stream.read(_CHUNK), b""))
 
 
 def file_digest(domain: str, path: Path) -> str:

@@ -72,6 +72,18 @@ def _write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def write_at(descriptor: int, data: bytes | memoryview, offset: int) -> None:
+    """Write all of `data` into an open file at an offset.
+
+    Raises:
+        OSError: the disk is full or fails.
+    """
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable.
 

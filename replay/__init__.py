@@ -4,8 +4,10 @@ A newcomer's map, in reading order:
 
     context         what the edge hands in: clock, identifiers, actor, device
     genesis         how a ledger begins
-    factors         deltas from their batches, each checked against its event; keyframes, exact sums kept on disk
-    materialise     a live set into weights, exact to the bit, incrementally
+    factors         deltas from their batches, mapped into memory, each checked against its event
+    keyframe_cost   when an exact sum is worth keeping; keyframes, those that are kept on disk
+    tiles           one tensor of a version in little memory
+    materialise     a live set into weights, exact to the bit: tensor by tensor, or moving from version to version
     workflow        the workspace: a ledger with its model, and the only writer
     apply           facts into the head, batch by batch: blob first, events last; past_keys, what they must keep;
                     factor_cache, solvers' factors on disk

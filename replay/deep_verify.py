@@ -1,17 +1,18 @@
 """Check what the log says about models: the base's own files, and the weights of tagged versions.
 
 `ledger.verify(ledger, deep=True)` re-derives the log and every delta. This goes on from there and trusts no cache:
-versions are built from the blobs, with no keyframe, and their tensors' digests compared with what was recorded when
-they were tagged.
+versions are built from the blobs, with no keyframe, tensor by tensor, and the digests compared with what was recorded
+when they were tagged.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from editor.models import digest_tensor
 from ledger.errors import ErrataError, ModelChanged
 from ledger.findings import Finding, damage, note
-from replay.materialise import Materialiser, weights_digests
+from replay.materialise import Materialiser
 from replay.workflow import Workspace
 
 
@@ -40,22 +41,24 @@ def _base(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]
 
 
 def _tags(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]:
-    tags = workspace.state.tags
+    tags = dict(sorted(workspace.state.tags.items(), key=lambda item: item[1].live))
     try:
         materialiser = Materialiser(workspace.ledger, workspace.files, keyframes=False)
     except ErrataError:
         return [note(f"tag {name}", "not checked, because the base model is not as recorded") for name in tags]
-    findings = []
-    for name, tag in sorted(tags.items(), key=lambda item: item[1].live):
-        advance(f"tag {name}")
-        try:
-            found = weights_digests(materialiser.weights(tag.live))
-        except ErrataError as error:
-            findings.append(damage(f"tag {name}", f"cannot be built: {error.message}"))
-            continue
-        findings += [
-            damage(f"tag {name}", f"{tensor} has digest {found.get(tensor)}, and {recorded} was recorded")
-            for tensor, recorded in tag.weights.items()
-            if found.get(tensor) != recorded
-        ]
-    return findings
+    wrong: dict[str, list[Finding]] = {name: [] for name in tags}
+    unbuilt: dict[str, Finding] = {}
+    for tensor in materialiser.specs:  # one tensor's sum is held at a time, and moves from tag to tag
+        walk = materialiser.walk(tensor)
+        for name, tag in tags.items():
+            if name in unbuilt:
+                continue
+            advance(f"{tensor} of tag {name}")
+            try:
+                found = digest_tensor(tensor, walk.at(tag.live))
+            except ErrataError as error:
+                unbuilt[name] = damage(f"tag {name}", f"cannot be built: {error.message}")
+                continue
+            if (recorded := tag.weights.get(tensor)) != found:
+                wrong[name].append(damage(f"tag {name}", f"{tensor} has digest {found}, and {recorded} was recorded"))
+    return [finding for name in tags for finding in ([unbuilt[name]] if name in unbuilt else wrong[name])]

@@ -43,7 +43,7 @@ from ledger.state import State
 from ledger.suites import Suite, suite_digest
 from replay.context import Surroundings
 from replay.factor_cache import FactorCache
-from replay.materialise import Materialiser, weights_digests
+from replay.materialise import Materialiser
 from replay.past_keys import PastKeys
 
 
@@ -177,8 +177,7 @@ class Workspace:
         """Name a version; the digests of its materialised tensors are recorded with it."""
         state = self.state
         numbers = tuple(sorted(live))
-        weights = weights_digests(self.materialiser.weights(numbers))
-        return self.execute(TagVersion(name, numbers, weights, note), state)
+        return self.execute(TagVersion(name, numbers, self.materialiser.digests(numbers), note), state)
 
     def untag(self, name: str) -> list[Event]:
         """Take a name from its version."""

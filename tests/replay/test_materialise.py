@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from editor.models import ModelFiles
 from ledger.errors import BlobDamaged, BlobMissing, Damaged, LedgerDamaged, UnknownEdit
 from ledger.ledger import Ledger
-from replay import materialise as module
-from replay.factors import FactorReader
-from replay.keyframes import Keyframes
+from replay import tiles
+from replay.keyframe_cost import Budget, KeyframeCost, Rates
 from replay.materialise import Materialiser, materialise, weights_digests
 from tests.replay import helpers
 from tests.replay.helpers import raw
@@ -32,6 +31,14 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     for seed in range(4):
         helpers.apply(ledger, COUNT // 4, seed=seed)
     return ledger, ModelFiles(model)
+
+
+def every(ledger: Ledger) -> KeyframeCost:
+    """Costs under which every version that took two edits or more becomes a keyframe."""
+    created = ledger.state().created
+    assert created is not None
+    shapes = tuple(spec.shape for spec in created.edited.values())
+    return KeyframeCost(shapes, Rates(edit=1.0, keyframe=0.9), Budget(share=1.0))
 
 
 @given(live=subsets, order=st.randoms(use_true_random=False))
@@ -58,6 +65,45 @@ def test_a_walk_over_versions_ends_at_the_bits_of_a_fresh_start(
     assert raw(last) == raw(Materialiser(ledger, files).weights(walk[-1]))
 
 
+@given(walk=st.lists(subsets, min_size=1, max_size=6), share=st.booleans(), smallest=st.sampled_from([64, 3000, 10**6]))
+@LAWS
+def test_every_path_has_the_bits_of_the_definition(
+    case: tuple[Ledger, ModelFiles], walk: list[set[int]], share: bool, smallest: int
+) -> None:
+    """Streams from nothing and from keyframes, in blocks of one row or more, after sums in memory or without them."""
+    ledger, files = case
+    shutil.rmtree(ledger.cache / "keyframes", ignore_errors=True)
+    walker = Materialiser(ledger, files, cost=every(ledger))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tiles, "_SMALLEST_TILE", smallest)
+        patch.setattr(tiles, "TILE_BYTES", smallest)
+        for live in walk:
+            expected = raw(materialise(*walker.definition(sorted(live, reverse=True))))
+            assert raw(dict(walker.stream(live))) == expected
+            assert raw(dict(Materialiser(ledger, files, keyframes=False).stream(live))) == expected
+            if share:
+                assert raw(walker.weights(live)) == expected
+
+
+@given(walk=st.lists(subsets, min_size=2, max_size=6))
+@LAWS
+def test_a_walk_of_one_tensor_has_the_bits_of_a_fresh_start(
+    case: tuple[Ledger, ModelFiles], walk: list[set[int]]
+) -> None:
+    ledger, files = case
+    fresh = Materialiser(ledger, files, keyframes=False)
+    for name in fresh.specs:
+        one = fresh.walk(name)
+        found = [raw({name: one.at(live)}) for live in walk]
+        assert found == [raw({name: dict(fresh.stream(live))[name]}) for live in walk]
+
+
+def test_digests_are_those_of_the_weights(case: tuple[Ledger, ModelFiles]) -> None:
+    ledger, files = case
+    walker = Materialiser(ledger, files)
+    assert walker.digests((1, 5)) == weights_digests(Materialiser(ledger, files).weights((1, 5)))
+
+
 def test_no_edits_are_the_bytes_of_the_base(case: tuple[Ledger, ModelFiles]) -> None:
     ledger, files = case
     walker = Materialiser(ledger, files)
@@ -81,9 +127,10 @@ def test_one_thread_and_two_have_the_same_bits(case: tuple[Ledger, ModelFiles]) 
         for count in (1, 2):
             torch.set_num_threads(count)
             found.append(raw(Materialiser(ledger, files).weights(range(1, COUNT + 1))))
+            found.append(raw(dict(Materialiser(ledger, files).stream(range(1, COUNT + 1)))))
     finally:
         torch.set_num_threads(threads)
-    assert found[0] == found[1]
+    assert found.count(found[0]) == len(found)
 
 
 def test_the_sums_handed_out_are_the_callers_own(case: tuple[Ledger, ModelFiles]) -> None:
@@ -168,86 +215,3 @@ def test_each_blob_is_checked_once(own: tuple[Ledger, ModelFiles], monkeypatch: 
     walker.weights((1, 2, 3, 4, 5, 6))
     walker.weights((1, 6))
     assert len(checks) == len(set(checks)) == 2
-
-
-@pytest.fixture
-def with_keyframes(
-    own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch
-) -> tuple[Ledger, ModelFiles, list[Path]]:
-    ledger, files = own
-    monkeypatch.setattr(module, "KEYFRAME_DISTANCE", 4)
-    Materialiser(ledger, files).weights((1, 2, 3, 4))
-    found = list((ledger.cache / "keyframes").glob("*.keyframe"))
-    assert len(found) == 1
-    return ledger, files, found
-
-
-def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    read: list[int] = []
-    original = FactorReader.read
-
-    def counted(self: FactorReader, state: object, numbers: object) -> object:
-        numbers = list(numbers)  # type: ignore[call-overload]
-        read.extend(numbers)
-        return original(self, state, numbers)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(FactorReader, "read", counted)
-    return read
-
-
-def test_a_keyframe_saves_work_and_changes_no_bit(
-    with_keyframes: tuple[Ledger, ModelFiles, list[Path]], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ledger, files, _ = with_keyframes
-    expected = raw(Materialiser(ledger, files, keyframes=False).weights((1, 2, 3, 4, 5)))
-    read = count_reads(monkeypatch)
-    assert raw(Materialiser(ledger, files).weights((1, 2, 3, 4, 5))) == expected
-    assert read == [5]
-
-
-@pytest.mark.parametrize("harm", ["flip", "truncate", "empty", "other-live-set"])
-def test_a_damaged_keyframe_is_dropped_and_never_used(
-    with_keyframes: tuple[Ledger, ModelFiles, list[Path]], harm: str
-) -> None:
-    ledger, files, (path,) = with_keyframes
-    data = bytearray(path.read_bytes())
-    if harm == "flip":
-        data[-9] ^= 4
-    elif harm == "truncate":
-        del data[len(data) // 2 :]
-    elif harm == "empty":
-        data.clear()
-    else:
-        data = bytearray(bytes(data).replace(b"[1, 2, 3, 4]", b"[1, 2, 3, 5]"))
-    path.write_bytes(bytes(data))
-    expected = raw(Materialiser(ledger, files, keyframes=False).weights((1, 2, 3, 4, 5)))
-    assert raw(Materialiser(ledger, files).weights((1, 2, 3, 4, 5))) == expected
-    rewritten = [frame.live for frame in frames(ledger)]
-    assert rewritten in ([], [frozenset({1, 2, 3, 4, 5})])
-
-
-def frames(ledger: Ledger) -> list[object]:
-    found = Keyframes(ledger.cache / "keyframes", ledger.state().version_of).nearest(frozenset())
-    return [] if found is None else [found]
-
-
-def test_a_read_only_cache_is_no_error(own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch) -> None:
-    ledger, files = own
-    monkeypatch.setattr(module, "KEYFRAME_DISTANCE", 1)
-    shutil.rmtree(ledger.cache)
-    ledger.cache.rmdir()
-    (ledger.folder / "cache").write_text("a file where a folder should be")  # type: ignore[operator]
-    assert Materialiser(ledger, files).weights((1, 2))
-
-
-def test_a_keyframe_of_a_log_that_went_another_way_is_not_used(
-    own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ledger, files = own
-    monkeypatch.setattr(module, "KEYFRAME_DISTANCE", 1)
-    Materialiser(ledger, files).weights((1, 2, 3, 4))
-    assert frames(ledger)
-    other = {number: f"blake3:{number:064x}" for number in (1, 2, 3, 4)}
-    found = Keyframes(ledger.cache / "keyframes", lambda live: "".join(other[n] for n in sorted(live)))
-    assert found.nearest(frozenset({1, 2, 3, 4})) is None
-    assert frames(ledger) == []
