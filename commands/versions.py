@@ -76,9 +76,9 @@ def tag(app: App, name: str | None, version: str | None, note: str, listing: boo
 def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], only: tuple[str, ...], copy: bool) -> None:
     r"""Write a version as a model folder.
 
-    The folder loads in transformers as it is, and its README says what it is. FOLDER must not exist or be empty.
-    Files without edits are hard links to the base where the disk allows it: load them, but do not write into them in
-    place (or use --copy).
+    The folder loads in transformers as it is, and its README says what it is. FOLDER must not exist or be empty; it is
+    there whole or not at all. Only shards that hold edited tensors are written. The others are reflinks where the disk
+    can do that, else hard links to the base: load those, but do not write into them in place (or use --copy).
 
     \b
     Examples:
@@ -87,32 +87,35 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
     """
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
-    from replay.checkout import checkout as write_folder
-    from replay.materialise import weights_digests
-    from replay.model_card import card_of
-
     address = " ".join([version, *(f"--without {e}" for e in without), *(f"--only {e}" for e in only)])
     with app.progress("checking the base model") as tell:
-        files = workspace.files
-        tell("materialising")
-        weights = workspace.materialiser.weights(live)
+        _ = workspace.files  # whose digests are checked
         tell("writing")
-        card = card_of(workspace.ledger, live, address, weights_digests(weights))
-        made = write_folder(files, weights, folder, card, share=not copy)
+        made = workspace.checkout(live, folder, address, share=not copy)
     data = {
         "folder": str(made.folder),
         "version": made.version,
         "live": list(live),
         "written": made.written,
-        "shared": made.shared,
+        "reflinked": made.reflinked,
+        "hard_linked": made.hard_linked,
         "copied": made.copied,
-        "tensor_digests": dict(card.tensor_digests),
+        "others": made.others,
+        "tensor_digests": dict(made.tensor_digests),
     }
     lines = [
         f"{made.folder}: version {short(made.version)}, {counted(len(live), 'live edit')}",
         f"written: {', '.join(made.written)}",
-        f"shared with the base: {len(made.shared)} files; copied: {len(made.copied)}",
     ]
+    because = "as asked" if copy else "because neither reflink nor hard link worked here"
+    for shards, how in (
+        (made.reflinked, "shared with the base by reflink"),
+        (made.hard_linked, "shared with the base by hard link"),
+        (made.copied, f"copied, {because}"),
+    ):
+        if shards:
+            lines.append(f"{how}: {counted(len(shards), 'shard')}")
+    lines.append(f"copied, as always: {counted(len(made.others), 'file')} without weights")
     app.show(data, lines)
 
 

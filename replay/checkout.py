@@ -1,37 +1,34 @@
 """Write a version as a folder that `transformers`, and whatever reads its format, loads as it is.
 
-Only shards that hold edited tensors are written. The other shards share the base's bytes on disk (a reflink, else a
-hard link, else a copy), so a checkout of a large model costs little. Everything is written into a temporary folder
-beside the destination, flushed to disk, and renamed at the end: a failure leaves nothing behind, and the base is only
-read.
+An edited tensor has the dtype and shape of the base's. So a shard with edited tensors is the base's shard with some
+ranges of bytes replaced: header, metadata and the other tensors stay as they are, and edited tensors are written into
+their places one by one, as they are made. (A further shard that repeats some tensors would not do: loaders read every
+tensor of every shard that the index lists, and which of two wins is left to chance.) The other shards share the base's
+bytes on disk: by a reflink, else a hard link, else they are copied. Everything goes into a folder beside the
+destination that is renamed at the end (`replay.whole_folder`), and the base is only read.
 """
 
 from __future__ import annotations
 
-import errno
-import fcntl
 import json
-import os
-import re
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from editor.models import ModelFiles
+from editor.models import ModelFiles, digest_tensor, dtype_name, raw_bytes
 from ledger.errors import Damaged, UsageError
+from ledger.failpoints import hit
+from ledger.files import write_at
+from ledger.tensor_file import Layout, read_layout
+from replay import sharing
 from replay.model_card import ModelCard
+from replay.sharing import Sharing
+from replay.whole_folder import require_free, whole_folder
 
 CARD_FILE = "README.md"
 VERSION_FILE = "errata_version.json"
-
-_FICLONE = 0x40049409
-"""Linux's ioctl that makes a file share another's blocks until one of them is written (btrfs, XFS)."""
 
 _WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".gguf", ".onnx", ".tflite"}
 """Files that hold weights. Those that are not the base's shards would still hold unedited ones, and are left out."""
@@ -44,28 +41,52 @@ class CheckoutResult:
     Attributes:
         folder: the folder, ready to be loaded.
         version: the version's digest.
-        written: shards that hold edited tensors, written anew.
-        shared: shards that share the base's bytes on disk.
-        copied: everything else that came from the base.
+        tensor_digests: the digest of each edited tensor as written.
+        written: shards with edited tensors.
+        reflinked, hard_linked: shards that share the base's bytes on disk, by the way in which they do.
+        copied: the base's other shards that were copied, because that was asked for or neither link worked.
+        others: everything else that came from the base; it is always copied.
     """
 
     folder: Path
     version: str
+    tensor_digests: Mapping[str, str]
     written: tuple[str, ...]
-    shared: tuple[str, ...]
+    reflinked: tuple[str, ...]
+    hard_linked: tuple[str, ...]
     copied: tuple[str, ...]
+    others: tuple[str, ...]
+
+    @property
+    def shared(self) -> tuple[str, ...]:
+        """Shards that share the base's bytes on disk."""
+        return (*self.reflinked, *self.hard_linked)
 
 
 def checkout(
     files: ModelFiles, weights: Mapping[str, Tensor], destination: Path, card: ModelCard, *, share: bool = True
 ) -> CheckoutResult:
-    """Write a version.
+    """Write a version whose edited tensors are in memory, by stored name. See `checkout_stream`."""
+    return checkout_stream(files, weights, weights.items(), destination, lambda digests: card, share=share)
+
+
+def checkout_stream(
+    files: ModelFiles,
+    edited: Iterable[str],
+    tensors: Iterable[tuple[str, Tensor]],
+    destination: Path,
+    card: Callable[[Mapping[str, str]], ModelCard],
+    *,
+    share: bool = True,
+) -> CheckoutResult:
+    """Write a version, of which no more than one edited tensor is in memory at a time.
 
     Args:
         files: the base model.
-        weights: the version's edited tensors, by stored name, as stored (dtype and orientation).
+        edited: the stored names of the edited tensors.
+        tensors: each of them with its name, once, as stored (dtype and orientation), in any order.
         destination: a folder that does not exist or is empty.
-        card: what README.md and errata_version.json state.
+        card: given the digests of the tensors as written, what README.md and errata_version.json state.
         share: whether unedited shards may share the base's bytes. A hard link is the same file under a second name:
             whoever writes into it in place changes the base too. False copies them.
 
@@ -74,70 +95,53 @@ def checkout(
 
     Raises:
         UsageError: if the destination holds something, or lies inside the base model's folder.
-        Damaged: if an edited tensor is not in the base's files, or these cannot be read.
+        Damaged: if an edited tensor is not in the base's files or not of the base's shape, or these cannot be read.
         OSError: if the disk is full or not writable; nothing is left behind then.
     """
     destination = destination.absolute()
-    _require_free(destination, files.folder)
-    edited_shards = {_shard(files, name) for name in weights}
-    fresh = _make_parents(destination.parent)
-    written: list[str] = []
-    shared: list[str] = []
-    copied: list[str] = []
-    try:
-        with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.") as scratch:
-            building = Path(scratch) / "model"
-            building.mkdir()
-            for relative in _base_files(files):
-                source, target = files.folder / relative, building / relative
-                target.parent.mkdir(parents=True, exist_ok=True)
-                if relative.as_posix() in edited_shards:
-                    _write_shard(source, weights, target)
-                    written.append(relative.as_posix())
-                elif share and relative.as_posix() in files.shards.values():
-                    _share(source.resolve(), target)
-                    shared.append(relative.as_posix())
-                else:
-                    shutil.copyfile(source, target)
-                    copied.append(relative.as_posix())
-            (building / CARD_FILE).write_text(card.to_markdown(), encoding="utf-8")
-            machine_readable = json.dumps(card.to_json(), indent=2, ensure_ascii=False) + "\n"
-            (building / VERSION_FILE).write_text(machine_readable, encoding="utf-8")
-            _flush(building)
-            building.rename(destination)
-        _flush_folder(destination.parent)
-    except BaseException:
-        for folder in fresh:
-            if not any(folder.iterdir()):
-                folder.rmdir()
-        raise
-    return CheckoutResult(destination, card.version, tuple(written), tuple(shared), tuple(copied))
-
-
-def _require_free(destination: Path, base: Path) -> None:
-    if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
-        raise UsageError(f"{destination} is a file; name a folder that does not exist yet")
-    if destination.is_dir() and any(destination.iterdir()):
-        raise UsageError(f"{destination} is not empty; name a folder that does not exist yet, or an empty one")
-    if destination.resolve().is_relative_to(base.resolve()):
+    require_free(destination)
+    if destination.resolve().is_relative_to(files.folder.resolve()):
         raise UsageError(f"{destination} lies inside the base model's folder, which Errata never writes to")
+    by_shard: dict[str, list[str]] = {}
+    for name in edited:
+        by_shard.setdefault(_shard(files, name), []).append(name)
+    with whole_folder(destination, at=lambda stage: hit(f"checkout.{stage}")) as building:
+        layouts: dict[str, Layout] = {}
+        done: dict[Sharing, list[str]] = {way: [] for way in Sharing}
+        others: list[str] = []
+        for relative in _base_files(files):
+            source, target, file = files.folder / relative, building / relative, relative.as_posix()
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if file in by_shard:
+                layouts[file] = _begin_shard(source.resolve(), target, by_shard[file])
+                hit("checkout.shard_begun")
+            elif file in files.shards.values():
+                way = sharing.share(source.resolve(), target) if share else sharing.copy(source, target)
+                done[way].append(file)
+            else:
+                sharing.copy(source, target)
+                others.append(file)
+        digests = _write_tensors(files, building, layouts, tensors, {n for names in by_shard.values() for n in names})
+        stated = card(digests)
+        (building / CARD_FILE).write_text(stated.to_markdown(), encoding="utf-8")
+        machine_readable = json.dumps(stated.to_json(), indent=2, ensure_ascii=False) + "\n"
+        (building / VERSION_FILE).write_text(machine_readable, encoding="utf-8")
+    return CheckoutResult(
+        folder=destination,
+        version=stated.version,
+        tensor_digests=digests,
+        written=tuple(sorted(layouts)),
+        reflinked=tuple(done[Sharing.REFLINKED]),
+        hard_linked=tuple(done[Sharing.HARD_LINKED]),
+        copied=tuple(done[Sharing.COPIED]),
+        others=tuple(others),
+    )
 
 
 def _shard(files: ModelFiles, name: str) -> str:
     if name not in files.shards:
         raise Damaged(f"the base model in {files.folder} holds no tensor {name!r}, which this ledger edits")
     return files.shards[name]
-
-
-def _make_parents(folder: Path) -> list[Path]:
-    """Make a folder and those above it; returns the ones that are new, the innermost first."""
-    fresh = []
-    while not folder.exists():
-        fresh.append(folder)
-        folder = folder.parent
-    for new in reversed(fresh):
-        new.mkdir(exist_ok=True)
-    return fresh
 
 
 def _base_files(files: ModelFiles) -> Iterator[Path]:
@@ -159,51 +163,39 @@ def _base_files(files: ModelFiles) -> Iterator[Path]:
         yield relative
 
 
-def _write_shard(source: Path, weights: Mapping[str, Tensor], target: Path) -> None:
-    """Write one shard with its edited tensors replaced, its other tensors and its metadata kept."""
-    tensors: dict[str, Tensor] = {}
-    try:
-        with safe_open(source, framework="pt") as shard:
-            metadata = shard.metadata() or {"format": "pt"}
-            for name in shard.keys():  # noqa: SIM118 (a safetensors handle is no mapping)
-                tensors[name] = weights[name].cpu().contiguous() if name in weights else shard.get_tensor(name)
-    except SafetensorError as error:
-        raise Damaged(f"{source} cannot be read: {error}") from None
-    try:
-        save_file(tensors, target, metadata=metadata)
-    except SafetensorError as error:  # the library wraps the system's error; give it back its number where it says so
-        number = re.search(r"os error (\d+)", str(error))
-        raise OSError(int(number[1]) if number else errno.EIO, str(error), str(target)) from None
-    target.chmod(target.parent.stat().st_mode & 0o666)  # the library makes files that only their owner may read
+def _begin_shard(source: Path, target: Path, edited: list[str]) -> Layout:
+    """Give a shard everything but its edited tensors, whose bytes are to follow; returns where those belong."""
+    layout = read_layout(source)
+    if missing := sorted(set(edited) - set(layout.tensors)):
+        raise Damaged(f"{source} holds no tensor {missing[0]!r}, which this ledger edits")
+    if not sharing.reflink(source, target):
+        sharing.copy_ranges(source, target, layout.gaps(edited), layout.size)
+    return layout
 
 
-def _share(source: Path, target: Path) -> None:
-    """Give `target` the bytes of `source` without copying them where the file system can, else copy."""
-    try:
-        with source.open("rb") as read, target.open("xb") as write:
-            fcntl.ioctl(write.fileno(), _FICLONE, read.fileno())
-        return
-    except OSError:
-        target.unlink(missing_ok=True)
-    try:
-        target.hardlink_to(source)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
-def _flush(folder: Path) -> None:
-    for path in sorted(folder.rglob("*"), reverse=True):
-        if path.is_dir():
-            _flush_folder(path)
-        else:
-            with path.open("rb") as handle:
-                os.fsync(handle.fileno())
-    _flush_folder(folder)
-
-
-def _flush_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _write_tensors(
+    files: ModelFiles,
+    building: Path,
+    layouts: Mapping[str, Layout],
+    tensors: Iterable[tuple[str, Tensor]],
+    expected: set[str],
+) -> dict[str, str]:
+    """Write edited tensors into their places; returns their digests."""
+    digests: dict[str, str] = {}
+    for name, tensor in tensors:
+        file = files.shards[name]
+        if file not in layouts:
+            raise Damaged(f"{files.folder} has no file {file}, which its index names")
+        place = layouts[file].tensors[name]
+        if (dtype_name(tensor.dtype), tuple(tensor.shape)) != (place.dtype, place.shape):
+            raise Damaged(
+                f"{name!r} in {files.folder} is {place.dtype} of {place.shape}, unlike what is recorded of it"
+            )
+        with (building / file).open("r+b") as shard:
+            write_at(shard.fileno(), raw_bytes(tensor), place.start)
+        digests[name] = digest_tensor(name, tensor)
+        hit("checkout.tensor_written")
+        del tensor  # before the next one is made
+    if left := sorted(expected - set(digests)):
+        raise Damaged(f"{left[0]!r} was not built; nothing was written")
+    return digests

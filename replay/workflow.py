@@ -41,9 +41,11 @@ from ledger.facts import Fact, Probe
 from ledger.ledger import Ledger
 from ledger.state import State
 from ledger.suites import Suite, suite_digest
+from replay.checkout import CheckoutResult, checkout_stream
 from replay.context import Surroundings
 from replay.factor_cache import FactorCache
 from replay.materialise import Materialiser
+from replay.model_card import card_of
 from replay.past_keys import PastKeys
 
 
@@ -178,6 +180,25 @@ class Workspace:
         state = self.state
         numbers = tuple(sorted(live))
         return self.execute(TagVersion(name, numbers, self.materialiser.digests(numbers), note), state)
+
+    def checkout(self, live: Iterable[int], destination: Path, address: str, *, share: bool = True) -> CheckoutResult:
+        """Write a version as a folder, one edited tensor in memory at a time (`replay.checkout`).
+
+        Args:
+            live: the version's edits.
+            destination: a folder that does not exist or is empty.
+            address: how the version was asked for; its card says so.
+            share: whether unedited shards may share the base's bytes on disk.
+        """
+        numbers = tuple(sorted(live))
+        return checkout_stream(
+            self.files,
+            self.materialiser.specs,
+            self.materialiser.stream(numbers),
+            destination,
+            lambda digests: card_of(self.ledger, numbers, address, digests),
+            share=share,
+        )
 
     def untag(self, name: str) -> list[Event]:
         """Take a name from its version."""

@@ -168,6 +168,8 @@ def test_a_checkout_loads_and_says_what_it_is(errata: Errata, here: Path) -> Non
     from editor.models import load_model
 
     assert load_model(here / "out")
+    assert done.json["written"] == ["model.safetensors"] and "config.json" in done.json["others"]
+    assert done.json["reflinked"] == done.json["hard_linked"] == done.json["copied"] == []
     refused = errata("checkout", "HEAD", "out")
     assert refused.code == 2 and "not empty" in refused.err
 

@@ -130,12 +130,12 @@ def test_where_there_is_no_ledger_the_error_says_how_to_make_one(errata: Errata,
 def test_errors_of_the_system_are_one_line(
     errata: Errata, here: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
-    from replay import checkout
+    from replay import sharing
 
     def fail(*_: object, **__: object) -> None:
         raise OSError(number, os.strerror(number), "somewhere")
 
-    monkeypatch.setattr(checkout, "save_file", fail)
+    monkeypatch.setattr(sharing, "copy_ranges", fail)
     done = errata("checkout", "HEAD", "out")
     assert done.code == 5 and done.err.count("\n") == 1 and "somewhere" in done.err
     assert ("no space left" in done.err) is (number == errno.ENOSPC)
