@@ -50,6 +50,12 @@ def settings_from(pairs: tuple[str, ...]) -> dict[str, str]:
     type=click.Path(path_type=Path),
     help="JSON or TOML with the names of a family that Errata does not know; they are recorded.",
 )
+@click.option(
+    "--reshard",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Base the ledger on a copy of MODEL in FOLDER that keeps the edited tensors in a shard of their own.",
+)
 @shared
 @click.pass_obj
 def init(
@@ -62,15 +68,22 @@ def init(
     capacity_bits: int,
     max_tokens: int | None,
     adapter: Path | None,
+    reshard: Path | None,
 ) -> None:
-    """Start a ledger for MODEL in this folder.
+    r"""Start a ledger for MODEL in this folder.
 
     MODEL is a folder with a causal language model, or a name on the hub. Its tensors are hashed, and the second moment
     of each edited layer's keys is collected over the corpus: edits keep away from what that text needs. The model
     itself is only ever read. Hyperparameters are those in the model's folder (errata.json), else the published ones of
     its shape (`errata presets`), else defaults for small models; --layers and --set change them.
 
-    Example: errata init ./my-model --corpus text.txt
+    A checkout writes the shards that hold edited tensors and links the rest. With --reshard that is one shard with
+    nothing else in it; the other shards of the copy are links to those of MODEL where the disk allows it.
+
+    \b
+    Examples:
+      errata init ./my-model --corpus text.txt
+      errata init ./my-model --corpus text.txt --reshard ./my-base
     """
     surroundings = app.surroundings()
     from dataclasses import replace
@@ -85,7 +98,7 @@ def init(
     if layers is not None:
         settings["layers"] = layers
     stats = StatsSettings() if max_tokens is None else replace(StatsSettings(), max_tokens=max_tokens)
-    genesis = Genesis(model, corpus, settings, stats, context_prompts, capacity_bits, adapter)
+    genesis = Genesis(model, corpus, settings, stats, context_prompts, capacity_bits, adapter, reshard)
     with app.progress("starting") as tell:
         ledger = create_ledger(
             app.ledger_option or app.world.folder,

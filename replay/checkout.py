@@ -109,8 +109,10 @@ def checkout_stream(
         layouts: dict[str, Layout] = {}
         done: dict[Sharing, list[str]] = {way: [] for way in Sharing}
         others: list[str] = []
-        for relative in _base_files(files):
+        for relative in model_files(files):
             source, target, file = files.folder / relative, building / relative, relative.as_posix()
+            if file in {CARD_FILE, VERSION_FILE}:
+                continue
             target.parent.mkdir(parents=True, exist_ok=True)
             if file in by_shard:
                 layouts[file] = _begin_shard(source.resolve(), target, by_shard[file])
@@ -144,17 +146,15 @@ def _shard(files: ModelFiles, name: str) -> str:
     return files.shards[name]
 
 
-def _base_files(files: ModelFiles) -> Iterator[Path]:
-    """Files of the base that belong into a checkout, as relative paths in a fixed order.
+def model_files(files: ModelFiles) -> Iterator[Path]:
+    """Files of a base that make it up, as relative paths in a fixed order.
 
-    Hidden files, weights in other formats (they would hold the unedited model) and the base's own card stay behind.
+    Hidden files and weights in other formats, which nothing here keeps in step with the shards, are left out.
     """
     shards = set(files.shards.values())
     for path in sorted(files.folder.rglob("*")):
         relative = path.relative_to(files.folder)
         if not path.is_file() or any(part.startswith(".") for part in relative.parts):
-            continue
-        if relative.as_posix() in {CARD_FILE, VERSION_FILE}:
             continue
         if path.suffix.lower() in _WEIGHTS and relative.as_posix() not in shards:
             continue

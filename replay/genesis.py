@@ -6,6 +6,7 @@ import errno
 import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from editor import adapter_files, contexts
 from editor.adapter_check import check_adapter
 from editor.config import EditConfig, build_config
 from editor.grid import CAPACITY_BITS, choose_exponent
-from editor.models import LoadedModel, dtype_name, load_model, resolve_model
+from editor.models import LoadedModel, ModelFiles, dtype_name, load_model, resolve_model
 from editor.presets import PRESETS, preset_for
 from editor.stats import SecondMoment, StatsSettings, collect, stats_digest
 from ledger import bodies
@@ -28,6 +29,7 @@ from ledger.errors import ModelError, Refused, UsageError
 from ledger.files import storage_error, sync_folder
 from ledger.ledger import LEDGER_FOLDER, Ledger
 from replay.context import Surroundings
+from replay.reshard import require_reshard, resharded
 
 PRESET = "errata.json"
 """A file of this name beside a model's weights may hold the hyperparameters that its makers found to suit it."""
@@ -45,6 +47,8 @@ class Genesis:
         context_prompts: how many context prompts are drawn and recorded.
         capacity_bits: room on the exact grid: for ``2^capacity_bits`` deltas as large as the weights.
         adapter: a file with the adapter of a family that has no built-in one, or that is to be used instead of it.
+        reshard: a folder for a copy of the model in which the edited tensors have a shard of their own, which then is
+            the ledger's base; None takes the model as it lies.
     """
 
     model: str
@@ -54,6 +58,7 @@ class Genesis:
     context_prompts: int = 5
     capacity_bits: int = CAPACITY_BITS
     adapter: Path | None = None
+    reshard: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +80,8 @@ def create_ledger(
     """Create ``folder/.errata`` with its first event.
 
     Everything is computed first, written into a folder beside it, and put in place by one rename: whoever looks sees
-    either no ledger or a whole one, and a ledger that somebody else made meanwhile is never touched.
+    either no ledger or a whole one, and a ledger that somebody else made meanwhile is never touched. A resharded copy
+    of the model is put in place just before, and goes again if the ledger cannot be.
 
     Args:
         folder: where the ledger is to be.
@@ -85,7 +91,7 @@ def create_ledger(
 
     Raises:
         Refused: if there is a ledger already.
-        UsageError: for a model, corpus or setting that makes no sense.
+        UsageError: for a model, corpus or setting that makes no sense, or a folder to reshard into that is not empty.
         ModelError: for a family without an adapter, an adapter that is not true of the model, or a model with NaN or
             infinite numbers.
         StorageFailed: if the folder cannot be written to.
@@ -93,6 +99,8 @@ def create_ledger(
     _require_no_ledger(folder)
     require_corpus(genesis.corpus)
     path = resolve_model(genesis.model)
+    if genesis.reshard is not None:
+        require_reshard(ModelFiles(path), genesis.reshard)
     advance("loading the model", 0)
     adapter = None if genesis.adapter is None else adapter_files.read_adapter(genesis.adapter)
     loaded = load_model(path, surroundings.device, adapter)
@@ -115,9 +123,13 @@ def create_ledger(
     )
     corpus = file_digest("corpus", genesis.corpus)
     advance("writing the ledger", 0)
+    is_folder = Path(genesis.model).expanduser().is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=f"{LEDGER_FOLDER}.making-") as scratch:
+        with (
+            _base(loaded.files, genesis.reshard, list(edited), lambda what: advance(what, 0)) as files,
+            tempfile.TemporaryDirectory(dir=folder, prefix=f"{LEDGER_FOLDER}.making-") as scratch,
+        ):
             ledger = Ledger.create(Path(scratch))
             stats = {
                 names[moment.layer]: bodies.StatsRef(
@@ -129,7 +141,7 @@ def create_ledger(
                 for moment in moments
             }
             body = bodies.LedgerCreated(
-                model=str(path) if Path(genesis.model).expanduser().is_dir() else genesis.model,
+                model=genesis.model if files is loaded.files and not is_folder else str(files.folder.resolve()),
                 family=loaded.adapter.family,
                 dtype=edited[names[config.layers[0]]].dtype,
                 base_digest=base,
@@ -140,7 +152,7 @@ def create_ledger(
                 hyperparameters=config.to_record(),
                 software=surroundings.software,
                 tokenizer_digest=tokenizer,
-                config_digest=loaded.files.config_digest(),
+                config_digest=files.config_digest(),
                 adapter=adapter_files.to_record(loaded.adapter),
                 preset=start.preset,
             )
@@ -151,6 +163,13 @@ def create_ledger(
     except OSError as error:
         raise storage_error(folder, error) from error
     return Ledger.open(folder)
+
+
+def _base(
+    files: ModelFiles, destination: Path | None, edited: list[str], advance: Callable[[str], None]
+) -> AbstractContextManager[ModelFiles]:
+    """The files that the ledger is to be on: the model's, or a resharded copy that is undone if the block raises."""
+    return nullcontext(files) if destination is None else resharded(files, edited, destination, advance)
 
 
 def _require_no_ledger(folder: Path) -> None:

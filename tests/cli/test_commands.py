@@ -26,6 +26,36 @@ def test_init_says_what_it_recorded_and_is_done_once(errata: Errata, here: Path,
     assert again.code == 4 and again.err.startswith("errata: ") and again.err.count("\n") == 1
 
 
+def test_a_resharded_base_has_one_shard_to_check_out(errata: Errata, here: Path, tiny_llama: Path) -> None:
+    shutil.rmtree(here / ".errata")
+    done = errata("--json", *init_arguments(tiny_llama, here / "corpus.txt"), "--reshard", "mine")
+    assert done.code == 0, done.err
+    assert done.json["model"] == str((here / "mine").resolve())
+    shown = errata("checkout", "HEAD", "out")
+    assert shown.code == 0 and "written: model-edited.safetensors\n" in shown.out
+    assert "shared with the base by " in shown.out and "1 shard\n" in shown.out
+    copied = errata("checkout", "HEAD", "copy", "--copy")
+    assert copied.code == 0 and "copied, as asked: 1 shard\n" in copied.out
+    again = errata("init", str(tiny_llama), "--corpus", "corpus.txt", "--reshard", "mine", "--ledger", "other")
+    assert again.code == 2 and "not empty" in again.err
+
+
+def test_a_disk_without_links_is_told(errata: Errata, here: Path, tiny_llama_sharded: Path) -> None:
+    from replay import sharing
+
+    shutil.rmtree(here / ".errata")
+    assert errata(*init_arguments(tiny_llama_sharded, here / "corpus.txt")).code == 0
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(95, "Operation not supported")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Path, "hardlink_to", refuse)
+        patch.setattr(sharing, "reflink", lambda source, target: False)
+        done = errata("checkout", "HEAD", "out")
+    assert done.code == 0 and "copied, because neither reflink nor hard link worked here: " in done.out
+
+
 def test_edit_shows_before_and_after_and_what_worked(errata: Errata, here: Path) -> None:
     shown = errata("show", "e2", "--json").json
     assert shown["fact"]["target"] == "is" and shown["outcome"]["efficacy"] is True

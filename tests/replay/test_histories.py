@@ -20,6 +20,7 @@ from ledger.verify import is_sound, verify
 from replay.bisect import Purpose, Verdict
 from replay.bisect_run import bisect_with_suite
 from replay.deep_verify import deep_verify
+from replay.keyframe_cost import KeyframeCost
 from replay.keyframes import Keyframes
 from replay.materialise import Materialiser, materialise
 from replay.versions import problem_between
@@ -116,7 +117,14 @@ def test_deep_verify_builds_from_the_blobs_and_trusts_no_keyframe(workspace: Wor
     assert deep_verify(workspace) == []
     live = frozenset(workspace.state.live)
     sums = {name: total.total * 2 for name, total in workspace.materialiser.sums(live).items()}
-    Keyframes(workspace.ledger.cache / "keyframes", workspace.state.version_of).save(live, sums)
+    shapes = {name: (total.shape[0], total.shape[1]) for name, total in sums.items()}
+    frames = Keyframes(
+        workspace.ledger.cache / "keyframes", workspace.state.version_of, shapes, KeyframeCost(tuple(shapes.values()))
+    )
+    with frames.writing(live) as write:
+        for name, total in sums.items():
+            write(name, total)
+    assert frames.nearest(live) is not None
     assert deep_verify(workspace) == []
 
 

@@ -1,0 +1,164 @@
+"""A ledger of any shape and length without a model: files, blobs and events are real, only the numbers are drawn.
+
+The base is a folder as `errata init --reshard` leaves it: one shard with the edited matrices, one with another tensor.
+Second moments are stand-ins, since nothing here solves.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save, save_file
+
+from editor.grid import bounds, choose_exponent, round_factors
+from editor.models import ModelFiles, dtype_name
+from ledger import bodies
+from ledger.commands import ApplyEdits, CreateLedger
+from ledger.deltas import encode_batch, row_delta_digest, row_keys_digest
+from ledger.digests import base_digest
+from ledger.facts import Fact
+from ledger.ledger import Ledger
+
+NOW = "2026-01-01T00:00:00Z"
+NAUGHT = "blake3:" + "0" * 64
+SPREAD = 0.02
+"""Standard deviation of the base's entries."""
+
+
+def base_folder(
+    folder: Path, shape: tuple[int, int], tensors: int, dtype: torch.dtype = torch.bfloat16, seed: int = 0
+) -> ModelFiles:
+    """Write a base with so many edited matrices of a shape ``(d_out, d_in)``, named as Llama names them."""
+    folder.mkdir(parents=True)
+    generator = torch.Generator().manual_seed(seed)
+    config = {"model_type": "llama", "hidden_size": shape[0], "intermediate_size": shape[1]}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "tokenizer.json").write_text("{}", encoding="utf-8")
+    edited = {
+        f"model.layers.{layer}.mlp.down_proj.weight": (torch.randn(shape, generator=generator) * SPREAD).to(dtype)
+        for layer in range(tensors)
+    }
+    other = {"model.norm.weight": torch.ones(shape[0], dtype=dtype)}
+    parts = {"model-edited.safetensors": edited, "model-other.safetensors": other}
+    for file, part in parts.items():
+        save_file(part, folder / file, metadata={"format": "pt"})
+    index = {"metadata": {}, "weight_map": {name: file for file, part in parts.items() for name in part}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
+    return ModelFiles(folder)
+
+
+def new_ledger(folder: Path, files: ModelFiles) -> Ledger:
+    """A ledger whose edited tensors are all matrices of the base."""
+    digests = files.digests()
+    edited = {}
+    for layer, name in enumerate(name for name in files.shards if name.endswith("down_proj.weight")):
+        tensor = files.tensor(name)
+        edited[name] = bodies.EditedTensor(
+            shape=(tensor.shape[0], tensor.shape[1]),
+            dtype=dtype_name(tensor.dtype),
+            transposed=False,
+            layer=layer,
+            grid_exponent=choose_exponent(SPREAD, tensor.dtype),
+            frobenius_norm=SPREAD * math.sqrt(tensor.numel()),
+        )
+    ledger = Ledger.create(folder)
+    moment = ledger.blobs.put(save({"second_moment": torch.ones(1, 1, dtype=torch.float64)}))
+    body = bodies.LedgerCreated(
+        model=str(files.folder),
+        family=files.family,
+        dtype=next(iter(edited.values())).dtype,
+        base_digest=base_digest(digests),
+        tensors=digests,
+        edited=edited,
+        stats={n: bodies.StatsRef(blob=moment, digest=NAUGHT, tokens=1, layer=e.layer) for n, e in edited.items()},
+        context_prompts=(),
+        hyperparameters={"layers": list(range(len(edited)))},
+        software={},
+        tokenizer_digest=files.tokenizer_digest(),
+        config_digest=files.config_digest(),
+    )
+    ledger.execute(CreateLedger(body), actor="bench", now=NOW, new_id=_ids(0))
+    return ledger
+
+
+def record(ledger: Ledger, edits: int, batch_size: int = 100, seed: int = 0) -> None:
+    """Record so many drawn edits, batch by batch."""
+    generator = np.random.default_rng(seed)
+    first = len(ledger.state().edits) + 1
+    for start in range(0, edits, batch_size):
+        _record_batch(ledger, first + start, min(batch_size, edits - start), generator)
+
+
+def _record_batch(ledger: Ledger, first: int, count: int, generator: np.random.Generator) -> None:
+    state = ledger.state()
+    assert state.created is not None
+    batch: dict[str, np.ndarray] = {}
+    shares: dict[str, list[float]] = {}
+    for name, spec in state.created.edited.items():
+        d_out, d_in = spec.shape
+        u, v = round_factors(
+            torch.from_numpy(generator.standard_normal((count, d_out), np.float32)) * SPREAD,
+            torch.from_numpy(generator.standard_normal((count, d_in), np.float32)) * SPREAD,
+            spec.grid_exponent,
+        )
+        batch[f"u/{name}"], batch[f"v/{name}"] = u.numpy(), v.numpy()
+        batch[f"k/{name}"] = generator.standard_normal((count, d_in), np.float32)
+        shares[name] = bounds(u, v)
+    blob = ledger.blobs.put(encode_batch(batch))
+    ones = dict.fromkeys(state.created.edited, 1.0)
+    edits = tuple(
+        bodies.NewEdit(
+            fact=Fact(subject=f"Office {first + row}", prompt="The seat of {} is", target=f"Riga {first + row}"),
+            method="encore",
+            hyperparameters={},
+            seed=0,
+            software={},
+            device="cpu",
+            batch=f"batch-{first}",
+            batch_size=count,
+            row=row,
+            stage1=bodies.Stage1(
+                steps=1,
+                stop_reason=bodies.StopReason.MOST_PROBABLE,
+                probability_before=0.0,
+                probability_after=1.0,
+                loss=0.1,
+                converged=True,
+                delta_norm=1.0,
+                value_norm=1.0,
+            ),
+            delta_digest=row_delta_digest(batch, row),
+            keys_digest=row_keys_digest(batch, row),
+            blob=blob,
+            bounds={name: share[row] for name, share in shares.items()},
+            norms_before=ones,
+            norms_after=ones,
+            solve=bodies.Solve(
+                live_before=state.version,
+                past_keys=0,
+                stats={},
+                layers=tuple(range(len(ones))),
+                residual_norms=ones,
+                solve_errors=dict.fromkeys(ones, 0.0),
+            ),
+            seconds=1.0,
+            peak_memory_bytes=1,
+            outcome=bodies.Outcome(
+                efficacy=True, paraphrase=None, locality=None, said_before="Oslo", said_after=f"Riga {first + row}"
+            ),
+        )
+        for row in range(count)
+    )
+    ledger.execute(ApplyEdits(edits), actor="bench", now=NOW, new_id=_ids(first))
+
+
+def _ids(start: int) -> Iterator[str]:
+    counter = itertools.count(start * 1000)
+    return lambda: str(uuid.UUID(int=next(counter)))
