@@ -10,14 +10,15 @@ import itertools
 import json
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save, save_file
 
-from editor.grid import bounds, choose_exponent, round_factors
+from editor.grid import choose_exponent
 from editor.models import ModelFiles, dtype_name
 from ledger import bodies
 from ledger.commands import ApplyEdits, CreateLedger
@@ -29,7 +30,9 @@ from ledger.ledger import Ledger
 NOW = "2026-01-01T00:00:00Z"
 NAUGHT = "blake3:" + "0" * 64
 SPREAD = 0.02
-"""Standard deviation of the base's entries."""
+"""Standard deviation of the base's entries, and of the factors'."""
+POOL = 2**24
+"""How many numbers are drawn; factors are taken from among them."""
 
 
 def base_folder(
@@ -91,26 +94,33 @@ def new_ledger(folder: Path, files: ModelFiles) -> Ledger:
 def record(ledger: Ledger, edits: int, batch_size: int = 100, seed: int = 0) -> None:
     """Record so many drawn edits, batch by batch."""
     generator = np.random.default_rng(seed)
+    drawn = generator.standard_normal(POOL, np.float32) * np.float32(SPREAD)
     first = len(ledger.state().edits) + 1
     for start in range(0, edits, batch_size):
-        _record_batch(ledger, first + start, min(batch_size, edits - start), generator)
+        _record_batch(ledger, first + start, min(batch_size, edits - start), generator, drawn)
 
 
-def _record_batch(ledger: Ledger, first: int, count: int, generator: np.random.Generator) -> None:
+def _record_batch(
+    ledger: Ledger, first: int, count: int, generator: np.random.Generator, drawn: NDArray[np.float32]
+) -> None:
     state = ledger.state()
     assert state.created is not None
-    batch: dict[str, np.ndarray] = {}
+    batch: dict[str, NDArray[np.float32]] = {}
     shares: dict[str, list[float]] = {}
+
+    def some(length: int, bits: int) -> NDArray[np.float32]:
+        """Rows of drawn numbers from a drawn place on, as multiples of ``2^-bits``, which float32 holds exactly."""
+        at = int(generator.integers(POOL - count * length))
+        scale = np.float32(2.0**bits)
+        return np.round(drawn[at : at + count * length] * scale).reshape(count, length) / scale
+
     for name, spec in state.created.edited.items():
         d_out, d_in = spec.shape
-        u, v = round_factors(
-            torch.from_numpy(generator.standard_normal((count, d_out), np.float32)) * SPREAD,
-            torch.from_numpy(generator.standard_normal((count, d_in), np.float32)) * SPREAD,
-            spec.grid_exponent,
-        )
-        batch[f"u/{name}"], batch[f"v/{name}"] = u.numpy(), v.numpy()
-        batch[f"k/{name}"] = generator.standard_normal((count, d_in), np.float32)
-        shares[name] = bounds(u, v)
+        u_bits = spec.grid_exponent // 2
+        batch[f"u/{name}"], batch[f"v/{name}"] = some(d_out, u_bits), some(d_in, spec.grid_exponent - u_bits)
+        batch[f"k/{name}"] = some(d_in, 12)
+        u, v = (np.abs(batch[f"{part}/{name}"]).max(axis=1).astype(np.float64) for part in "uv")
+        shares[name] = [float(x) for x in u * v]
     blob = ledger.blobs.put(encode_batch(batch))
     ones = dict.fromkeys(state.created.edited, 1.0)
     edits = tuple(
@@ -159,6 +169,6 @@ def _record_batch(ledger: Ledger, first: int, count: int, generator: np.random.G
     ledger.execute(ApplyEdits(edits), actor="bench", now=NOW, new_id=_ids(first))
 
 
-def _ids(start: int) -> Iterator[str]:
+def _ids(start: int) -> Callable[[], str]:
     counter = itertools.count(start * 1000)
     return lambda: str(uuid.UUID(int=next(counter)))

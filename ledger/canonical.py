@@ -84,10 +84,10 @@ def digest(domain: str, data: bytes | memoryview) -> str:
 
 def parts_digest(domain: str, parts: Iterable[bytes | memoryview]) -> str:
     """`digest` of the parts joined, without joining them."""
-    running = RunningDigest(domain)
+    hasher = _hasher(domain)
     for part in parts:
-        running.update(part)
-    return running.value
+        hasher.update(part)
+    return f"{ALGORITHM}:{hasher.hexdigest()}"
 
 
 def stream_digest(domain: str, stream: BinaryIO) -> str:

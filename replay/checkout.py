@@ -10,8 +10,8 @@ destination that is renamed at the end (`replay.whole_folder`), and the base is 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from ledger.tensor_file import Layout, read_layout
 from replay import sharing
 from replay.model_card import ModelCard
 from replay.sharing import Sharing
-from replay.whole_folder import require_free, whole_folder
+from replay.whole_folder import flush_file, require_free, whole_folder
 
 CARD_FILE = "README.md"
 VERSION_FILE = "errata_version.json"
@@ -126,8 +126,7 @@ def checkout_stream(
         digests = _write_tensors(files, building, layouts, tensors, {n for names in by_shard.values() for n in names})
         stated = card(digests)
         (building / CARD_FILE).write_text(stated.to_markdown(), encoding="utf-8")
-        machine_readable = json.dumps(stated.to_json(), indent=2, ensure_ascii=False) + "\n"
-        (building / VERSION_FILE).write_text(machine_readable, encoding="utf-8")
+        (building / VERSION_FILE).write_text(stated.to_json_text(), encoding="utf-8")
     return CheckoutResult(
         folder=destination,
         version=stated.version,
@@ -182,20 +181,24 @@ def _write_tensors(
 ) -> dict[str, str]:
     """Write edited tensors into their places; returns their digests."""
     digests: dict[str, str] = {}
-    for name, tensor in tensors:
-        file = files.shards[name]
-        if file not in layouts:
-            raise Damaged(f"{files.folder} has no file {file}, which its index names")
-        place = layouts[file].tensors[name]
-        if (dtype_name(tensor.dtype), tuple(tensor.shape)) != (place.dtype, place.shape):
-            raise Damaged(
-                f"{name!r} in {files.folder} is {place.dtype} of {place.shape}, unlike what is recorded of it"
-            )
-        with (building / file).open("r+b") as shard:
-            write_at(shard.fileno(), raw_bytes(tensor), place.start)
-        digests[name] = digest_tensor(name, tensor)
-        hit("checkout.tensor_written")
-        del tensor  # before the next one is made
+    flushed: list[Future[None]] = []
+    with ThreadPoolExecutor(1) as pool:
+        for name, tensor in tensors:
+            file = files.shards[name]
+            if file not in layouts:
+                raise Damaged(f"{files.folder} has no file {file}, which its index names")
+            place = layouts[file].tensors[name]
+            if (dtype_name(tensor.dtype), tuple(tensor.shape)) != (place.dtype, place.shape):
+                stored = f"{place.dtype} of {place.shape}"
+                raise Damaged(f"{name!r} in {files.folder} is {stored}, unlike what is recorded of it")
+            with (building / file).open("r+b") as shard:
+                write_at(shard.fileno(), raw_bytes(tensor), place.start)
+            flushed.append(pool.submit(flush_file, building / file))  # the disk works while the next one is made
+            digests[name] = digest_tensor(name, tensor)
+            hit("checkout.tensor_written")
+            del tensor
+        for flushing in flushed:
+            flushing.result()
     if left := sorted(expected - set(digests)):
         raise Damaged(f"{left[0]!r} was not built; nothing was written")
     return digests

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ledger.blobs import BlobStore
+from ledger.bodies import EditApplied
 from ledger.deltas import check_shapes, row_delta_digest
 from ledger.errors import BlobDamaged, Damaged, LedgerDamaged, ModelError, NotFinite, UnknownEdit
 from ledger.state import State
@@ -82,9 +83,11 @@ class FactorReader:
             for first in range(0, len(members), ROWS_AT_ONCE):
                 batch = self._map(blob)  # anew for each group, so that pages of those before can go
                 group = members[first : first + ROWS_AT_ONCE]
-                for number in group:
-                    self._check(state, batch, number)
-                yield batch, [state.edits[number].body.row for number in group]
+                edits = [state.edits[number].body for number in group]
+                new = [body for body in edits if (blob, body.row, body.delta_digest) not in self._checked]
+                _check(batch, new)
+                self._checked.update((blob, body.row, body.delta_digest) for body in new)
+                yield batch, [body.row for body in edits]
 
     def _map(self, blob: str) -> Mapping[str, Array]:
         """A batch's `u/` and `v/` arrays, mapped into memory."""
@@ -114,20 +117,23 @@ class FactorReader:
             raise BlobDamaged(blob, f"{wrong[0]} is {tensors[wrong[0]].dtype}, and factors are float32")
         return {name: place for name, place in tensors.items() if name.startswith(("u/", "v/"))}
 
-    def _check(self, state: State, batch: Mapping[str, Array], number: int) -> None:
-        """See that an edit's row of a batch is the delta that its event names, and finite."""
-        body = state.edits[number].body
-        identity = (body.blob, body.row, body.delta_digest)
-        if identity in self._checked:
-            return
+
+def _check(batch: Mapping[str, Array], edits: Sequence[EditApplied]) -> None:
+    """See that edits' rows of a batch are the deltas that their events name, and finite."""
+    for body in edits:
         if not 0 <= body.row < len(next(iter(batch.values()))):
-            raise LedgerDamaged(f"e{number}", f"its batch {body.blob} has no row {body.row}")
+            raise LedgerDamaged(f"e{body.number}", f"its batch {body.blob} has no row {body.row}")
         if row_delta_digest(batch, body.row) != body.delta_digest:
-            raise LedgerDamaged(f"e{number}", f"the delta in {body.blob} is not the one that was recorded")
-        for name, array in batch.items():
+            raise LedgerDamaged(f"e{body.number}", f"the delta in {body.blob} is not the one that was recorded")
+    if not edits:
+        return
+    among = slice(min(body.row for body in edits), max(body.row for body in edits) + 1)
+    for name, array in batch.items():
+        if np.isfinite(array[among]).all():
+            continue
+        for body in edits:
             if not np.isfinite(array[body.row]).all():
-                raise NotFinite(f"{name} of e{number}")
-        self._checked.add(identity)
+                raise NotFinite(f"{name} of e{body.number}")
 
 
 def _pair(batch: Mapping[str, Array], name: str, rows: Sequence[int]) -> Pair:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ledger.errors import LedgerDamaged
@@ -56,9 +56,17 @@ class ModelCard:
             "version": self.version,
             "address": self.address,
             "ledger_head": self.ledger_head,
-            "edits": [asdict(edit) for edit in self.edits],
+            "edits": [dict(vars(edit)) for edit in self.edits],
             "tensor_digests": dict(self.tensor_digests),
         }
+
+    def to_json_text(self) -> str:
+        """`to_json` as text, an edit a line, so that a long history is still quick to write and to compare."""
+        plain = self.to_json()
+        lines = [json.dumps(edit, ensure_ascii=False) for edit in plain["edits"]]
+        text = json.dumps({**plain, "edits": []}, indent=2, ensure_ascii=False) + "\n"
+        edits = "[\n    " + ",\n    ".join(lines) + "\n  ]" if lines else "[]"
+        return text.replace('"edits": []', f'"edits": {edits}', 1)  # in a text, these quotes would be escaped
 
     def to_markdown(self) -> str:
         """The card as README.md: YAML front matter for model hubs, then text."""

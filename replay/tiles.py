@@ -20,7 +20,7 @@ from editor.grid import EDITS_AT_ONCE, row_tiles, version_rows
 from replay.factors import Pair
 
 TILE_BYTES = 2**27
-"""A block of rows is at most this large, and at most a quarter of the tensor."""
+"""A block of rows is at most this large, and at most half the tensor."""
 
 _SMALLEST_TILE = 2**20
 
@@ -50,7 +50,7 @@ def sum_tiles(shape: tuple[int, int], transposed: bool, moves: Moves) -> Iterato
     Yields:
         The rows, and the sum's entries there, float64; the next block may overwrite them.
     """
-    tile_bytes = min(TILE_BYTES, max(_SMALLEST_TILE, 8 * shape[0] * shape[1] // 4))
+    tile_bytes = min(TILE_BYTES, max(_SMALLEST_TILE, 8 * shape[0] * shape[1] // 2))
     most = len(range(*next(iter(row_tiles(*shape, tile_bytes))).indices(shape[0])))
     product = _Product(most, shape[1], transposed)
     block = torch.empty(most, shape[1], dtype=torch.float64)
@@ -97,7 +97,7 @@ class _Product:
     """
 
     def __init__(self, rows: int, columns: int, transposed: bool) -> None:
-        edits = min(EDITS_AT_ONCE, max(1, rows * columns // (rows + columns)))  # no more memory than a block
+        edits = min(EDITS_AT_ONCE, max(1, rows * columns // (rows + columns)))  # in no more memory than a block
         self._left = torch.empty(edits, rows, dtype=torch.float64)
         self._right = torch.empty(edits, columns, dtype=torch.float64)
         self._transposed = transposed
