@@ -82,6 +82,7 @@ def test_the_readme_shows_this_story(told: dict[str, Any]) -> None:
         ("stage2", "docs/methods.md"),
         ("trace", "docs/model.md"),
         ("lifelong", "docs/lifelong.md"),
+        ("replay", "docs/versions.md"),
         ("serve", "docs/serving.md"),
     ],
 )
