@@ -28,6 +28,9 @@ A newcomer's map, from the ground up; each module imports only from those above 
                   the log in SQLite, sealed to the bit
     ledger        `Ledger`: the folder, and `execute`, the only way to write
     verify        re-derives everything, reports all findings
+    sides         two ledgers on one base, as one sees the other
+    carry         edits of another ledger, carried over with their provenance
+    merge         two ledgers brought together, three-way, fact by fact
 
 The truth is the log. `Ledger.execute` decides on the state at one head and appends under that same head, so a command
 is recorded whole or not at all:

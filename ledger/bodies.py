@@ -21,9 +21,13 @@ from ledger.body_parts import (
     EditNumber,
     EstimatedRate,
     EvaluationSource,
+    MergeRule,
+    MergeSide,
     NonNegative,
+    Origin,
     Outcome,
     Probability,
+    Resolution,
     Score,
     Solve,
     Stage1,
@@ -47,9 +51,13 @@ __all__ = [
     "EditedTensor",
     "EstimatedRate",
     "EvaluationSource",
+    "MergeRule",
+    "MergeSide",
     "NonNegative",
+    "Origin",
     "Outcome",
     "Probability",
+    "Resolution",
     "Score",
     "Solve",
     "Stage1",
@@ -112,6 +120,7 @@ class NewEdit(Record):
     seconds: NonNegative
     peak_memory_bytes: Count
     outcome: Outcome
+    origin: Origin | None = None
 
 
 class EditApplied(NewEdit, Body):
@@ -122,6 +131,9 @@ class EditApplied(NewEdit, Body):
         batch, batch_size, row: the solve it was part of, and its row in the batch's blob.
         bounds: tensor -> max|u| * max|v|, this edit's share of the tensor's exact grid.
         seconds, peak_memory_bytes: its cost.
+        origin: where it was made, if it was carried over from another ledger. Everything but the number is then as it
+            was recorded there: `solve.live_before` may name a version that this ledger never had, and norms, costs and
+            the outcome are those of that day.
     """
 
     number: EditNumber
@@ -214,6 +226,29 @@ class SettingsChanged(Body):
     hyperparameters: Settings
     reason: str
     evidence: TuningEvidence | None = None
+
+
+class LedgerMerged(Body):
+    """Another ledger on the same base was merged into this one; the events right before this one are the merge's.
+
+    From here on, all that the other ledger said up to `head` counts as known here.
+
+    Attributes:
+        ledger: the other ledger's identity: the hash of its first event.
+        seq, head: its head at that time.
+        rule: what decided where both had changed a fact; None if there was no such rule.
+        carried: numbers here of the edits that were carried over.
+        taken_back: numbers of the edits that were reverted because the other side had done so.
+        resolutions: what was decided where both had changed a fact, or by hand.
+    """
+
+    ledger: Digest
+    seq: EditNumber
+    head: Digest
+    rule: Annotated[MergeRule, Field(strict=False)] | None
+    carried: tuple[EditNumber, ...]
+    taken_back: tuple[EditNumber, ...]
+    resolutions: tuple[Resolution, ...]
 
 
 class VersionTagged(Body):

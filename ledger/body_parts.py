@@ -10,7 +10,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from ledger.records import Digest, Line, Record, WholeNumber
+from ledger.facts import Prompt, Subject
+from ledger.records import Digest, Instant, Line, Record, WholeNumber
 
 Count = Annotated[int, Field(ge=0)]
 EditNumber = Annotated[int, Field(ge=1)]
@@ -117,6 +118,59 @@ class Outcome(Record):
     locality: tuple[Count, Count] | None
     said_before: str
     said_after: str
+
+
+class Origin(Record):
+    """Where an edit that was carried over was made; kept as it is when the edit is carried on from there.
+
+    Attributes:
+        ledger: the ledger's identity: the hash of its first event, which copies of a ledger share.
+        event, seq: the edit's event there.
+        number: the edit's number there.
+        actor, recorded_at: by whom and when it was recorded there.
+    """
+
+    ledger: Digest
+    event: Digest
+    seq: EditNumber
+    number: EditNumber
+    actor: Line
+    recorded_at: Instant
+
+
+class MergeSide(StrEnum):
+    """One of the two ledgers that are merged: the one that is written to, or the other."""
+
+    OURS = "ours"
+    THEIRS = "theirs"
+
+
+class MergeRule(StrEnum):
+    """Whose word counts where both ledgers changed a fact."""
+
+    OURS = "ours"
+    THEIRS = "theirs"
+    NEWEST = "newest"
+    """The side that changed the fact last, by the time that was recorded with the change."""
+
+
+class Resolution(Record):
+    """How a merge decided on one fact.
+
+    Attributes:
+        subject, prompt: the fact's key.
+        ours: the number of this ledger's live edit of the fact before the merge, None for none.
+        theirs: the number of the other ledger's, as it is there.
+        taken: whose word counted.
+        by_hand: a person decided on this fact, not a rule.
+    """
+
+    subject: Subject
+    prompt: Prompt
+    ours: EditNumber | None
+    theirs: EditNumber | None
+    taken: Annotated[MergeSide, Field(strict=False)]
+    by_hand: bool
 
 
 class EvaluationSource(StrEnum):

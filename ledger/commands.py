@@ -8,10 +8,13 @@ from ledger.bodies import (
     BisectionConcluded,
     EvaluationRecorded,
     LedgerCreated,
+    MergeRule,
     NewEdit,
+    Resolution,
     SettingsChanged,
     TracingRecorded,
 )
+from ledger.events import Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,25 @@ class ChangeSettings:
     settings: SettingsChanged
 
 
+@dataclass(frozen=True, slots=True)
+class MergeLedger:
+    """Take another ledger's edits over and its reverts too, and record that this was done.
+
+    Attributes:
+        ledger, head: the other ledger's identity and its head.
+        edits: to be carried over, in this order; live edits of the same facts are superseded.
+        taken_back: live edits here to be reverted.
+        rule, resolutions: see `ledger.bodies.LedgerMerged`.
+    """
+
+    ledger: str
+    head: Head
+    edits: tuple[NewEdit, ...] = ()
+    taken_back: tuple[int, ...] = ()
+    rule: MergeRule | None = None
+    resolutions: tuple[Resolution, ...] = ()
+
+
 Command = (
     CreateLedger
     | ApplyEdits
@@ -93,4 +115,5 @@ Command = (
     | ConcludeBisection
     | RecordTracing
     | ChangeSettings
+    | MergeLedger
 )

@@ -16,6 +16,7 @@ from ledger.commands import (
     Command,
     ConcludeBisection,
     CreateLedger,
+    MergeLedger,
     RecordEvaluation,
     RecordTracing,
     RevertEdits,
@@ -33,6 +34,7 @@ __all__ = [
     "Command",
     "ConcludeBisection",
     "CreateLedger",
+    "MergeLedger",
     "RecordEvaluation",
     "RecordTracing",
     "RevertEdits",
@@ -84,6 +86,8 @@ def _propose(trial: Fold, command: Command) -> Iterator[Body]:
             yield tracing
         case ChangeSettings(changed):
             yield changed
+        case MergeLedger():
+            yield from _propose_merge(trial, command)
 
 
 def _propose_reverts(numbers: tuple[int, ...], reason: str) -> Iterator[Body]:
@@ -106,6 +110,21 @@ def _propose_edits(trial: Fold, edits: tuple[bodies.NewEdit, ...]) -> Iterator[B
         if replaced is not None:
             yield bodies.EditSuperseded(edit=replaced, by=number)
         yield bodies.EditApplied(number=number, **{name: getattr(edit, name) for name in bodies.NewEdit.model_fields})
+
+
+def _propose_merge(trial: Fold, command: MergeLedger) -> Iterator[Body]:
+    yield from _propose_reverts(command.taken_back, "taken back in the ledger that is merged")
+    first = next_number(trial)
+    yield from _propose_edits(trial, command.edits)
+    yield bodies.LedgerMerged.checked(
+        ledger=command.ledger,
+        seq=command.head.seq,
+        head=command.head.hash,
+        rule=command.rule,
+        carried=tuple(range(first, next_number(trial))),
+        taken_back=command.taken_back,
+        resolutions=command.resolutions,
+    )
 
 
 def _tag(trial: Fold, tag: str, live: tuple[int, ...], weights: dict[str, str], note: str) -> bodies.VersionTagged:

@@ -3,7 +3,7 @@
 | exit code | meaning | class |
 |---|---|---|
 | 2 | the request makes no sense | `UsageError` |
-| 3 | somebody else was first | `HeadConflict`, `IdsTaken` |
+| 3 | somebody else was first, or says otherwise | `HeadConflict`, `IdsTaken`, `FactConflict` |
 | 4 | a rule forbids it | `Refused` |
 | 5 | data is damaged, missing or cannot be stored | `Damaged` |
 | 6 | the model or the editing arithmetic failed | `ModelError` |
@@ -98,6 +98,12 @@ class HeadConflict(ErrataError):
         )
         self.expected = expected
         self.actual = actual
+
+
+class FactConflict(ErrataError):
+    """Two ledgers say different things of a fact, and nobody said which counts; nothing was written."""
+
+    exit_code = 3
 
 
 class IdsTaken(ErrataError):

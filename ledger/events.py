@@ -13,18 +13,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from functools import cache
 from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
-from pydantic import AfterValidator, Field, SerializeAsAny, StringConstraints, ValidationError
+from pydantic import Field, SerializeAsAny, StringConstraints, ValidationError
 
 from ledger import bodies
 from ledger.bodies import Body
 from ledger.canonical import canonical_bytes, digest, parse
 from ledger.errors import LedgerDamaged, NewerSchema
-from ledger.records import Digest, Line, Record, describe
+from ledger.records import Digest, Instant, Line, Record, describe
 
 GENESIS = "blake3:" + "0" * 64
 """The parent of the first event."""
@@ -43,6 +42,7 @@ class Kind(StrEnum):
     BISECTION_CONCLUDED = "bisection_concluded"
     TRACING_RECORDED = "tracing_recorded"
     SETTINGS_CHANGED = "settings_changed"
+    LEDGER_MERGED = "ledger_merged"
 
 
 class KindSpec(NamedTuple):
@@ -54,7 +54,7 @@ class KindSpec(NamedTuple):
 
 KINDS: Mapping[Kind, KindSpec] = {
     Kind.LEDGER_CREATED: KindSpec(bodies.LedgerCreated, 2),
-    Kind.EDIT_APPLIED: KindSpec(bodies.EditApplied, 2),
+    Kind.EDIT_APPLIED: KindSpec(bodies.EditApplied, 3),
     Kind.EDIT_REVERTED: KindSpec(bodies.EditReverted, 1),
     Kind.EDIT_SUPERSEDED: KindSpec(bodies.EditSuperseded, 1),
     Kind.EVALUATION_RECORDED: KindSpec(bodies.EvaluationRecorded, 2),
@@ -63,6 +63,7 @@ KINDS: Mapping[Kind, KindSpec] = {
     Kind.BISECTION_CONCLUDED: KindSpec(bodies.BisectionConcluded, 2),
     Kind.TRACING_RECORDED: KindSpec(bodies.TracingRecorded, 1),
     Kind.SETTINGS_CHANGED: KindSpec(bodies.SettingsChanged, 1),
+    Kind.LEDGER_MERGED: KindSpec(bodies.LedgerMerged, 1),
 }
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
@@ -70,6 +71,7 @@ UPCASTERS: dict[tuple[Kind, int], Upcaster] = {
     (Kind.LEDGER_CREATED, 1): lambda body: {**body, "adapter": None, "preset": None},
     # A fact of version 1 is one of version 2 as it stands; the number tells older programs that they may not read it.
     (Kind.EDIT_APPLIED, 1): lambda body: body,
+    (Kind.EDIT_APPLIED, 2): lambda body: {**body, "origin": None},
     (Kind.EVALUATION_RECORDED, 1): lambda body: {**body, "source": "suite", "scores": []},
     # All that version 2 adds has a default that says what version 1 did: an exact search of all steps in log order.
     (Kind.BISECTION_CONCLUDED, 1): lambda body: {**body, "mode": "exact", "order": "log", "filters": {}},
@@ -95,20 +97,8 @@ EMPTY_HEAD = Head(0, GENESIS)
 """The head of a log without events."""
 
 
-def _utc(text: str) -> str:
-    datetime.fromisoformat(text)
-    return text
-
-
 EventId = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\z")]
 """A UUID in its usual form, in lower case."""
-
-Instant = Annotated[
-    str,
-    StringConstraints(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\z"),
-    AfterValidator(_utc),
-]
-"""An RFC 3339 time in UTC, ending in Z."""
 
 
 class Draft(Record):

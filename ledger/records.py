@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Annotated, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -74,6 +76,11 @@ def _whole_to_json(value: int) -> int | str:
     return value if abs(value) <= SAFE_INTEGER else str(value)
 
 
+def _utc(text: str) -> str:
+    datetime.fromisoformat(text)
+    return text
+
+
 def _plain(value: object, info: ValidationInfo) -> object:
     """JSON values only, with tuples as lists and numbers that survive canonical JSON.
 
@@ -100,6 +107,13 @@ def _plain(value: object, info: ValidationInfo) -> object:
 
 Digest = Annotated[str, StringConstraints(pattern=r"\Ablake3:[0-9a-f]{64}\z")]
 """`blake3:` and 64 hex digits."""
+
+Instant = Annotated[
+    str,
+    StringConstraints(pattern=r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\z"),
+    AfterValidator(_utc),
+]
+"""An RFC 3339 time in UTC, ending in Z."""
 
 Line = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=r"\A[^\x00-\x1f\x7f]*\z")]
 """A non-empty text without control characters, at most 1,000 characters long."""

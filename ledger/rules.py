@@ -14,7 +14,7 @@ from ledger import bodies
 from ledger.bodies import Body
 from ledger.digests import base_digest
 from ledger.errors import GridExhausted, Refused, UnknownEdit, UsageError
-from ledger.state import Fold, version_of
+from ledger.state import EditStatus, Fold, version_of
 
 MANTISSA_BITS = 53
 """What float64 holds exactly."""
@@ -70,6 +70,8 @@ def check(fold: Fold, body: Body) -> None:
             _check_tracing(fold, body)
         case bodies.SettingsChanged():
             _check_settings(fold, fold.created, body)
+        case bodies.LedgerMerged():
+            _check_merged(fold, body)
 
 
 def next_number(fold: Fold) -> int:
@@ -110,6 +112,8 @@ def _check_applied(fold: Fold, created: bodies.LedgerCreated, body: bodies.EditA
         raise Refused(
             f"e{fold.live_facts[body.fact.key]} says the same of {body.fact.subject!r}; it must be superseded"
         )
+    if body.origin is not None and body.origin.number >= body.origin.seq:
+        raise Refused(f"an origin names e{body.origin.number} at @{body.origin.seq}, and edits follow a first event")
     if body.row >= body.batch_size:
         raise Refused(f"row {body.row} of a batch of {body.batch_size}")
     for what in ("bounds", "norms_before", "norms_after"):
@@ -180,6 +184,29 @@ def _check_settings(fold: Fold, created: bodies.LedgerCreated, body: bodies.Sett
     in_force = fold.settings[-1].body.hyperparameters if fold.settings else created.hyperparameters
     if body.hyperparameters == in_force:
         raise Refused("these settings are in force already")
+
+
+def _check_merged(fold: Fold, body: bodies.LedgerMerged) -> None:
+    named = {*body.carried, *body.taken_back, *(one.ours for one in body.resolutions if one.ours is not None)}
+    if unknown := sorted(named - set(fold.edits)):
+        raise UnknownEdit(f"e{unknown[0]}", nearest_edit(unknown[0], fold.edits))
+    if body.carried != tuple(range(next_number(fold) - len(body.carried), next_number(fold))):
+        raise Refused("the edits that a merge carried over are the newest ones")
+    if home := [number for number in body.carried if fold.edits[number].body.origin is None]:
+        raise Refused(f"a merge carried e{home[0]} over, which has no origin")
+    if odd := [n for n in body.taken_back if fold.edits[n].status is not EditStatus.REVERTED]:
+        raise Refused(f"a merge took e{odd[0]} back, and it is {fold.edits[odd[0]].status}")
+    moved = [fold.edits[n].seq for n in body.carried] + [fold.edits[n].closed_by or 0 for n in body.taken_back]
+    # an edit that was carried over may have an edit_superseded before it
+    if any(seq <= fold.head.seq - len(body.taken_back) - 2 * len(body.carried) for seq in moved):
+        raise Refused("a merge is recorded right after the events that it made")
+    for one in body.resolutions:
+        if one.ours is None and one.theirs is None:
+            raise Refused(f"a merge decided on {one.subject!r}, which neither ledger has an edit of")
+        if one.ours is not None and fold.edits[one.ours].body.fact.key != (one.subject, one.prompt):
+            raise Refused(f"a merge decided on {one.subject!r}, and e{one.ours} is of another fact")
+    if len(body.carried) + len(body.taken_back) + len(body.resolutions) == 0:
+        raise Refused("a merge that changed nothing and decided nothing is not recorded")
 
 
 def nearest_edit(number: int, known: Iterable[int]) -> str | None:

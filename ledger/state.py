@@ -87,6 +87,14 @@ class SettingsChange:
 
 
 @dataclass(frozen=True, slots=True)
+class Merge:
+    """A recorded merge and the seq of its event."""
+
+    seq: int
+    body: bodies.LedgerMerged
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRef:
     """Where an edit's keys lie."""
 
@@ -108,6 +116,7 @@ class State:
         tags: name -> tag.
         evaluations, bisections, tracings: in the order of the log.
         settings: changes of the ledger's own hyperparameters, in the order of the log; the last is in force.
+        merges: merges of other ledgers into this one, in the order of the log.
         budgets: tensor -> sum of the bounds of all recorded edits (DESIGN, section 2: the guard).
         live_facts: (subject, prompt) -> number of the live edit of that fact.
         superseding: (edit, by) between an edit_superseded and its edit_applied, else None.
@@ -123,6 +132,7 @@ class State:
     bisections: tuple[Bisection, ...] = ()
     tracings: tuple[Tracing, ...] = ()
     settings: tuple[SettingsChange, ...] = ()
+    merges: tuple[Merge, ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
     live_facts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     superseding: tuple[int, int] | None = None
@@ -155,6 +165,16 @@ class State:
     def is_live(self, number: int) -> bool:
         """Whether an edit is in force."""
         return number in self.edits and self.edits[number].status is EditStatus.LIVE
+
+    def replaced(self) -> dict[int, int]:
+        """The number of each edit that superseded another -> the number of that other."""
+        return {
+            number: gone
+            for change in self.changes
+            for number in change.added
+            for gone in change.removed
+            if self.edits[number].body.fact.key == self.edits[gone].body.fact.key
+        }
 
     def keys_of(self, live: Iterable[int]) -> tuple[KeyRef, ...]:
         """Where edits' keys lie, by number: the editor's past keys Kp."""
@@ -195,6 +215,7 @@ class Fold:
         self.bisections = list(start.bisections)
         self.tracings = list(start.tracings)
         self.settings = list(start.settings)
+        self.merges = list(start.merges)
         self.budgets = dict(start.budgets)
         self.live_facts = dict(start.live_facts)
         self.superseding = start.superseding
@@ -212,6 +233,7 @@ class Fold:
             bisections=tuple(self.bisections),
             tracings=tuple(self.tracings),
             settings=tuple(self.settings),
+            merges=tuple(self.merges),
             budgets=self.budgets,
             live_facts=self.live_facts,
             superseding=self.superseding,
@@ -244,6 +266,8 @@ class Fold:
                 self.tracings.append(Tracing(head.seq, body))
             case bodies.SettingsChanged():
                 self.settings.append(SettingsChange(head.seq, body))
+            case bodies.LedgerMerged():
+                self.merges.append(Merge(head.seq, body))
 
     def _apply(self, body: bodies.EditApplied) -> None:
         removed = () if self.superseding is None else (self.superseding[0],)

@@ -169,22 +169,41 @@ def _examine_factors(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Find
             by_blob.setdefault(event.body.blob, []).append(event.body)
     for digest, edits in by_blob.items():
         try:
-            batch = decode_batch(blobs.get(digest))
+            data = blobs.get(digest)
         except ErrataError as error:
             yield damage(digest, error.message)
+        else:
+            yield from examine_batch(digest, data, edits, created)
+
+
+def examine_batch(
+    digest: str, data: bytes, edits: Iterable[EditApplied], created: LedgerCreated | None
+) -> Iterator[Finding]:
+    """What does not hold of the edits of one batch.
+
+    Args:
+        digest: the blob's, to name it by.
+        data: the blob's bytes.
+        edits: edits that say that they are rows of it.
+        created: the ledger's first event, which says what is edited.
+    """
+    try:
+        batch = decode_batch(data)
+    except ErrataError as error:
+        yield damage(digest, error.message)
+        return
+    names = tensor_names(batch)
+    shapes = {name: (batch[f"u/{name}"].shape[1], batch[f"v/{name}"].shape[1]) for name in names}
+    if created is not None and shapes != {name: tensor.shape for name, tensor in created.edited.items()}:
+        yield damage(digest, "its factors do not have the shapes of the edited tensors")
+    for edit in edits:
+        where = f"e{edit.number}"
+        if edit.row >= batch[f"u/{names[0]}"].shape[0]:
+            yield damage(where, f"row {edit.row} is not in its blob")
             continue
-        names = tensor_names(batch)
-        shapes = {name: (batch[f"u/{name}"].shape[1], batch[f"v/{name}"].shape[1]) for name in names}
-        if created is not None and shapes != {name: tensor.shape for name, tensor in created.edited.items()}:
-            yield damage(digest, "its factors do not have the shapes of the edited tensors")
-        for edit in edits:
-            where = f"e{edit.number}"
-            if edit.row >= batch[f"u/{names[0]}"].shape[0]:
-                yield damage(where, f"row {edit.row} is not in its blob")
-                continue
-            if row_delta_digest(batch, edit.row) != edit.delta_digest:
-                yield damage(where, "its delta has another digest")
-            if row_keys_digest(batch, edit.row) != edit.keys_digest:
-                yield damage(where, "its keys have another digest")
-            if row_bounds(batch, edit.row) != edit.bounds:
-                yield damage(where, "its bounds are not those of its factors")
+        if row_delta_digest(batch, edit.row) != edit.delta_digest:
+            yield damage(where, "its delta has another digest")
+        if row_keys_digest(batch, edit.row) != edit.keys_digest:
+            yield damage(where, "its keys have another digest")
+        if row_bounds(batch, edit.row) != edit.bounds:
+            yield damage(where, "its bounds are not those of its factors")

@@ -126,13 +126,7 @@ def _says(record: EditRecord) -> str:
 
 def _first(state: State, record: EditRecord) -> EditRecord:
     """The first of the edits that superseded each other up to this one: before it, no edit of the fact was in force."""
-    replaced = {
-        number: gone
-        for change in state.changes
-        for number in change.added
-        for gone in change.removed
-        if state.edits[number].body.fact.key == state.edits[gone].body.fact.key
-    }
+    replaced = state.replaced()
     number = record.number
     while number in replaced:
         number = replaced[number]
