@@ -23,6 +23,7 @@ import click
 
 from commands.app import App, InOrder, World, laid_out
 from commands.bisecting import bisect
+from commands.carrying import cherry_pick, merge
 from commands.checks import demo, verify
 from commands.create import init, presets, stats
 from commands.edits import edit, revert
@@ -126,6 +127,8 @@ for _command in (
     export,
     diff,
     revert,
+    cherry_pick,
+    merge,
     evaluate,
     monitor,
     pilot,

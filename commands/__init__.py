@@ -7,6 +7,7 @@
     locating      locate
     tuning        tune, settings
     edits         edit, revert
+    carrying      cherry-pick, merge
     history       log, show, status
     versions      tag, checkout, diff
     exporting     export

@@ -103,7 +103,7 @@ class App:
         return Surroundings(
             now=self.world.now,
             new_id=self.world.new_id,
-            actor=self.actor or self.world.actor,
+            actor=self.who,
             device=device,
             meter=Meter(seconds=self.world.seconds, peak_memory=lambda: self.world.peak_memory(device)),
             software=self.world.software(),
@@ -119,9 +119,12 @@ class App:
 
     def execute(self, ledger: Ledger, command: Command) -> list[Event]:
         """Let the ledger decide on a command and record its events; for commands that need no model."""
-        return ledger.execute(
-            command, actor=self.actor or self.world.actor, now=self.world.now(), new_id=self.world.new_id
-        )
+        return ledger.execute(command, actor=self.who, now=self.world.now(), new_id=self.world.new_id)
+
+    @property
+    def who(self) -> str:
+        """Who acts: the one who is named, or else the user."""
+        return self.actor or self.world.actor
 
     def live(
         self, ledger: Ledger, address: str, without: Sequence[str] = (), only: Sequence[str] = ()

@@ -23,7 +23,7 @@ def event_words(event: Event) -> str:
         case bodies.LedgerCreated() as body:
             return f"ledger created on {body.model}, base {short(body.base_digest)}"
         case bodies.EditApplied() as body:
-            return f"e{body.number} {fact_words(body)}"
+            return f"e{body.number} {fact_words(body)}" + (f", {origin_words(body.origin)}" if body.origin else "")
         case bodies.EditReverted() as body:
             return f"e{body.edit} reverted" + (f": {body.reason}" if body.reason else "")
         case bodies.EditSuperseded() as body:
@@ -43,6 +43,8 @@ def event_words(event: Event) -> str:
         case bodies.SettingsChanged() as body:
             how = "" if body.evidence is None else f"tuned on {counted(body.evidence.facts, 'fact')}"
             return f"settings changed: {'; '.join(part for part in (how, body.reason) if part)}"
+        case bodies.LedgerMerged() as body:
+            return merge_words(body)
     return event.kind.value
 
 
@@ -82,6 +84,29 @@ def score_table(scores: Iterable[bodies.Score]) -> Table:
 def tracing_words(body: bodies.TracingRecorded) -> str:
     """What a tracing found."""
     return f"{counted(body.facts, 'fact')} traced, layers {', '.join(map(str, body.suggested)) or 'none'} suggested"
+
+
+def origin_words(origin: bodies.Origin) -> str:
+    """Where an edit was carried over from, in short."""
+    return f"carried over from ledger {short(origin.ledger)}, e{origin.number}"
+
+
+def merge_words(body: bodies.LedgerMerged) -> str:
+    """What a merge did."""
+    done = []
+    if body.carried:
+        which = f"e{body.carried[0]}" + (f" to e{body.carried[-1]}" if len(body.carried) > 1 else "")
+        done.append(f"carried over {counted(len(body.carried), 'edit')} ({which})")
+    if body.taken_back:
+        done.append(f"took back {', '.join(f'e{number}' for number in body.taken_back)}")
+    if body.resolutions:
+        by_hand = sum(one.by_hand for one in body.resolutions)
+        how = [f"{by_hand} by hand"] if by_hand else []
+        if by_hand < len(body.resolutions):
+            rest = "the earlier of two equal targets" if body.rule is None else f"rule {body.rule.value}"
+            how.append(f"{len(body.resolutions) - by_hand} by {rest}")
+        done.append(f"decided on {counted(len(body.resolutions), 'fact')} ({', '.join(how)})")
+    return f"merged ledger {short(body.ledger)} at @{body.seq} {short(body.head)}: {'; '.join(done)}"
 
 
 def event_json(event: Event) -> dict[str, Any]:
@@ -126,6 +151,7 @@ def edit_lines(record: EditRecord) -> list[str]:
         f"after       {outcome.said_after}",
         f"worked      {'yes' if outcome.efficacy else 'no'}{probe_words(outcome.paraphrase, outcome.locality)}",
         f"method      {body.method}, row {body.row} of a batch of {body.batch_size}",
+        *_origin_lines(body.origin),
         f"stage 1     {body.stage1.steps} steps, stopped by {body.stage1.stop_reason.value}, probability "
         f"{body.stage1.probability_before:.3g} -> {body.stage1.probability_after:.3g}",
     ]
@@ -141,6 +167,12 @@ def edit_lines(record: EditRecord) -> list[str]:
     if fact.old:
         lines.insert(3, f"old object  {fact.old}")
     return lines
+
+
+def _origin_lines(origin: bodies.Origin | None) -> list[str]:
+    if origin is None:
+        return []
+    return [f"origin      {origin_words(origin)} (@{origin.seq}), recorded by {origin.actor} at {origin.recorded_at}"]
 
 
 def probe_words(paraphrase: tuple[int, int] | None, locality: tuple[int, int] | None) -> str:

@@ -69,6 +69,28 @@ def resolve_edit(state: State, text: str | int) -> int:
     raise UnknownEdit(address, _nearest(address.lower(), (f"e{n}" for n in state.edits)))
 
 
+def resolve_edits(state: State, texts: Iterable[str]) -> tuple[int, ...]:
+    """The numbers of the edits that addresses name, in their order, each once.
+
+    `A..B` names the live edits from A to B.
+
+    Raises:
+        UnknownEdit: no such edit, with the nearest address if any is near.
+        UsageError: an ambiguous prefix, or a range without a live edit.
+    """
+    found: dict[int, None] = {}
+    for text in texts:
+        first, dots, last = text.partition("..")
+        if not dots:
+            found[resolve_edit(state, text)] = None
+            continue
+        low, high = resolve_edit(state, first), resolve_edit(state, last)
+        if not (between := [number for number in state.live if low <= number <= high]):
+            raise UsageError(f"there is no live edit from e{low} to e{high}")
+        found.update(dict.fromkeys(between))
+    return tuple(found)
+
+
 def versions(state: State) -> Iterator[tuple[str, tuple[int, ...]]]:
     """Every tag's version and every version that the log went through, from the base on, with its live set.
 

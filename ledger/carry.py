@@ -135,10 +135,13 @@ def carry(
     """
     if not plan.carried:
         raise UsageError("there is nothing to carry over")
-    numbers = [one.number for one in plan.carried]
-    bring_blobs(ours, theirs, side, numbers)
-    command = ApplyEdits(tuple(side.to_carry(number) for number in numbers))
-    return ours.execute(command, actor=actor, now=now, new_id=new_id, expected_head=plan.head)
+    bring_blobs(ours, theirs, side, (one.number for one in plan.carried))
+    return ours.execute(command_of(plan, side), actor=actor, now=now, new_id=new_id, expected_head=plan.head)
+
+
+def command_of(plan: CarryPlan, theirs: Side) -> ApplyEdits:
+    """The command that carries a plan out, once its batches are here."""
+    return ApplyEdits(tuple(theirs.to_carry(one.number) for one in plan.carried))
 
 
 def _conflict(ours: Side, theirs: Side, pairs: list[tuple[int, int]]) -> FactConflict:

@@ -41,6 +41,7 @@ __all__ = [
     "TagVersion",
     "UntagVersion",
     "decide",
+    "foresee",
 ]
 
 
@@ -52,7 +53,22 @@ def decide(state: State, command: Command) -> list[tuple[Kind, Body]]:
         UnknownEdit: it names an edit that does not exist.
         UsageError: it asks for nothing, or for something that makes no sense.
     """
+    return _decide(Fold(state), command)
+
+
+def foresee(state: State, command: Command) -> State:
+    """The state that the command would lead to; its head has the seq of the last event, and no hash of its own.
+
+    Raises:
+        Refused, UnknownEdit, UsageError: as `decide`.
+    """
     trial = Fold(state)
+    _decide(trial, command)
+    return trial.freeze()
+
+
+def _decide(trial: Fold, command: Command) -> list[tuple[Kind, Body]]:
+    """The events, which have taken effect in `trial` afterwards."""
     events: list[tuple[Kind, Body]] = []
     for body in _propose(trial, command):
         check(trial, body)

@@ -39,14 +39,15 @@ def test_the_new_fields_move_the_digests() -> None:
     assert Fact.model_validate_json(canonical_bytes(Fact(**GOOD, portability=(probes[1],)).plain())).portability
 
 
-def as_version_1(stored: StoredEvent, drop: tuple[str, ...]) -> StoredEvent:
+def as_version(stored: StoredEvent, version: int, drop: tuple[str, ...]) -> StoredEvent:
+    """The event as an older Errata stored it."""
     payload = parse(stored.canonical)
     assert isinstance(payload, dict)
-    payload["version"] = 1
+    payload["version"] = version
     for name in drop:
         del payload["body"][name]
     data = canonical_bytes(payload)
-    return StoredEvent(stored.seq, stored.event_id, stored.kind, 1, event_hash(data), None, data)
+    return StoredEvent(stored.seq, stored.event_id, stored.kind, version, event_hash(data), None, data)
 
 
 def test_an_evaluation_of_version_1_is_read_as_a_suites_without_intervals() -> None:
@@ -55,19 +56,21 @@ def test_an_evaluation_of_version_1_is_read_as_a_suites_without_intervals() -> N
     body = evaluation(any_state, version=some_digest("version"), live_count=0)
     _, stored = link(draft(body), EMPTY_HEAD)
     assert stored.version == 2
-    event = unpack(as_version_1(stored, ("source", "scores")))
+    event = unpack(as_version(stored, 1, ("source", "scores")))
     assert isinstance(event.body, EvaluationRecorded)
     assert event.body == body
     assert event.version == 1
 
 
-def test_an_edit_of_version_1_is_read_as_it_stands() -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_edit_of_an_older_version_is_one_that_was_made_where_it_stands(version: int) -> None:
     new = new_edit()
     body = EditApplied(number=1, **{name: getattr(new, name) for name in type(new).model_fields})
     _, stored = link(draft(body), EMPTY_HEAD)
     assert b"portability" not in stored.canonical
-    event = unpack(as_version_1(stored, ()))
-    assert (event.body, event.version) == (body, 1)
+    event = unpack(as_version(stored, version, ("origin",)))
+    assert (event.body, event.version) == (body, version)
+    assert body.origin is None and stored.version == 3
 
 
 def test_zsre_with_portability_is_read() -> None:

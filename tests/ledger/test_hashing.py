@@ -139,8 +139,44 @@ def leaves(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path]
 
 
-def test_every_field_of_an_edit_moves_the_hash() -> None:
-    plain = bodies.EditApplied(number=1, **dict(new_edit())).plain()
+ORIGIN = bodies.Origin(
+    ledger=some_digest("ledger"), event=some_digest("event"), seq=9, number=7, actor="ben", recorded_at=NOW
+)
+MERGED = bodies.LedgerMerged(
+    ledger=some_digest("ledger"),
+    seq=9,
+    head=some_digest("head"),
+    rule=bodies.MergeRule.NEWEST,
+    carried=(3,),
+    taken_back=(1,),
+    resolutions=(
+        bodies.Resolution(
+            subject="Ada", prompt="{} lives in", ours=1, theirs=7, taken=bodies.MergeSide.THEIRS, by_hand=False
+        ),
+    ),
+)
+
+
+def test_golden_bytes_of_a_merge_and_of_an_origin() -> None:
+    ledger, event, head = (some_digest(name).encode() for name in ("ledger", "event", "head"))
+    assert canonical_bytes(MERGED.plain()) == (
+        b'{"carried":[3],"head":"' + head + b'","ledger":"' + ledger + b'","resolutions":[{"by_hand":false,"ours":1,'
+        b'"prompt":"{} lives in","subject":"Ada","taken":"theirs","theirs":7}],'
+        b'"rule":"newest","seq":9,"taken_back":[1]}'
+    )
+    assert canonical_bytes(ORIGIN.plain()) == (
+        b'{"actor":"ben","event":"' + event + b'","ledger":"' + ledger + b'","number":7,'
+        b'"recorded_at":"2026-01-02T03:04:05Z","seq":9}'
+    )
+    event_of, row = link(draft(MERGED), EMPTY_HEAD)
+    assert unpack(row) == event_of and unpack(row).body == MERGED
+
+
+@pytest.mark.parametrize(
+    "body", [bodies.EditApplied(number=1, **dict(new_edit(origin=ORIGIN))), MERGED], ids=["an edit", "a merge"]
+)
+def test_every_field_of_a_body_moves_the_hash(body: bodies.Body) -> None:
+    plain = body.plain()
     before = value_digest("event", plain)
     for path in leaves(plain):
         changed = parse(canonical_bytes(plain))

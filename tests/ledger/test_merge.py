@@ -34,7 +34,7 @@ STEPS = st.one_of(
     st.tuples(st.just("merge"), RULES),
 )
 HISTORIES = st.tuples(st.booleans(), st.lists(st.tuples(st.booleans(), STEPS), max_size=12))
-LAW = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+LAW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def played(history: tuple[bool, list[tuple[bool, Any]]]) -> tuple[Person, Person]:
@@ -57,7 +57,9 @@ def act(who: Person, other: Person, step: Any) -> None:
             who.pick(other, number)
         case ("bring back", fact):
             state = who.ledger.state()
-            closed = [n for n, e in state.edits.items() if e.body.fact.subject.endswith(str(fact)) and n not in state.live]
+            closed = [
+                n for n, e in state.edits.items() if e.body.fact.subject.endswith(str(fact)) and n not in state.live
+            ]
             if closed and who.live(fact) is None:
                 who.pick(who, closed[0])
         case ("merge", rule):
