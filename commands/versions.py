@@ -13,7 +13,9 @@ from commands.render import Block, Table
 from commands.wording import facts_changed
 
 if TYPE_CHECKING:
+    from ledger.ledger import Ledger
     from replay.diff import FactChange
+    from replay.distance import TensorDistance
 
 WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
 ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
@@ -123,41 +125,98 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
 @click.argument("a")
 @click.argument("b", default="HEAD")
 @click.option("--norms/--no-norms", default=True, help="Also compare the weights, which needs the model.")
+@click.option(
+    "--with", "other", type=click.Path(path_type=Path), metavar="LEDGER", help="B is a version of this other ledger."
+)
 @shared
 @click.pass_obj
-def diff(app: App, a: str, b: str, norms: bool) -> None:
-    """Show what two versions differ in.
+def diff(app: App, a: str, b: str, norms: bool, other: Path | None) -> None:
+    r"""Show what two versions differ in.
 
-    From version A to version B (HEAD if left out): edits, facts and norms of the weights. What a version says of a
-    fact is what was recorded with the edit: its target, or what the model said instead where the edit did not work, or
-    what the model said before the first of the fact's edits.
+    From version A to version B (HEAD if left out): edits, facts and how far apart the weights are. What a version says
+    of a fact is what was recorded with the edit: its target, or what the model said instead where the edit did not
+    work, or what the model said before the first of the fact's edits. Edits are compared by their deltas, so that B
+    may be a version of another ledger on the same base.
 
-    Example: errata diff base HEAD
+    For each edited tensor: Frobenius norms, that of the difference and what it is of the base's norm, the largest
+    change of an entry, the share of entries whose bits differ, and the spectral norm of the exact difference.
+
+    \b
+    Examples:
+      errata diff base HEAD
+      errata diff HEAD HEAD --with ../other
     """
     ledger = app.ledger()
+    theirs = ledger if other is None else _on_the_same_base(ledger, other)
     from replay.diff import diff as compare
-    from replay.diff import tensor_norms
 
-    live_a, live_b = app.live(ledger, a), app.live(ledger, b)
-    found = None
-    if norms:
-        materialiser = app.workspace().materialiser
-        with app.progress("materialising"):
-            found = tensor_norms(materialiser.weights(live_a), materialiser.weights(live_b))
-    result = compare(ledger.state(), live_a, live_b, found)
-    view: list[Block] = [f"{a} {short(result.version_a)} -> {b} {short(result.version_b)}"]
-    for words, numbers in (("in", result.edits_in), ("out", result.edits_out)):
-        view += [f"edits {words}: {len(numbers)}", *facts_changed(ledger.state(), numbers)]
+    live_a, live_b = app.live(ledger, a), app.live(theirs, b)
+    found = _distances(app, theirs, live_a, live_b) if norms else None
+    result = compare(ledger.state(), live_a, live_b, found, None if other is None else theirs.state())
+    there = f"{b} there" if other is not None else b
+    view: list[Block] = [f"{a} {short(result.version_a)} -> {there} {short(result.version_b)}"]
+    for words, state, numbers in (
+        ("in", theirs.state(), result.edits_in),
+        ("out", ledger.state(), result.edits_out),
+    ):
+        view += [f"edits {words}: {len(numbers)}", *facts_changed(state, numbers)]
     if result.facts:
         rows = tuple((c.prompt.replace("{}", c.subject), *(_says(c, side) for side in (0, 1))) for c in result.facts)
-        view.append(Table(("prompt", a, b), rows, title=f"{counted(len(rows), 'fact')} changed"))
+        view.append(Table(("prompt", a, there), rows, title=f"{counted(len(rows), 'fact')} changed"))
     if result.norms:
-        cells = tuple((name, f"{n.a:.6g}", f"{n.b:.6g}", f"{n.difference:.6g}") for name, n in result.norms.items())
-        view.append(Table(("tensor", f"norm {a}", f"norm {b}", "norm of the difference"), cells))
+        cells = tuple(
+            (
+                name,
+                *(f"{value:.6g}" for value in (n.a, n.b, n.difference)),
+                f"{n.relative:.3%}",
+                f"{n.largest:.3g}",
+                f"{n.changed:.2%}",
+                f"{n.spectral:.6g}",
+            )
+            for name, n in result.norms.items()
+        )
+        columns = (
+            "tensor",
+            f"norm {a}",
+            f"norm {there}",
+            "difference",
+            "of the base",
+            "largest",
+            "changed",
+            "spectral",
+        )
+        view.append(Table(columns, cells))
     app.show(asdict(result), view)
+
+
+def _on_the_same_base(ledger: Ledger, other: Path) -> Ledger:
+    """Another ledger, once it is seen to be on this one's base."""
+    from ledger.ledger import Ledger
+    from ledger.sides import Side, check_one_base
+
+    theirs = Ledger.open(other)
+    check_one_base(Side.of(ledger), Side.of(theirs))
+    return theirs
+
+
+def _distances(app: App, theirs: Ledger, live_a: tuple[int, ...], live_b: tuple[int, ...]) -> dict[str, TensorDistance]:
+    """How far apart a version of this ledger and one of another, or of this one too, are."""
+    workspace = app.workspace()
+    from replay.diff import apart
+    from replay.distance import Edits, distances
+    from replay.materialise import Materialiser
+
+    out, come = apart(workspace.state, live_a, live_b, theirs.state())
+    with app.progress("checking the base model") as tell:
+        files = workspace.files
+        tell("materialising")
+        # the other ledger is only read, so no keyframes are kept there
+        b = Edits(Materialiser(theirs, files, keyframes=False), live_b, come)
+        norms = {name: tensor.frobenius_norm for name, tensor in workspace.created.edited.items()}
+        return dict(distances(Edits(workspace.materialiser, live_a, out), b, norms))
 
 
 def _says(change: FactChange, side: int) -> str:
     """What one side of a changed fact says, and of which edit that did not work this is the outcome."""
-    text, number = (change.before, change.after)[side], change.edits[side]
-    return f"{text} (e{number} did not work)" if number in change.failed else text
+    text = (change.before, change.after)[side]
+    return f"{text} (e{change.edits[side]} did not work)" if change.failed[side] else text

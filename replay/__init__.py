@@ -14,7 +14,8 @@ A newcomer's map, in reading order:
     checkout        a version as a folder that transformers loads; model_card is what its README says
     reshard         a base in which the edited tensors have a shard of their own
     whole_folder    folders that are there whole or not at all; sharing, bytes given without copying them
-    versions        the net changes between two versions; diff, what they change in edits, facts and norms
+    versions        the net changes between two versions; diff, what they change in edits and facts; distance, how far
+                    apart their weights are
     adapter_export  a version, or the way between two, as a LoRA adapter; adapter_card is what its folder says
     bisect          the search, a pure function of its observations; bisect_terms, its words; exact_search, for a test
                     that always says the same; noisy_search, for one that errs, and noise, what it believes; minimise,

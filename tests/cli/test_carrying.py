@@ -114,6 +114,20 @@ def test_a_fact_that_one_side_took_back_is_named_by_its_digest(errata: Errata, h
     assert errata("merge", "other").out.startswith("nothing to merge")
 
 
+def test_diff_compares_with_a_version_of_another_ledger(errata: Errata, here: Path, other: Path) -> None:
+    write(other, changed(other, 1, "yours"), helpers.fact(21), seed=7)
+    same = errata("diff", "@4", "@4", "--with", "other", "--no-norms", "--json").json
+    assert same["version_a"] == same["version_b"] and same["edits_in"] == same["edits_out"] == []
+    found = errata("diff", "HEAD", "--with", "other", "--json").json
+    assert (found["edits_in"], found["edits_out"]) == ([4, 5], [1])
+    assert all(norms["spectral"] > 0 for norms in found["norms"].values())
+    shown = errata("diff", "HEAD", "--with", "other").out
+    assert "HEAD there" in shown and "spectral" in shown and "e5 The seat of Office 21 is => Riga 21" in shown
+    assert not (other / "cache" / "keyframes").exists()
+    assert errata("merge", "other").code == 0
+    assert errata("diff", "HEAD", "--with", "other", "--json").json["facts"] == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [

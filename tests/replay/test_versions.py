@@ -6,15 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from editor.models import ModelFiles
+from ledger.carry import carry, plan_carry
 from ledger.commands import RevertEdits
 from ledger.errors import UsageError
 from ledger.ledger import Ledger
+from ledger.sides import Side
 from ledger.state import State
-from replay.diff import diff, tensor_norms
+from replay.diff import apart, diff
+from replay.distance import Edits, TensorDistance, distances, spectral_norm, tensor_distance
 from replay.materialise import Materialiser
 from replay.versions import problem_between, steps_between
 from tests.replay import helpers
@@ -89,11 +93,20 @@ def test_a_diff_turned_round_swaps_before_and_after(ledger: Ledger) -> None:
 
 
 def test_a_version_does_not_differ_from_itself(ledger: Ledger, tiny_llama: Path) -> None:
-    weights = Materialiser(ledger, ModelFiles(tiny_llama)).weights((1, 2))
-    result = diff(ledger.state(), (1, 2), (2, 1), tensor_norms(weights, weights))
+    result = diff(ledger.state(), (1, 2), (2, 1), compared(ledger, tiny_llama, (1, 2), (2, 1)))
     assert (result.edits_in, result.edits_out, result.facts) == ((), (), ())
     assert result.version_a == result.version_b
-    assert {norms.difference for norms in result.norms.values()} == {0.0}
+    for norms in result.norms.values():
+        assert (norms.difference, norms.relative, norms.largest, norms.changed, norms.spectral) == (0, 0, 0, 0, 0)
+
+
+def compared(
+    ledger: Ledger, model: Path, live_a: tuple[int, ...], live_b: tuple[int, ...]
+) -> dict[str, TensorDistance]:
+    files = ModelFiles(model)
+    out, come = apart(ledger.state(), live_a, live_b)
+    a, b = Edits(Materialiser(ledger, files), live_a, out), Edits(Materialiser(ledger, files), live_b, come)
+    return dict(distances(a, b, dict.fromkeys(a.materialiser.specs, 2.0)))
 
 
 OLD = "what the user claims"
@@ -120,10 +133,10 @@ def recorded(ledger: Ledger) -> State:
 def test_a_diff_tells_what_was_recorded_and_not_what_was_wished(recorded: State) -> None:
     found = {c.subject: (c.before, c.after, c.failed) for c in diff(recorded, (1, 2, 3), (3, 5, 6, 7)).facts}
     assert found == {
-        "Office 1": ("Riga 1", "after 6", (6,)),
-        "Office 2": ("after 2", "before 2", (2,)),
-        "Office 5": ("before 5", "Riga 5", ()),
-        "Office 7": ("before 7", "Riga 7", ()),
+        "Office 1": ("Riga 1", "after 6", (False, True)),
+        "Office 2": ("after 2", "before 2", (True, False)),
+        "Office 5": ("before 5", "Riga 5", (False, False)),
+        "Office 7": ("before 7", "Riga 7", (False, False)),
     }
 
 
@@ -132,12 +145,79 @@ def test_without_an_edit_a_version_says_what_was_said_before_the_first_of_the_fa
     assert [(c.before, c.after) for c in diff(recorded, (6,), ()).facts] == [("after 6", "before 1")]
 
 
-def test_norms_are_those_of_the_weights(ledger: Ledger, tiny_llama: Path) -> None:
-    files = ModelFiles(tiny_llama)
-    walker = Materialiser(ledger, files)
-    a, b = walker.weights(()), walker.weights((1, 2, 3))
-    for name, norms in tensor_norms(a, b).items():
-        assert norms.a == pytest.approx(float(files.tensor(name).double().norm()))
-        assert norms.b == pytest.approx(float(b[name].double().norm()))
-        assert norms.difference == pytest.approx(float((b[name].double() - a[name].double()).norm()))
-        assert norms.difference > 0
+@pytest.mark.parametrize(("live_a", "live_b"), [((), (1, 2, 3)), ((1, 2, 3), (3, 5, 6, 7)), ((6, 7), ())])
+def test_distances_are_those_of_the_weights_and_of_the_exact_sums(
+    ledger: Ledger, tiny_llama: Path, live_a: tuple[int, ...], live_b: tuple[int, ...]
+) -> None:
+    walker = Materialiser(ledger, ModelFiles(tiny_llama))
+    a, b = walker.weights(live_a), walker.weights(live_b)
+    sums_a, sums_b = walker.sums(live_a), walker.sums(live_b)
+    for name, found in compared(ledger, tiny_llama, live_a, live_b).items():
+        difference = b[name].double() - a[name].double()
+        assert found.a == pytest.approx(float(a[name].double().norm()))
+        assert found.b == pytest.approx(float(b[name].double().norm()))
+        assert found.difference == pytest.approx(float(difference.norm())) and found.difference > 0
+        assert found.relative == found.difference / 2
+        assert found.largest == float(difference.abs().max())
+        assert found.changed == float((b[name] != a[name]).double().mean()) > 0.5
+        exact = torch.linalg.matrix_norm(sums_b[name].total - sums_a[name].total, ord=2)
+        assert found.spectral == pytest.approx(float(exact), rel=1e-12)
+
+
+@pytest.mark.parametrize("count", [1, 3, 7, 12, 40])
+@pytest.mark.parametrize("shape", [(7, 12), (12, 7), (9, 9)])
+def test_the_spectral_norm_is_the_largest_singular_value_and_always_the_same(
+    count: int, shape: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(count)
+    u, v = (torch.randn(count, extent, generator=generator) for extent in shape)
+    first = spectral_norm(zip(u.split(2), v.split(2), strict=True), count, shape)
+    exact = torch.linalg.matrix_norm(u.double().T @ v.double(), ord=2)
+    assert first == pytest.approx(float(exact), rel=1e-12)
+    assert first == spectral_norm(zip(u.split(2), v.split(2), strict=True), count, shape)
+    assert spectral_norm([], 0, shape) == 0.0
+    cancelled = spectral_norm([(u, v), (-u, v)], 2 * count, shape)
+    assert cancelled == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_bits_are_compared_and_not_values(dtype: torch.dtype) -> None:
+    a = torch.tensor([[0.0, 1.0], [2.0, 3.0]], dtype=dtype)
+    b = torch.tensor([[-0.0, 1.0], [2.5, 3.0]], dtype=dtype)
+    found = tensor_distance(a, b, 1.0, 0.0)
+    assert (found.changed, found.largest, found.difference) == (0.5, 0.5, 0.5)
+    tall = a.repeat(1000, 1)
+    assert tensor_distance(tall, tall + 1, 1.0, 0.0).difference == pytest.approx(2000**0.5 * 2**0.5)
+
+
+def test_an_edit_that_was_brought_back_is_the_same_edit(tiny_llama: Path, tmp_path: Path) -> None:
+    ledger = helpers.create(tmp_path, tiny_llama)
+    helpers.apply(ledger, 2, seed=0)
+    revert(ledger, 1)
+    side = Side.of(ledger)
+    carry(ledger, ledger, side, plan_carry(side, side, (1,)), actor="a", now=helpers.NOW, new_id=helpers.new_ids(9))
+    result = diff(ledger.state(), (1, 2), (2, 3))
+    assert (result.edits_in, result.edits_out, result.facts) == ((), (), ())
+    assert result.version_a == result.version_b
+
+
+def test_versions_of_two_ledgers_are_compared_by_deltas(tiny_llama: Path, tmp_path: Path) -> None:
+    ours = helpers.create(tmp_path / "ours", tiny_llama)
+    theirs = helpers.create(tmp_path / "theirs", tiny_llama)
+    helpers.apply(theirs, 3, seed=1)
+    helpers.apply(ours, 1, seed=2, facts=[helpers.fact(2, "Lund")])
+    side = Side.of(theirs)
+    carry(
+        ours, theirs, side, plan_carry(Side.of(ours), side, (3,)), actor="a", now=helpers.NOW, new_id=helpers.new_ids(9)
+    )
+    result = diff(ours.state(), (1, 2), (1, 2, 3), other=theirs.state())
+    assert (result.edits_out, result.edits_in) == ((1,), (1, 2))
+    assert {(c.subject, c.before, c.after, c.edits) for c in result.facts} == {
+        ("Office 1", "Oslo", "Riga 1", (None, 1)),
+        ("Office 2", "Lund 2", "Riga 2", (1, 2)),
+    }
+    back = diff(theirs.state(), (1, 2, 3), (1, 2), other=ours.state())
+    assert (back.edits_in, back.edits_out) == (result.edits_out, result.edits_in)
+    assert {(c.subject, c.after, c.before) for c in back.facts} == {
+        (c.subject, c.before, c.after) for c in result.facts
+    }
