@@ -100,11 +100,8 @@ def merge_words(body: bodies.LedgerMerged) -> str:
     if body.taken_back:
         done.append(f"took back {', '.join(f'e{number}' for number in body.taken_back)}")
     if body.resolutions:
-        by_hand = sum(one.by_hand for one in body.resolutions)
-        how = [f"{by_hand} by hand"] if by_hand else []
-        if by_hand < len(body.resolutions):
-            rest = "the earlier of two equal targets" if body.rule is None else f"rule {body.rule.value}"
-            how.append(f"{len(body.resolutions) - by_hand} by {rest}")
+        rule = "of two equal targets the earlier edit" if body.rule is None else f"rule {body.rule.value}"
+        how = sorted({"by hand" if one.by_hand else rule for one in body.resolutions})
         done.append(f"decided on {counted(len(body.resolutions), 'fact')} ({', '.join(how)})")
     return f"merged ledger {short(body.ledger)} at @{body.seq} {short(body.head)}: {'; '.join(done)}"
 

@@ -11,6 +11,7 @@ import pytest
 from ledger.facts import Fact
 from ledger.ledger import Ledger
 from tests.cli.conftest import Errata
+from tests.cli.test_layering import loaded_by
 from tests.replay import helpers
 
 
@@ -95,7 +96,10 @@ def test_a_merge_tells_conflicts_and_then_does_what_it_is_told(errata: Errata, h
     assert "yours, not mine (theirs, by hand)" in done.out
     assert errata("status", "--json").json["version"] == dry["version"]
     last = errata("log", "-n", "1", "--oneline").out
-    assert "merged ledger " in last and "carried over 2 edits (e6 to e7); took back e3; decided on 1 fact" in last
+    assert (
+        "merged ledger " in last
+        and "carried over 2 edits (e6 to e7); took back e3; decided on 1 fact (by hand)" in last
+    )
     assert errata("verify", "--deep").code == 0
     assert errata("merge", "other").out.startswith("nothing to merge")
     back = errata("--ledger", "other", "merge", str(here))
@@ -112,6 +116,16 @@ def test_a_fact_that_one_side_took_back_is_named_by_its_digest(errata: Errata, h
     done = errata("merge", "other", "--take", f"{conflict['take']}=ours")
     assert done.code == 0 and "nothing, not yours (ours, by hand)" in done.out
     assert errata("merge", "other").out.startswith("nothing to merge")
+
+
+def test_neither_loads_torch(here: Path, other: Path) -> None:
+    write(other, helpers.fact(21), helpers.fact(22), seed=7)
+    own = ["--ledger", str(here)]
+    found = loaded_by(
+        f"import cli\nassert cli.call({[*own, 'cherry-pick', str(other), 'e4']!r}) == 0\n"
+        f"assert cli.call({[*own, 'merge', str(other)]!r}) == 0"
+    )
+    assert not found & {"torch", "transformers", "rich", "pandas"}
 
 
 def test_diff_compares_with_a_version_of_another_ledger(errata: Errata, here: Path, other: Path) -> None:
