@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ledger.state import EditRecord, State
-from replay.distance import TensorDistance
+
+if TYPE_CHECKING:
+    from replay.distance import TensorDistance
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,10 @@ class Edits:
     live: tuple[int, ...]
     apart: tuple[int, ...]
 
+    def tensors(self) -> Iterable[tuple[str, Tensor]]:
+        """The edited tensors of the version, by name, as they are stored."""
+        return self.materialiser.weights(self.live).items()
+
     def factors(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
         """``u`` ``(k, d_out)`` and ``v`` ``(k, d_in)`` of the edits that the other version lacks, group by group."""
         _, _, groups = self.materialiser.definition(self.apart)
@@ -79,12 +83,11 @@ def distances(a: Edits, b: Edits, base_norms: Mapping[str, float]) -> Iterator[t
         BlobDamaged: a batch's bytes changed.
         LedgerDamaged: a delta is not the one that its edit's event names.
     """
-    other = b.materialiser.weights(b.live)
-    for name, before in a.materialiser.weights(a.live).items():
+    for (name, before), (_, after) in zip(a.tensors(), b.tensors(), strict=True):
         spec = a.materialiser.specs[name]
         pairs = chain(b.factors(name), ((-u, v) for u, v in a.factors(name)))
         spectral = spectral_norm(pairs, len(a.apart) + len(b.apart), spec.shape)
-        yield name, tensor_distance(before, other[name], base_norms[name], spectral)
+        yield name, tensor_distance(before, after, base_norms[name], spectral)
 
 
 def tensor_distance(a: Tensor, b: Tensor, base_norm: float, spectral: float) -> TensorDistance:

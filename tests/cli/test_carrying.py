@@ -123,7 +123,8 @@ def test_neither_loads_torch(here: Path, other: Path) -> None:
     own = ["--ledger", str(here)]
     found = loaded_by(
         f"import cli\nassert cli.call({[*own, 'cherry-pick', str(other), 'e4']!r}) == 0\n"
-        f"assert cli.call({[*own, 'merge', str(other)]!r}) == 0"
+        f"assert cli.call({[*own, 'merge', str(other)]!r}) == 0\n"
+        f"assert cli.call({[*own, 'diff', 'base', '--no-norms', '--with', str(other)]!r}) == 0"
     )
     assert not found & {"torch", "transformers", "rich", "pandas"}
 
