@@ -61,7 +61,7 @@ class Edits:
 
     def tensors(self) -> Iterable[tuple[str, Tensor]]:
         """The edited tensors of the version, by name, as they are stored."""
-        return self.materialiser.weights(self.live).items()
+        return self.materialiser.stream(self.live)
 
     def factors(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
         """``u`` ``(k, d_out)`` and ``v`` ``(k, d_in)`` of the edits that the other version lacks, group by group."""
