@@ -153,9 +153,9 @@ class Materialiser:
         wanted = frozenset(live)
         start = self._nearest(wanted)
         if start.sums is not None:
-            sums = self._sums(wanted)
             for name, spec in self.specs.items():
-                yield name, sums[name].weights(self._files.tensor(name), spec.transposed)
+                total = self._sums(wanted)[name]  # asked for anew: another version may have been built meanwhile
+                yield name, total.weights(self._files.tensor(name), spec.transposed)
             return
         state = self._ledger.state()
         with self._reading(start.keyframe) as load, self._writing(start.live, wanted) as write:

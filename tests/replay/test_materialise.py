@@ -133,6 +133,17 @@ def test_one_thread_and_two_have_the_same_bits(case: tuple[Ledger, ModelFiles]) 
     assert found.count(found[0]) == len(found)
 
 
+def test_two_versions_streamed_side_by_side_are_each_their_own(case: tuple[Ledger, ModelFiles]) -> None:
+    ledger, files = case
+    for known in ((), (1, 2, 3, 4, 5)):
+        walker = Materialiser(ledger, files)
+        if known:
+            walker.weights(known)
+        pairs = list(zip(walker.stream((1, 2, 3, 4)), walker.stream((2, 3, 4, 5)), strict=True))
+        for side, live in enumerate(((1, 2, 3, 4), (2, 3, 4, 5))):
+            assert raw(dict(pair[side] for pair in pairs)) == raw(Materialiser(ledger, files).weights(live))
+
+
 def test_the_sums_handed_out_are_the_callers_own(case: tuple[Ledger, ModelFiles]) -> None:
     ledger, files = case
     walker = Materialiser(ledger, files)
