@@ -24,7 +24,7 @@ import click
 from commands.app import App, InOrder, World, laid_out
 from commands.bisecting import bisect
 from commands.carrying import cherry_pick, merge
-from commands.checks import demo, verify
+from commands.checks import demo, gc, verify
 from commands.create import init, presets, stats
 from commands.edits import edit, revert
 from commands.evaluating import evaluate
@@ -134,6 +134,7 @@ for _command in (
     pilot,
     bisect,
     verify,
+    gc,
     demo,
 ):
     main.add_command(_command)

@@ -16,7 +16,7 @@
     piloting      pilot
     bisecting     bisect: start, marks, skip, undo, log; bisect_running, bisect run; bisect_visualising and
                   bisect_reporting, bisect visualise and report; bisect_words, what they share
-    checks        verify, demo
+    checks        verify, gc, demo
 
 What a command needs of the world (clock, environment, device) is handed in by `cli.py`. Nothing here imports torch,
 transformers or rich before a command needs it.

@@ -1,4 +1,4 @@
-"""`errata verify` and `errata demo`."""
+"""`errata verify`, `errata gc` and `errata demo`."""
 
 from __future__ import annotations
 
@@ -69,6 +69,62 @@ def _deep(app: App) -> list[Finding]:
         return deep_verify(workspace)
     except ErrataError as error:
         return [damage("models", f"could not be checked: {error.message}")]
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, and delete nothing.")
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    metavar="HOURS",
+    help="Leave alone what is younger; 0 only while nobody else writes.",
+)
+@click.option("--caches", is_flag=True, help="Also drop keyframes and factors, which are made again when needed.")
+@shared
+@click.pass_obj
+def gc(app: App, dry_run: bool, grace: float, caches: bool) -> None:
+    """Drop what nothing refers to; never history.
+
+    Blobs that no event names (a crash came between a blob and its event) and unfinished writes. Whatever an event
+    names stays, also that of reverted edits. Nothing is deleted where the log is damaged.
+
+    Example: errata gc --dry-run
+    """
+    from ledger.gc import Sort, collect
+    from replay.caches import PLACES
+
+    with app.progress("checking the log and the blobs"):
+        found = collect(
+            app.ledger_folder(),
+            now=app.world.now(),
+            grace=grace * 3600,
+            places=PLACES,
+            caches=caches,
+            dry_run=dry_run,
+        )
+    rows, data = [], {}
+    for sort in Sort:
+        gone, young = ([item for item in items if item.sort is sort] for items in (found.dropped, found.young))
+        rows.append((sort.value, str(len(gone)), _size(sum(item.size for item in gone)), str(len(young))))
+        data[sort.name.lower()] = {
+            "count": len(gone),
+            "bytes": sum(item.size for item in gone),
+            "names": [item.name for item in gone],
+            "young": [item.name for item in young],
+        }
+    total = sum(item.size for item in found.dropped)
+    done = "would be dropped (dry run)" if dry_run else "dropped"
+    view: list[Block] = [Table(("what", done, "size", "too young to go"), tuple(rows))]
+    view += [f"not Errata's, left alone: {name}" for name in found.foreign]
+    view.append(f"{counted(len(found.dropped), 'thing')} {done}, {_size(total)}; every blob that the log names stays")
+    app.show({"dry_run": dry_run, "grace_hours": grace, "bytes": total, **data, "foreign": found.foreign}, view)
+
+
+def _size(size: int) -> str:
+    """A number of bytes as people read it."""
+    return f"{size:,} bytes" if size < 10_000 else f"{size / 2**20:,.2f} MiB"
 
 
 @click.command()

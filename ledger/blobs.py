@@ -7,14 +7,16 @@ nothing misses; an event without its blob cannot come about.
 from __future__ import annotations
 
 import mmap
+import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Protocol
 
 from ledger.canonical import digest, file_digest
 from ledger.errors import BlobDamaged, BlobMissing, StorageFailed
 from ledger.failpoints import hit
-from ledger.files import TEMPORARY, storage_error, sync_folder, write_durably
+from ledger.files import TEMPORARY, locked, storage_error, sync_folder, write_durably
 
 DOMAIN = "blob"
 _PREFIX = "blake3:"
@@ -109,20 +111,23 @@ class MemoryBlobs:
 
 
 class FolderBlobs:
-    """Blobs as read-only files `<root>/ab/cdef...`, by the hex digits of their digests."""
+    """Blobs as read-only files `<root>/ab/cdef...`, by the hex digits of their digests.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: the folder.
+        lock: the ledger's lock file; None where nobody collects blobs that no event names (`ledger.gc`).
+    """
+
+    def __init__(self, root: Path, lock: Path | None = None) -> None:
         self.root = root
+        self._lock = lock
 
     def put(self, data: bytes) -> str:
         """See `BlobStore.put`; a damaged copy that is already there is replaced."""
         name = digest(DOMAIN, data)
         path = self._place(name)
-        try:
-            self.check(name)
+        if self._is_kept(name):
             return name
-        except (BlobMissing, BlobDamaged):
-            pass
         hit("blob.before_write")
         try:
             if not path.parent.is_dir():
@@ -185,6 +190,26 @@ class FolderBlobs:
         for path in sorted(self.root.rglob("*")):
             if path.is_file() and self._name(path) is None:
                 yield path
+
+    def _is_kept(self, name: str) -> bool:
+        """Whether the blob is there and whole; it then counts as written just now.
+
+        Its event is still to come. Under the lock, so that no collection finds it old in between.
+        """
+        waiting: AbstractContextManager[None] = nullcontext()
+        if self._lock is not None:
+            waiting = locked(self._lock, exclusive=False)
+        with waiting:
+            try:
+                self.check(name)
+                with suppress(PermissionError):
+                    os.utime(self._place(name))
+                    return True
+            except (BlobMissing, BlobDamaged):
+                return False
+            except OSError:
+                return True  # a disk that takes no writes: nothing can be collected from it either
+        return False  # somebody else's file, whose time only they may set: it is written anew
 
     def _place(self, digest: str) -> Path:
         digits = digest.removeprefix(_PREFIX)

@@ -43,6 +43,8 @@ REPLAY_FAILPOINTS = (
     "checkout.after_rename",
 )
 """Those of writing versions out, in the order in which a first checkout passes them."""
+GC_FAILPOINTS = ("gc.examined", "gc.locked", "gc.deleted", "gc.folder_renamed")
+"""The failpoints of `ledger.gc`; the last one is passed only where a folder is dropped."""
 
 _handlers: list[Callable[[str], None]] = []
 
@@ -50,7 +52,7 @@ _handlers: list[Callable[[str], None]] = []
 def hit(name: str) -> None:
     """Pass the failpoint `name`."""
     for handler in _handlers:
-        if name not in FAILPOINTS and name not in REPLAY_FAILPOINTS:
+        if name not in (*FAILPOINTS, *REPLAY_FAILPOINTS, *GC_FAILPOINTS):
             raise LookupError(f"{name!r} is not a listed failpoint")
         handler(name)
 

@@ -86,7 +86,7 @@ class Ledger:
         store.initialise()
         if store.head().seq:
             raise Refused(f"{root} holds a ledger already", folder=str(root))
-        return cls(root, store, FolderBlobs(root / "objects"))
+        return cls(root, store, FolderBlobs(root / "objects", store.lock_path))
 
     @classmethod
     def open(cls, folder: Path) -> Self:
@@ -102,7 +102,7 @@ class Ledger:
             raise LedgerNotFound(str(folder))
         store = SqliteStore(root / DATABASE)
         store.head()
-        return cls(root, store, FolderBlobs(root / "objects"))
+        return cls(root, store, FolderBlobs(root / "objects", store.lock_path))
 
     @property
     def cache(self) -> Path:

@@ -125,6 +125,19 @@ class SqliteStore:
             yield from page
             after = page[-1].seq
 
+    @contextmanager
+    def held_still(self, after: int) -> Iterator[list[StoredEvent]]:
+        """Keep everybody from appending inside the block; yields the rows after seq `after`, unchecked.
+
+        Nothing else of this store can be called inside: the lock is not one that its holder can take again.
+        """
+        with locked(self.lock_path, exclusive=True), translated(self.path):
+            rows: list[StoredEvent] = []
+            with reading(self.path) as connection:
+                while page := rows_after(connection, rows[-1].seq if rows else after, PAGE):
+                    rows += page
+            yield rows
+
     def audit(self) -> tuple[list[Finding], list[StoredEvent]]:
         """See `EventStore.audit`: the seal, the file's bytes, the schema, SQLite's own checks, and the rows."""
         with locked(self.lock_path, exclusive=False):

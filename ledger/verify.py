@@ -9,7 +9,8 @@ first finding. The weights of tagged versions need the base model and are recomp
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+import re
+from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ledger.blobs import BlobStore, FolderBlobs
@@ -23,6 +24,7 @@ from ledger.ledger import DATABASE, Ledger, ledger_folder
 from ledger.rules import check
 from ledger.sqlite import SqliteStore
 from ledger.state import Fold
+from ledger.store import EventStore
 
 __all__ = ["Finding", "Severity", "is_sound", "verify"]
 
@@ -39,19 +41,28 @@ def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
         if not root.is_dir():
             return [damage(str(root), "no ledger here")]
         ledger = Ledger(root, SqliteStore(root / DATABASE), FolderBlobs(root / "objects"))
+    findings, rows, events = examine_log(ledger.store, ledger.blobs)
+    findings += _examine_blobs(ledger.blobs, rows, events)
+    if deep:
+        findings += _examine_factors(ledger.blobs, events)
+    return findings
+
+
+def examine_log(store: EventStore, blobs: BlobStore) -> tuple[list[Finding], list[StoredEvent], list[Event]]:
+    """All that is wrong with the log, from its bytes to the rules; its rows; and those events that can be read.
+
+    Blobs are not looked at, but for whether there are any without a log.
+    """
     try:
-        findings, rows = ledger.store.audit()
+        findings, rows = store.audit()
     except (ErrataError, OSError) as error:
         findings, rows = [damage("ledger.db", str(error))], []
-    if not rows and not findings and next(iter(ledger.blobs.digests()), None) is not None:
+    if not rows and not findings and next(iter(blobs.digests()), None) is not None:
         findings = [damage("ledger.db", "holds no events although there are blobs: the log is lost")]
     events: list[Event] = []
     findings += _examine_rows(rows, events)
     findings += _examine_rules(events)
-    findings += _examine_blobs(ledger.blobs, events)
-    if deep:
-        findings += _examine_factors(ledger.blobs, events)
-    return findings
+    return findings, rows, events
 
 
 def is_sound(findings: Iterable[Finding]) -> bool:
@@ -140,7 +151,23 @@ def references(events: Iterable[Event]) -> dict[str, list[int]]:
     return found
 
 
-def _examine_blobs(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Finding]:
+_NAMED = re.compile(rb"blake3:[0-9a-f]{64}")
+
+
+def named_digests(rows: Iterable[StoredEvent]) -> set[str]:
+    """Every digest that stands anywhere in these events' bytes, whatever it is of.
+
+    More than `references` knows: also what kinds of events name that this program cannot read.
+    """
+    return {found.decode("ascii") for row in rows for found in _NAMED.findall(row.canonical)}
+
+
+def orphans(blobs: BlobStore, named: Container[str]) -> Iterator[str]:
+    """The blobs that no event names, given what `named_digests` gave for the whole log."""
+    return (digest for digest in blobs.digests() if digest not in named)
+
+
+def _examine_blobs(blobs: BlobStore, rows: Sequence[StoredEvent], events: Sequence[Event]) -> Iterator[Finding]:
     """Every blob that is referred to exists and is whole; others are orphans."""
     needed = references(events)
     for digest, seqs in needed.items():
@@ -149,10 +176,9 @@ def _examine_blobs(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Findin
         except ErrataError as error:
             yield damage(f"event @{seqs[0]}", error.message)
     try:
-        for digest in blobs.digests():
-            if digest in needed or not events:
-                continue  # without a readable log nothing can be called an orphan
-            yield note(digest, "an orphan: no event refers to it")
+        if events:  # without a readable log nothing can be called an orphan
+            for digest in orphans(blobs, named_digests(rows)):
+                yield note(digest, "an orphan: no event refers to it; `errata gc` drops it")
         if isinstance(blobs, FolderBlobs):
             for path in blobs.strays():
                 yield note(str(path), "no blob: an interrupted write, or somebody else's file")

@@ -10,7 +10,7 @@ A newcomer's map, in reading order:
     materialise     a live set into weights, exact to the bit: tensor by tensor, or moving from version to version
     workflow        the workspace: a ledger with its model, and the only writer
     apply           facts into the head, batch by batch: blob first, events last; past_keys, what they must keep;
-                    factor_cache, solvers' factors on disk
+                    factor_cache, solvers' factors on disk; caches, where all that lies, for `errata gc`
     checkout        a version as a folder that transformers loads; model_card is what its README says
     reshard         a base in which the edited tensors have a shard of their own
     whole_folder    folders that are there whole or not at all; sharing, bytes given without copying them

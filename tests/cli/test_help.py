@@ -13,7 +13,7 @@ from tests.cli.conftest import Errata
 
 EXPECTED = [
     "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout",
-    "export", "diff", "revert", "cherry-pick", "merge", "eval", "monitor", "pilot", "bisect", "verify", "demo",
+    "export", "diff", "revert", "cherry-pick", "merge", "eval", "monitor", "pilot", "bisect", "verify", "gc", "demo",
 ]  # fmt: skip
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from ledger.commands import ApplyEdits, CreateLedger
-from ledger.errors import StorageFailed, StorageFull
+from ledger.commands import ApplyEdits, CreateLedger, RevertEdits
+from ledger.errors import Refused, StorageFailed, StorageFull
 from ledger.failpoints import FAILPOINTS, hit, install
 from ledger.ledger import Ledger
 from ledger.verify import Severity, is_sound, verify
@@ -65,6 +65,26 @@ def test_a_kill_while_applying_a_batch_leaves_all_of_it_or_nothing(tmp_path: Pat
     left = verify(again, deep=True)
     assert is_sound(left)
     assert not [finding for finding in left if finding.where == "ledger.seal"]
+
+
+@pytest.mark.parametrize("point", [name for name in FAILPOINTS if name.startswith(("append.", "seal."))])
+def test_a_kill_while_reverting_reverts_all_or_none_and_the_same_command_finishes(tmp_path: Path, point: str) -> None:
+    ledger = filled(tmp_path, batches=2, size=3)
+    before = ledger.state()
+    wanted = (2, 3, 5)
+    assert killed(lambda: run(Ledger.open(tmp_path), RevertEdits(wanted)), point) == signal.SIGKILL
+    findings = verify(tmp_path, deep=True)
+    assert is_sound(findings), findings
+    again = Ledger.open(tmp_path)
+    committed = FAILPOINTS.index(point) >= FAILPOINTS.index("append.after_commit")
+    assert again.state().live == ((1, 4, 6) if committed else before.live)
+    if committed:
+        with pytest.raises(Refused, match="not live"):
+            run(again, RevertEdits(wanted))
+    else:
+        run(again, RevertEdits(wanted))
+    assert again.state().live == (1, 4, 6)
+    assert is_sound(verify(again, deep=True))
 
 
 @pytest.mark.parametrize("point", FAILPOINTS)
