@@ -26,7 +26,7 @@ from commands.bisecting import bisect
 from commands.carrying import cherry_pick, merge
 from commands.checks import demo, gc, verify
 from commands.create import init, presets, stats
-from commands.edits import edit, revert
+from commands.edits import edit
 from commands.evaluating import evaluate
 from commands.exporting import export
 from commands.history import log, show, status
@@ -34,6 +34,7 @@ from commands.locating import locate
 from commands.monitoring import monitor
 from commands.piloting import pilot
 from commands.render import printable
+from commands.reverting import revert
 from commands.tuning import settings, tune
 from commands.versions import checkout, diff, tag
 from ledger.errors import ErrataError, StorageFull

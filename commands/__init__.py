@@ -6,7 +6,8 @@
     create        init, presets, stats
     locating      locate
     tuning        tune, settings
-    edits         edit, revert
+    edits         edit
+    reverting     revert
     carrying      cherry-pick, merge
     history       log, show, status
     versions      tag, checkout, diff

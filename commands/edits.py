@@ -1,4 +1,4 @@
-"""`errata edit` and `errata revert`."""
+"""`errata edit`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import click
 from commands.app import App, counted, shared, short
 from commands.create import settings_from
 from commands.render import Block, Table
-from commands.wording import edit_json, facts_changed, probe_words
+from commands.wording import probe_words
 
 if TYPE_CHECKING:
     from editor.pipeline import Edit
@@ -239,33 +239,3 @@ def added(hits: Iterable[tuple[int, int] | None]) -> tuple[int, int] | None:
     """Hits and totals of several edits together; None if none of them had probes."""
     found = [pair for pair in hits if pair is not None]
     return (sum(pair[0] for pair in found), sum(pair[1] for pair in found)) if found else None
-
-
-@click.command()
-@click.argument("edits", nargs=-1, required=True, metavar="EDIT...")
-@click.option("--reason", default="", help="Why; recorded.")
-@shared
-@click.pass_obj
-def revert(app: App, edits: tuple[str, ...], reason: str) -> None:
-    """Take edits back, exactly.
-
-    The version is then the one without them, to the bit. EDIT is a number such as e12, or the start of a delta's
-    digest. All are reverted in one transaction or none is.
-
-    Example: errata revert e12 --reason "wrong office"
-    """
-    ledger = app.ledger()
-    from ledger.addresses import resolve_edit
-    from ledger.commands import RevertEdits
-
-    numbers = tuple(resolve_edit(ledger.state(), address) for address in edits)
-    events = app.execute(ledger, RevertEdits(numbers, reason))
-    state = ledger.state()
-    data = {
-        "reverted": [edit_json(state.edits[number]) for number in numbers],
-        "events": [event.seq for event in events],
-        "version": state.version,
-        "live": len(state.live),
-    }
-    lines = ["reverted", *facts_changed(state, numbers)]
-    app.show(data, [*lines, f"version {short(state.version)}, {counted(len(state.live), 'live edit')}"])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import NormalDist
 
 import numpy as np
@@ -105,6 +105,41 @@ def mean(values: Sequence[float], what: str = "probes") -> Estimate:
     """
     column = np.array(values, dtype=np.float64)
     return _estimate(column[:, None], lambda drawn: drawn[:, 0], len(values), what)
+
+
+def paired(before: Sequence[float], after: Sequence[float], what: str, as_share: bool = False) -> Estimate:
+    """The mean of paired differences, second minus first, with a bootstrap interval over pairs.
+
+    Args:
+        before: one number a pair, at least one.
+        after: likewise.
+        what: what the pairs are.
+        as_share: the numbers are shares, 0 to 1. Where all differences are the same, resampling shows no spread; the
+            interval is then as wide as what was never seen in so many pairs may still be frequent (Wilson's bound).
+    """
+    found = mean([second - first for first, second in zip(before, after, strict=True)], what)
+    if found.low is None or found.low != found.high:
+        return found
+    if not as_share:
+        return replace(found, low=None, high=None, method=None)
+    unseen = wilson(0, found.clusters)[1]
+    ends = max(-1.0, found.value - unseen), min(1.0, found.value + unseen)
+    return replace(found, low=ends[0], high=ends[1], method="wilson's bound of what was not seen")
+
+
+def sign_test(differences: Sequence[float]) -> float:
+    """The two-sided exact p-value of as many rises and falls if both were as likely; ties say nothing.
+
+    For pairs of outcomes 0 and 1 this is McNemar's test in its exact form. It asks for six that all move one way
+    before it believes them, where a bootstrap of so few believes sooner.
+    """
+    up, down = sum(d > 0 for d in differences), sum(d < 0 for d in differences)
+    moved = up + down
+    tail, term = 0, 1
+    for i in range(min(up, down) + 1):
+        tail += term
+        term = term * (moved - i) // (i + 1)  # the next binomial coefficient
+    return min(1.0, 2 * tail / 2**moved)
 
 
 def ratio(

@@ -1,4 +1,4 @@
-"""Frobenius norms along a batch, without forming one matrix an edit."""
+"""Frobenius norms along a batch, and of rank-one differences, without forming one matrix an edit."""
 
 from __future__ import annotations
 
@@ -29,3 +29,21 @@ def running_norms(before: Tensor, u: Tensor, v: Tensor) -> list[float]:
     steps = 2 * (with_base + with_earlier) + gram_u.diagonal() * gram_v.diagonal()
     squares = float(before.pow(2).sum()) + torch.cumsum(steps, dim=0)
     return [float(torch.linalg.norm(before)), *(math.sqrt(max(0.0, float(x))) for x in squares)]
+
+
+def difference_norm(u: Tensor, v: Tensor, new_u: Tensor, new_v: Tensor) -> float:
+    """``‖u' v'ᵀ - u vᵀ‖`` from the factors.
+
+    With ``p = u' - u`` and ``q = v' - v`` the difference is ``p v'ᵀ + u qᵀ``, of two small terms where the two deltas
+    are close: its square, ``‖p‖²‖v'‖² + ‖u‖²‖q‖² + 2·(p·u)(v'·q)``, loses no digits to them.
+
+    Args:
+        u: ``(d_out,)``.
+        v: ``(d_in,)``.
+        new_u: ``(d_out,)``.
+        new_v: ``(d_in,)``.
+    """
+    u64, v64, w64 = u.double(), v.double(), new_v.double()
+    p, q = new_u.double() - u64, w64 - v64
+    square = p.dot(p) * w64.dot(w64) + u64.dot(u64) * q.dot(q) + 2 * p.dot(u64) * w64.dot(q)
+    return math.sqrt(max(0.0, float(square)))

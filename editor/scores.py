@@ -80,6 +80,9 @@ def score_facts(
     facts: Sequence[Fact],
     standing: Sequence[tuple[Probe, ...]] | None = None,
     batch_size: int = 64,
+    *,
+    comparison: bool = True,
+    changed: Iterable[str] = (),
 ) -> FactScores:
     """Score facts on the model as it stands (patch a version's weights in first).
 
@@ -91,20 +94,22 @@ def score_facts(
         standing: for each fact, the locality probes that the base says (`editor.outcomes.standing_probes`): only these
             count under greedy decoding, since an edit cannot damage an answer that was never there. None counts all.
         batch_size: rows of one forward pass.
+        comparison: decide by comparison too, which asks for the rival answers as well.
+        changed: further prompts that are meant to change.
 
     Raises:
         ModelError: if a probe does not fit the model's context.
     """
-    edited = {text for fact in facts for text in (fact.text, *fact.paraphrase_texts)}
+    edited = {text for fact in facts for text in (fact.text, *fact.paraphrase_texts)} | set(changed)
     kept = [fact.locality for fact in facts] if standing is None else list(standing)
     wanted: dict[Probe, None] = {}
     for fact in facts:
-        for _, item, rival in _asked(fact, edited):
+        for _, item, rival in _asked(fact, edited, comparison):
             wanted[_bare(item)] = None
             if rival is not None:
                 wanted[Probe(prompt=item.prompt, target=rival)] = None
     results = dict(zip(wanted, probe(loaded, list(wanted), batch_size), strict=True))
-    return summarise([_outcome(fact, set(k), edited, results) for fact, k in zip(facts, kept, strict=True)])
+    return summarise([_outcome(fact, set(k), edited, results, comparison) for fact, k in zip(facts, kept, strict=True)])
 
 
 def summarise(outcomes: Sequence[FactOutcome]) -> FactScores:
@@ -123,8 +128,8 @@ def summarise(outcomes: Sequence[FactOutcome]) -> FactScores:
     return FactScores(scores, overall, tuple(outcomes))
 
 
-def _asked(fact: Fact, edited: set[str]) -> list[tuple[Family, Probe, str | None]]:
-    """A fact's probes: their kind, the probe, and the answer it is compared with, if there is one."""
+def _asked(fact: Fact, edited: set[str], comparison: bool) -> list[tuple[Family, Probe, str | None]]:
+    """A fact's probes: their kind, the probe, and the answer it is compared with, if one is wanted."""
     efficacy, *paraphrases = own_targets(fact)
     asked: list[tuple[Family, Probe, str | None]] = [(Family.EFFICACY, efficacy, fact.old)]
     asked += [(Family.PARAPHRASE, item, fact.old) for item in paraphrases]
@@ -133,7 +138,7 @@ def _asked(fact: Fact, edited: set[str]) -> list[tuple[Family, Probe, str | None
     ]
     asked += [(Family.PORTABILITY, item, item.against) for item in fact.portability]
     # An answer has no rival in itself: CounterFact's neighbours never have the new object, but a user's may.
-    return [(family, item, None if rival == item.target else rival) for family, item, rival in asked]
+    return [(family, item, None if rival == item.target or not comparison else rival) for family, item, rival in asked]
 
 
 def _bare(item: Probe) -> Probe:
@@ -141,10 +146,10 @@ def _bare(item: Probe) -> Probe:
 
 
 def _outcome(
-    fact: Fact, standing: set[Probe], edited: set[str], results: Mapping[Probe, ProbeResult]
+    fact: Fact, standing: set[Probe], edited: set[str], results: Mapping[Probe, ProbeResult], comparison: bool
 ) -> dict[tuple[Family, Decision], tuple[bool, ...]]:
     found: dict[tuple[Family, Decision], list[bool]] = {}
-    for family, item, rival in _asked(fact, edited):
+    for family, item, rival in _asked(fact, edited, comparison):
         result = results[_bare(item)]
         if family is not Family.LOCALITY or item in standing:
             found.setdefault((family, Decision.GREEDY), []).append(result.says_target)

@@ -42,6 +42,14 @@ class RevertEdits:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplaceEdits:
+    """Take edits back, each group for its reason, then record others; live edits of the same facts are superseded."""
+
+    reverts: tuple[RevertEdits, ...]
+    edits: tuple[NewEdit, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RecordEvaluation:
     """Record a suite's result on a version."""
 
@@ -109,6 +117,7 @@ Command = (
     CreateLedger
     | ApplyEdits
     | RevertEdits
+    | ReplaceEdits
     | RecordEvaluation
     | TagVersion
     | UntagVersion

@@ -19,6 +19,7 @@ from ledger.commands import (
     MergeLedger,
     RecordEvaluation,
     RecordTracing,
+    ReplaceEdits,
     RevertEdits,
     TagVersion,
     UntagVersion,
@@ -37,6 +38,7 @@ __all__ = [
     "MergeLedger",
     "RecordEvaluation",
     "RecordTracing",
+    "ReplaceEdits",
     "RevertEdits",
     "TagVersion",
     "UntagVersion",
@@ -89,6 +91,10 @@ def _propose(trial: Fold, command: Command) -> Iterator[Body]:
             yield from _propose_edits(trial, edits)
         case RevertEdits(numbers, reason):
             yield from _propose_reverts(numbers, reason)
+        case ReplaceEdits(reverts, edits):
+            for group in reverts:
+                yield from _propose_reverts(group.numbers, group.reason)
+            yield from _propose_edits(trial, edits)
         case RecordEvaluation(evaluation):
             yield evaluation
         case TagVersion(tag, live, weights, note):

@@ -11,6 +11,10 @@ A newcomer's map, in reading order:
     workflow        the workspace: a ledger with its model, and the only writer
     apply           facts into the head, batch by batch: blob first, events last; past_keys, what they must keep;
                     factor_cache, solvers' factors on disk; caches, where all that lies, for `errata gc`
+    recording       a batch's result as a blob and edits, ready for a transaction
+    looking         several versions asked the same, and compared pair by pair
+    consequences    what a revert would change
+    rederive        edits solved again without others; rederive_report, whether that was worth it
     checkout        a version as a folder that transformers loads; model_card is what its README says
     reshard         a base in which the edited tensors have a shard of their own
     whole_folder    folders that are there whole or not at all; sharing, bytes given without copying them

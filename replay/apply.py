@@ -5,18 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
+from torch import Tensor
 
-from editor.config import EditConfig, Stage2
+from editor.config import EditConfig
 from editor.evaluate import continuations, probe
+from editor.grid import ExactSum
 from editor.outcomes import own_targets
 from editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, check_facts, edit_batch
+from editor.solver import Solver
 from ledger import bodies
 from ledger.decide import ApplyEdits, RevertEdits
-from ledger.deltas import encode_batch, row_delta_digest, row_keys_digest
 from ledger.errors import UsageError
 from ledger.facts import Fact
 from ledger.state import State
+from replay.recording import new_edits
 from replay.workflow import Workspace
 
 TAKEN_BACK = "the model without this edit says the new target"
@@ -154,71 +156,25 @@ def _record(
         if taken_back:
             workspace.execute(RevertEdits(taken_back, TAKEN_BACK), state)
         return ()
-    batch = {}
-    for name in result.sums:
-        for part in ("u", "v", "k"):
-            rows = [getattr(item.factors[name], part).numpy() for item in result.edits]
-            batch[f"{part}/{name}"] = np.stack(rows).astype("<f4")
-    blob = workspace.ledger.blobs.put(encode_batch(batch))
-    surroundings, created = workspace.surroundings, workspace.created
-    batch_id = surroundings.new_id()
-    new = []
-    for row, item in enumerate(result.edits):
-        target, outcome = item.target, item.outcome
-        new.append(
-            bodies.NewEdit(
-                fact=item.fact,
-                method=config.method,
-                hyperparameters=config.to_record(),
-                seed=config.seed,
-                software=surroundings.software,
-                device=surroundings.device,
-                batch=batch_id,
-                batch_size=len(result.edits),
-                row=row,
-                stage1=bodies.Stage1(
-                    steps=target.steps,
-                    stop_reason=target.stop_reason,
-                    probability_before=min(1.0, target.probability_before),
-                    probability_after=min(1.0, target.probability),
-                    loss=target.loss,
-                    converged=target.most_probable,
-                    delta_norm=target.delta_norm,
-                    value_norm=target.value_norm,
-                ),
-                delta_digest=row_delta_digest(batch, row),
-                keys_digest=row_keys_digest(batch, row),
-                blob=blob,
-                bounds={name: factors.bound for name, factors in item.factors.items()},
-                norms_before={name: factors.norm_before for name, factors in item.factors.items()},
-                norms_after={name: factors.norm_after for name, factors in item.factors.items()},
-                solve=bodies.Solve(
-                    live_before=state.version_of(live),
-                    past_keys=len(live) if config.past_keys and config.stage2 is not Stage2.FT else 0,
-                    stats={name: reference.digest for name, reference in created.stats.items()},
-                    layers=config.layers,
-                    residual_norms={name: float(factors.u.norm()) for name, factors in item.factors.items()},
-                    solve_errors=dict(result.residuals),
-                ),
-                seconds=result.seconds / len(result.edits),
-                peak_memory_bytes=result.peak_memory,
-                outcome=bodies.Outcome(
-                    efficacy=outcome.efficacy,
-                    paraphrase=outcome.paraphrase,
-                    locality=outcome.locality,
-                    said_before=outcome.said_before,
-                    said_after=outcome.said_after,
-                ),
-            )
-        )
-    events = workspace.execute(ApplyEdits(tuple(new), taken_back, TAKEN_BACK), state)
+    new = new_edits(workspace, result, config, state.version_of(live), len(live), workspace.surroundings.new_id())
+    events = workspace.execute(ApplyEdits(new, taken_back, TAKEN_BACK), state)
     return tuple(event.body for event in events if isinstance(event.body, bodies.EditApplied))
 
 
 def edited_matrices(workspace: Workspace, state: State, live: tuple[int, ...]) -> list[EditedMatrix]:
     """The edited tensors at a version, with second moments and the live edits' keys, by ascending layer."""
-    sums = workspace.materialiser.sums(live)
-    keys = workspace.past_keys.of(state, live)
+    return matrices_of(
+        workspace, workspace.materialiser.sums(live), workspace.past_keys.of(state, live), workspace.solvers
+    )
+
+
+def matrices_of(
+    workspace: Workspace,
+    sums: Mapping[str, ExactSum],
+    past_keys: Mapping[str, Tensor],
+    solvers: Mapping[str, Solver],
+) -> list[EditedMatrix]:
+    """The edited tensors with these exact sums, past keys and solvers by stored name, by ascending layer."""
     created = workspace.created
     matrices = []
     for name, spec in sorted(created.edited.items(), key=lambda item: item[1].layer):
@@ -230,8 +186,8 @@ def edited_matrices(workspace: Workspace, state: State, live: tuple[int, ...]) -
                 transposed=spec.transposed,
                 sum=sums[name],
                 second_moment=workspace.second_moments[name],
-                past_keys=keys[name],
-                solver=workspace.solvers[name],
+                past_keys=past_keys[name],
+                solver=solvers[name],
             )
         )
     return matrices

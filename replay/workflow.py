@@ -6,7 +6,7 @@ whoever was slower gets a HeadConflict and has changed nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
@@ -142,6 +142,10 @@ class Workspace:
     @cached_property
     def solvers(self) -> dict[str, Solver]:
         """A solver for each edited tensor: what stage 2 knows from the batches before, and its factors on disk."""
+        return self.new_solvers()
+
+    def new_solvers(self) -> dict[str, Solver]:
+        """Solvers that know of no batch: what they give does not depend on what this process did before."""
         on_disk = self.ledger.folder is not None
         store = FactorCache(self.ledger.cache / "factors", keep=2 * len(self.created.edited)) if on_disk else None
         return {
@@ -217,7 +221,10 @@ class Workspace:
 
     def at(self, live: Iterable[int]) -> AbstractContextManager[Module]:
         """A context in which the loaded model is a version."""
-        weights = self.materialiser.weights(live)
+        return self.wearing(self.materialiser.weights(live))
+
+    def wearing(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[Module]:
+        """A context in which the loaded model has these edited tensors, by stored name."""
         return patched(
             self.loaded.model, {self.loaded.parameter_name(n): w.to(self.loaded.device) for n, w in weights.items()}
         )
