@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 from transformers.utils import logging
 
-NAMES = ("edits", "bits", "bisection", "noise", "trace", "stage2", "speed", "lifelong", "serve", "replay")
+NAMES = ("edits", "bits", "bisection", "noise", "trace", "stage2", "speed", "lifelong", "serve", "replay", "rederive")
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 

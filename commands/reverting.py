@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ledger.suites import Suite
     from replay.consequences import Consequences, FactBack
     from replay.looking import Comparison, Neighbours
-    from replay.rederive import Rederived, Replaced, Resolved
+    from replay.rederive import Plan, Rederived, Replaced, Resolved
     from replay.rederive_report import Report
     from replay.workflow import Workspace
 
@@ -130,10 +130,7 @@ def _rederive(
     from replay.rederive_report import report
 
     planned = rederive.plan(workspace.state, numbers)
-    app.say(
-        f"{counted(len(planned.affected), 'edit')} in {len(planned.batches)} batches will be solved again, "
-        f"on {counted(len(planned.start), 'edit')} before them"
-    )
+    app.say(_announced(planned))
     with app.progress("loading the model") as tell:
         found = rederive.solve(workspace, planned, tell)
         told = report(workspace, found, probes, neighbours, sample, tell)
@@ -151,6 +148,17 @@ def _rederive(
         "live": len(state.live),
     }
     app.show(data, _rederived(workspace, found, told, replaced))
+
+
+def _announced(planned: Plan) -> str:
+    """What re-deriving will cost, in edits; their own records say how long each took."""
+    if not planned.affected:
+        return "no edit was solved beside or after: this is a plain revert"
+    sizes = [len(batch.numbers) for batch in planned.batches]
+    how = f"in batches of {', '.join(map(str, sizes))}" if len(sizes) <= MOST_ROWS else f"in {len(sizes)} batches"
+    start = counted(len(planned.start), "edit")
+    again = f"{counted(sum(sizes), 'edit')} {'is' if sum(sizes) == 1 else 'are'} solved again, {how}"
+    return f"{again}; {start} before them stay as they are"
 
 
 def _read(suites: Sequence[Path], files: Sequence[Path]) -> tuple[list[Suite], list[Neighbours]]:

@@ -139,7 +139,7 @@ def sign_test(differences: Sequence[float]) -> float:
     for i in range(min(up, down) + 1):
         tail += term
         term = term * (moved - i) // (i + 1)  # the next binomial coefficient
-    return min(1.0, 2 * tail / 2**moved)
+    return min(1.0, 2 * tail / (1 << moved))
 
 
 def ratio(
