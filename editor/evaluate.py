@@ -106,7 +106,7 @@ def probe(loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64) ->
 def probe_located(loaded: LoadedModel, rows: Sequence[Located], batch_size: int = 64) -> list[ProbeResult]:
     """Evaluate encoded prompts with targets; results in the given order."""
     results: dict[int, ProbeResult] = {}
-    for chunk in _by_length(loaded, rows, batch_size):
+    for chunk in by_length(loaded, rows, batch_size):
         logits = _logits(loaded, [rows[i].ids for i in chunk])
         for j, i in enumerate(chunk):
             row = rows[i]
@@ -178,7 +178,7 @@ def continuations(loaded: LoadedModel, prompts: Sequence[str], tokens: int = 8, 
     rows = [list(locate(loaded.tokenizer, p).ids) for p in prompts]
     said: dict[int, str] = {}
     located = [Located(tuple(row), len(row)) for row in rows]
-    for chunk in _by_length(loaded, located, batch_size):
+    for chunk in by_length(loaded, located, batch_size):
         said.update(zip(chunk, _continue(loaded, [rows[i] for i in chunk], tokens), strict=True))
     return [said[i] for i in range(len(rows))]
 
@@ -226,8 +226,12 @@ def _logits(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> Tensor:
     return output.logits
 
 
-def _by_length(loaded: LoadedModel, rows: Sequence[Located], batch_size: int) -> Iterator[list[int]]:
-    """Indices in batches of similar length, so that little is padded."""
+def by_length(loaded: LoadedModel, rows: Sequence[Located], batch_size: int) -> Iterator[list[int]]:
+    """Indices of rows in batches of similar length, so that little is padded.
+
+    Raises:
+        ModelError: if a row does not fit the model's context.
+    """
     for row in rows:
         if len(row.ids) > loaded.max_positions:
             raise ModelError(f"a prompt has {len(row.ids)} tokens; this model takes {loaded.max_positions}")

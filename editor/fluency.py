@@ -17,7 +17,7 @@ import torch
 
 from editor.intervals import Estimate, ratio
 from editor.models import LoadedModel
-from editor.text import locate, pad
+from editor.text import Located, locate, pad
 from ledger.errors import ModelError, UsageError
 
 _WORD = re.compile(r"\w+|[^\w\s]")
@@ -91,6 +91,30 @@ class TextLikelihood:
     tokens: int
 
 
+def windows(loaded: LoadedModel, texts: Sequence[str], window: int | None = None) -> list[tuple[int, Located]]:
+    """The windows in which texts are read: a text's place, and the window's tokens with those that it predicts.
+
+    Windows of a text overlap by half; the tokens that one predicts begin at its ``target_start``. Texts without a token
+    to predict have none.
+
+    Raises:
+        UsageError: for a window that the model cannot take.
+    """
+    size = min(loaded.max_positions, 1024) if window is None else window
+    if not 2 <= size <= loaded.max_positions:
+        raise UsageError(f"a window has from 2 to {loaded.max_positions} tokens, not {size}")
+    found = []
+    for place, text in enumerate(texts):
+        ids = locate(loaded.tokenizer, text).ids if text.strip() else ()
+        done = 1
+        while done < len(ids):
+            begin = 0 if done == 1 else done - size // 2
+            end = min(begin + size, len(ids))
+            found.append((place, Located(ids[begin:end], done - begin)))
+            done = end
+    return found
+
+
 @torch.no_grad()
 def likelihoods(
     loaded: LoadedModel, texts: Sequence[str], window: int | None = None, batch_size: int = 8
@@ -106,29 +130,17 @@ def likelihoods(
         window: tokens of a window; the model's context, and at most 1,024, if None.
         batch_size: rows of one forward pass.
     """
-    size = min(loaded.max_positions, 1024) if window is None else window
-    if not 2 <= size <= loaded.max_positions:
-        raise UsageError(f"a window has from 2 to {loaded.max_positions} tokens, not {size}")
-    rows: list[tuple[int, list[int], int]] = []  # the text's place, its window's ids, and the first position predicted
-    for place, text in enumerate(texts):
-        ids = list(locate(loaded.tokenizer, text).ids) if text.strip() else []
-        done = 1
-        while done < len(ids):
-            begin = 0 if done == 1 else done - size // 2
-            end = min(begin + size, len(ids))
-            rows.append((place, ids[begin:end], done - begin))
-            done = end
+    rows = sorted(windows(loaded, texts, window), key=lambda row: len(row[1].ids))
     nats, tokens = [0.0] * len(texts), [0] * len(texts)
-    rows.sort(key=lambda row: len(row[1]))
     for start in range(0, len(rows), batch_size):
         chunk = rows[start : start + batch_size]
-        ids_, mask = pad([row for _, row, _ in chunk], loaded.device)
-        logits = loaded.model(input_ids=ids_, attention_mask=mask, use_cache=False).logits
-        for j, (place, row, first) in enumerate(chunk):
-            predicted = torch.log_softmax(logits[j, first - 1 : len(row) - 1].float(), dim=-1)
-            wanted = torch.tensor(row[first:], device=predicted.device)
+        ids, mask = pad([row.ids for _, row in chunk], loaded.device)
+        logits = loaded.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
+        for j, (place, row) in enumerate(chunk):
+            predicted = torch.log_softmax(logits[j, row.target_start - 1 : len(row.ids) - 1].float(), dim=-1)
+            wanted = torch.tensor(row.target_ids, device=predicted.device)
             nats[place] -= float(predicted.gather(1, wanted[:, None]).double().sum())
-            tokens[place] += len(row) - first
+            tokens[place] += len(wanted)
     return [TextLikelihood(n, t) for n, t in zip(nats, tokens, strict=True)]
 
 
