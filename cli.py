@@ -23,6 +23,7 @@ import click
 
 from commands.app import App, InOrder, World, laid_out
 from commands.bisecting import bisect
+from commands.blaming import blame, timeline, why
 from commands.carrying import cherry_pick, merge
 from commands.checks import demo, gc, verify
 from commands.create import init, presets, stats
@@ -132,6 +133,9 @@ for _command in (
     merge,
     evaluate,
     monitor,
+    blame,
+    why,
+    timeline,
     pilot,
     bisect,
     verify,

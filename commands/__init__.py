@@ -14,6 +14,7 @@
     exporting     export
     evaluating    eval
     monitoring    monitor
+    blaming       blame, why, timeline
     piloting      pilot
     bisecting     bisect: start, marks, skip, undo, log; bisect_running, bisect run; bisect_visualising and
                   bisect_reporting, bisect visualise and report; bisect_words, what they share

@@ -19,6 +19,8 @@ A newcomer's map, in reading order:
 - ``outcomes``: an edit's own probes, before and after.
 - ``pipeline``: the whole of a batch. It changes nobody's model and records nothing; ``replay.workflow`` does that.
 - ``scores``, ``intervals``, ``fluency``, ``lm_task``: evaluation as the field expects it, with intervals.
+- ``stand_in``, ``influence``: a metric's gradient, and what each edit does to it to first order; ``firing``: which
+  edits fire on a prompt; ``ranking``: whether two orders agree.
 - ``tracing``: where a model keeps facts; ``tuning``: what makes one choice of settings better than another; ``drift``:
   activations against the base's.
 

@@ -143,12 +143,27 @@ def run_suite(loaded: LoadedModel, suite: Suite, batch_size: int = 64, draw: int
             ngram_entropy(text) for text in sample_texts(loaded, suite.texts, seed=draw * len(suite.texts))
         )
         return SuiteResult(mean(entropies, "texts"), None, entropies)
+    return scored(suite, *ask(loaded, suite, batch_size))
+
+
+def ask(loaded: LoadedModel, suite: Suite, batch_size: int = 64) -> tuple[list[ProbeResult], list[ProbeResult]]:
+    """Put a suite's probes to the model: results for the targets, and for the rivals that they are compared with."""
     results = probe(loaded, suite.probes, batch_size)
+    if suite.metric is not Metric.PROBABILITY_COMPARISON:
+        return results, []
+    others = [Probe(prompt=p.prompt, target=p.against) for p in suite.probes if p.against is not None]
+    return results, probe(loaded, others, batch_size)
+
+
+def scored(suite: Suite, results: Sequence[ProbeResult], rivals: Sequence[ProbeResult]) -> SuiteResult:
+    """The result of a suite of probes, from what `ask` found.
+
+    Raises:
+        ModelError: the model computes NaN or infinity.
+    """
     if suite.metric is Metric.EXACT_MATCH:
         return _of_hits([r.says_target for r in results])
     if suite.metric is Metric.PROBABILITY_COMPARISON:
-        others = [Probe(prompt=p.prompt, target=p.against) for p in suite.probes if p.against is not None]
-        rivals = probe(loaded, others, batch_size)
         return _of_hits([r.per_token > rival.per_token for r, rival in zip(results, rivals, strict=True)])
     if suite.metric is Metric.TARGET_RANK:
         # Nothing compares greater than NaN, so a broken model would have the best rank: its likelihood tells.

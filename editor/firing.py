@@ -10,6 +10,7 @@ Legend: ``n`` edits, ``T`` tokens of prompt and answer but for the last, which n
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -82,7 +83,7 @@ def read(loaded: LoadedModel, row: Located, layers: Sequence[int]) -> Reading:
     with torch.enable_grad(), tapped(loaded, layers) as (inputs, outputs):
         total = log_probabilities(loaded, [row]).sum()
         found = torch.autograd.grad(total, [outputs[layer] for layer in layers])
-    if not bool(torch.isfinite(total)):
+    if not math.isfinite(float(total.detach())):
         raise ModelError("the model computes NaN or infinity on this prompt")
     readings = {}
     for layer, gradient in zip(layers, found, strict=True):
@@ -90,7 +91,7 @@ def read(loaded: LoadedModel, row: Located, layers: Sequence[int]) -> Reading:
         weight = loaded.adapter.edited_module(loaded.model, layer).get_parameter("weight").detach().cpu().double()
         given = keys @ (weight if loaded.adapter.transposed else weight.T)
         readings[layer] = LayerReading(keys, given.norm(dim=1), gradient[0].cpu().double())
-    return Reading(float(total), readings)
+    return Reading(float(total.detach()), readings)
 
 
 def firing(reading: LayerReading, u: Tensor, v: Tensor) -> Firing:

@@ -133,7 +133,6 @@ def add_gradients(
     loaded: LoadedModel,
     metric: StandIn,
     into: Mapping[int, WeightGradient],
-    share: float = 1.0,
     batch_size: int = 32,
 ) -> float:
     """Add the metric's gradient by the edited matrices of the model as it stands.
@@ -142,7 +141,6 @@ def add_gradients(
         loaded: the model (patch a version's weights in first).
         metric: what is differentiated.
         into: gradients by layer, which are added to.
-        share: what the gradient is multiplied by; several versions' gradients average with one over their number.
         batch_size: rows of one pass.
 
     Returns:
@@ -164,7 +162,7 @@ def add_gradients(
         for j, row in enumerate(rows):
             real[j, : len(row.ids) - 1] = True
         for layer, gradient in zip(into, found, strict=True):
-            into[layer].add(gradient[real].float() * (scale * share), inputs[layer][real])
+            into[layer].add(gradient[real].float() * scale, inputs[layer][real])
     return value
 
 
@@ -189,9 +187,7 @@ def tapped(loaded: LoadedModel, layers: Sequence[int]) -> Iterator[tuple[dict[in
 
         return add_zero
 
-    handles = [
-        loaded.adapter.edited_module(loaded.model, layer).register_forward_hook(tap(layer)) for layer in layers
-    ]
+    handles = [loaded.adapter.edited_module(loaded.model, layer).register_forward_hook(tap(layer)) for layer in layers]
     try:
         yield inputs, outputs
     finally:

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from editor.evaluate import by_length
+from editor.evaluate import ask, by_length, run_suite, scored
 from editor.fluency import windows
 from editor.models import LoadedModel
 from editor.text import Located, locate, pad
@@ -66,9 +66,19 @@ class StandIn:
         Raises:
             ModelError: if a row does not fit the model's context, or the model computes NaN or infinity.
         """
-        total = 0.0
+        found = [0.0] * len(self.rows)
         for chunk in by_length(loaded, self.rows, batch_size):
-            total += float(self.part(log_probabilities(loaded, [self.rows[i] for i in chunk]), chunk))
+            for i, one in zip(chunk, log_probabilities(loaded, [self.rows[i] for i in chunk]).tolist(), strict=True):
+                found[i] = one
+        return self.of(found)
+
+    def of(self, found: Sequence[float]) -> float:
+        """Its value where the rows' targets have these log-probabilities.
+
+        Raises:
+            ModelError: if that is not finite.
+        """
+        total = float(self.part(torch.tensor(found, dtype=torch.float64), range(len(self.rows))))
         if not math.isfinite(total):
             raise ModelError(f"the {self.words} is not finite on this version")
         return total
@@ -110,6 +120,24 @@ def stand_in(loaded: LoadedModel, suite: Suite) -> StandIn:
     rivals = _encoded(loaded, [Probe(prompt=p.prompt, target=p.against) for p in suite.probes if p.against])
     against = tuple(-share / len(row.target_ids) for row in rivals)
     return StandIn(WORDS[metric], rows + rivals, per_token + against)
+
+
+def measure(loaded: LoadedModel, suite: Suite, metric: StandIn) -> tuple[float, float]:
+    """A suite's score on the model as it stands, and the value of what stands in for its metric, in one pass.
+
+    Args:
+        loaded: the model (patch a version's weights in first).
+        suite: the suite.
+        metric: its stand-in, or another sum over the same rows.
+
+    Raises:
+        ModelError: if a probe does not fit the model's context, or the model computes NaN or infinity.
+    """
+    if suite.metric is Metric.PERPLEXITY:
+        score = run_suite(loaded, suite).score
+        return score, math.log(score)
+    results, rivals = ask(loaded, suite)
+    return scored(suite, results, rivals).score, metric.of([r.log_probability for r in (*results, *rivals)])
 
 
 def log_probability(row: Located) -> StandIn:

@@ -32,7 +32,10 @@ A newcomer's map, in reading order:
     evaluations     a version scored on facts, a corpus or a task; pilot, a user's facts in a ledger to throw away
     locating        causal tracing of a version
     tuning          a search for settings; tuning_study, its journal, and tuning_chart, its picture
+    first_order     what each edit does to a metric, from one backward pass; blame ranks by it and leaves edits out;
+                    prior, what that tells a bisection beforehand; why, which edits fire on a prompt
     monitor         norms, activations and scores along the log; charts, one specification for page and picture
+    timeline        suites' scores along the log, and where they fell
     deep_verify     the base's files and the weights of tagged versions, rebuilt from nothing but the log
 
 Imports go one way: cli -> commands -> replay -> editor -> ledger.

@@ -14,9 +14,8 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
-from editor.evaluate import run_suite
 from editor.ranking import spearman
-from editor.stand_in import StandIn, stand_in
+from editor.stand_in import StandIn, measure, stand_in
 from ledger.errors import UsageError
 from ledger.suites import Suite, higher_is_better, suite_digest
 from replay.first_order import first_order
@@ -89,7 +88,6 @@ class Blame:
         score: the suite's score on the version.
         value: the stand-in's value on it.
         tokens: tokens behind the gradient.
-        points: versions whose gradients were averaged.
         edits: every live edit, by falling harm.
         top: how many of them, from the first, have an exact value.
         sample: the edits that were drawn to have one too.
@@ -105,7 +103,6 @@ class Blame:
     score: float
     value: float
     tokens: int
-    points: int
     edits: tuple[Blamed, ...]
     top: int
     sample: tuple[int, ...]
@@ -120,7 +117,6 @@ def blame(
     suite: Suite,
     top: int = TOP,
     check: int = 0,
-    points: int = 1,
     seed: int = 0,
     differentiated: StandIn | None = None,
     advance: Callable[[str], None] = lambda what: None,
@@ -133,7 +129,6 @@ def blame(
         suite: what they are blamed for.
         top: the first edits, this many at most, are also left out one by one.
         check: so are this many others, drawn at random, so that the correlation does not rest on the top alone.
-        points: versions whose gradients are averaged (`replay.first_order`).
         seed: seeds the draw.
         differentiated: what is differentiated; what stands in for the suite's metric if None.
         advance: told what is being done.
@@ -150,7 +145,7 @@ def blame(
     metric = stand_in(workspace.loaded, suite) if differentiated is None else differentiated
     sign = -1.0 if higher_is_better(suite.metric) else 1.0
     advance("forward and backward")
-    found = first_order(workspace, live, live, metric, points)
+    found = first_order(workspace, live, live, metric)
     ranked = sorted(live, key=lambda number: (-sign * found.influence(number), number))
     first, rest = ranked[:top], ranked[top:]
     drawn = sorted(random.Random(seed).sample(rest, min(check, len(rest))))
@@ -180,7 +175,6 @@ def blame(
         score=score,
         value=value,
         tokens=found.tokens,
-        points=points,
         edits=tuple(
             Blamed(
                 edit=number,
@@ -202,4 +196,4 @@ def blame(
 def _values(workspace: Workspace, live: Iterable[int], suite: Suite, metric: StandIn) -> tuple[float, float]:
     """The suite's score and the stand-in's value on a version."""
     with workspace.at(live):
-        return run_suite(workspace.loaded, suite).score, metric.value(workspace.loaded)
+        return measure(workspace.loaded, suite, metric)

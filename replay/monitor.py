@@ -7,14 +7,16 @@ recorded: a point can be computed again at any time, to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from editor.drift import Drift, drift, states_at_the_end
 from editor.evaluate import probe, run_suite
 from editor.outcomes import own_targets
 from ledger.errors import UsageError
-from ledger.state import State, live_after
+from ledger.state import Change, State, live_after
 from ledger.suites import Suite
 from replay.workflow import Workspace
 
@@ -79,14 +81,10 @@ def monitor(
         UsageError: if there is nothing to follow: no edit yet, or a distance below one.
     """
     state = workspace.state
-    if not state.changes:
-        raise UsageError("no edits yet; there is nothing to follow along the log")
-    if every is not None and every < 1:
-        raise UsageError(f"points lie at least one change apart, not {every}")
+    places = places_along(len(state.changes), every)
     texts = _texts(workspace, suite)
     if not texts:
         raise UsageError("this ledger has no context prompts to follow activations on; give a suite")
-    places = _places(len(state.changes), every)
     layer = workspace.config().layers[-1]
     base = states_at_the_end(workspace.loaded, layer, texts)
     for done, (start, stop) in enumerate(places, start=1):
@@ -102,11 +100,39 @@ def _texts(workspace: Workspace, suite: Suite | None) -> list[str]:
     return [item.prompt for item in suite.probes] or list(suite.texts)
 
 
-def _places(changes: int, every: int | None) -> list[tuple[int, int]]:
-    """Points as (changes before the point before, changes before this one)."""
+def places_along(changes: int, every: int | None) -> list[tuple[int, int]]:
+    """Points as (changes before the point before, changes before this one); the base is first, the head last.
+
+    Args:
+        changes: changes of the live set in the whole log.
+        every: changes between two points; about ``POINTS`` points if None.
+
+    Raises:
+        UsageError: there is no change, or the distance is below one.
+    """
+    if not changes:
+        raise UsageError("no edits yet; there is nothing to follow along the log")
+    if every is not None and every < 1:
+        raise UsageError(f"points lie at least one change apart, not {every}")
     step = every or max(1, round(changes / POINTS))
     stops = [*range(0, changes, step), changes]
     return list(zip([0, *stops], stops, strict=False))
+
+
+def seq_after(changes: Sequence[Change]) -> int:
+    """The event after which these changes of the live set, the log's first, have been made."""
+    return changes[-1].seq if changes else 1
+
+
+def edits_made(changes: Sequence[Change]) -> int:
+    """How many edits were ever made by the log's first changes."""
+    return max((number for change in changes for number in change.added), default=0)
+
+
+def relative_norms(workspace: Workspace, weights: Mapping[str, Tensor]) -> dict[str, float]:
+    """Frobenius norm of each edited tensor, as a multiple of the base's."""
+    edited = workspace.created.edited
+    return {name: float(weight.double().norm()) / edited[name].frobenius_norm for name, weight in weights.items()}
 
 
 def _point(
@@ -121,7 +147,6 @@ def _point(
     live = live_after(changes)
     facts = [state.edits[number].body.fact for number in live]
     weights = workspace.materialiser.weights(live)
-    created = workspace.created
     with workspace.at(live):
         results = probe(workspace.loaded, [own_targets(fact)[0] for fact in facts])
         moved = activations()
@@ -130,10 +155,10 @@ def _point(
     first = says[: max(1, len(says) // 10)]
     new = [state.edits[number].body.stage1 for change in state.changes[start:stop] for number in change.added]
     return Point(
-        seq=changes[-1].seq if changes else 1,
+        seq=seq_after(changes),
         live=len(live),
-        made=max((number for change in changes for number in change.added), default=0),
-        norms={name: float(w.double().norm()) / created.edited[name].frobenius_norm for name, w in weights.items()},
+        made=edits_made(changes),
+        norms=relative_norms(workspace, weights),
         activations=moved,
         says=(sum(says), len(says)),
         first=(sum(first), len(first)),

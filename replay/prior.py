@@ -63,9 +63,7 @@ def step_weights(harms: Mapping[int, float], steps: Sequence[Step]) -> tuple[flo
     return tuple((1 - EVEN_SHARE) * value / total + EVEN_SHARE / len(found) for value in raised)
 
 
-def prior(
-    workspace: Workspace, bad: Iterable[int], steps: Sequence[Step], suite: Suite, points: int = 1
-) -> tuple[float, ...]:
+def prior(workspace: Workspace, bad: Iterable[int], steps: Sequence[Step], suite: Suite) -> tuple[float, ...]:
     """Weights of a bisection's steps from one backward pass over a suite at the bad version.
 
     Args:
@@ -73,7 +71,6 @@ def prior(
         bad: the bad version.
         steps: what is searched.
         suite: what the bisection measures.
-        points: as in `replay.first_order`.
 
     Raises:
         UsageError: the suite's metric has no stand-in that has a gradient.
@@ -81,5 +78,5 @@ def prior(
     """
     sign = -1.0 if higher_is_better(suite.metric) else 1.0
     numbers = {number for step in steps for number in step.edits}
-    found = first_order(workspace, bad, numbers, stand_in(workspace.loaded, suite), points)
+    found = first_order(workspace, bad, numbers, stand_in(workspace.loaded, suite))
     return step_weights({number: sign * found.influence(number) for number in numbers}, steps)
