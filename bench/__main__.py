@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 from transformers.utils import logging
 
-NAMES = ("edits", "bits", "bisection", "noise", "trace", "stage2", "speed", "lifelong", "serve", "replay", "rederive")
+NAMES = (
+    "edits", "bits", "bisection", "noise", "blame", "trace", "stage2", "speed", "lifelong", "replay", "rederive", "serve",
+)  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -93,9 +93,15 @@ def fact(number: int, target: str = "Riga") -> Fact:
 
 
 def apply(
-    ledger: Ledger, count: int, *, seed: int, scale: float = 0.05, facts: Sequence[Fact] | None = None
+    ledger: Ledger,
+    count: int,
+    *,
+    seed: int,
+    scale: float = 0.05,
+    facts: Sequence[Fact] | None = None,
+    factors: Mapping[str, tuple[torch.Tensor, torch.Tensor]] | None = None,
 ) -> list[int]:
-    """Record a batch of drawn deltas; returns the numbers of its edits."""
+    """Record a batch of drawn deltas, or of `factors` by tensor; returns the numbers of its edits."""
     state = ledger.state()
     assert state.created is not None
     generator = torch.Generator().manual_seed(seed)
@@ -103,11 +109,8 @@ def apply(
     shares: dict[str, list[float]] = {}
     for name, spec in state.created.edited.items():
         d_out, d_in = spec.shape
-        u, v = round_factors(
-            torch.randn(count, d_out, generator=generator) * scale,
-            torch.randn(count, d_in, generator=generator),
-            spec.grid_exponent,
-        )
+        drawn = torch.randn(count, d_out, generator=generator) * scale, torch.randn(count, d_in, generator=generator)
+        u, v = round_factors(*(drawn if factors is None else factors[name]), spec.grid_exponent)
         batch[f"u/{name}"], batch[f"v/{name}"] = u.numpy(), v.numpy()
         batch[f"k/{name}"] = torch.randn(count, d_in, generator=generator).numpy()
         shares[name] = bounds(u, v)
