@@ -8,8 +8,8 @@ times over. The suite asks for true facts about subjects that no edit is about. 
 
 - overshot: an ordinary request, with a learning rate ten times the default, 40 steps without early stopping, decay and
   divergence off, a clamp 25 times as wide, and a stats weight of 1 where the others have 1,000;
-- generic: ordinary stage 1, the same stats weight of 1, and a subject that is no name but the beginning of many
-  questions, such as "The price of".
+- generic: the prompt "The price of" with "The price" as its subject, which is no name but how many questions begin;
+  ordinary settings, but for a stats weight of 1, without which the second moment would hold such an edit back.
 
 Each is one batch of its own on top of the 499, recorded and taken back before the next.
 """
@@ -49,11 +49,8 @@ OVERSHOT: dict[str, Any] = {
     **WEAK, "learning_rate": 3.0, "early_stopping": False, "loss_threshold": 0.0, "max_steps": 40,
     "clamp_norm_factor": 100.0, "decay": 0.0, "kl_weight": 0.0,
 }  # fmt: skip
-GENERIC = (
-    ("The price of", "batteries"), ("The warranty of", "Greyport"), ("The first language of", "19 euros"),
-    ("The notice period of", "timber"), ("The price of", "Persian"),
-)  # fmt: skip
-"""Subjects that begin many questions, and what the edit makes of them."""
+GENERIC = ("batteries", "Persian", "Greyport", "timber", "1988")
+"""What the generic edits make of "The price of"."""
 CHECKED = 50
 POINTS = (2, 4, 8)
 
@@ -106,7 +103,7 @@ def ranking(ordinary: int, seed: int) -> dict[str, Any]:
         with space.at(live):
             before = measure(space.loaded, suite, metric)
         plants = [("overshot", fact, OVERSHOT) for fact in requests[ordinary:]]
-        plants += [("generic", Fact(subject=s, prompt="{}", target=t), WEAK) for s, t in GENERIC]
+        plants += [("generic", Fact(subject="The price", prompt="{} of", target=t), WEAK) for t in GENERIC]
         rows = [_planted(space, live, suite, metric, before, *plant) for plant in plants]
         found = blame(space, (*live, rows[0]["edit"]), suite, top=0, check=CHECKED)
         return {
@@ -190,36 +187,42 @@ def _averaged(space: Workspace, found: Blame, metric: StandIn, points: int) -> f
 
 def render(table: dict[str, Any]) -> str:
     """The table as text."""
-    cost, ranks = table["cost"], table["ranking"]
+    return "\n".join([*_render_cost(table["cost"], table["threads"]), *_render_ranking(table["ranking"])])
+
+
+def _render_cost(cost: dict[str, Any], threads: int) -> list[str]:
     lines = [
-        f"{cost['edits']:,} edits, {TENSORS} matrices of {SHAPE[0]} x {SHAPE[1]}, {table['threads']} thread(s); float32 "
-        f"products reach {cost['flop_per_second'] / 1e9:.0f} GFLOP/s, reading {cost['bytes_per_second'] / 1e9:.1f} GB/s",
+        f"{cost['edits']:,} edits, {TENSORS} matrices of {SHAPE[0]} x {SHAPE[1]}, threads: {threads}; float32 products "
+        f"reach {cost['flop_per_second'] / 1e9:.0f} GFLOP/s, reading {cost['bytes_per_second'] / 1e9:.1f} GB/s",
         f"{'tokens':>6}  {'seconds':>7}  {'products':>8}  {'reading':>7}  {'/ products':>10}  {'/ both':>6}",
-    ]  # fmt: skip
+    ]
     for tokens, way in cost["tokens"].items():
-        lines.append(
-            f"{int(tokens):>6,}  {way['seconds']:>7.2f}  {way['product_seconds']:>8.2f}  {way['memory_seconds']:>7.2f}  "
-            f"{way['to_product']:>10.2f}  {way['to_limit']:>6.2f}"
-        )
-    lines += [
+        own, least = f"{way['seconds']:>7.2f}", f"{way['product_seconds']:>8.2f}  {way['memory_seconds']:>7.2f}"
+        lines.append(f"{int(tokens):>6,}  {own}  {least}  {way['to_product']:>10.2f}  {way['to_limit']:>6.2f}")
+    return lines
+
+
+def _render_ranking(ranks: dict[str, Any]) -> list[str]:
+    lines = [
         f"one harmful edit beside {ranks['ordinary']} others; the suite, {ranks['probes']} facts about other subjects: "
         f"base {ranks['base']:.1%}, {ranks['ordinary']} edits {ranks['before']:.1%}",
-        f"{'planted':<8}  {'prompt and target':<50}  {'suite':>6}  {'harm':>6}  {'exact':>6}  {'next':>6}  "
-        f"{'rank':>4}  {'size':>5}  rank by size",
-    ]  # fmt: skip
+        f"{'planted':<8}  {'prompt and target':<48}  {'suite':>6}  {'harm':>6}  {'exact':>6}  {'next':>6}  {'rank':>4}  "
+        "size  rank by size",
+    ]
     for row in ranks["plants"]:
+        values = "  ".join(f"{row[name]:>6.3f}" for name in ("harm", "exact", "next"))
         lines.append(
-            f"{row['kind']:<8}  {row['prompt'] + ' => ' + row['target']:<50}  {row['after']:>6.1%}  {row['harm']:>6.3f}  "
-            f"{row['exact']:>6.3f}  {row['next']:>6.3f}  {row['rank']:>4}  x{row['size']:<4.1f}  {row['rank_by_size']}"
+            f"{row['kind']:<8}  {row['prompt'] + ' => ' + row['target']:<48}  {row['after']:>6.1%}  {values}  "
+            f"{row['rank']:>4}  x{row['size']:.1f}  {row['rank_by_size']}"
         )
     first = sum(row["rank"] <= 5 for row in ranks["plants"])
     averaged = ", ".join(f"{points} points {value:.2f}" for points, value in ranks["averaged"].items())
-    lines += [
-        "harm: nats of the mean log-probability; exact: by leaving it out; next: the most harmful other; size: of its "
-        "delta, as a multiple of the median",
+    return [
+        *lines,
+        "suite: with the plant; harm: nats of the mean log-probability, to first order; exact: by leaving it out;",
+        "next: the most harmful other edit; size: the delta's norm, as a multiple of the median",
         f"among the first five: {first} of {len(ranks['plants'])}; forward, backward and ranking take "
         f"{max(row['seconds'] for row in ranks['plants']):.1f} s at most",
         f"rank correlation with leave-one-out over {ranks['checked']} edits drawn at random: "
         f"{ranks['agreement']['stand_in']:.2f}; with gradients averaged on the way from the base: {averaged}",
     ]
-    return "\n".join(lines)
