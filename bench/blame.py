@@ -206,8 +206,8 @@ def _render_ranking(ranks: dict[str, Any]) -> list[str]:
     lines = [
         f"one harmful edit beside {ranks['ordinary']} others; the suite, {ranks['probes']} facts about other subjects: "
         f"base {ranks['base']:.1%}, {ranks['ordinary']} edits {ranks['before']:.1%}",
-        f"{'planted':<8}  {'prompt and target':<48}  {'suite':>6}  {'harm':>6}  {'exact':>6}  {'next':>6}  {'rank':>4}  "
-        "size  rank by size",
+        f"{'planted':<8}  {'prompt and target':<48}  {'suite':>6}  {'harm':>6}  {'exact':>6}  {'next':>6}  "
+        "rank  size  rank by size",
     ]
     for row in ranks["plants"]:
         values = "  ".join(f"{row[name]:>6.3f}" for name in ("harm", "exact", "next"))
