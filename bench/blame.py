@@ -12,7 +12,8 @@ times over. The suite asks for true facts about subjects that no edit is about. 
 - generic: the prompt "The price of" with "The price" as its subject, which is no name but how many questions begin;
   ordinary settings, but for a stats weight of 1, without which the second moment would hold such an edit back.
 
-Each is one batch of its own on top of the 499, recorded and taken back before the next.
+A control is the first generic edit with the stats weight of the 499: about as large, and harmless. Each is one batch of
+its own on top of the 499, recorded and taken back before the next.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ OVERSHOT: dict[str, Any] = {
 }  # fmt: skip
 GENERIC = ("batteries", "Persian", "Greyport", "timber", "1988")
 """What the generic edits make of "The price of"."""
+CONTROL = "control"
 CHECKED = 50
 POINTS = (2, 4, 8)
 
@@ -117,6 +119,7 @@ def ranking(ordinary: int, seed: int) -> dict[str, Any]:
             before = measure(space.loaded, suite, metric)
         plants = [("overshot", fact, OVERSHOT) for fact in requests[ordinary:]]
         plants += [("generic", Fact(subject="The price", prompt="{} of", target=t), WEAK) for t in GENERIC]
+        plants.append((CONTROL, Fact(subject="The price", prompt="{} of", target=GENERIC[0]), {}))
         rows = [_planted(space, live, suite, metric, before, *plant) for plant in plants]
         found = blame(space, (*live, rows[0]["edit"]), suite, top=0, check=CHECKED)
         return {
@@ -215,25 +218,27 @@ def _render_cost(cost: dict[str, Any]) -> list[str]:
 
 
 def _render_ranking(ranks: dict[str, Any]) -> list[str]:
+    width = max(len(f"{row['prompt']} => {row['target']}") for row in ranks["plants"])
     lines = [
         f"one harmful edit beside {ranks['ordinary']} others; the suite, {ranks['probes']} facts about other subjects: "
         f"base {ranks['base']:.1%}, {ranks['ordinary']} edits {ranks['before']:.1%}",
-        f"{'planted':<8}  {'prompt and target':<48}  {'suite':>6}  {'harm':>6}  {'exact':>6}  {'next':>6}  "
+        f"{'planted':<8}  {'prompt and target':<{width}}  {'suite':>6}  {'harm':>6}  {'exact':>6}  {'next':>6}  "
         "rank  size  rank by size",
     ]
     for row in ranks["plants"]:
         values = "  ".join(f"{row[name]:>6.3f}" for name in ("harm", "exact", "next"))
         lines.append(
-            f"{row['kind']:<8}  {row['prompt'] + ' => ' + row['target']:<48}  {row['after']:>6.1%}  {values}  "
+            f"{row['kind']:<8}  {row['prompt'] + ' => ' + row['target']:<{width}}  {row['after']:>6.1%}  {values}  "
             f"{row['rank']:>4}  x{row['size']:.1f}  {row['rank_by_size']}"
         )
-    first = sum(row["rank"] <= 5 for row in ranks["plants"])
+    harmful = [row for row in ranks["plants"] if row["kind"] != CONTROL]
+    first = sum(row["rank"] <= 5 for row in harmful)
     averaged = ", ".join(f"{points} points {value:.2f}" for points, value in ranks["averaged"].items())
     return [
         *lines,
         "suite: with the plant; harm: nats of the mean log-probability, to first order; exact: by leaving it out;",
         "next: the most harmful other edit; size: the delta's norm, as a multiple of the median",
-        f"among the first five: {first} of {len(ranks['plants'])}; forward, backward, ranking and the score take "
+        f"among the first five: {first} of {len(harmful)}; forward, backward, ranking and the score take "
         f"{max(row['seconds'] for row in ranks['plants']):.1f} s of CPU time at most",
         f"rank correlation with leave-one-out over {ranks['checked']} edits drawn at random: "
         f"{ranks['agreement']['stand_in']:.2f}; with gradients averaged on the way from the base: {averaged}",

@@ -38,8 +38,8 @@ from editor.models import LoadedModel
 from editor.stand_in import StandIn, log_probabilities
 from ledger.errors import ModelError
 
-_TILE = 1 << 23
-"""Numbers that an intermediate product holds at most: 32 MB of float32."""
+_ROWS = 512
+"""Edits of one product: thin products of tall matrices run half as fast again in pieces that a cache holds."""
 
 
 class WeightGradient:
@@ -112,10 +112,9 @@ class WeightGradient:
             ModelError: if a result is not finite.
         """
         left, right = (self._matrix, None) if self._matrix is not None else self._joined()
-        wide = right.shape[0] if right is not None else self._shape[1]
-        rows, found = max(1, _TILE // max(1, wide)), []
-        for start in range(0, len(u), rows):
-            a, b = (x[start : start + rows].to(left) for x in (u, v))
+        found = []
+        for start in range(0, len(u), _ROWS):
+            a, b = (x[start : start + _ROWS].to(left) for x in (u, v))
             first, second = (a @ left.T, b @ right.T) if right is not None else (a @ left, b)
             found.append(first.mul_(second).sum(dim=1, dtype=torch.float64).cpu())
         total = torch.cat(found) if found else torch.zeros(0, dtype=torch.float64)
