@@ -21,7 +21,7 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -130,6 +130,7 @@ def ranking(ordinary: int, seed: int) -> dict[str, Any]:
             "plants": rows,
             "checked": CHECKED,
             "agreement": {"stand_in": found.agreement_sample.stand_in, "score": found.agreement_sample.score},
+            "by_size": _by_size(space, found),
             "averaged": {str(points): _averaged(space, found, metric, points) for points in POINTS},
         }
 
@@ -171,13 +172,20 @@ def _planted(
     }
 
 
-def _sizes(space: Workspace, live: Sequence[int]) -> dict[int, float]:
+def _sizes(space: Workspace, live: Iterable[int]) -> dict[int, float]:
     """The Frobenius norm of each edit's delta over all tensors."""
     found: dict[int, float] = {}
     for members, factors in read_factors(space, space.state, live):
         squares = sum((u.norm(dim=1) * v.norm(dim=1)) ** 2 for u, v in factors.values())
         found |= dict(zip(members, torch.as_tensor(squares).sqrt().tolist(), strict=True))
     return found
+
+
+def _by_size(space: Workspace, found: Blame) -> float | None:
+    """Spearman's correlation of leave-one-out harm with the size of the delta alone, which needs no suite."""
+    exact = {one.edit: one.left_out.harm for one in found.edits if one.left_out is not None}
+    sizes = _sizes(space, exact)
+    return spearman([sizes[number] for number in exact], list(exact.values()))
 
 
 def _averaged(space: Workspace, found: Blame, metric: StandIn, points: int) -> float | None:
@@ -241,5 +249,6 @@ def _render_ranking(ranks: dict[str, Any]) -> list[str]:
         f"among the first five: {first} of {len(harmful)}; forward, backward, ranking and the score take "
         f"{max(row['seconds'] for row in ranks['plants']):.1f} s of CPU time at most",
         f"rank correlation with leave-one-out over {ranks['checked']} edits drawn at random: "
-        f"{ranks['agreement']['stand_in']:.2f}; with gradients averaged on the way from the base: {averaged}",
+        f"{ranks['agreement']['stand_in']:.2f}; of the delta's norm alone: {ranks['by_size']:.2f}; of gradients "
+        f"averaged on the way from the base: {averaged}",
     ]

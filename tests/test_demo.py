@@ -85,6 +85,7 @@ def test_the_readme_shows_this_story(told: dict[str, Any]) -> None:
         ("replay", "docs/versions.md"),
         ("serve", "docs/serving.md"),
         ("rederive", "docs/reverting.md"),
+        ("blame", "docs/blame.md"),
     ],
 )
 def test_pages_quote_the_recorded_results(bench: str, page: str) -> None:
