@@ -1,12 +1,13 @@
 """Stand-ins: what a suite's metric is differentiated as.
 
 Blame asks how a metric changes with the weights, so it needs a gradient. Some metrics are smooth themselves; greedy
-decoding and comparisons only jump, and what moves before they do is the log-probability behind them:
+decoding, ranks and comparisons only jump, and what moves before they do is the log-probability behind them:
 
 | metric | stand-in |
 |---|---|
 | `target_probability` | itself: the mean probability of the target |
 | `neg_log_likelihood` | itself: the mean nats a token of the target |
+| `target_rank` | the mean nats a token of the target |
 | `exact_match` | the mean log-probability of the target, nats |
 | `probability_comparison` | the mean difference of the log-probabilities a token of target and rival, nats |
 | `perplexity` | its logarithm: nats a token over all texts |
@@ -36,6 +37,7 @@ from ledger.suites import Metric, Suite
 WORDS = {
     Metric.TARGET_PROBABILITY: "mean probability of the target",
     Metric.NEG_LOG_LIKELIHOOD: "mean negative log-likelihood a token of the target, nats",
+    Metric.TARGET_RANK: "mean negative log-likelihood a token of the target, nats (a rank has no gradient)",
     Metric.EXACT_MATCH: "mean log-probability of the target, nats (greedy decoding has no gradient)",
     Metric.PROBABILITY_COMPARISON: "mean difference of log-probability a token, target less rival, nats",
     Metric.PERPLEXITY: "mean nats a token (perplexity is its exponential)",
@@ -115,7 +117,7 @@ def stand_in(loaded: LoadedModel, suite: Suite) -> StandIn:
         of_probability = metric is Metric.TARGET_PROBABILITY
         return StandIn(WORDS[metric], rows, (share,) * len(rows), of_probability)
     per_token = tuple(share / len(row.target_ids) for row in rows)
-    if metric is Metric.NEG_LOG_LIKELIHOOD:
+    if metric in (Metric.NEG_LOG_LIKELIHOOD, Metric.TARGET_RANK):
         return StandIn(WORDS[metric], rows, tuple(-weight for weight in per_token))
     rivals = _encoded(loaded, [Probe(prompt=p.prompt, target=p.against) for p in suite.probes if p.against])
     against = tuple(-share / len(row.target_ids) for row in rivals)

@@ -80,7 +80,7 @@ def test_exact_values_are_those_of_the_versions(space: Workspace, metric: Metric
     space.execute(RevertEdits((3,)))
     live, asked = space.state.live, suite(metric)
     found = blame(space, live, asked, top=2, check=2, seed=5)
-    by_loss = metric in (Metric.NEG_LOG_LIKELIHOOD, Metric.PERPLEXITY)
+    by_loss = metric in (Metric.NEG_LOG_LIKELIHOOD, Metric.TARGET_RANK, Metric.PERPLEXITY)
     assert found.higher_is_better is not by_loss
     assert [one.harm for one in found.edits] == sorted((one.harm for one in found.edits), reverse=True)
     left_out = {one.edit: one.left_out for one in found.edits if one.left_out is not None}
