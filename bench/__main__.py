@@ -10,7 +10,8 @@ import click
 from transformers.utils import logging
 
 NAMES = (
-    "edits", "bits", "bisection", "noise", "blame", "trace", "stage2", "speed", "lifelong", "replay", "rederive", "serve",
+    "edits", "bits", "bisection", "noise", "blame", "trace", "stage2", "speed", "lifelong", "replay", "rederive",
+    "serve",
 )  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"

@@ -187,6 +187,7 @@ def _belief_json(session: Session, state: State, belief: Belief) -> dict[str, An
         ],
         "false_bad": vars(belief.false_bad),
         "false_good": vars(belief.false_good),
+        "coin": belief.coin,
     }
 
 
@@ -200,6 +201,7 @@ def _belief_lines(state: State, session: Session, belief: Belief) -> list[Block]
         Table(("probability", "", "change"), rows),
         f"good versions fail the test {rate_words(belief.false_bad)} of the time, "
         f"bad ones pass it {rate_words(belief.false_good)}",
+        f"that the test says nothing of the versions has a probability of {belief.coin:.2g}",
     ]
 
 

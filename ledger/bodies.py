@@ -283,6 +283,7 @@ class BisectionConcluded(Body):
         mode: whether the test always says the same of a version.
         order: how the steps between the ends were ordered, as `errata bisect start --order` takes it.
         filters: which steps were searched; empty for all.
+        prior: the suite by whose blame some steps were held likelier than others from the start.
         steps: how many; None in events of schema version 1.
         cause: edits that make the good version bad together, and not without any of them; empty if not looked for.
         cure: edits whose removal together makes the bad version good; likewise.
@@ -308,6 +309,7 @@ class BisectionConcluded(Body):
     suite: Line | None = None
     order: Line = "log"
     filters: Settings = Field(default_factory=dict)
+    prior: Digest | None = None
     steps: Count | None = None
     cause: tuple[EditNumber, ...] = ()
     cure: tuple[EditNumber, ...] = ()

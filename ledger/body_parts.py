@@ -305,9 +305,11 @@ class BisectionBelief(Record):
         credible: the smallest set of steps that holds the first bad one with that probability, the most probable first.
         false_bad: how often a good version fails the test.
         false_good: how often a bad version passes it.
+        coin: how probable it is that the test says nothing of the versions.
     """
 
     confidence: Probability
     credible: tuple[CredibleStep, ...]
     false_bad: EstimatedRate
     false_good: EstimatedRate
+    coin: Probability

@@ -51,6 +51,7 @@ def conclusion_body(
     plan: Plan | None = None,
     filters: Filters = NO_FILTERS,
     order: str = LOG,
+    prior: str | None = None,
     seconds: float | None = None,
 ) -> bodies.BisectionConcluded:
     """The event of a conclusion.
@@ -64,6 +65,7 @@ def conclusion_body(
         plan: how it was done; None for the plain search.
         filters: which steps the problem was narrowed to.
         order: how they were ordered.
+        prior: digest of the suite by whose blame the plan weighs the steps.
         seconds: how long the tests took, if it was measured.
     """
     noise = plan.noise if plan is not None else None
@@ -88,6 +90,7 @@ def conclusion_body(
         mode=bodies.BisectionMode.EXACT if noise is None else bodies.BisectionMode.NOISY,
         order=order,
         filters=filters.plain(),
+        prior=prior,
         steps=len(problem.steps),
         cause=_edits(conclusion.cause),
         cure=_edits(conclusion.cure),
@@ -145,6 +148,7 @@ def _believed(problem: Problem, belief: Belief, confidence: float) -> bodies.Bis
         ),
         false_bad=_rate(belief.false_bad),
         false_good=_rate(belief.false_good),
+        coin=_share(belief.coin),
     )
 
 

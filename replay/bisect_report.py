@@ -221,7 +221,8 @@ def _explained(body: BisectionConcluded) -> Iterable[str]:
         yield (
             f"The test errs: it failed good versions {_rate(body.belief.false_bad)} of the time and passed bad ones "
             f"{_rate(body.belief.false_good)}. Versions were tested several times, and the probabilities below are "
-            f"what all answers together say. The search was to end at {body.belief.confidence:.0%}."
+            f"what all answers together say. The search was to end at {body.belief.confidence:.0%}. That the test says "
+            f"nothing of the versions has a probability of {body.belief.coin:.2g}."
         )
     subject = names(_suspects(body)) if _suspects(body) else ""
     if body.confirmed_without and body.confirmed_with:
@@ -276,6 +277,8 @@ def _searched(state: State, body: BisectionConcluded) -> Iterable[str]:
         )
     if body.order != LOG:
         yield f"in the order {body.order}, not that of the log"
+    if body.prior is not None:
+        yield "beginning with the changes that blame held likeliest (--prior)"
     took = "" if body.seconds is None else f" in {body.seconds:.1f} s"
     yield f"{body.evaluations} test{'' if body.evaluations == 1 else 's'}{took}"
 

@@ -12,14 +12,14 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from editor.lm_task import TaskResult, run_task
 from ledger.errors import ErrataError, UsageError
-from ledger.suites import SAMPLED, Suite
+from ledger.suites import SAMPLED, Suite, suite_digest
 from replay.bisect import Conclusion, Live, Observation, Plan, Problem, Question, bisect
 from replay.bisect_record import conclusion_body, recorded_already
 from replay.bisect_scope import LOG, NO_FILTERS, Filters
@@ -27,6 +27,7 @@ from replay.checkout import checkout
 from replay.materialise import weights_digests
 from replay.model_card import card_of
 from replay.oracles import CommandOracle, SuiteOracle, TaskOracle
+from replay.prior import prior
 
 if TYPE_CHECKING:
     from editor.evaluate import SuiteResult
@@ -59,6 +60,7 @@ class Course:
         jobs: how many tests may run side by side.
         filters: which steps the problem was narrowed to; recorded.
         order: how they were ordered; recorded.
+        prior: a suite by whose blame some steps are held likelier than others from the start; None for all alike.
         began: the log's last event when the bisection began: conclusions after it may be this one's. None for a
             bisection that begins with this run.
         seconds: by the identity of a test, how long its earlier answers took.
@@ -69,6 +71,7 @@ class Course:
     jobs: int = 1
     filters: Filters = NO_FILTERS
     order: str = LOG
+    prior: Suite | None = None
     began: int | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
 
@@ -207,14 +210,18 @@ def _run(
     def told(question: Question, observation: Observation) -> None:
         on_test(question, observation, earlier + meter.seconds() - started)
 
-    conclusion = bisect(problem, oracle, course.tested, told, oracle.identity, course.plan, course.jobs)
+    plan = course.plan
+    if course.prior is not None:
+        plan = replace(plan, prior=prior(workspace, problem.bad, problem.steps, course.prior))
+    conclusion = bisect(problem, oracle, course.tested, told, oracle.identity, plan, course.jobs)
     body = conclusion_body(
         problem,
         conclusion,
         oracle.judge,
-        plan=course.plan,
+        plan=plan,
         filters=course.filters,
         order=course.order,
+        prior=None if course.prior is None else suite_digest(course.prior),
         seconds=earlier + meter.seconds() - started,
     )
     if not recorded_already(workspace.state, began, body):

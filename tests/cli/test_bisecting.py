@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import cli
+from ledger.suites import read_suite, suite_digest
 from tests.cli.conftest import Done, Errata, write_jsonl
 
 CHECK = """
@@ -325,3 +326,20 @@ def test_marks_outside_the_bisection_and_second_starts_are_refused(errata: Errat
 
 def test_the_same_version_twice_is_nothing_to_bisect(errata: Errata, here: Path) -> None:
     assert errata("bisect", "start", "HEAD", "HEAD").code == 2
+
+
+def test_a_prior_from_blame_is_recorded_and_blames_the_same_edit(errata: Errata, worse: Path) -> None:
+    words = ["bisect", "run", "--suite", "suite.jsonl", "--threshold", "0.02", "--prior", "suite.jsonl"]
+    errata("bisect", "start", "@4", "HEAD")
+    done = errata(*words, "--json")
+    assert done.code == 0 and done.json["culprit"] == 4, done.err
+    event = errata("log", "-n", "1", "--json").json["events"][0]
+    assert event["body"]["prior"] == suite_digest(read_suite(worse / "suite.jsonl"))
+    assert "blame held likeliest" in errata("bisect", "report").out
+
+
+def test_a_prior_that_has_no_gradient_is_refused(errata: Errata, worse: Path) -> None:
+    (worse / "texts.jsonl").write_text('{"suite": "t", "metric": "ngram_entropy"}\n{"text": "The price of"}\n')
+    errata("bisect", "start", "@4", "HEAD")
+    done = errata("bisect", "run", "--suite", "suite.jsonl", "--threshold", "0.02", "--prior", "texts.jsonl")
+    assert done.code == 2 and "ngram_entropy" in done.err

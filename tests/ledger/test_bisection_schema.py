@@ -25,9 +25,10 @@ BELIEF = bodies.BisectionBelief(
     ),
     false_bad=RATE,
     false_good=RATE,
+    coin=0.01,
 )
 FAR = bodies.CredibleStep(edits=(6,), position=1, probability=1.0)
-SECOND = ("mode", "suite", "order", "filters", "steps", "cause", "cure", "probability", "belief", "seconds")
+SECOND = ("mode", "suite", "order", "filters", "prior", "steps", "cause", "cure", "probability", "belief", "seconds")
 STEPS_SECOND = ("purpose", "position", "newest")
 """What version 2 adds, to the body and to each of its steps."""
 
@@ -51,6 +52,7 @@ def conclusion(**changes: Any) -> bodies.BisectionConcluded:
         "suite": "general",
         "order": "reverse",
         "filters": {"subjects": ["Ada"], "layers": [1]},
+        "prior": some_digest("prior"),
         "steps": 3,
         "cause": (1, 3),
         "cure": (3,),
@@ -87,7 +89,7 @@ def test_a_conclusion_survives_its_bytes() -> None:
 
 
 def test_a_conclusion_of_version_1_is_an_exact_search_of_all_steps_in_log_order() -> None:
-    first = dict.fromkeys(("suite", "steps", "probability", "belief", "seconds"))
+    first = dict.fromkeys(("suite", "prior", "steps", "probability", "belief", "seconds"))
     body = conclusion(mode="exact", order="log", filters={}, cause=(), cure=(), **first)
     body = body.model_copy(update={"log": tuple(s.model_copy(update=dict.fromkeys(STEPS_SECOND)) for s in body.log)})
     _, stored = link(draft(body), EMPTY_HEAD)
