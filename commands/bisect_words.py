@@ -191,18 +191,22 @@ def _belief_json(session: Session, state: State, belief: Belief) -> dict[str, An
     }
 
 
+WORTH_SAYING = 0.05
+"""From which probability on it is said that a test may say nothing of the versions."""
+
+
 def _belief_lines(state: State, session: Session, belief: Belief) -> list[Block]:
     steps = session.problem(state).steps
     rows = tuple(
         (f"{belief.posterior[index]:.1%}", bar(belief.posterior[index]), step_words(state, steps[index]))
         for index in belief.credible
     )
-    return [
-        Table(("probability", "", "change"), rows),
+    rates = (
         f"good versions fail the test {rate_words(belief.false_bad)} of the time, "
-        f"bad ones pass it {rate_words(belief.false_good)}",
-        f"that the test says nothing of the versions has a probability of {belief.coin:.2g}",
-    ]
+        f"bad ones pass it {rate_words(belief.false_good)}"
+    )
+    doubt = f"that the test says nothing of the versions has a probability of {belief.coin:.0%}"
+    return [Table(("probability", "", "change"), rows), rates, *([doubt] if belief.coin >= WORTH_SAYING else [])]
 
 
 def rate_words(rate: Any) -> str:

@@ -116,14 +116,17 @@ def test_the_caches_that_gc_knows_are_those_that_the_code_writes(tmp_path: Path,
     import torch
 
     from replay.caches import PLACES
-    from replay.materialise import KEYFRAME_DISTANCE
+    from replay.keyframe_cost import KeyframeCost, Rates
+    from replay.materialise import Materialiser
     from replay.workflow import Workspace
     from tests.replay import helpers
 
     ledger = helpers.create(tmp_path, tiny_llama)
-    helpers.apply(ledger, KEYFRAME_DISTANCE, seed=1)
+    helpers.apply(ledger, 4, seed=1)
     space = Workspace(ledger, helpers.surroundings())
-    space.materialiser.weights(ledger.state().live)
+    shapes = tuple(tensor.shape for tensor in space.created.edited.values())
+    dear = KeyframeCost(shapes, Rates(edit=60.0))
+    Materialiser(ledger, space.files, cost=dear).weights(ledger.state().live)
     store = next(iter(space.solvers.values())).store
     assert store is not None
     store.save("blake3:" + "0" * 64, {"factor": torch.ones(1)})

@@ -16,7 +16,7 @@ from bench.memory import RESET
 pytestmark = pytest.mark.skipif(not RESET.exists(), reason="the kernel keeps no peak that can be reset")
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-SHAPE = (2048, 4096)
+SHAPE = (4096, 4096)
 IN_FLOAT64 = 8 * SHAPE[0] * SHAPE[1]
 
 SCRIPT = """
@@ -37,7 +37,7 @@ print(json.dumps({"grown": growth(lambda: work(range(1, edits + 1)))}))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A ledger of 600 edits over three matrices of 2048 x 4096, in batches of 200."""
+    """A ledger of 600 edits over three matrices of 4096 x 4096, in batches of 200."""
     folder = tmp_path_factory.mktemp("memory")
     ledger = synthetic.new_ledger(folder / "work", synthetic.base_folder(folder / "base", SHAPE, 3))
     synthetic.record(ledger, 600, batch_size=200)
@@ -55,8 +55,8 @@ def grown(folder: Path, way: str, edits: int) -> float:
 
 def test_a_stream_stays_below_twice_one_tensor_whatever_the_number_of_edits(folder: Path) -> None:
     few, many = grown(folder, "stream", 100), grown(folder, "stream", 600)
-    assert many < 2.0
-    assert many < few + 0.5
+    assert many < 2.0, (few, many)
+    assert many < few + 0.5, (few, many)
 
 
 def test_the_measure_sees_what_it_is_meant_to_see(folder: Path) -> None:
