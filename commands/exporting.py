@@ -58,7 +58,8 @@ def export(
     live = app.live(ledger, version, without, only)
     start = None if since is None else app.live(ledger, since)
     from replay.adapter_card import describe, module_records
-    from replay.adapter_export import build_adapter, require_free, write_adapter
+    from replay.adapter_export import build_adapter, write_adapter
+    from replay.whole_folder import require_free
 
     require_free(folder)
     address = " ".join([version, *(f"--without {e}" for e in without), *(f"--only {e}" for e in only)])

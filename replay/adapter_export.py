@@ -16,7 +16,6 @@ that leave with their sign turned. It is loaded on a checkout of the version tha
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,11 +29,11 @@ from editor import adapter_files
 from editor.architecture import Adapter, adapter_for
 from editor.low_rank import LowRank, low_rank, rank_for
 from editor.models import digest_tensor
-from ledger import bodies
 from ledger.errors import LedgerDamaged, UsageError
-from ledger.files import sync_folder, write_durably
 from ledger.ledger import Ledger
+from ledger.state import State
 from replay.factors import FactorReader
+from replay.whole_folder import whole_folder
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHTS_FILE = "adapter_model.safetensors"
@@ -154,6 +153,7 @@ def build_adapter(
         )
     rank = rank_for(len(added) + len(removed)) if rank is None else rank
     names = adapter_for(created.family) if created.adapter is None else adapter_files.from_record(created.adapter)
+    reader = FactorReader(ledger.blobs, {tensor: spec.shape for tensor, spec in created.edited.items()})
     return LoraAdapter(
         names=names,
         base=created.model if since is None else None,
@@ -165,7 +165,7 @@ def build_adapter(
                 module=names.edited_parameter(spec.layer).removesuffix(".weight"),
                 tensor=tensor,
                 layer=spec.layer,
-                pair=low_rank(*_factors(ledger, tensor, spec, added, removed), rank),
+                pair=low_rank(*_factors(reader, state, tensor, added, removed), rank),
                 base_norm=spec.frobenius_norm,
             )
             for tensor, spec in sorted(created.edited.items(), key=lambda item: item[1].layer)
@@ -174,26 +174,12 @@ def build_adapter(
 
 
 def _factors(
-    ledger: Ledger, tensor: str, spec: bodies.EditedTensor, added: Sequence[int], removed: Sequence[int]
+    reader: FactorReader, state: State, tensor: str, added: Sequence[int], removed: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     """One tensor's factors, ``(n, d_out)`` and ``(n, d_in)``: one tensor at a time is what memory has to hold."""
-    reader = FactorReader(ledger.blobs, {tensor: spec.shape})
-    state = ledger.state()
-    groups = [group[tensor] for group in reader.read(state, added)]
-    groups += [(-u, v) for u, v in (group[tensor] for group in reader.read(state, removed))]
+    groups = list(reader.read_tensor(state, added, tensor))
+    groups += [(-u, v) for u, v in reader.read_tensor(state, removed, tensor)]
     return torch.cat([u for u, _ in groups]), torch.cat([v for _, v in groups])
-
-
-def require_free(destination: Path) -> None:
-    """Refuse a destination that holds something.
-
-    Raises:
-        UsageError: if it is a file, a link, or a folder that is not empty.
-    """
-    if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
-        raise UsageError(f"{destination} is a file; name a folder that does not exist yet")
-    if destination.is_dir() and any(destination.iterdir()):
-        raise UsageError(f"{destination} is not empty; name a folder that does not exist yet, or an empty one")
 
 
 def write_adapter(adapter: LoraAdapter, destination: Path, notes: dict[str, str]) -> Path:
@@ -209,21 +195,14 @@ def write_adapter(adapter: LoraAdapter, destination: Path, notes: dict[str, str]
 
     Raises:
         UsageError: if the destination holds something.
-        StorageFull, OSError: if the disk is full or not writable; nothing is left in the destination then.
+        OSError: if the disk is full or not writable; nothing is left behind then.
     """
-    destination = destination.absolute()
-    require_free(destination)
     files = {
         WEIGHTS_FILE: save(adapter.tensors(), metadata={"format": "pt"}),
         CONFIG_FILE: (json.dumps(adapter.config(), indent=2) + "\n").encode(),
         **{name: text.encode() for name, text in notes.items()},
     }
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=destination.parent, prefix=f".{destination.name}.") as scratch:
-        building = Path(scratch) / "adapter"
-        building.mkdir()
+    with whole_folder(destination) as building:
         for name, data in files.items():
-            write_durably(building / name, data)
-        building.rename(destination)
-    sync_folder(destination.parent)
-    return destination
+            (building / name).write_bytes(data)
+    return destination.absolute()
