@@ -97,7 +97,8 @@ def chart(
     scored = [mark for mark in marks if mark.score is not None]
     along = [mark for mark in marks if mark.position is not None]
     beside = [mark for mark in marks if mark.position is None and mark.purpose in _BESIDE]
-    down = _down(bool(scored), metric)
+    reach = [mark.score for mark in marks if mark.score is not None]
+    down = _down([*reach, *([] if threshold is None or not reach else [threshold])], metric)
     lanes = [word for word in LANES if word in LANES[:2] or any(WORDS[mark.outcome] == word for mark in marks)]
     size = HEIGHT if scored else LANE * len(lanes)
     across = {"field": "position", "type": "quantitative", "title": "changes on top of the good end",
@@ -120,10 +121,13 @@ def chart(
     return {"title": heading, "vconcat": rows, "resolve": {"scale": {"y": "independent"}}}
 
 
-def _down(scored: bool, metric: str) -> dict[str, Any]:
-    if scored:
+def _down(reach: Sequence[float], metric: str) -> dict[str, Any]:
+    """The axis of the scores that are shown, the same for tests along the changes and beside them; else of answers."""
+    if reach:
+        low, high = min(reach), max(reach)
+        domain = [low, high] if low < high else [low - 0.5, high + 0.5]
         return {"field": "score", "type": "quantitative", "title": metric,
-                "scale": {"zero": False, "nice": True, "padding": 12}, "axis": {"tickCount": 5}}  # fmt: skip
+                "scale": {"domain": domain, "nice": True, "padding": 12}, "axis": {"tickCount": 5}}  # fmt: skip
     return {"field": "said", "type": "nominal", "sort": LANES, "title": None, "axis": {"grid": True, "ticks": False}}
 
 

@@ -253,6 +253,13 @@ def test_every_test_is_in_the_picture(judge: Judge, plan: Plan | None) -> None:
     assert charts.svg(spec) == charts.svg(spec)
 
 
+def test_scores_along_the_changes_and_beside_them_share_one_axis() -> None:
+    spec = picture(told(fresh(), concluded(fresh(), bad_if(lambda live: 8 in live), judge=SCORE)[2]))
+    panels = spec["vconcat"][0]["hconcat"]
+    scales = [panel["layer"][-1]["encoding"]["y"]["scale"] for panel in panels]
+    assert len(panels) == 2 and scales[0] == scales[1] and scales[0]["domain"] == [0.0, 1.0]
+
+
 def test_a_threshold_a_bracket_and_probabilities_are_drawn() -> None:
     ledger = fresh()
     exact = picture(told(ledger, concluded(ledger, bad_if(lambda live: 8 in live), judge=SCORE)[2]))
