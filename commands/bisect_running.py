@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, shared, short
-from commands.bisect_words import folder_of, session_of, show_conclusion
+from commands.bisect_words import alone, folder_of, session_of, show_conclusion
 from ledger.errors import UsageError
 
 if TYPE_CHECKING:
@@ -67,7 +67,8 @@ def run(
 
     Both ends are tested first. A run that was stopped goes on with its own answers when the same suite and threshold,
     or the same command, is run again; `errata bisect undo` drops them one by one, `errata bisect reset` all. The exit
-    code is 0 if a culprit was found and 1 with every other verdict; then the session stays.
+    code is 0 if a culprit was found and 1 with every other verdict; then the session stays, and of the answers those of
+    a noisy run that was not sure enough at its limit: with a higher one it goes on.
 
     --noisy is for commands that do not always say the same of a version (and for the metric ngram_entropy, which
     samples): both ends are tested several times first, and versions are tested until the probability of one change
@@ -93,10 +94,12 @@ def run(
         raise UsageError(f"--threshold is a finite number, not {threshold}")
     if not noisy and any(option is not None for option in (confidence, calibrate, limit)):
         raise UsageError("--confidence, --calibrate and --limit are for tests that err: add --noisy")
+    from ledger.bodies import Verdict
     from ledger.suites import read_suite
 
     probes = read_suite(suite) if suite is not None else None
     likelier = read_suite(prior) if prior is not None else None
+    alone(app)
     session = session_of(app.ledger())
     session.problem(app.ledger().state())
     workspace = app.workspace()
@@ -130,7 +133,7 @@ def run(
         found = bisect_with_command(workspace, problem, command, shell, course, on_test)
     if found.culprit is not None:
         bisect_file.reset(folder)
-    else:
+    elif not (found.verdict is Verdict.INCONCLUSIVE and plan.noise is not None):  # there more tests can decide
         bisect_file.save(folder, session.by_hand())
     return show_conclusion(app, workspace.state, session, found, found.count())
 

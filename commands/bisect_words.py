@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
+
 from commands.app import UNDER_TEST, App, counted, short
 from commands.render import Block, Table
 from ledger.errors import UsageError
@@ -26,6 +28,17 @@ def folder_of(ledger: Ledger) -> Path:
     """Where the session's file lies."""
     assert ledger.folder is not None
     return ledger.folder
+
+
+def alone(app: App) -> None:
+    """Let nobody else change the bisection's session until this command has ended.
+
+    Raises:
+        BisectionRunning: another process runs a bisection, or is changing its session.
+    """
+    from replay.bisect_file import alone as holding
+
+    click.get_current_context().with_resource(holding(app.ledger().cache))
 
 
 def session_of(ledger: Ledger) -> Session:
@@ -139,7 +152,8 @@ def _told(state: State, session: Session, found: Conclusion, made: int) -> list[
         case Verdict.BAD_IS_GOOD:
             return ["the bad end passes the test, so there is nothing to find", _OTHER_ENDS]
         case _ if found.belief is not None:
-            return ["inconclusive: no change is as probable as was asked for", tests]
+            where = "; the tests ended at the limit or told no more" if found.tested else ""
+            return [f"inconclusive: no change is as probable as was asked for{where}", tests]
         case _:
             lines = ["inconclusive: versions that would decide could not be tested; it is one of"]
             return [*lines, *(f"  {step_words(state, step)}" for step in found.candidates), tests]

@@ -11,7 +11,7 @@ from commands.app import App, InOrder, shared, short
 from commands.bisect_reporting import report
 from commands.bisect_running import run
 from commands.bisect_visualising import visualise
-from commands.bisect_words import actors, folder_of, session_of, show_conclusion, show_question
+from commands.bisect_words import actors, alone, folder_of, session_of, show_conclusion, show_question
 from ledger.errors import UsageError
 
 if TYPE_CHECKING:
@@ -103,6 +103,7 @@ def start(
     from replay.bisect_scope import Filters, check_order
     from replay.bisect_session import GOOD_BAD, Terms, check_terms
 
+    alone(app)
     ledger = app.ledger()
     if bisect_file.load(folder_of(ledger)) is not None:
         raise UsageError("a bisection is under way; `errata bisect reset` ends it")
@@ -128,6 +129,7 @@ def _mark(app: App, version: str | None, word: str) -> int:
     from replay.bisect import Conclusion
     from replay.bisect_log import speaking
 
+    alone(app)
     ledger = app.ledger()
     session = session_of(ledger)
     spoken = speaking(session, word)
@@ -204,6 +206,7 @@ def skip(app: App, versions: tuple[str, ...]) -> int:
       errata bisect skip
       errata bisect skip e12 e40..e45
     """
+    alone(app)
     ledger = app.ledger()
     return _go_on(app, session_of(ledger).skipped(ledger.state(), versions))
 
@@ -221,6 +224,7 @@ def undo(app: App) -> None:
     from ledger.bodies import StepOutcome
     from replay import bisect_file
 
+    alone(app)
     ledger = app.ledger()
     session, dropped = session_of(ledger).undone()
     bisect_file.save(folder_of(ledger), session)
@@ -284,6 +288,7 @@ def replay(app: App, file: Path) -> None:
     from replay import bisect_file
     from replay.bisect_log import replayed
 
+    alone(app)
     ledger = app.ledger()
     session = replayed(ledger.state(), actors(ledger), file.read_text(encoding="utf-8").splitlines())
     bisect_file.save(folder_of(ledger), session)
@@ -302,6 +307,7 @@ def reset(app: App) -> None:
     """
     from replay import bisect_file
 
+    alone(app)
     existed = bisect_file.reset(folder_of(app.ledger()))
     app.show({"reset": existed}, ["bisection forgotten" if existed else "no bisection is under way"])
 

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
 from ledger.blobs import FolderBlobs
-from ledger.errors import LedgerDamaged, LedgerNotFound, UsageError
+from ledger.errors import BlobMissing, LedgerDamaged, LedgerNotFound, UsageError
 from ledger.failpoints import hit
 from ledger.files import TEMPORARY, storage_error
 from ledger.findings import Severity
@@ -153,8 +154,12 @@ class _Work:
     def blobs(self, store: SqliteStore, blobs: FolderBlobs, named: set[str], seen: int) -> None:
         """Drop blobs that no event names."""
         for digest in orphans(blobs, named):
-            path = blobs.path(digest)
-            if self.dry_run or self._is_young(path):
+            try:
+                path = blobs.path(digest)
+                spared = self.dry_run or self._is_young(path)
+            except (BlobMissing, FileNotFoundError):
+                continue  # another collection was faster
+            if spared:
                 self._sort_out(Sort.ORPHAN, path)
                 continue
             with store.held_still(seen) as since:
@@ -189,7 +194,8 @@ class _Work:
         for name in places.caches:
             for path in _files(cache / name):
                 if not path.name.startswith((TEMPORARY, *places.unfinished)):
-                    self._drop(Item(Sort.CACHE, self._name(path), path.stat().st_size), path)
+                    with suppress(FileNotFoundError):  # whoever keeps them may have made room meanwhile
+                        self._drop(Item(Sort.CACHE, self._name(path), path.stat().st_size), path)
 
     def _sort_out(self, sort: Sort, path: Path) -> None:
         """Drop a file or a scratch folder unless it is young."""

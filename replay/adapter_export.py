@@ -27,7 +27,7 @@ from torch import Tensor
 
 from editor import adapter_files
 from editor.architecture import Adapter, adapter_for
-from editor.low_rank import LowRank, low_rank, rank_for
+from editor.low_rank import RANKS, LowRank, low_rank, rank_for
 from editor.models import digest_tensor
 from ledger.errors import LedgerDamaged, UsageError
 from ledger.ledger import Ledger
@@ -151,7 +151,12 @@ def build_adapter(
             if since is None
             else "the two versions have the same edits, so there is nothing for an adapter to hold"
         )
-    rank = rank_for(len(added) + len(removed)) if rank is None else rank
+    needed = len(added) + len(removed)
+    if rank is not None and rank > max(needed, RANKS[-1]):
+        raise UsageError(
+            f"rank {rank:,} is more than {needed:,} edits can fill; take at most {max(needed, RANKS[-1]):,}"
+        )
+    rank = rank_for(needed) if rank is None else rank
     names = adapter_for(created.family) if created.adapter is None else adapter_files.from_record(created.adapter)
     reader = FactorReader(ledger.blobs, {tensor: spec.shape for tensor, spec in created.edited.items()})
     return LoraAdapter(

@@ -6,15 +6,19 @@ a flat list of observations.
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
 from ledger.bodies import StepOutcome
-from ledger.errors import Damaged, UsageError
-from ledger.files import write_durably
+from ledger.errors import Damaged, ErrataError, UsageError
+from ledger.files import storage_error, write_durably
 from ledger.records import Record, describe
 from replay.bisect import Observation, Purpose
 from replay.bisect_scope import Filters, check_order
@@ -22,6 +26,42 @@ from replay.bisect_session import End, Session, Terms
 from replay.noise import Noise
 
 FILE = "bisect.json"
+LOCK = "bisect-session.lock"
+
+
+class BisectionRunning(ErrataError):
+    """Another process runs a bisection in this ledger, or is changing its session."""
+
+    exit_code = 3
+
+    def __init__(self) -> None:
+        super().__init__("another process runs a bisection in this ledger; wait for it, or stop it")
+
+
+@contextmanager
+def alone(cache: Path) -> Iterator[None]:
+    """Be the only one to change the session: for a mark as long as it takes, for a run as long as it lasts.
+
+    Args:
+        cache: the ledger's cache folder.
+
+    Raises:
+        BisectionRunning: another process is at it. The kernel ends its hold when it dies.
+        StorageFailed: the folder cannot be written to.
+    """
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(cache / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise storage_error(cache / LOCK, error) from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BisectionRunning from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class _StoredEnd(Record):

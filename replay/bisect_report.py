@@ -109,7 +109,7 @@ def report(state: State, events: Sequence[Event], seq: int | None = None) -> Rep
         actor=events[place - 1].actor,
         body=body,
         headline=_headline(state, body),
-        explained=tuple(_explained(body)),
+        explained=tuple(_explained(state, body)),
         test=_test(body),
         searched=tuple(_searched(state, body)),
         edits=edits,
@@ -195,7 +195,7 @@ def _headline(state: State, body: BisectionConcluded) -> str:
             partner = [number for number in body.candidates if number != body.culprit]
             if partner:
                 return f"The culprit is e{body.culprit}, which superseded {names(partner)}{sure}."
-            if _removed(state, body, body.culprit):
+            if body.culprit in _removals(state, body):
                 return f"The culprit is the removal of e{body.culprit}{sure}."
             fact = state.edits[body.culprit].body.fact
             return f"The culprit is e{body.culprit}{sure}: {fact.text} => {fact.target}"
@@ -216,7 +216,7 @@ def _headline(state: State, body: BisectionConcluded) -> str:
     return f"Inconclusive: it is one of {names(body.candidates)}." if body.candidates else "Inconclusive."
 
 
-def _explained(body: BisectionConcluded) -> Iterable[str]:
+def _explained(state: State, body: BisectionConcluded) -> Iterable[str]:
     if body.belief is not None:
         yield (
             f"The test errs: it failed good versions {_rate(body.belief.false_bad)} of the time and passed bad ones "
@@ -224,7 +224,10 @@ def _explained(body: BisectionConcluded) -> Iterable[str]:
             f"what all answers together say. The search was to end at {body.belief.confidence:.0%}. That the test says "
             f"nothing of the versions has a probability of {body.belief.coin:.2g}."
         )
-    subject = names(_suspects(body)) if _suspects(body) else ""
+    suspects = _suspects(body)
+    subject = names(suspects) if suspects else ""
+    if suspects and suspects[0] in _removals(state, body):
+        subject = f"the removal of {subject}"
     if body.confirmed_without and body.confirmed_with:
         yield (
             f"Confirmed both ways: the bad version without {subject} passes, and the good version with {subject} and "
@@ -289,24 +292,30 @@ def _named(state: State, version: str) -> str:
     return f"{', '.join(tags)} ({digest})" if tags else digest
 
 
-def _removed(state: State, body: BisectionConcluded, number: int) -> bool:
-    """Whether the bad version lacks the edit: then the change was that it went."""
-    if body.bad == state.version:
-        return number not in state.live
-    live = next((live for version, live in versions(state) if version == body.bad), None)
-    return live is not None and number not in live
+def _removals(state: State, body: BisectionConcluded) -> frozenset[int]:
+    """The edits that the bad version lacks: of those between the ends, the ones whose change was that they went."""
+    live = state.live
+    if body.bad != state.version:
+        live = next((live for version, live in versions(state) if version == body.bad), tuple(state.edits))
+    return frozenset(state.edits).difference(live)
 
 
 def _advice(state: State, body: BisectionConcluded) -> Iterable[tuple[str, str]]:
     wanted = body.cure or ((body.culprit,) if body.culprit is not None else ())
-    live = [number for number in wanted if state.edits[number].status is EditStatus.LIVE]
-    if live:
+    gone = _removals(state, body)
+    live = [number for number in wanted if number not in gone and state.edits[number].status is EditStatus.LIVE]
+    missed = [number for number in wanted if number in gone and state.edits[number].status is not EditStatus.LIVE]
+    if missed and not live:
+        yield f"errata show e{missed[0]}", "everything that is recorded of it"
+        yield f"errata cherry-pick . {' '.join(f'e{number}' for number in missed)}", "bring it back, exactly"
+    elif live:
         edits = " ".join(f"e{number}" for number in live)
         yield f"errata show e{live[0]}", "everything that is recorded of it"
         yield f"errata revert {edits} --dry-run", "what taking it out would change"
         yield f"errata revert {edits}", "take it out, exactly"
     elif wanted:
-        yield f"errata show e{wanted[0]}", f"{names(wanted)} {'is' if len(wanted) == 1 else 'are'} not in force now"
+        held = "in force" if wanted[0] in gone else "not in force"
+        yield f"errata show e{wanted[0]}", f"{names(wanted)} {'is' if len(wanted) == 1 else 'are'} {held} now"
     elif body.verdict is Verdict.GOOD_IS_BAD and body.filters:
         yield "errata bisect start GOOD BAD", "search without filters, or with others"
     elif body.verdict is Verdict.GOOD_IS_BAD:
@@ -323,11 +332,12 @@ def rows_of_tests(state: State, body: BisectionConcluded) -> list[tuple[str, ...
     """The tests as rows: number, why, changes, version, newest change or what else it is, outcome, score."""
     beside = {Purpose.WITHOUT_SUSPECT.value: "bad without", Purpose.SUSPECT_ALONE.value: "good with nothing but"}
     rows: list[tuple[str, ...]] = []
+    gone = _removals(state, body)
     for number, step in enumerate(body.log, start=1):
         which = ""
         if step.newest is not None:
             fact = state.edits[step.newest].body.fact
-            change = f"e{step.newest} {fact.text} => {fact.target}"
+            change = f"{'removal of ' if step.newest in gone else ''}e{step.newest} {fact.text} => {fact.target}"
             which = change if step.position is not None else f"{beside.get(step.purpose or '', '')} {change}"
         rows.append(
             (

@@ -18,9 +18,10 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from editor.lm_task import TaskResult, run_task
-from ledger.errors import ErrataError, UsageError
+from ledger.errors import UsageError
 from ledger.suites import SAMPLED, Suite, suite_digest
 from replay.bisect import Conclusion, Live, Observation, Plan, Problem, Question, bisect
+from replay.bisect_file import BisectionRunning
 from replay.bisect_record import conclusion_body, recorded_already
 from replay.bisect_scope import LOG, NO_FILTERS, Filters
 from replay.checkout import checkout
@@ -39,15 +40,6 @@ OnTest = Callable[[Question, Observation, float], None]
 
 def _silent(question: Question, observation: Observation, seconds: float) -> None:
     """Nobody listens."""
-
-
-class BisectionRunning(ErrataError):
-    """Another process runs a bisection in this ledger."""
-
-    exit_code = 3
-
-    def __init__(self) -> None:
-        super().__init__("another process runs a bisection in this ledger; wait for it, or stop it")
 
 
 @dataclass(frozen=True)

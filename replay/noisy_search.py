@@ -80,7 +80,9 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, noise: N
         missing = max(noise.calibration - tally.total, 1 if holds < noise.confidence else 0)
         if missing > 0:
             if seen.total >= noise.limit:
-                return end(Verdict.INCONCLUSIVE, candidates=problem.steps)
+                known = [(end_, seen.of(at_end[end_])) for end_ in at_end]
+                belief = Evidence(plan.weights(size), known).belief(noise.confidence, 0.0)
+                return end(Verdict.INCONCLUSIVE, candidates=problem.steps, belief=belief)
             live = bad if k else good
             raise ask(*[Question(live, version, purpose, k, size.bit_length())] * missing)
 

@@ -12,6 +12,7 @@ import pytest
 
 import cli
 from ledger.suites import read_suite, suite_digest
+from replay.bisect_file import alone
 from tests.cli.conftest import Done, Errata, write_jsonl
 
 CHECK = """
@@ -343,3 +344,26 @@ def test_a_prior_that_has_no_gradient_is_refused(errata: Errata, worse: Path) ->
     errata("bisect", "start", "@4", "HEAD")
     done = errata("bisect", "run", "--suite", "suite.jsonl", "--threshold", "0.02", "--prior", "texts.jsonl")
     assert done.code == 2 and "ngram_entropy" in done.err
+
+
+def test_nobody_else_changes_the_session_while_a_run_is_at_it(errata: Errata, worse: Path) -> None:
+    errata("bisect", "start", "@4", "HEAD")
+    before = (worse / ".errata" / "bisect.json").read_bytes()
+    with alone(worse / ".errata" / "cache"):
+        for words in (("good",), ("skip",), ("undo",), ("reset",), ("start", "@4", "HEAD"), ("run", "--", "true")):
+            done = errata("bisect", *words)
+            assert done.code == 3 and "another process" in done.err, words
+        assert errata("bisect", "visualise").code == 0, "who only looks may look"
+    assert (worse / ".errata" / "bisect.json").read_bytes() == before
+    assert errata("bisect", "reset").code == 0
+
+
+def test_a_noisy_run_that_reached_its_limit_goes_on_from_there(errata: Errata, worse: Path) -> None:
+    (worse / "check.py").write_text(CHECK)
+    errata("bisect", "start", "base", "HEAD")
+    words = ["bisect", "run", "--noisy", "--limit"]
+    first = errata(*words, "5", "--json", "--", sys.executable, "check.py")
+    assert first.code == 1 and first.json["verdict"] == "inconclusive" and first.json["evaluations"] == 5
+    second = errata(*words, "200", "--json", "--", sys.executable, "check.py")
+    assert second.code == 0 and second.json["culprit"] == 3
+    assert "earlier answers: 5 of this test are used" in second.err

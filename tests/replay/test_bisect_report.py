@@ -100,7 +100,23 @@ def test_an_edit_that_superseded_and_one_that_went_are_told_as_such() -> None:
     )
     removed = told(ledger, concluded(ledger, bad_if(lambda live: 5 not in live), good=spring)[2])
     assert removed.headline == "The culprit is the removal of e5."
-    assert [command for command, _ in removed.advice] == ["errata show e5"]
+    assert [command for command, _ in removed.advice] == ["errata show e5", "errata cherry-pick . e5"]
+    assert removed.explained == (
+        "Confirmed both ways: the bad version without the removal of e5 passes, and the good version with the removal "
+        "of e5 and nothing else fails.",
+    )
+    newest = [row[-1] for row in rows_of_tests(ledger.state(), removed.body) if "e5" in row[-1]]
+    assert newest and all("removal of e5" in words for words in newest)
+
+
+def test_an_edit_that_only_the_bad_version_lacks_is_never_advised_to_be_reverted() -> None:
+    ledger = fresh()
+    problem = scoped(ledger.state(), ledger.state().live, (), None, "log")
+    found = bisect(problem, lambda live: Reading(bad_if(lambda live: 8 not in live)(live)), plan=Plan(minimise=True))
+    body = conclusion_body(problem, found, PERSON)
+    assert body.culprit == 8 and 8 in ledger.state().live
+    advice = told(ledger, body).advice
+    assert [command for command, _ in advice] == ["errata show e8"] and "in force now" in advice[0][1]
 
 
 def test_several_edits_with_their_smallest_sets() -> None:
