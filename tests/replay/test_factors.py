@@ -128,7 +128,7 @@ def test_a_row_that_is_missing_or_another_names_its_edit(tmp_path: Path, tiny_ll
             batch[key] = batch[key][:1].copy()
 
     def one_bit(batch: dict[str, np.ndarray]) -> None:
-        next(iter(batch.values()))[1, 0] += 1.0
+        next(array for key, array in batch.items() if key.startswith("u/"))[1, 0] += 1.0
 
     for change in (one_row, one_bit):
         damaged = swapped(ledger, change)
