@@ -15,7 +15,8 @@ import statistics
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +89,7 @@ def _measure(folder: Path, shape: tuple[int, int], edits: int, batch_size: int, 
     }
     recent = head[: -min(batch_size, edits // 2)]
     for key, live in (("from_keyframe", recent), ("revert_afresh", head[:-1])):
-        found[key] = _timed(lambda live=live: _use(Materialiser(ledger, files).stream(live)))[0] / full.seconds  # type: ignore[misc]
+        found[key] = _timed(partial(_rebuild, ledger, files, live))[0] / full.seconds
     moving = Materialiser(ledger, files)
     same = [full.digests == moving.digests(head)]  # from its keyframe
     same.append(full.digests == weights_digests(moving.weights(head)))
@@ -137,7 +138,8 @@ class _Full:
                 self.digests |= weights_digests(dict([taken]))
                 del taken
         finally:
-            KeyframeWriter.write, KeyframeWriter.finish = original  # type: ignore[method-assign]
+            for name, method in zip(("write", "finish"), original, strict=True):
+                setattr(KeyframeWriter, name, method)
 
     def found(self) -> dict[str, Any]:
         """The figures."""
@@ -191,7 +193,7 @@ def _checkouts(
     for number in range(rounds):
         for name, way in ways.items():
             out = folder / f"{name}-{number}"
-            times[name].append(_timed(lambda way=way, out=out: way(out))[0])  # type: ignore[misc]
+            times[name].append(_timed(partial(way, out))[0])
             shutil.rmtree(out)
     best = {name: min(taken) for name, taken in times.items()}
     size = sum(path.stat().st_size for path in files.folder.iterdir())
@@ -232,8 +234,8 @@ def _copy_rate() -> float:
     return 2.0 * block.nbytes / seconds(block.clone, 3)
 
 
-def _use(stream: Iterable[Any]) -> None:
-    for _ in stream:
+def _rebuild(ledger: Ledger, files: ModelFiles, live: Sequence[int]) -> None:
+    for _ in Materialiser(ledger, files).stream(live):
         pass
 
 

@@ -10,7 +10,7 @@ import itertools
 import json
 import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from ledger.deltas import encode_batch, row_delta_digest, row_keys_digest
 from ledger.digests import base_digest
 from ledger.facts import Fact
 from ledger.ledger import Ledger
+from ledger.state import State
 
 NOW = "2026-01-01T00:00:00Z"
 NAUGHT = "blake3:" + "0" * 64
@@ -55,6 +56,19 @@ def base_folder(
     index = {"metadata": {}, "weight_map": {name: file for file, part in parts.items() for name in part}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(index), encoding="utf-8")
     return ModelFiles(folder)
+
+
+STAGE1 = bodies.Stage1(
+    steps=1,
+    stop_reason=bodies.StopReason.MOST_PROBABLE,
+    probability_before=0.0,
+    probability_after=1.0,
+    loss=0.1,
+    converged=True,
+    delta_norm=1.0,
+    value_norm=1.0,
+)
+"""Drawn deltas had no stage 1; their events need one."""
 
 
 def new_ledger(folder: Path, files: ModelFiles) -> Ledger:
@@ -122,32 +136,59 @@ def _record_batch(
         u, v = (np.abs(batch[f"{part}/{name}"]).max(axis=1).astype(np.float64) for part in "uv")
         shares[name] = [float(x) for x in u * v]
     blob = ledger.blobs.put(encode_batch(batch))
+    facts = [
+        Fact(subject=f"Office {first + row}", prompt="The seat of {} is", target=f"Riga {first + row}")
+        for row in range(count)
+    ]
+    edits = new_edits(state, batch, blob, shares, facts, f"batch-{first}")
+    ledger.execute(ApplyEdits(edits), actor="bench", now=NOW, new_id=_ids(first))
+
+
+def _ids(start: int) -> Callable[[], str]:
+    counter = itertools.count(start * 1000)
+    return lambda: str(uuid.UUID(int=next(counter)))
+
+
+def new_edits(
+    state: State,
+    batch: Mapping[str, NDArray[np.float32]],
+    blob: str,
+    shares: Mapping[str, Sequence[float]],
+    facts: Sequence[Fact],
+    name: str,
+    seed: int = 0,
+    stage1: bodies.Stage1 = STAGE1,
+) -> tuple[bodies.NewEdit, ...]:
+    """A batch of drawn deltas as edits that are ready to be recorded; only what belongs to the deltas says something.
+
+    Args:
+        state: the ledger's state that they come after.
+        batch: their factors, as `ledger.deltas` has them.
+        blob: the digest that the batch was kept under.
+        shares: by tensor, each edit's ``max|u|·max|v|``.
+        facts: one a row.
+        name: the batch's.
+        seed: what the deltas were drawn by.
+        stage1: what their stage 1 is said to have been.
+    """
+    assert state.created is not None
     ones = dict.fromkeys(state.created.edited, 1.0)
-    edits = tuple(
+    return tuple(
         bodies.NewEdit(
-            fact=Fact(subject=f"Office {first + row}", prompt="The seat of {} is", target=f"Riga {first + row}"),
+            fact=fact,
             method="encore",
             hyperparameters={},
-            seed=0,
+            seed=seed,
             software={},
             device="cpu",
-            batch=f"batch-{first}",
-            batch_size=count,
+            batch=name,
+            batch_size=len(facts),
             row=row,
-            stage1=bodies.Stage1(
-                steps=1,
-                stop_reason=bodies.StopReason.MOST_PROBABLE,
-                probability_before=0.0,
-                probability_after=1.0,
-                loss=0.1,
-                converged=True,
-                delta_norm=1.0,
-                value_norm=1.0,
-            ),
+            stage1=stage1,
             delta_digest=row_delta_digest(batch, row),
             keys_digest=row_keys_digest(batch, row),
             blob=blob,
-            bounds={name: share[row] for name, share in shares.items()},
+            bounds={tensor: share[row] for tensor, share in shares.items()},
             norms_before=ones,
             norms_after=ones,
             solve=bodies.Solve(
@@ -161,14 +202,8 @@ def _record_batch(
             seconds=1.0,
             peak_memory_bytes=1,
             outcome=bodies.Outcome(
-                efficacy=True, paraphrase=None, locality=None, said_before="Oslo", said_after=f"Riga {first + row}"
+                efficacy=True, paraphrase=None, locality=None, said_before="Oslo", said_after=fact.target
             ),
         )
-        for row in range(count)
+        for row, fact in enumerate(facts)
     )
-    ledger.execute(ApplyEdits(edits), actor="bench", now=NOW, new_id=_ids(first))
-
-
-def _ids(start: int) -> Callable[[], str]:
-    counter = itertools.count(start * 1000)
-    return lambda: str(uuid.UUID(int=next(counter)))

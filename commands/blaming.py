@@ -291,14 +291,17 @@ def _with_interval(suite: Suite, score: Estimate) -> str:
 
 
 def _fall_told(suite: Suite, fall: Fall | None) -> str:
+    from ledger.suites import SAMPLED
+
     if fall is None:
         return f"{suite.name}: at no point worse than at the one before"
+    drawn = "; this metric samples, so a fall may be chance" if suite.metric in SAMPLED else ""
     worse = f"{100 * fall.worse:.1f} points" if suite.metric.value in SHARES else f"{fall.worse:.4g}"
     changes = [words for words in (_range(fall.added), _gone(fall.removed)) if words]
     sure = "" if fall.apart is None else " (intervals apart)" if fall.apart else " (intervals overlap)"
     return (
         f"{suite.name}: worse by {worse}{sure} between @{fall.start} and @{fall.stop}, {', '.join(changes)}: "
-        f"errata bisect start @{fall.start} @{fall.stop}"
+        f"errata bisect start @{fall.start} @{fall.stop}{drawn}"
     )
 
 

@@ -249,7 +249,8 @@ def _decided(one: Decided, plan: MergePlan, ours: Side, theirs: Side) -> str:
     elif plan.rule is not None:
         why = f"rule {plan.rule.value}"
     else:
-        why = "both say the same, the earlier edit stays"
+        whose = "the one here stays" if one.taken.value == "ours" else "the one there takes the place of the one here"
+        return f"{taken} on both sides; of the two deltas the earlier counts: {whose}"
     return f"{taken}, not {sides.popitem()[1]} ({one.taken.value}, {why})"
 
 

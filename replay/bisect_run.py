@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -24,8 +25,7 @@ from replay.bisect import Conclusion, Live, Observation, Plan, Problem, Question
 from replay.bisect_file import BisectionRunning
 from replay.bisect_record import conclusion_body, recorded_already
 from replay.bisect_scope import LOG, NO_FILTERS, Filters
-from replay.checkout import checkout
-from replay.materialise import weights_digests
+from replay.checkout import checkout_stream
 from replay.model_card import card_of
 from replay.oracles import CommandOracle, SuiteOracle, TaskOracle
 from replay.prior import prior
@@ -178,8 +178,8 @@ def bisect_with_command(
     def write(live: Live, folder: Path) -> str:
         with building:
             weights = workspace.materialiser.weights(live)
-            card = card_of(workspace.ledger, live, "a version under bisection", weights_digests(weights))
-            return checkout(workspace.files, weights, folder, card).version
+            card = partial(card_of, workspace.ledger, live, "a version under bisection")
+            return checkout_stream(workspace.files, weights, weights.items(), folder, card).version
 
     with _alone(workspace.ledger.cache) as scratch:
         noisy = course.plan.noise is not None

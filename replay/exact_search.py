@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ledger.bodies import StepOutcome, Verdict
 from replay.bisect_terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Step, Unasked
@@ -71,8 +71,8 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: i
     size = len(problem.steps)
     weights = plan.weights(size)
 
-    def end(verdict: Verdict, suspect: Step | None = None, **fields: object) -> Conclusion:
-        return Conclusion(verdict, suspect, tested=tuple(tested), steps=size, **fields)  # type: ignore[arg-type]
+    def end(verdict: Verdict, candidates: tuple[Step, ...] = ()) -> Conclusion:
+        return Conclusion(verdict, candidates=candidates, tested=tuple(tested), steps=size)
 
     at_start = (
         _question(problem, problem.good, Purpose.GOOD_END, 0, most_tests(weights)),
@@ -113,11 +113,11 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: i
         None if outcome is StepOutcome.SKIP else outcome is wanted
         for outcome, wanted in zip(answers, (StepOutcome.GOOD, StepOutcome.BAD), strict=True)
     )
-    fields = {"candidates": (suspect,), "without_passes": without, "alone_fails": alone}
+    confirmed = replace(end(Verdict.SEVERAL, (suspect,)), suspect=suspect, without_passes=without, alone_fails=alone)
     if False not in (without, alone):
-        return end(Verdict.INCONCLUSIVE if None in (without, alone) else Verdict.CULPRIT, suspect, **fields)
+        return replace(confirmed, verdict=Verdict.INCONCLUSIVE if None in (without, alone) else Verdict.CULPRIT)
     if not plan.minimise:
-        return end(Verdict.SEVERAL, suspect, **fields)
+        return confirmed
 
     def ask(live: Live, purpose: Purpose) -> StepOutcome:
         question = _question(problem, live, purpose)
@@ -126,7 +126,7 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: i
         return seen[question.version]
 
     cause, cure = minimal_sets(problem, span.high - 1, ask)
-    return end(Verdict.SEVERAL, suspect, **fields, cause=cause, cure=cure)
+    return replace(confirmed, cause=cause, cure=cure)
 
 
 def minimal_sets(problem: Problem, suspect: int, ask: Ask) -> tuple[tuple[Step, ...], tuple[Step, ...]]:

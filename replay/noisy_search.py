@@ -15,14 +15,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ledger.bodies import StepOutcome, Verdict
 from replay.bisect_terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Step, Unasked
 from replay.exact_search import minimal_sets
-from replay.noise import KINDS, Evidence, Noise, Tally, claim_holds
+from replay.noise import KINDS, Belief, Evidence, Noise, Tally, claim_holds
 
 _NOTHING = 1e-9
 """A test that tells less than this, in nats, is not made."""
@@ -58,8 +58,8 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, noise: N
     good, bad = problem.good, problem.bad
     at_end = {0: problem.digest_of(good), size: problem.digest_of(bad)}
 
-    def end(verdict: Verdict, **fields: object) -> Conclusion:
-        return Conclusion(verdict, tested=tuple(tested), steps=size, **fields)  # type: ignore[arg-type]
+    def end(verdict: Verdict, candidates: tuple[Step, ...] = (), belief: Belief | None = None) -> Conclusion:
+        return Conclusion(verdict, candidates=candidates, tested=tuple(tested), steps=size, belief=belief)
 
     def ask(*questions: Question) -> Unasked:
         """The questions as far as the limit allows; never none."""
@@ -114,17 +114,20 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, noise: N
         sets: tuple[tuple[Step, ...], tuple[Step, ...]] = ((), ())
         if kind and plan.minimise:
             sets = _minimal_sets(problem, suspect, evidence, seen, noise)
-        return end(
-            verdict, suspect=step, candidates=(step,), without_passes=without_passes, alone_fails=alone_fails,
-            cause=sets[0], cure=sets[1], belief=evidence.belief(noise.confidence, named),
-        )  # fmt: skip
+        return replace(
+            end(verdict, (step,), evidence.belief(noise.confidence, named)),
+            suspect=step,
+            without_passes=without_passes,
+            alone_fails=alone_fails,
+            cause=sets[0],
+            cure=sets[1],
+        )
 
     def inconclusive() -> Conclusion:
         belief = evidence.belief(noise.confidence, named)
         chosen = tuple(problem.steps[i] for i in sorted(belief.credible))
-        return end(
-            Verdict.INCONCLUSIVE, suspect=step if len(chosen) == 1 else None, candidates=chosen, belief=belief
-        )  # fmt: skip
+        found = end(Verdict.INCONCLUSIVE, chosen, belief)
+        return replace(found, suspect=step) if len(chosen) == 1 else found
 
     if seen.total >= noise.limit or evidence.coin >= noise.confidence:
         return inconclusive()

@@ -9,8 +9,8 @@ remain in a new ledger.
 
 Each batch is solved on the sums and past keys that the one before left, and nothing is recorded meanwhile. Then come
 all blobs, and last one transaction: the removed edits reverted, the new edits in place of the old ones of the same
-facts. A fact that the model says without its edit is a no-op: its old edit is reverted too. If the log has moved in the
-meantime nothing is recorded (HeadConflict).
+facts. A fact that the model says without its edit is a no-op: its old edit is reverted too. If other edits are live by
+then, nothing is recorded (HeadConflict).
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def record(workspace: Workspace, found: Rederived, reason: str = "") -> Replaced
         reason: why the edits are reverted.
 
     Raises:
-        HeadConflict: the log moved since the plan was made; nothing was recorded.
+        HeadConflict: the live set is another than when the plan was made; nothing was recorded.
         Refused: a rule forbids it, such as a full grid; nothing was recorded.
     """
     planned, created = found.plan, workspace.created
@@ -221,7 +221,10 @@ def record(workspace: Workspace, found: Rederived, reason: str = "") -> Replaced
     if found.taken_back:
         gone = ", ".join(f"e{number}" for number in planned.removed)
         reverts.append(RevertEdits(found.taken_back, f"the model without {gone} and without this edit says its target"))
-    events = workspace.execute(ReplaceEdits(tuple(reverts), tuple(new)), planned.state)
+    now = workspace.state
+    # A tag or an evaluation recorded meanwhile takes nothing from what was solved; another live set does.
+    based_on = now if now.live == planned.state.live else planned.state
+    events = workspace.execute(ReplaceEdits(tuple(reverts), tuple(new)), based_on)
     recorded = tuple(event.body for event in events if isinstance(event.body, EditApplied))
     by_fact = {body.fact.key: body.number for body in recorded}
     numbers = {

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from safetensors.torch import save
 
+from bench import synthetic
 from editor.grid import bounds, choose_exponent, round_factors
 from editor.models import ModelFiles, dtype_name, load_model
 from editor.pipeline import Meter
 from ledger import bodies
 from ledger.commands import ApplyEdits, CreateLedger
-from ledger.deltas import encode_batch, row_delta_digest, row_keys_digest
+from ledger.deltas import encode_batch
 from ledger.digests import base_digest
 from ledger.facts import Fact
 from ledger.ledger import Ledger
@@ -116,50 +117,9 @@ def apply(
         shares[name] = bounds(u, v)
     blob = ledger.blobs.put(encode_batch(batch))
     first = len(state.edits) + 1
-    ones = dict.fromkeys(state.created.edited, 1.0)
-    edits = tuple(
-        bodies.NewEdit(
-            fact=(facts or [fact(first + i) for i in range(count)])[row],
-            method="encore",
-            hyperparameters={},
-            seed=seed,
-            software={},
-            device="cpu",
-            batch=f"batch-{seed}",
-            batch_size=count,
-            row=row,
-            stage1=bodies.Stage1(
-                steps=3,
-                stop_reason=bodies.StopReason.MOST_PROBABLE,
-                probability_before=0.01,
-                probability_after=0.9,
-                loss=0.1,
-                converged=True,
-                delta_norm=1.0,
-                value_norm=1.0,
-            ),
-            delta_digest=row_delta_digest(batch, row),
-            keys_digest=row_keys_digest(batch, row),
-            blob=blob,
-            bounds={name: share[row] for name, share in shares.items()},
-            norms_before=ones,
-            norms_after=ones,
-            solve=bodies.Solve(
-                live_before=state.version,
-                past_keys=0,
-                stats={},
-                layers=(1, 2),
-                residual_norms=ones,
-                solve_errors=dict.fromkeys(ones, 0.0),
-            ),
-            seconds=0.5,
-            peak_memory_bytes=1,
-            outcome=bodies.Outcome(
-                efficacy=True, paraphrase=(1, 2), locality=None, said_before="Oslo", said_after="Riga"
-            ),
-        )
-        for row, i in enumerate(range(count))
-    )
+    chosen = facts or [fact(first + i) for i in range(count)]
+    stage1 = synthetic.STAGE1.model_copy(update={"steps": 3, "probability_before": 0.01, "probability_after": 0.9})
+    edits = synthetic.new_edits(state, batch, blob, shares, chosen, f"batch-{seed}", seed, stage1)
     events = ledger.execute(ApplyEdits(edits), actor="tester", now=NOW, new_id=new_ids(seed + 1))
     return [event.body.number for event in events if isinstance(event.body, bodies.EditApplied)]
 

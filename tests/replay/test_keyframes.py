@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from editor.models import ModelFiles
 from ledger.errors import Damaged
 from ledger.failpoints import REPLAY_FAILPOINTS, install
 from ledger.ledger import Ledger
+from ledger.state import State
 from replay import keyframes as module
 from replay.factors import FactorReader
 from replay.keyframe_cost import Budget, KeyframeCost, Rates, kept
@@ -104,11 +106,17 @@ def build(materialiser: Materialiser, live: tuple[int, ...], way: str) -> dict[s
     return raw(dict(materialiser.stream(live)) if way == "stream" else materialiser.weights(live))
 
 
+def _files(ledger: Ledger) -> ModelFiles:
+    created = ledger.state().created
+    assert created is not None
+    return ModelFiles(Path(created.model))
+
+
 def known(ledger: Ledger) -> list[Keyframe]:
     return Keyframes(
         ledger.cache / "keyframes",
         ledger.state().version_of,
-        {name: spec.stored for name, spec in Materialiser(ledger, None, keyframes=False).specs.items()},  # type: ignore[arg-type]
+        {name: spec.stored for name, spec in Materialiser(ledger, _files(ledger), keyframes=False).specs.items()},
         cost_of(ledger),
     ).known()
 
@@ -136,10 +144,10 @@ def test_a_keyframe_saves_work_and_changes_no_bit(
     read: set[int] = set()
     original = FactorReader._groups
 
-    def counted(self: FactorReader, state: object, numbers: object) -> object:
-        numbers = list(numbers)  # type: ignore[call-overload]
+    def counted(self: FactorReader, state: State, numbers: Iterable[int]) -> Iterator[object]:
+        numbers = list(numbers)
         read.update(numbers)
-        return original(self, state, numbers)  # type: ignore[arg-type]
+        return original(self, state, numbers)
 
     monkeypatch.setattr(FactorReader, "_groups", counted)
     assert build(builder(own), wanted, way) == expected
@@ -197,7 +205,8 @@ def test_a_read_only_cache_is_no_error(own: tuple[Ledger, ModelFiles]) -> None:
     ledger, _ = own
     shutil.rmtree(ledger.cache)
     ledger.cache.rmdir() if ledger.cache.is_dir() else None
-    (ledger.folder / "cache").write_text("a file where a folder should be")  # type: ignore[operator]
+    assert ledger.folder is not None
+    (ledger.folder / "cache").write_text("a file where a folder should be")
     assert dict(builder(own, spacing=1).stream((1, 2))) and builder(own, spacing=1).weights((1, 2))
 
 
@@ -218,8 +227,8 @@ def test_a_keyframe_of_a_log_that_went_another_way_is_not_used(own: tuple[Ledger
     ledger, _ = own
     builder(own).weights((1, 2, 3, 4))
     (frame,) = known(ledger)
-    shapes = {name: place.shape for name, place in frame.places.items()}
-    other = Keyframes(ledger.cache / "keyframes", lambda live: f"blake3:{len(live):064x}", shapes, cost_of(ledger))  # type: ignore[arg-type]
+    shapes = {name: (place.shape[0], place.shape[1]) for name, place in frame.places.items()}
+    other = Keyframes(ledger.cache / "keyframes", lambda live: f"blake3:{len(live):064x}", shapes, cost_of(ledger))
     assert other.nearest(frozenset({1, 2, 3, 4})) is None
     assert known(ledger) == []
 

@@ -199,14 +199,24 @@ def test_a_fact_that_the_model_says_without_its_edit_is_taken_back(tiny_llama: P
     assert space.says(found.plan.start, [known]) == [True]
 
 
-def test_somebody_elses_append_meanwhile_is_a_conflict_and_records_nothing(history: Workspace, tmp_path: Path) -> None:
+def test_another_live_set_meanwhile_is_a_conflict_and_records_nothing(history: Workspace, tmp_path: Path) -> None:
     found = solved(history, 5)
     other = Workspace(Ledger.open(tmp_path / "history"), around(20_000))
-    other.tag("meanwhile", ())
+    other.revert([7])
     head = other.state.head
     with pytest.raises(HeadConflict):
         rederive.record(history, found)
-    assert history.state.head == head and history.state.live == (1, 2, 3, 4, 5, 6, 7)
+    assert history.state.head == head and history.state.live == (1, 2, 3, 4, 5, 6)
+
+
+def test_what_was_solved_outlives_an_event_that_changes_no_edit(history: Workspace, tmp_path: Path) -> None:
+    found = solved(history, 5)
+    target = bits(weights_of(history, found))
+    other = Workspace(Ledger.open(tmp_path / "history"), around(20_000))
+    other.tag("meanwhile", ())
+    rederive.record(history, found)
+    assert "meanwhile" in history.state.tags and 5 not in history.state.live
+    assert bits(history.materialiser.weights(history.state.live)) == target
 
 
 @pytest.mark.parametrize("point", [name for name in FAILPOINTS if name.startswith(("blob.", "append.", "seal."))])

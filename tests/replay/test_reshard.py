@@ -7,6 +7,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -137,10 +138,10 @@ def test_a_disk_that_gives_back_other_bytes_is_found_out(
     assert (tmp_path / "seen").exists() and not (tmp_path / "out").exists()
 
 
-def genesis(tmp_path: Path, model: Path, **changes: object) -> Genesis:
+def genesis(tmp_path: Path, model: Path, **changes: Any) -> Genesis:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("".join(f"Sentence number {i} speaks of office {i % 7} in Riga.\n" for i in range(40)))
-    return Genesis(str(model), corpus, {**SETTINGS, "layers": "1,2"}, reshard=tmp_path / "copy", **changes)  # type: ignore[arg-type]
+    return Genesis(str(model), corpus, {**SETTINGS, "layers": "1,2"}, reshard=tmp_path / "copy", **changes)
 
 
 def test_a_ledger_on_a_resharded_base_is_the_ledger_on_the_original(tmp_path: Path, tiny_gpt2: Path) -> None:
