@@ -65,9 +65,7 @@ class Edits:
 
     def factors(self, name: str) -> Iterator[tuple[Tensor, Tensor]]:
         """``u`` ``(k, d_out)`` and ``v`` ``(k, d_in)`` of the edits that the other version lacks, group by group."""
-        _, _, groups = self.materialiser.definition(self.apart)
-        for group in groups:
-            yield group[name]
+        return self.materialiser.factors(self.apart, name)
 
 
 def distances(a: Edits, b: Edits, base_norms: Mapping[str, float]) -> Iterator[tuple[str, TensorDistance]]:

@@ -62,18 +62,26 @@ class FactorReader:
             NotFinite: a factor is NaN or infinite.
             LedgerDamaged: a delta is not the one that its edit's event names.
         """
-        for batch, rows in self._groups(state, numbers):
-            yield {name: _pair(batch, name, rows) for name in self._shapes}
+        for _, factors in self.read_numbered(state, numbers):
+            yield factors
+
+    def read_numbered(self, state: State, numbers: Iterable[int]) -> Iterator[tuple[tuple[int, ...], Factors]]:
+        """What `read` gives, each group with the numbers of its edits, in the order of its rows. Raises likewise."""
+        for members, batch, rows in self._groups(state, numbers):
+            yield members, {name: _pair(batch, name, rows) for name in self._shapes}
 
     def read_tensor(self, state: State, numbers: Iterable[int], name: str) -> Iterator[Pair]:
         """The factors of these edits for one edited tensor, grouped as by `read`; the others' are not touched again.
 
         Raises what `read` raises; an edit's delta is checked over all its tensors the first time that it is met.
         """
-        for batch, rows in self._groups(state, numbers):
+        for _, batch, rows in self._groups(state, numbers):
             yield _pair(batch, name, rows)
 
-    def _groups(self, state: State, numbers: Iterable[int]) -> Iterator[tuple[Mapping[str, Array], Sequence[int]]]:
+    def _groups(
+        self, state: State, numbers: Iterable[int]
+    ) -> Iterator[tuple[tuple[int, ...], Mapping[str, Array], Sequence[int]]]:
+        """Edits that are read together: their numbers, their batch, and their rows in it."""
         batches: dict[str, list[int]] = defaultdict(list)
         for number in sorted(numbers):
             if number not in state.edits:
@@ -82,12 +90,12 @@ class FactorReader:
         for blob, members in batches.items():
             for first in range(0, len(members), ROWS_AT_ONCE):
                 batch = self._map(blob)  # anew for each group, so that pages of those before can go
-                group = members[first : first + ROWS_AT_ONCE]
+                group = tuple(members[first : first + ROWS_AT_ONCE])
                 edits = [state.edits[number].body for number in group]
                 new = [body for body in edits if (blob, body.row, body.delta_digest) not in self._checked]
                 _check(batch, new)
                 self._checked.update((blob, body.row, body.delta_digest) for body in new)
-                yield batch, [body.row for body in edits]
+                yield group, batch, [body.row for body in edits]
 
     def _map(self, blob: str) -> Mapping[str, Array]:
         """A batch's `u/` and `v/` arrays, mapped into memory."""

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from editor.influence import WeightGradient, add_gradients, gradients_for
 from editor.stand_in import StandIn
-from ledger.errors import UnknownEdit
 from ledger.state import State
 from replay.factors import FactorReader
 from replay.workflow import Workspace
@@ -79,19 +78,10 @@ def influences(
 def read_factors(
     workspace: Workspace, state: State, numbers: Iterable[int]
 ) -> Iterator[tuple[tuple[int, ...], Mapping[str, tuple[Tensor, Tensor]]]]:
-    """The factors of edits, batch by batch: the edits' numbers, and for each tensor ``u`` and ``v`` in their order.
+    """The factors of edits, some at a time: the edits' numbers, and for each tensor ``u`` and ``v`` in their order.
 
     Raises:
         UnknownEdit, BlobMissing, BlobDamaged, LedgerDamaged: as `replay.factors.FactorReader` finds them.
     """
-    reader = FactorReader(
-        workspace.ledger.blobs, {name: tensor.shape for name, tensor in workspace.created.edited.items()}
-    )
-    batches: dict[str, list[int]] = {}
-    for number in sorted(numbers):
-        if number not in state.edits:
-            raise UnknownEdit(f"e{number}")
-        batches.setdefault(state.edits[number].body.blob, []).append(number)
-    for members in batches.values():
-        for factors in reader.read(state, members):
-            yield tuple(members), factors
+    shapes = {name: tensor.shape for name, tensor in workspace.created.edited.items()}
+    return FactorReader(workspace.ledger.blobs, shapes).read_numbered(state, numbers)

@@ -168,6 +168,10 @@ class Materialiser:
         """The digest of each edited tensor of a version, by name, one tensor at a time. Raises what `stream` raises."""
         return {name: digest_tensor(name, tensor) for name, tensor in self.stream(live)}
 
+    def factors(self, numbers: Iterable[int], name: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """The factors of some edits for one edited tensor: ``u`` ``(k, d_out)`` and ``v`` ``(k, d_in)``, by group."""
+        return self._reader.read_tensor(self._ledger.state(), numbers, name)
+
     def walk(self, name: str) -> TensorWalk:
         """One edited tensor of one version after another, from the log and the blobs alone."""
         return TensorWalk(self._ledger.state(), self._reader, name, self.specs[name], self._files.tensor(name))

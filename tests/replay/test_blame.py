@@ -19,6 +19,7 @@ from ledger.commands import RevertEdits
 from ledger.errors import UnknownEdit, UsageError
 from ledger.facts import Probe
 from ledger.suites import Metric, Suite
+from replay import factors
 from replay.bisect import Step
 from replay.blame import blame
 from replay.first_order import first_order
@@ -110,6 +111,18 @@ def test_small_edits_are_ranked_as_leaving_them_out_ranks_them(space: Workspace)
     assert found.agreement_top.stand_in is not None and found.agreement_top.stand_in > 0.9
     assert found.agreement_top == found.agreement_all
     assert (found.agreement_sample.edits, found.agreement_sample.stand_in) == (0, None)
+
+
+def test_a_batch_that_is_read_in_pieces_has_the_influences_of_its_edits(
+    llama: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = helpers.apply(llama.ledger, 11, seed=0, scale=0.001)
+    metric = stand_in(llama.loaded, suite())
+    one_by_one = {number: first_order(llama, numbers, (number,), metric).influence(number) for number in numbers}
+    monkeypatch.setattr(factors, "ROWS_AT_ONCE", 4)
+    found = first_order(llama, numbers, numbers, metric)
+    assert sorted(found.parts) == numbers
+    assert {number: found.influence(number) for number in numbers} == pytest.approx(one_by_one, rel=1e-6)
 
 
 def test_nothing_is_recorded_and_the_model_is_the_base_again(llama: Workspace) -> None:

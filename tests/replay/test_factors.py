@@ -60,8 +60,11 @@ def test_what_is_read_is_what_the_batches_hold(ledger: Ledger, memory: bool, num
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "ROWS_AT_ONCE", most)
         groups = list(found.read(state, numbers))
+        numbered = list(found.read_numbered(state, numbers))
         by_tensor = {name: list(found.read_tensor(state, numbers, name)) for name in edited(ledger)}
     assert all(len(next(iter(group.values()))[0]) <= most for group in groups)
+    assert [number for members, _ in numbered for number in members] == sorted(numbers)
+    assert all(len(members) == len(u) == len(v) for members, group in numbered for u, v in group.values())
     decoded = [decode_batch(ledger.blobs.get(state.edits[n].body.blob)) for n in sorted(numbers)]
     for name, pairs in by_tensor.items():
         assert len(pairs) == len(groups)
