@@ -58,6 +58,7 @@ def test_a_smaller_rank_tells_its_error(errata: Errata, here: Path) -> None:
         (("base", "out", "--adapter"), 2, "has no edits"),
         (("HEAD", "out", "--adapter", "--since", "HEAD"), 2, "the same edits"),
         (("HEAD", "out", "--adapter", "--rank", "0"), 2, "--rank"),
+        (("HEAD", "out", "--adapter", "--rank", "100000"), 2, "take at most 512"),
         (("HEAD", "out", "--adapter", "--since", "nowhere"), 2, "no version 'nowhere'"),
         (("HEAD", ".", "--adapter"), 2, "is not empty"),
     ],
