@@ -6,6 +6,7 @@ A newcomer's map, from the ground up; each module imports only from those above 
     canonical     canonical JSON and domain-separated BLAKE3 digests
     digests       identities of tensors, deltas, base models and versions
     records       the frozen, strict pydantic base
+    signing       Ed25519 keys, and what exactly is signed
     facts         facts and probes
     json_files    JSON and JSONL with line numbers in every complaint
     fact_files    facts from files: ours, CounterFact, zsRE, Mirage
