@@ -11,6 +11,9 @@ A newcomer's map, from the ground up; each module imports only from those above 
     json_files    JSON and JSONL with line numbers in every complaint
     fact_files    facts from files: ours, CounterFact, zsRE, Mirage
     suites        suites of probes and their metrics
+    policy        who may do what, and what it takes: open, controlled, regulated
+    change_parts  actions, drafted edits, signed decisions
+    trust_bodies  what events of policy, keys, roles and changes say
     bodies        what each kind of event says
     events        the envelope, the hash chain, schema versions
     state         the fold: `evolve(state, event)`

@@ -15,6 +15,7 @@ from ledger.body_parts import (
     BisectionBelief,
     BisectionMode,
     BisectionStep,
+    Body,
     Count,
     CredibleStep,
     EditedTensor,
@@ -39,25 +40,54 @@ from ledger.body_parts import (
 )
 from ledger.facts import Fact
 from ledger.records import Digest, Line, Record, Settings, WholeNumber
+from ledger.trust_bodies import (
+    ChangeApplied,
+    ChangeApproved,
+    ChangeChecked,
+    ChangeClosed,
+    ChangeDrafted,
+    ChangeProposed,
+    ChangeRejected,
+    GlassReviewed,
+    KeyGranted,
+    KeyRevoked,
+    PolicyChanged,
+    RoleGranted,
+    RoleRevoked,
+)
 
 __all__ = [
     "AdapterNames",
     "BisectionBelief",
     "BisectionMode",
     "BisectionStep",
+    "Body",
+    "ChangeApplied",
+    "ChangeApproved",
+    "ChangeChecked",
+    "ChangeClosed",
+    "ChangeDrafted",
+    "ChangeProposed",
+    "ChangeRejected",
     "Count",
     "CredibleStep",
     "EditNumber",
     "EditedTensor",
     "EstimatedRate",
     "EvaluationSource",
+    "GlassReviewed",
+    "KeyGranted",
+    "KeyRevoked",
     "MergeRule",
     "MergeSide",
     "NonNegative",
     "Origin",
     "Outcome",
+    "PolicyChanged",
     "Probability",
     "Resolution",
+    "RoleGranted",
+    "RoleRevoked",
     "Score",
     "Solve",
     "Stage1",
@@ -67,11 +97,7 @@ __all__ = [
     "TuningEvidence",
     "Verdict",
 ]
-"""The parts that bodies hold are named through this module too."""
-
-
-class Body(Record):
-    """The base of all event bodies."""
+"""The parts that bodies hold, and the bodies of `ledger.trust_bodies`, are named through this module too."""
 
 
 class LedgerCreated(Body):

@@ -19,6 +19,10 @@ NonNegative = Annotated[float, Field(ge=0.0)]
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
+class Body(Record):
+    """The base of all event bodies."""
+
+
 class EditedTensor(Record):
     """A matrix that edits change.
 

@@ -43,6 +43,19 @@ class Kind(StrEnum):
     TRACING_RECORDED = "tracing_recorded"
     SETTINGS_CHANGED = "settings_changed"
     LEDGER_MERGED = "ledger_merged"
+    POLICY_CHANGED = "policy_changed"
+    KEY_GRANTED = "key_granted"
+    KEY_REVOKED = "key_revoked"
+    ROLE_GRANTED = "role_granted"
+    ROLE_REVOKED = "role_revoked"
+    CHANGE_PROPOSED = "change_proposed"
+    CHANGE_DRAFTED = "change_drafted"
+    CHANGE_APPROVED = "change_approved"
+    CHANGE_REJECTED = "change_rejected"
+    CHANGE_CLOSED = "change_closed"
+    CHANGE_APPLIED = "change_applied"
+    CHANGE_CHECKED = "change_checked"
+    GLASS_REVIEWED = "glass_reviewed"
 
 
 class KindSpec(NamedTuple):
@@ -64,6 +77,19 @@ KINDS: Mapping[Kind, KindSpec] = {
     Kind.TRACING_RECORDED: KindSpec(bodies.TracingRecorded, 1),
     Kind.SETTINGS_CHANGED: KindSpec(bodies.SettingsChanged, 1),
     Kind.LEDGER_MERGED: KindSpec(bodies.LedgerMerged, 1),
+    Kind.POLICY_CHANGED: KindSpec(bodies.PolicyChanged, 1),
+    Kind.KEY_GRANTED: KindSpec(bodies.KeyGranted, 1),
+    Kind.KEY_REVOKED: KindSpec(bodies.KeyRevoked, 1),
+    Kind.ROLE_GRANTED: KindSpec(bodies.RoleGranted, 1),
+    Kind.ROLE_REVOKED: KindSpec(bodies.RoleRevoked, 1),
+    Kind.CHANGE_PROPOSED: KindSpec(bodies.ChangeProposed, 1),
+    Kind.CHANGE_DRAFTED: KindSpec(bodies.ChangeDrafted, 1),
+    Kind.CHANGE_APPROVED: KindSpec(bodies.ChangeApproved, 1),
+    Kind.CHANGE_REJECTED: KindSpec(bodies.ChangeRejected, 1),
+    Kind.CHANGE_CLOSED: KindSpec(bodies.ChangeClosed, 1),
+    Kind.CHANGE_APPLIED: KindSpec(bodies.ChangeApplied, 1),
+    Kind.CHANGE_CHECKED: KindSpec(bodies.ChangeChecked, 1),
+    Kind.GLASS_REVIEWED: KindSpec(bodies.GlassReviewed, 1),
 }
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]
