@@ -227,17 +227,18 @@ class Policy(Record):
         if missing := sorted(needed - set(self.actions)):
             raise ValueError(f"nothing says who approves {', '.join(missing)}: add it to actions, or to direct")
         if odd := sorted(set(self.actions) & WITHOUT_REQUIREMENT):
-            raise ValueError(
-                f"{odd[0]} has no requirement of its own: edits go by risk class, merges are direct or not"
-            )
-        asked = {
-            role for one in (*self.risks.values(), *self.actions.values()) for role in (*one.roles, *one.including)
-        }
+            raise ValueError(f"{odd[0]} is not among the actions: edits go by risk class, merges are direct or not")
+        asked = {role for one in self.requirements for role in (*one.roles, *one.including)}
         if unknown := sorted(asked - set(self.roles)):
             raise ValueError(f"the role {unknown[0]!r} is asked for and not among the roles")
         if weak := sorted(role for role in asked if not self.may((role,), Capability.APPROVE)):
             raise ValueError(f"the role {weak[0]!r} is asked to approve and may not")
         return self
+
+    @property
+    def requirements(self) -> tuple[Requirement, ...]:
+        """All that it asks for, of edits and of other changes."""
+        return (*self.risks.values(), *self.actions.values())
 
     @property
     def digest(self) -> str:
@@ -283,8 +284,12 @@ _TEAM: Mapping[str, tuple[Capability, ...]] = {
 }
 
 
-def _gate(name: Measure, **bounds: float) -> Gate:
-    return Gate(name=name.value, measure=name, when=(GateTime.DRAFT, GateTime.APPLIED), **bounds)
+def _at_least(measure: Measure, bound: float) -> Gate:
+    return Gate(name=measure.value, measure=measure, at_least=bound, when=tuple(GateTime))
+
+
+def _at_most(measure: Measure, bound: float) -> Gate:
+    return Gate(name=measure.value, measure=measure, at_most=bound, when=tuple(GateTime))
 
 
 CONTROLLED = Policy(
@@ -301,7 +306,7 @@ CONTROLLED = Policy(
     actions={
         sort: Requirement(approvals=1, roles=("approver",)) for sort in ActionSort if sort not in WITHOUT_REQUIREMENT
     },
-    gates=(_gate(Measure.EFFICACY, at_least=1.0), _gate(Measure.NORM_GROWTH, at_most=0.5)),
+    gates=(_at_least(Measure.EFFICACY, 1.0), _at_most(Measure.NORM_GROWTH, 0.5)),
     protected_tags=("production", "production/*"),
     proposal_seconds=30 * DAY,
     approval_seconds=7 * DAY,
@@ -326,10 +331,10 @@ REGULATED = Policy(
         if sort not in WITHOUT_REQUIREMENT
     },
     gates=(
-        _gate(Measure.EFFICACY, at_least=1.0),
-        _gate(Measure.PARAPHRASE, at_least=0.8),
-        _gate(Measure.LOCALITY, at_least=0.9),
-        _gate(Measure.NORM_GROWTH, at_most=0.25),
+        _at_least(Measure.EFFICACY, 1.0),
+        _at_least(Measure.PARAPHRASE, 0.8),
+        _at_least(Measure.LOCALITY, 0.9),
+        _at_most(Measure.NORM_GROWTH, 0.25),
     ),
     protected_tags=("*",),
     proposal_seconds=14 * DAY,

@@ -1,7 +1,7 @@
 """What the events of trust say: policy, keys, roles, and the life of a change (DESIGN, section 6).
 
-A change is proposed, drafted, approved by others, and applied; `change_applied` is followed, in the same transaction, by
-exactly the events that its draft stands for. As all bodies they are hashed: see `ledger.bodies`.
+A change is proposed, drafted, approved by others, and applied; `change_applied` is followed, in the same transaction,
+by exactly the events that its draft stands for. As all bodies they are hashed: see `ledger.bodies`.
 """
 
 from __future__ import annotations
@@ -178,7 +178,7 @@ class ChangeApplied(Body):
 
 
 class ChangeChecked(Body):
-    """The gates that are measured once a change was applied; if one fails, its edits can be reverted without approval."""
+    """The gates measured after a change was applied; if one fails, its edits can be reverted without approval."""
 
     proposal: EditNumber
     version: Digest
