@@ -56,7 +56,7 @@ def tag(app: App, name: str | None, version: str | None, note: str, listing: boo
         view: list[Block] = [Table(("tag", "version", "live edits", "note"), rows)] if rows else ["no tags"]
         app.show({"tags": [t.plain() for t in tags.values()]}, view)
         return
-    from ledger.rules import check_tag_name
+    from ledger.tag_names import check_tag_name
 
     check_tag_name(name)
     live = app.live(app.ledger(), version or "HEAD")

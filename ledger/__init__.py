@@ -16,10 +16,19 @@ A newcomer's map, from the ground up; each module imports only from those above 
     trust_bodies  what events of policy, keys, roles and changes say
     bodies        what each kind of event says
     events        the envelope, the hash chain, schema versions
+    tag_names     what can be the name of a tag
+    trust         what the log says of policy, keys, roles and changes
+    effects       what a change does once it is applied
     state         the fold: `evolve(state, event)`
+    lockout       whether anybody could still do what a policy asks for
+    standing      where a change stands, and what is missing
+    change_rules  the life of a change
+    trust_rules   by what right an event is appended
     rules         when an event is allowed
-    commands      what can be asked for
-    decide        `decide(state, command)` -> events
+    change_commands, commands
+                  what can be asked for
+    decide_trust, decide
+                  `decide(state, command, act)` -> events
     addresses     HEAD~2, @17, tags, digest prefixes, e12
     failpoints    places where tests pull the plug
     files         durable writes and the lock

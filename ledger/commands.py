@@ -14,6 +14,7 @@ from ledger.bodies import (
     SettingsChanged,
     TracingRecorded,
 )
+from ledger.change_commands import TrustCommand
 from ledger.events import Head
 
 
@@ -125,4 +126,5 @@ Command = (
     | RecordTracing
     | ChangeSettings
     | MergeLedger
+    | TrustCommand
 )

@@ -24,10 +24,13 @@ from ledger.commands import (
     TagVersion,
     UntagVersion,
 )
+from ledger.decide_trust import propose_edit, propose_trust
 from ledger.errors import Refused, UnknownEdit, UsageError
 from ledger.events import Head, Kind, kind_of
-from ledger.rules import check, check_tag_name, nearest_edit, next_number
+from ledger.rules import check, nearest_edit, next_number
 from ledger.state import Fold, State, version_of
+from ledger.tag_names import check_tag_name
+from ledger.trust import NOBODY, Act
 
 __all__ = [
     "ApplyEdits",
@@ -47,41 +50,48 @@ __all__ = [
 ]
 
 
-def decide(state: State, command: Command) -> list[tuple[Kind, Body]]:
+def decide(state: State, command: Command, act: Act = NOBODY) -> list[tuple[Kind, Body]]:
     """The events that the command makes in this state, in order; at least one.
+
+    Args:
+        state: what the log says.
+        command: what is wanted.
+        act: by whom, when, and with which key they would be signed.
 
     Raises:
         Refused: a rule forbids it (`GridExhausted` for the exact grid).
         UnknownEdit: it names an edit that does not exist.
         UsageError: it asks for nothing, or for something that makes no sense.
     """
-    return _decide(Fold(state), command)
+    return _decide(Fold(state), command, act)
 
 
-def foresee(state: State, command: Command) -> State:
+def foresee(state: State, command: Command, act: Act = NOBODY) -> State:
     """The state that the command would lead to; its head has the seq of the last event, and no hash of its own.
 
     Raises:
         Refused, UnknownEdit, UsageError: as `decide`.
     """
     trial = Fold(state)
-    _decide(trial, command)
+    _decide(trial, command, act)
     return trial.freeze()
 
 
-def _decide(trial: Fold, command: Command) -> list[tuple[Kind, Body]]:
+def _decide(trial: Fold, command: Command, act: Act) -> list[tuple[Kind, Body]]:
     """The events, which have taken effect in `trial` afterwards."""
     events: list[tuple[Kind, Body]] = []
-    for body in _propose(trial, command):
-        check(trial, body)
-        trial.add(Head(trial.head.seq + 1, trial.head.hash), body)
+    for body in _propose(trial, command, act):
+        check(trial, body, act)
+        trial.add(Head(trial.head.seq + 1, trial.head.hash), body, act)
         events.append((kind_of(body), body))
     if not events:
         raise UsageError("there is nothing to do")
+    if trial.trust.applying is not None:
+        raise Refused(f"p{trial.trust.applying.proposal} would take effect in part only")
     return events
 
 
-def _propose(trial: Fold, command: Command) -> Iterator[Body]:
+def _propose(trial: Fold, command: Command, act: Act) -> Iterator[Body]:
     """The bodies to append; `trial` already shows the effect of those yielded before."""
     match command:
         case CreateLedger(created):
@@ -110,6 +120,8 @@ def _propose(trial: Fold, command: Command) -> Iterator[Body]:
             yield changed
         case MergeLedger():
             yield from _propose_merge(trial, command)
+        case _:
+            yield from propose_trust(trial, command, act)
 
 
 def _propose_reverts(numbers: tuple[int, ...], reason: str) -> Iterator[Body]:
@@ -127,11 +139,7 @@ def _propose_edits(trial: Fold, edits: tuple[bodies.NewEdit, ...]) -> Iterator[B
         subject, prompt = next(key for key in keys if keys.count(key) > 1)
         raise Refused(f"two edits of one fact in one batch: {prompt.replace('{}', subject)!r}; keep one of them")
     for edit in edits:
-        number = next_number(trial)
-        replaced = trial.live_facts.get(edit.fact.key)
-        if replaced is not None:
-            yield bodies.EditSuperseded(edit=replaced, by=number)
-        yield bodies.EditApplied(number=number, **{name: getattr(edit, name) for name in bodies.NewEdit.model_fields})
+        yield from propose_edit(trial, edit)
 
 
 def _propose_merge(trial: Fold, command: MergeLedger) -> Iterator[Body]:

@@ -19,11 +19,12 @@ from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 
 from pydantic import Field, SerializeAsAny, StringConstraints, ValidationError
 
-from ledger import bodies
+from ledger import bodies, signing
 from ledger.bodies import Body
 from ledger.canonical import canonical_bytes, digest, parse
 from ledger.errors import LedgerDamaged, NewerSchema
 from ledger.records import Digest, Instant, Line, Record, describe
+from ledger.trust import Act
 
 GENESIS = "blake3:" + "0" * 64
 """The parent of the first event."""
@@ -165,6 +166,12 @@ class Event(Record):
         """The log's head right after this event."""
         return Head(self.seq, self.hash)
 
+    @property
+    def act(self) -> Act:
+        """Who appended it, when, and the key that its signature names."""
+        signed = None if self.signature is None else signing.read(self.signature)
+        return Act(self.actor, self.recorded_at, None if signed is None else signed.key)
+
 
 @dataclass(frozen=True, slots=True)
 class StoredEvent:
@@ -184,8 +191,12 @@ def event_hash(canonical: bytes) -> str:
     return digest("event", canonical)
 
 
-def link(draft: Draft, head: Head) -> tuple[Event, StoredEvent]:
-    """Give a draft its place after `head`.
+Sign = Callable[[str], str]
+"""From an event's hash to its signature, as `ledger.signing.written` writes it."""
+
+
+def link(draft: Draft, head: Head, sign: Sign | None = None) -> tuple[Event, StoredEvent]:
+    """Give a draft its place after `head`, signed if there is somebody who signs.
 
     Raises:
         NotCanonical: the body has no canonical JSON.
@@ -203,8 +214,10 @@ def link(draft: Draft, head: Head) -> tuple[Event, StoredEvent]:
         "parent": head.hash,
     }
     canonical = canonical_bytes({**fields, "kind": kind.value, "body": draft.body.plain()})
-    event = Event(**fields, body=draft.body, hash=event_hash(canonical))
-    return event, StoredEvent(event.seq, event.event_id, kind.value, version, event.hash, None, canonical)
+    own = event_hash(canonical)
+    signature = None if sign is None else sign(own)
+    event = Event(**fields, body=draft.body, hash=own, signature=signature)
+    return event, StoredEvent(event.seq, event.event_id, kind.value, version, event.hash, signature, canonical)
 
 
 B = TypeVar("B", bound=Body)

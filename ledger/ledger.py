@@ -18,12 +18,14 @@ from ledger.blobs import BlobStore, FolderBlobs
 from ledger.commands import Command
 from ledger.decide import decide
 from ledger.errors import HeadConflict, LedgerDamaged, LedgerNotFound, Refused
-from ledger.events import Draft, Event, Head
+from ledger.events import Draft, Event, Head, Sign
 from ledger.failpoints import hit
 from ledger.files import storage_error, sync_folder
+from ledger.signing import Signed, Signer, SignerSource, written
 from ledger.sqlite import SqliteStore
 from ledger.state import State, fold
 from ledger.store import EventStore
+from ledger.trust import Act
 
 LEDGER_FOLDER = ".errata"
 DATABASE = "ledger.db"
@@ -47,6 +49,11 @@ def ledger_folder(folder: Path) -> Path:
     if folder.name == LEDGER_FOLDER or (folder / DATABASE).exists():
         return folder
     return folder / LEDGER_FOLDER
+
+
+def event_signer(signer: Signer) -> Sign:
+    """Signs events' hashes with a key, in the domain `event`."""
+    return lambda own: written(Signed(signer.key, signer.sign("event", own.encode("ascii"))))
 
 
 class Ledger:
@@ -143,6 +150,7 @@ class Ledger:
         now: str,
         new_id: Callable[[], str],
         expected_head: Head | None = None,
+        signer: SignerSource | None = None,
     ) -> list[Event]:
         """Decide on the state at the head, and append what was decided only if that still is the head.
 
@@ -152,6 +160,7 @@ class Ledger:
             now: the time, RFC 3339 in UTC, ending in Z.
             new_id: makes a fresh UUID for each event.
             expected_head: the head that the caller's decision rests on, if it is older than this call.
+            signer: unlocks the actor's key, which is done only if the policy in force asks for signed events.
 
         Returns:
             The events as they stand in the log.
@@ -164,10 +173,12 @@ class Ledger:
         state = self.state()
         if expected_head is not None and expected_head != state.head:
             raise HeadConflict(expected_head, state.head)
+        own = signer() if signer is not None and state.trust.policy.signed else None
+        act = Act(actor, now, None if own is None else own.key)
         drafts = [
             Draft.checked(event_id=new_id(), kind=kind, body=body, actor=actor, recorded_at=now)
-            for kind, body in decide(state, command)
+            for kind, body in decide(state, command, act)
         ]
-        events = self.store.append(drafts, state.head)
+        events = self.store.append(drafts, state.head, None if own is None else event_signer(own))
         self._state = fold(events, state)
         return events

@@ -1,28 +1,25 @@
 """The rules of the log: when an event is allowed after the events before it.
 
-`check(fold, body)` is asked before every append, through `ledger.decide`, and again for every stored event by `verify`:
-a log that no sequence of commands could have written is damaged, however well its hashes fit.
+`check(fold, body, act)` is asked before every append, through `ledger.decide`, and again for every stored event by
+`verify`: a log that no sequence of commands could have written is damaged, however well its hashes fit.
 """
 
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable
 
 from ledger import bodies
 from ledger.bodies import Body
 from ledger.digests import base_digest
-from ledger.errors import GridExhausted, Refused, UnknownEdit, UsageError
+from ledger.errors import GridExhausted, Refused, UnknownEdit
 from ledger.state import EditStatus, Fold, version_of
+from ledger.tag_names import check_tag_name
+from ledger.trust import NOBODY, Act
+from ledger.trust_rules import check_trust
 
 MANTISSA_BITS = 53
 """What float64 holds exactly."""
-
-_TAG = re.compile(r"[A-Za-z0-9._/][A-Za-z0-9._/-]*")
-_LOOKS_LIKE_DIGEST = re.compile(r"[0-9a-fA-F]{6,}")
-_LOOKS_LIKE_EDIT = re.compile(r"e[0-9]+")
-_RESERVED = frozenset({"HEAD", "base"})
 
 
 def grid_limit(grid_exponent: int) -> float:
@@ -30,8 +27,8 @@ def grid_limit(grid_exponent: int) -> float:
     return 2.0 ** (MANTISSA_BITS - grid_exponent)
 
 
-def check(fold: Fold, body: Body) -> None:
-    """See that this event may follow.
+def check(fold: Fold, body: Body, act: Act = NOBODY) -> None:
+    """See that this event may follow; `act` says who appends it, when, and with which key.
 
     Raises:
         Refused: a rule forbids it (`GridExhausted` for the exact grid).
@@ -72,23 +69,12 @@ def check(fold: Fold, body: Body) -> None:
             _check_settings(fold, fold.created, body)
         case bodies.LedgerMerged():
             _check_merged(fold, body)
+    check_trust(fold, body, act)
 
 
 def next_number(fold: Fold) -> int:
     """The number that the next edit gets."""
     return len(fold.edits) + 1
-
-
-def check_tag_name(name: str) -> None:
-    """See that a tag's name cannot be mistaken for another address.
-
-    Raises:
-        UsageError: it can, or it has characters that tags do not have.
-    """
-    if not _TAG.fullmatch(name):
-        raise UsageError(f"{name!r} is no tag: use letters, digits and . _ / -, not starting with -", tag=name)
-    if name in _RESERVED or _LOOKS_LIKE_DIGEST.fullmatch(name) or _LOOKS_LIKE_EDIT.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be a tag: it already is the address of something else", tag=name)
 
 
 def _check_created(fold: Fold, body: bodies.LedgerCreated) -> None:

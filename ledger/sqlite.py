@@ -20,7 +20,7 @@ from pathlib import Path
 from ledger.audit import audit, integrity
 from ledger.connection import fold_in_log, has_pending_log, reading, transaction, translated, writing
 from ledger.errors import HeadConflict, LedgerDamaged, StorageFailed
-from ledger.events import EMPTY_HEAD, Draft, Event, Head, StoredEvent, unpack
+from ledger.events import EMPTY_HEAD, Draft, Event, Head, Sign, StoredEvent, unpack
 from ledger.failpoints import hit
 from ledger.files import locked, storage_error
 from ledger.findings import Finding
@@ -80,7 +80,7 @@ class SqliteStore:
             self._see_nothing_lost(head)
             return head
 
-    def append(self, drafts: Sequence[Draft], expected_head: Head) -> list[Event]:
+    def append(self, drafts: Sequence[Draft], expected_head: Head, sign: Sign | None = None) -> list[Event]:
         """See `EventStore.append`."""
         if not drafts:
             return []
@@ -99,7 +99,7 @@ class SqliteStore:
                         return [unpack(present[draft.event_id]) for draft in drafts]
                     if head != expected_head:
                         raise HeadConflict(expected_head, head)
-                    events, rows = chain(drafts, head)
+                    events, rows = chain(drafts, head, sign)
                     _insert(connection, rows)
                     hit("append.before_commit")
                 hit("append.after_commit")

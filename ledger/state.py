@@ -19,7 +19,9 @@ from typing import Any
 from ledger import bodies
 from ledger.bodies import Body
 from ledger.digests import version_digest
+from ledger.effects import effects
 from ledger.events import EMPTY_HEAD, Event, Head
+from ledger.trust import NOBODY, Act, Trust
 
 
 class EditStatus(StrEnum):
@@ -120,6 +122,7 @@ class State:
         budgets: tensor -> sum of the bounds of all recorded edits (DESIGN, section 2: the guard).
         live_facts: (subject, prompt) -> number of the live edit of that fact.
         superseding: (edit, by) between an edit_superseded and its edit_applied, else None.
+        trust: policy, keys, roles and changes.
     """
 
     head: Head = EMPTY_HEAD
@@ -136,6 +139,7 @@ class State:
     budgets: Mapping[str, float] = field(default_factory=dict)
     live_facts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     superseding: tuple[int, int] | None = None
+    trust: Trust = field(default_factory=Trust)
 
     def live_at(self, seq: int) -> tuple[int, ...]:
         """The live set right after event `seq`, ascending."""
@@ -219,6 +223,7 @@ class Fold:
         self.budgets = dict(start.budgets)
         self.live_facts = dict(start.live_facts)
         self.superseding = start.superseding
+        self.trust = start.trust.copy()
 
     def freeze(self) -> State:
         """The state reached."""
@@ -237,14 +242,26 @@ class Fold:
             budgets=self.budgets,
             live_facts=self.live_facts,
             superseding=self.superseding,
+            trust=self.trust.freeze(),
         )
 
-    def add(self, head: Head, body: Body) -> None:
-        """Let one event take effect; `head` is the log's head after it."""
+    def version_of(self, live: Iterable[int]) -> str:
+        """See `State.version_of`."""
+        return version_of(self.created, self.edits, live)
+
+    def add(self, head: Head, body: Body, act: Act = NOBODY) -> None:
+        """Let one event take effect; `head` is the log's head after it, `act` who appended it and when."""
         self.head = head
+        self.trust.see(act.at)
+        self.trust.take(head.seq, body, act)
+        if not isinstance(body, bodies.EditSuperseded):
+            self.trust.follow(head.seq, body.number if isinstance(body, bodies.EditApplied) else None)
         match body:
+            case bodies.ChangeApplied():
+                self._begin(body)
             case bodies.LedgerCreated():
                 self.created = body
+                self.trust.ledger = head.hash
                 self.budgets = dict.fromkeys(body.edited, 0.0)
             case bodies.EditApplied():
                 self._apply(body)
@@ -269,6 +286,11 @@ class Fold:
             case bodies.LedgerMerged():
                 self.merges.append(Merge(head.seq, body))
 
+    def _begin(self, body: bodies.ChangeApplied) -> None:
+        change = self.trust.changes.get(body.proposal)
+        if change is not None and change.draft is not None:
+            self.trust.begin(body.proposal, effects(self, change.body, change.draft.body))
+
     def _apply(self, body: bodies.EditApplied) -> None:
         removed = () if self.superseding is None else (self.superseding[0],)
         self.superseding = None
@@ -292,7 +314,7 @@ def fold(events: Iterable[Event], state: State | None = None) -> State:
     """The state after these events; `evolve` repeated, at the cost of one copy of the state."""
     running = Fold(state)
     for event in events:
-        running.add(event.head, event.body)
+        running.add(event.head, event.body, event.act)
     return running.freeze()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from ledger.errors import HeadConflict, IdsTaken, LedgerDamaged
-from ledger.events import EMPTY_HEAD, Draft, Event, Head, StoredEvent, link, unpack
+from ledger.events import EMPTY_HEAD, Draft, Event, Head, Sign, StoredEvent, link, unpack
 from ledger.findings import Finding
 
 
@@ -21,8 +21,8 @@ class EventStore(Protocol):
     def head(self) -> Head:
         """The last event's seq and hash; seq 0 and the genesis hash for an empty log."""
 
-    def append(self, drafts: Sequence[Draft], expected_head: Head) -> list[Event]:
-        """Append all drafts in one transaction.
+    def append(self, drafts: Sequence[Draft], expected_head: Head, sign: Sign | None = None) -> list[Event]:
+        """Append all drafts in one transaction, each signed by `sign` if it is given.
 
         Returns:
             The events as they stand in the log; if all the event ids were there before, the first ones.
@@ -49,11 +49,11 @@ class EventStore(Protocol):
         """The store's own integrity, and all rows that can be read; never raises on damage."""
 
 
-def chain(drafts: Sequence[Draft], head: Head) -> tuple[list[Event], list[StoredEvent]]:
-    """Link drafts after `head`, in order."""
+def chain(drafts: Sequence[Draft], head: Head, sign: Sign | None = None) -> tuple[list[Event], list[StoredEvent]]:
+    """Link drafts after `head`, in order, each signed if there is somebody who signs."""
     events, rows = [], []
     for draft in drafts:
-        event, row = link(draft, head)
+        event, row = link(draft, head, sign)
         events.append(event)
         rows.append(row)
         head = event.head
@@ -105,7 +105,7 @@ class MemoryStore:
         """See `EventStore.head`."""
         return Head(self._rows[-1].seq, self._rows[-1].hash) if self._rows else EMPTY_HEAD
 
-    def append(self, drafts: Sequence[Draft], expected_head: Head) -> list[Event]:
+    def append(self, drafts: Sequence[Draft], expected_head: Head, sign: Sign | None = None) -> list[Event]:
         """See `EventStore.append`."""
         with self._lock:
             seqs = {row.event_id: row.seq for row in self._rows}
@@ -113,7 +113,7 @@ class MemoryStore:
                 return [unpack(self._rows[seqs[draft.event_id] - 1]) for draft in drafts]
             if drafts and self.head() != expected_head:
                 raise HeadConflict(expected_head, self.head())
-            events, rows = chain(drafts, expected_head)
+            events, rows = chain(drafts, expected_head, sign)
             self._rows += rows
             return events
 

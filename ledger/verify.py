@@ -14,8 +14,18 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ledger.blobs import BlobStore, FolderBlobs
-from ledger.bodies import EditApplied, EvaluationRecorded, LedgerCreated, SettingsChanged, TuningEvidence
+from ledger.bodies import (
+    ChangeDrafted,
+    ChangeProposed,
+    EditApplied,
+    EvaluationRecorded,
+    LedgerCreated,
+    PolicyChanged,
+    SettingsChanged,
+    TuningEvidence,
+)
 from ledger.canonical import canonical_bytes, parse
+from ledger.change_parts import ChangePolicy
 from ledger.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names
 from ledger.errors import ErrataError
 from ledger.events import EMPTY_HEAD, KINDS, Event, Head, StoredEvent, event_hash, unpack
@@ -123,12 +133,14 @@ def _examine_rules(events: Sequence[Event]) -> Iterator[Finding]:
     fold = Fold()
     for event in events:
         try:
-            check(fold, event.body)
+            check(fold, event.body, event.act)
         except ErrataError as error:
             yield damage(f"event @{event.seq}", f"not allowed here: {error.message}")
-        fold.add(event.head, event.body)
+        fold.add(event.head, event.body, event.act)
     if fold.superseding is not None:
         yield damage("ledger.db", f"ends between superseding e{fold.superseding[0]} and the edit that replaces it")
+    if fold.trust.applying is not None:
+        yield damage("ledger.db", f"ends before p{fold.trust.applying.proposal} took effect in full")
 
 
 def references(events: Iterable[Event]) -> dict[str, list[int]]:
@@ -144,6 +156,10 @@ def references(events: Iterable[Event]) -> dict[str, list[int]]:
                 blobs = [blob]
             case SettingsChanged(evidence=TuningEvidence(details_blob=blob)):
                 blobs = [blob]
+            case ChangeDrafted(blob=str(blob)):
+                blobs = [blob]
+            case PolicyChanged(policy=policy) | ChangeProposed(action=ChangePolicy(policy=policy)):
+                blobs = [gate.suite.blob for gate in policy.gates if gate.suite is not None]
             case _:
                 blobs = []
         for digest in blobs:

@@ -15,13 +15,12 @@ from editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, check_facts, 
 from editor.solver import Solver
 from ledger import bodies
 from ledger.decide import ApplyEdits, RevertEdits
+from ledger.effects import TAKEN_BACK
 from ledger.errors import UsageError
 from ledger.facts import Fact
 from ledger.state import State
 from replay.recording import new_edits
 from replay.workflow import Workspace
-
-TAKEN_BACK = "the model without this edit says the new target"
 
 
 @dataclass(frozen=True)
