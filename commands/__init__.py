@@ -2,6 +2,7 @@
 
     app           what every command shares: the ledger, the workspace, output, progress
     render        tables and lines, for terminals and for pipes
+    trust_wording events of policy, keys, roles and changes in words
     wording       events, edits and conclusions in words and as JSON
     create        init, presets, stats
     locating      locate

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from commands.app import counted, short
 from commands.render import Table
+from commands.trust_wording import trust_words
 from ledger import bodies
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def event_words(event: Event) -> str:
             return f"settings changed: {'; '.join(part for part in (how, body.reason) if part)}"
         case bodies.LedgerMerged() as body:
             return merge_words(body)
-    return event.kind.value
+    return trust_words(event.body) or event.kind.value
 
 
 def score_words(body: bodies.EvaluationRecorded) -> str:

@@ -22,6 +22,7 @@ A newcomer's map, from the ground up; each module imports only from those above 
     state         the fold: `evolve(state, event)`
     lockout       whether anybody could still do what a policy asks for
     standing      where a change stands, and what is missing
+    deciding      a decision, made ready to be signed
     change_rules  the life of a change
     trust_rules   by what right an event is appended
     rules         when an event is allowed

@@ -132,10 +132,12 @@ def still_asked(trust: Trust, change: ChangeRecord, draft: DraftRecord) -> list[
 
 
 def scored(evidence: Evidence) -> str:
+    """What a gate found, in words."""
     return "there was nothing to measure" if evidence.score is None else f"{evidence.score:.4g}"
 
 
 def over(expires_at: str | None, at: str) -> bool:
+    """Whether a time is past; without a time of its own, `at` counts as past all others."""
     return expires_at is not None and (not at or instant(at) > instant(expires_at))
 
 
