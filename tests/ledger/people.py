@@ -36,6 +36,7 @@ from ledger.facts import fact_digest
 from ledger.ledger import Ledger
 from ledger.policy import CONTROLLED, Evidence, GateTime, Policy
 from ledger.signing import PrivateKey
+from ledger.standing import change_of
 from ledger.state import State
 from ledger.store import MemoryStore
 from ledger.trust import later
@@ -91,13 +92,13 @@ class Team:
 
     def edits(self, number: int) -> tuple[bodies.NewEdit, ...]:
         """What drafting a proposal would have solved."""
-        action = self.state.trust.changes[number].body.action
+        action = change_of(self.state.trust, number).body.action
         assert isinstance(action, EditFacts)
         return tuple(new_edit(100 * number + place, fact=fact) for place, fact in enumerate(action.facts))
 
     def draft(self, person: str, number: int, passed: bool = True) -> list[Event]:
         state = self.state
-        action = state.trust.changes[number].body.action
+        action = change_of(state.trust, number).body.action
         drafted: tuple[DraftedEdit, ...] = ()
         if isinstance(action, EditFacts):
             drafted = tuple(
@@ -113,7 +114,7 @@ class Team:
         return self.run(person, ApproveChange(number, self.decision(person, number, Choice.APPROVE, key)), key)
 
     def apply(self, person: str, number: int) -> list[Event]:
-        action = self.state.trust.changes[number].body.action
+        action = change_of(self.state.trust, number).body.action
         return self.run(person, ApplyChange(number, self.edits(number) if isinstance(action, EditFacts) else ()))
 
     def whole(self, action: Action, approvers: Sequence[str] = ("ben",)) -> int:
