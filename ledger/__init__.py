@@ -41,6 +41,9 @@ A newcomer's map, from the ground up; each module imports only from those above 
     schema, rows, connection, seal, audit, sqlite
                   the log in SQLite, sealed to the bit
     ledger        `Ledger`: the folder, and `execute`, the only way to write
+    merkle        the Merkle tree over a log, and its proofs
+    notes         checkpoints as signed notes
+    checkpoints   checkpoints of a ledger, made and held against it
     verify        re-derives everything, reports all findings
     sides         two ledgers on one base, as one sees the other
     carry         edits of another ledger, carried over with their provenance

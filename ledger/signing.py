@@ -52,6 +52,9 @@ class Signer(Protocol):
     def sign(self, domain: str, data: bytes) -> str:
         """The signature over `data` in `domain`, in hexadecimal."""
 
+    def sign_raw(self, message: bytes) -> bytes:
+        """The 64 bytes over exactly these bytes, for formats that bring their own framing (signed notes, DSSE)."""
+
 
 SignerSource = Callable[[], Signer]
 """Unlocks a key when the first signature is needed, and not before."""
@@ -96,7 +99,7 @@ class PrivateKey:
         return self._private.sign(framed(domain, data)).hex()
 
     def sign_raw(self, message: bytes) -> bytes:
-        """The 64 bytes over exactly these bytes, for formats that bring their own framing (signed notes, DSSE)."""
+        """See `Signer.sign_raw`."""
         return self._private.sign(message)
 
 

@@ -1,0 +1,129 @@
+"""Checkpoints are written to the byte, read strictly, and find what happened to a log behind a chain's back."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.checkpoints import against, checkpoint_of, known_keys
+from ledger.errors import BadRecord, Refused, UsageError
+from ledger.events import StoredEvent
+from ledger.findings import Severity
+from ledger.notes import Checkpoint, SignatureType, VerifierKey, note_name, parse_checkpoint, witness_time
+from tests.ledger.people import key_of, team
+from tests.ledger.samples import some_digest
+
+HASHES = [some_digest(number) for number in range(9)]
+ADA, EVE = key_of("ada"), key_of("eve")
+
+
+def rows(hashes: list[str]) -> list[StoredEvent]:
+    return [StoredEvent(seq, "", "", 1, one, None, b"") for seq, one in enumerate(hashes, start=1)]
+
+
+def test_golden_note() -> None:
+    signed = checkpoint_of(HASHES, 3).signed("ada", ADA).witnessed("eve", EVE, 1_700_000_000)
+    assert signed.note == GOLDEN
+    assert parse_checkpoint(GOLDEN.encode()) == signed
+
+
+def test_who_signed_is_told_by_the_key_and_not_by_the_name() -> None:
+    signed = checkpoint_of(HASHES).signed("ada", ADA).witnessed("eve", EVE, 17)
+    own = VerifierKey("ada", ADA.key)
+    witness = VerifierKey("eve", EVE.key, SignatureType.WITNESS)
+    assert signed.vouchers([own, witness]) == ([own, witness], [])
+    assert signed.vouchers([VerifierKey("ada", EVE.key), VerifierKey("eve", EVE.key)]) == ([], [])
+    assert witness_time(signed.signatures[1]) == 17
+    forged = dataclasses.replace(signed, size=8)
+    assert forged.vouchers([own, witness]) == ([], [own, witness])
+    assert len(signed.signed("ada", ADA).signatures) == 2
+
+
+def test_a_verifier_key_is_read_back_and_no_changed_one_is() -> None:
+    for key in (VerifierKey("ada", ADA.key), VerifierKey("w", EVE.key, SignatureType.WITNESS)):
+        assert VerifierKey.parse(str(key)) == key
+    text = str(VerifierKey("ada", ADA.key))
+    for bad in ("", "ada", text.replace("ada", "bob"), text[:-4] + "AAA=", "a+b+c", text + "AA"):
+        with pytest.raises(UsageError, match="no verifier key"):
+            VerifierKey.parse(bad)
+    assert note_name("Ada von L+x") == "Ada_von_L-x"
+
+
+@given(st.integers(0, len("x" * 500)), st.sampled_from((b"", b"\n", b" ", b"x", b"\xff", b"=")))
+def test_no_changed_note_is_read_as_the_same(place: int, new: bytes) -> None:
+    data = GOLDEN.encode()
+    place %= len(data)
+    changed = data[:place] + new + data[place + 1 :]
+    if changed == data:
+        return
+    try:
+        found = parse_checkpoint(changed)
+    except BadRecord:
+        return
+    keys = [VerifierKey("ada", ADA.key), VerifierKey("eve", EVE.key, SignatureType.WITNESS)]
+    good, _ = found.vouchers(keys)
+    assert found != parse_checkpoint(data)
+    assert len(good) < 2  # a signature or its name was hit, or the text and with it both
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"",
+        b"\xff\xfe",
+        b"x" * 200_000,
+        b"errata/x\n1\nAAAA\nblake3:0\n\n",
+        b"example.com/log\n1\n" + b"A" * 43 + b"=\nblake3:" + b"0" * 64 + b"\n\n",
+    ],
+)
+def test_what_is_no_checkpoint_is_told_in_one_line(bad: bytes) -> None:
+    with pytest.raises(BadRecord, match="no checkpoint"):
+        parse_checkpoint(bad, "pin.txt")
+
+
+def test_a_pinned_checkpoint_finds_what_a_chain_cannot() -> None:
+    pinned = checkpoint_of(HASHES, 5).signed("ada", ADA)
+    trusted = [VerifierKey("ada", ADA.key)]
+
+    def found(hashes: list[str], keys: list[VerifierKey] = trusted) -> list[str]:
+        return [one.what for one in against(pinned, rows(hashes), keys, []) if one.severity is Severity.ERROR]
+
+    assert found(HASHES) == []
+    assert found(HASHES[:5]) == []
+    assert "cut off" in found(HASHES[:4])[0]
+    assert "written anew" in found([*HASHES[:3], some_digest("x"), *HASHES[4:]])[0]
+    assert "another ledger" in found([some_digest("x"), *HASHES[1:]])[0]
+    assert "none of the keys" in found(HASHES, [VerifierKey("eve", EVE.key)])[0]
+    broken = dataclasses.replace(pinned, head=HASHES[0])
+    assert [one.what for one in against(broken, rows(HASHES), trusted, [])][1] == "the signature of ada does not hold"
+
+
+def test_keys_that_the_ledger_knows_are_told() -> None:
+    here = team()
+    hashes = [event.hash for event in here.ledger.events()]
+    pinned = checkpoint_of(hashes).signed("ada", ADA)
+    (finding,) = against(pinned, rows(hashes), (), known_keys(here.state))
+    assert "signed by ada (keys that this ledger knows)" in finding.what
+    (finding,) = against(checkpoint_of(hashes).signed("x", EVE), rows(hashes), (), known_keys(here.state))
+    assert "nobody whose key is known" in finding.what
+    with pytest.raises(Refused, match="without events"):
+        checkpoint_of([])
+
+
+GOLDEN = """\
+errata/blake3:d510d6fb609440f4bf9780999c6aa9bd8a3c56f2137828c756c4b34d8edf1f8e
+3
+tHAA17Ub4z5Mcu5BRcbesZul+BmFyThHUkDQjw/Ig6U=
+blake3:618b0396bb1b36ab8b63e7bc0e19b933565aa8b66c01303a97d6f1e9f5c448f5
+
+— ada qSyOR33ONLCy9AmdVNeJZs49/VZu+YcVxsWxrBL2ztyR/qzy/iOyjPNIjD7pTIs7Tw9N3b0+cJU6VcE67Yj9h7dNhw8=
+— eve MyiVVwAAAABlU/EArIaDKffuZ5kAlVHf4HHjmcyysmgIZ9233yXUnAU4Kc0jk0/X77NJCGMqlhbSW7kZgfPwrxJt6iXDumhoDx2nAQ==
+"""
+
+
+def test_a_checkpoint_is_a_value() -> None:
+    assert checkpoint_of(HASHES) == Checkpoint(HASHES[0], 9, checkpoint_of(HASHES).root, HASHES[8])
+    assert checkpoint_of(HASHES, 4).log_head == (4, HASHES[3])
