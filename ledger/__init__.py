@@ -48,6 +48,7 @@ A newcomer's map, from the ground up; each module imports only from those above 
     sides         two ledgers on one base, as one sees the other
     carry         edits of another ledger, carried over with their provenance
     merge         two ledgers brought together, three-way, fact by fact
+    repair        damage mended from a second copy
     gc            drops what no event names; never history
 
 The truth is the log. `Ledger.execute` decides on the state at one head and appends under that same head, so a command

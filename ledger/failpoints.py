@@ -46,13 +46,16 @@ REPLAY_FAILPOINTS = (
 GC_FAILPOINTS = ("gc.examined", "gc.locked", "gc.deleted", "gc.folder_renamed")
 """The failpoints of `ledger.gc`; the last one is passed only where a folder is dropped."""
 
+FSCK_FAILPOINTS = ("fsck.log_written", "fsck.log_put_aside", "fsck.log_replaced", "fsck.blob_copied")
+"""Those of `ledger.repair`, in the order in which it passes them."""
+
 _handlers: list[Callable[[str], None]] = []
 
 
 def hit(name: str) -> None:
     """Pass the failpoint `name`."""
     for handler in _handlers:
-        if name not in (*FAILPOINTS, *REPLAY_FAILPOINTS, *GC_FAILPOINTS):
+        if name not in (*FAILPOINTS, *REPLAY_FAILPOINTS, *GC_FAILPOINTS, *FSCK_FAILPOINTS):
             raise LookupError(f"{name!r} is not a listed failpoint")
         handler(name)
 

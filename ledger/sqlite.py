@@ -100,7 +100,7 @@ class SqliteStore:
                     if head != expected_head:
                         raise HeadConflict(expected_head, head)
                     events, rows = chain(drafts, head, sign)
-                    _insert(connection, rows)
+                    insert_rows(connection, rows)
                     hit("append.before_commit")
                 hit("append.after_commit")
                 folded = fold_in_log(connection)
@@ -247,7 +247,7 @@ def _check_all(connection: sqlite3.Connection) -> None:
         after = page[-1].seq
 
 
-def _insert(connection: sqlite3.Connection, rows: Sequence[StoredEvent]) -> None:
+def insert_rows(connection: sqlite3.Connection, rows: Sequence[StoredEvent]) -> None:
     """Insert through sqlite-utils, which is imported here because reading needs none of it."""
     from sqlite_utils.db import Database
 

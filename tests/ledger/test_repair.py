@@ -1,0 +1,134 @@
+"""Damage is mended from a second copy, and only what the second copy has to the bit."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ledger.commands import RevertEdits
+from ledger.errors import LedgerDamaged, Refused
+from ledger.failpoints import FSCK_FAILPOINTS
+from ledger.ledger import Ledger
+from ledger.repair import repair
+from ledger.verify import is_sound, verify
+from tests.ledger.samples import filled, run
+from tests.ledger.test_crashes import killed
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> tuple[Path, Path]:
+    """A ledger and its copy."""
+    filled(tmp_path / "here", batches=3, size=4)
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    return tmp_path / "here" / ".errata", tmp_path / "there" / ".errata"
+
+
+def blobs_of(folder: Path) -> list[Path]:
+    return sorted(path for path in (folder / "objects").rglob("*") if path.is_file())
+
+
+def flip(path: Path, at: int = 100) -> None:
+    path.chmod(0o644)
+    data = bytearray(path.read_bytes())
+    data[at] ^= 1
+    path.write_bytes(data)
+
+
+def tamper(folder: Path, statement: str) -> None:
+    with sqlite3.connect(folder / "ledger.db") as connection:
+        for trigger in ("never_updated", "never_deleted", "appended"):
+            connection.execute(f"DROP TRIGGER events_are_{trigger}")
+        connection.execute(statement)
+
+
+DAMAGES: list[Callable[[Path], None]] = [
+    lambda folder: flip(blobs_of(folder)[0]),
+    lambda folder: blobs_of(folder)[1].unlink(),
+    lambda folder: flip(folder / "ledger.db", 6000),
+    lambda folder: (folder / "ledger.db").unlink(),
+    lambda folder: (folder / "ledger.db").write_bytes(b"nothing"),
+    lambda folder: tamper(folder, "DELETE FROM events WHERE seq > 7"),
+    lambda folder: tamper(folder, "DELETE FROM events WHERE seq = 7"),
+    lambda folder: tamper(folder, "UPDATE events SET canonical = x'7b7d' WHERE seq = 5"),
+    lambda folder: shutil.rmtree(folder / "objects"),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_mended(copies: tuple[Path, Path], damage: Callable[[Path], None]) -> None:
+    here, there = copies
+    before = Ledger.open(there).events()
+    damage(here)
+    assert not is_sound(verify(here))
+    found = repair(here, there)
+    assert is_sound(found.left), found.left
+    assert is_sound(verify(here, deep=True))
+    assert Ledger.open(here).events() == before
+    assert found.log_written or found.blobs
+    run(Ledger.open(here), RevertEdits((1,)))
+    assert is_sound(verify(here))
+
+
+def test_a_damaged_database_is_kept(copies: tuple[Path, Path]) -> None:
+    here, there = copies
+    flip(here / "ledger.db", 6000)
+    damaged = (here / "ledger.db").read_bytes()
+    found = repair(here, there)
+    assert found.kept_as is not None
+    assert (here / found.kept_as).read_bytes() == damaged
+
+
+def test_a_whole_ledger_is_left_alone(copies: tuple[Path, Path]) -> None:
+    here, there = copies
+    before = (here / "ledger.db").read_bytes()
+    found = repair(here, there)
+    assert (found.log_written, found.kept_as, found.blobs) == (False, None, ())
+    assert (here / "ledger.db").read_bytes() == before
+
+
+def test_a_copy_with_less_or_other_events_is_refused(copies: tuple[Path, Path], tmp_path: Path) -> None:
+    here, there = copies
+    run(Ledger.open(here), RevertEdits((1,)))
+    flip(blobs_of(here)[0])
+    with pytest.raises(Refused, match="it would be lost"):
+        repair(here, there)
+    run(Ledger.open(there), RevertEdits((2,)))
+    with pytest.raises(Refused, match="the logs have forked"):
+        repair(here, there)
+    filled(tmp_path / "else", batches=1, size=1)
+    with pytest.raises(Refused, match="another ledger"):
+        repair(here, tmp_path / "else")
+
+
+def test_nothing_is_taken_from_a_damaged_copy(copies: tuple[Path, Path], tmp_path: Path) -> None:
+    here, there = copies
+    flip(there / "ledger.db", 6000)
+    with pytest.raises(LedgerDamaged, match="cannot be repaired from"):
+        repair(here, there)
+    with pytest.raises(LedgerDamaged, match="no ledger is here"):
+        repair(here, tmp_path / "nothing")
+    victim = blobs_of(here)[0]
+    shutil.copy(here / "ledger.db", there / "ledger.db")
+    flip(victim)
+    flip(there / victim.relative_to(here))
+    found = repair(here, there)
+    assert not is_sound(found.left)
+    assert found.blobs == ()
+
+
+@pytest.mark.parametrize("point", FSCK_FAILPOINTS)
+def test_a_kill_while_repairing_is_finished_by_the_same_command(copies: tuple[Path, Path], point: str) -> None:
+    here, there = copies
+    before = Ledger.open(there).events()
+    flip(here / "ledger.db", 6000)
+    for path in blobs_of(here):
+        flip(path)
+    assert killed(lambda: repair(here, there), point) == signal.SIGKILL
+    found = repair(here, there)
+    assert is_sound(found.left), found.left
+    assert Ledger.open(here).events() == before
