@@ -72,6 +72,8 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--device", default="cpu", show_default=True, help="Where models run, as torch names it.")
 @click.option("--threads", type=click.IntRange(min=1), help="Threads of the arithmetic.")
 @click.option("--actor", help="Who acts (or ERRATA_ACTOR); recorded.")
+@click.option("--key", help="The name of the key that signs (or ERRATA_KEY).")
+@click.option("--passphrase-file", type=click.Path(path_type=Path), help="Its first line opens the key.")
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version.")
 @click.pass_obj
 @laid_out
@@ -84,6 +86,8 @@ def main(
     device: str,
     threads: int | None,
     actor: str | None,
+    key: str | None,
+    passphrase_file: Path | None,
 ) -> None:
     r"""Version control for what a language model believes.
 
@@ -111,6 +115,8 @@ def main(
     app.device = device
     app.threads = threads
     app.actor = actor or environment.get("ERRATA_ACTOR", "")
+    app.key = key or environment.get("ERRATA_KEY") or None
+    app.passphrase_file = passphrase_file
 
 
 for _command in (
@@ -214,6 +220,8 @@ def _world() -> World:
         peak_memory=_peak_memory,
         prepare_torch=_prepare_torch,
         software=_software,
+        configuration=_configuration,
+        ask_secret=_ask_secret,
         out=sys.stdout,
         err=sys.stderr,
     )
@@ -226,6 +234,32 @@ def _user() -> str:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
         return "unknown"
+
+
+def _configuration() -> Path:
+    """`$ERRATA_CONFIG`, else `errata` in the folder that the XDG Base Directory Specification gives."""
+    if own := os.environ.get("ERRATA_CONFIG"):
+        return Path(own)
+    given = os.environ.get("XDG_CONFIG_HOME", "")
+    if Path(given).is_absolute():
+        return Path(given) / "errata"
+    try:
+        return Path.home() / ".config" / "errata"
+    except RuntimeError:
+        from ledger.errors import UsageError
+
+        raise UsageError("there is no home folder for keys; ERRATA_CONFIG names another") from None
+
+
+def _ask_secret(what: str) -> str | None:
+    if not sys.stdin.isatty():
+        return None
+    import getpass
+
+    try:
+        return getpass.getpass(f"{what}: ", stream=sys.stderr)
+    except EOFError:
+        raise click.Abort from None
 
 
 def _now() -> str:

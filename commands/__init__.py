@@ -3,6 +3,7 @@
     app           what every command shares: the ledger, the workspace, output, progress
     render        tables and lines, for terminals and for pipes
     trust_wording events of policy, keys, roles and changes in words
+    unlocking     which key signs for whoever acts, and where its passphrase comes from
     wording       events, edits and conclusions in words and as JSON
     create        init, presets, stats
     locating      locate

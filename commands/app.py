@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
@@ -16,7 +16,9 @@ from commands.render import View, console, printable, write
 if TYPE_CHECKING:
     from ledger.commands import Command
     from ledger.events import Event
+    from ledger.key_files import KeyFolder
     from ledger.ledger import Ledger
+    from ledger.signing import SignerSource
     from ledger.state import State
     from replay.context import Surroundings
     from replay.workflow import Workspace
@@ -41,13 +43,15 @@ class World:
         peak_memory: the process's peak memory in bytes, on the device that is named.
         prepare_torch: sets the number of threads (None leaves it) and checks a device's name; returns that name.
         software: names and versions of what takes part.
+        configuration: the user's own folder for Errata, where private keys lie.
+        ask_secret: asks for something on the terminal without showing it; None where there is no terminal.
         out: where results go.
         err: where progress and logs go.
         output_descriptor: file descriptor for what other programs print.
     """
 
     folder: Path
-    environment: Mapping[str, str]
+    environment: Mapping[str, str] = field(repr=False)
     actor: str
     now: Callable[[], str]
     new_id: Callable[[], str]
@@ -55,6 +59,8 @@ class World:
     peak_memory: Callable[[str], int]
     prepare_torch: Callable[[str, int | None], str]
     software: Callable[[], dict[str, str]]
+    configuration: Callable[[], Path]
+    ask_secret: Callable[[str], str | None]
     out: TextIO
     err: TextIO
     output_descriptor: int = 2
@@ -69,7 +75,9 @@ class App:
         ledger_option: the folder named by --ledger or ERRATA_DIR, if any.
         base: where the base model is now, if --base or ERRATA_BASE says so; its digests decide.
         as_json: one JSON document on stdout instead of text.
-        actor: who acts.
+        actor: who acts, if --actor or ERRATA_ACTOR says so.
+        key: the name of the key that signs, if --key or ERRATA_KEY says so.
+        passphrase_file: the file whose first line opens it, if --passphrase-file says so.
         device: the device option.
         threads: the threads option.
     """
@@ -79,8 +87,11 @@ class App:
     base: Path | None = None
     as_json: bool = False
     actor: str = ""
+    key: str | None = None
+    passphrase_file: Path | None = None
     device: str = "cpu"
     threads: int | None = None
+    _signer: SignerSource | None = field(default=None, repr=False)
 
     def ledger(self) -> Ledger:
         """Open the ledger that is named, or the one here or above."""
@@ -107,6 +118,7 @@ class App:
             device=device,
             meter=Meter(seconds=self.world.seconds, peak_memory=lambda: self.world.peak_memory(device)),
             software=self.world.software(),
+            signer=self.signer(),
         )
 
     def workspace(self) -> Workspace:
@@ -123,8 +135,24 @@ class App:
 
     @property
     def who(self) -> str:
-        """Who acts: the one who is named, or else the user."""
-        return self.actor or self.world.actor
+        """Who acts: the one who is named, or else the named key's person, or else the user."""
+        if self.actor or self.key is None:
+            return self.actor or self.world.actor
+        return self.keys().card(self.key).person
+
+    def keys(self) -> KeyFolder:
+        """The user's private keys."""
+        from ledger.key_files import KeyFolder
+
+        return KeyFolder(self.world.configuration() / "keys")
+
+    def signer(self) -> SignerSource:
+        """Unlocks the acting person's key when a signature is first needed, once a process (`commands.unlocking`)."""
+        if self._signer is None:
+            from commands.unlocking import Unlocking
+
+            self._signer = Unlocking(self)
+        return self._signer
 
     def live(
         self, ledger: Ledger, address: str, without: Sequence[str] = (), only: Sequence[str] = ()

@@ -33,6 +33,8 @@ A newcomer's map, from the ground up; each module imports only from those above 
     addresses     HEAD~2, @17, tags, digest prefixes, e12
     failpoints    places where tests pull the plug
     files         durable writes and the lock
+    pem, key_files
+                  private keys under a passphrase, in their owner's folder
     findings      what verify reports
     blobs         content-addressed bytes
     tensor_file   where each tensor lies in a safetensors file

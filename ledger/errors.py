@@ -85,6 +85,17 @@ class UnknownEdit(UsageError):
         self.nearest = nearest
 
 
+class UnknownKey(UsageError):
+    """No key has this name."""
+
+    def __init__(self, name: str, where: str, nearest: str | None = None) -> None:
+        hint = _did_you_mean(nearest) or "; `errata key list` shows those that are there"
+        super().__init__(f"no key {name!r} in {where}{hint}", name=name, where=where, nearest=nearest)
+        self.name = name
+        self.where = where
+        self.nearest = nearest
+
+
 class HeadConflict(ErrataError):
     """The log grew since the caller looked: nothing was written; read again and retry."""
 
@@ -138,6 +149,14 @@ class GridExhausted(Refused):
         self.tensor = tensor
         self.budget = budget
         self.limit = limit
+
+
+class WrongPassphrase(Refused):
+    """A passphrase does not open a private key; it is never part of what is told."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(f"{where}: wrong passphrase, or the file is damaged; nothing was signed", where=where)
+        self.where = where
 
 
 class Damaged(ErrataError):
@@ -202,6 +221,15 @@ class ModelChanged(Damaged):
         shown = ", ".join(tensors[:3]) + (f" and {len(tensors) - 3} more" if len(tensors) > 3 else "")
         super().__init__(f"the base model changed since this ledger was created: {shown}", tensors=list(tensors))
         self.tensors = tuple(tensors)
+
+
+class KeyFileDamaged(Damaged):
+    """A key's file is missing, or is not what it must be."""
+
+    def __init__(self, where: str, what: str) -> None:
+        super().__init__(f"{where}: {what}; restore it from a copy, or make another key", where=where, what=what)
+        self.where = where
+        self.what = what
 
 
 class StorageFailed(Damaged):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from editor.pipeline import Meter
+from ledger.signing import SignerSource
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Surroundings:
         device: where models run, as torch names it.
         meter: seconds and peak memory.
         software: name and version of what took part.
+        signer: unlocks the acting person's key when a signature is needed; None signs nothing.
     """
 
     now: Callable[[], str]
@@ -27,3 +29,4 @@ class Surroundings:
     device: str
     meter: Meter
     software: dict[str, str]
+    signer: SignerSource | None = None
