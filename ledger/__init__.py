@@ -12,6 +12,7 @@ A newcomer's map, from the ground up; each module imports only from those above 
     fact_files    facts from files: ours, CounterFact, zsRE, Mirage
     suites        suites of probes and their metrics
     policy        who may do what, and what it takes: open, controlled, regulated
+    policy_files  policies as TOML
     change_parts  actions, drafted edits, signed decisions
     trust_bodies  what events of policy, keys, roles and changes say
     bodies        what each kind of event says
