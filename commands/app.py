@@ -131,7 +131,9 @@ class App:
 
     def execute(self, ledger: Ledger, command: Command) -> list[Event]:
         """Let the ledger decide on a command and record its events; for commands that need no model."""
-        return ledger.execute(command, actor=self.who, now=self.world.now(), new_id=self.world.new_id)
+        return ledger.execute(
+            command, actor=self.who, now=self.world.now(), new_id=self.world.new_id, signer=self.signer()
+        )
 
     @property
     def who(self) -> str:

@@ -169,6 +169,7 @@ class Workspace:
             now=self.surroundings.now(),
             new_id=self.surroundings.new_id,
             expected_head=None if based_on is None else based_on.head,
+            signer=self.surroundings.signer,
         )
 
     def revert(self, numbers: Sequence[int], reason: str = "") -> list[Event]:
