@@ -30,10 +30,13 @@ from commands.create import init, presets, stats
 from commands.edits import edit
 from commands.evaluating import evaluate
 from commands.exporting import export
+from commands.granting import role
 from commands.history import log, show, status
+from commands.keys import key
 from commands.locating import locate
 from commands.monitoring import monitor
 from commands.piloting import pilot
+from commands.policies import policy
 from commands.render import printable
 from commands.reverting import revert
 from commands.tuning import settings, tune
@@ -144,6 +147,9 @@ for _command in (
     timeline,
     pilot,
     bisect,
+    key,
+    role,
+    policy,
     verify,
     gc,
     demo,

@@ -20,6 +20,9 @@
     piloting      pilot
     bisecting     bisect: start, marks, skip, undo, log; bisect_running, bisect run; bisect_visualising and
                   bisect_reporting, bisect visualise and report; bisect_words, what they share
+    keys          key: new, list, show, passphrase; granting, key grant and revoke, role
+    policies      policy
+    governing     done directly where the policy lets it, else proposed; trust_words, its words
     checks        verify, gc, demo
 
 What a command needs of the world (clock, environment, device) is handed in by `cli.py`. Nothing here imports torch,

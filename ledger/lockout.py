@@ -8,12 +8,33 @@ others must be left to approve. Break-glass is no way out: it cannot change rule
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import product
 
-from ledger.policy import WITHOUT_REQUIREMENT, ActionSort, Capability, Policy, Requirement
+from ledger.policy import ActionSort, Capability, Requirement
 from ledger.trust import Trust
 
 RULES = (ActionSort.POLICY, ActionSort.ACCESS)
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Who could do something under a policy.
+
+    Attributes:
+        what: in words.
+        sort, risk: the sort of change, and for edits its risk class.
+        requirement: who has to approve; None where it is done directly.
+        able: persons who could approve, or do it directly.
+        problem: why nobody could get it done; None if somebody could.
+    """
+
+    what: str
+    sort: ActionSort
+    risk: str | None
+    requirement: Requirement | None
+    able: tuple[str, ...]
+    problem: str | None
 
 
 def locked_out(trust: Trust, *, whole: bool) -> str | None:
@@ -23,34 +44,51 @@ def locked_out(trust: Trust, *, whole: bool) -> str | None:
         trust: with the policy, keys and roles that would be in force.
         whole: look at everything that the policy asks approval for; else only at changes of policy, keys and roles.
     """
+    return next((reach.problem for reach in reaches(trust, whole=whole) if reach.problem is not None), None)
+
+
+def reaches(trust: Trust, *, whole: bool = True) -> Iterator[Reach]:
+    """What the policy speaks of and who could do it, policy, keys and roles first; `whole` as for `locked_out`."""
     policy = trust.policy
-    for what, sort, requirement in _asked(policy, whole):
-        if sort in policy.direct and not (sort is ActionSort.TAG and policy.protected_tags):
-            if not any(trust.may(person, Capability.ADMINISTER) for person in _persons(trust, Capability.ADMINISTER)):
-                return f"nobody may {what}, which needs the capability to administer"
-        elif (problem := _unapprovable(trust, requirement)) is not None:
-            return f"nobody could {what}: {problem}"
-    return None
-
-
-def _asked(policy: Policy, whole: bool) -> Iterator[tuple[str, ActionSort, Requirement]]:
-    words = {
-        ActionSort.POLICY: "change the policy",
-        ActionSort.ACCESS: "change keys and roles",
-        ActionSort.REVERT: "revert an edit",
-        ActionSort.TAG: "move a protected tag",
-        ActionSort.ERASE: "erase a fact",
-    }
     for sort in RULES:
-        yield words[sort], sort, policy.actions.get(sort, Requirement(approvals=0))
+        yield _reach(trust, sort, None)
     if not whole:
         return
-    for sort, requirement in policy.actions.items():
-        if sort not in RULES and sort not in WITHOUT_REQUIREMENT:
-            yield words[sort], sort, requirement
-    if ActionSort.EDIT not in policy.direct:
-        for risk, requirement in policy.risks.items():
-            yield f"make an edit of risk class {risk!r}", ActionSort.EDIT, requirement
+    for sort in _WORDS:
+        if sort not in RULES:
+            yield _reach(trust, sort, None)
+    for risk in policy.risks if ActionSort.EDIT not in policy.direct else (None,):
+        yield _reach(trust, ActionSort.EDIT, risk)
+
+
+_WORDS = {
+    ActionSort.POLICY: "change the policy",
+    ActionSort.ACCESS: "change keys and roles",
+    ActionSort.REVERT: "revert an edit",
+    ActionSort.TAG: "move a protected tag",
+    ActionSort.ERASE: "erase a fact",
+}
+_DIRECTLY = {
+    ActionSort.POLICY: Capability.ADMINISTER,
+    ActionSort.ACCESS: Capability.ADMINISTER,
+    ActionSort.TAG: Capability.TAG,
+}
+"""What it takes to do something without a change set; for all other sorts the capability to apply."""
+
+
+def _reach(trust: Trust, sort: ActionSort, risk: str | None) -> Reach:
+    policy = trust.policy
+    what = _WORDS.get(sort, "make an edit" if risk is None else f"make an edit of risk class {risk!r}")
+    if sort in policy.direct and not (sort is ActionSort.TAG and policy.protected_tags):
+        capability = _DIRECTLY.get(sort, Capability.APPLY)
+        able = tuple(_persons(trust, capability))
+        stuck = not able and sort in RULES
+        problem = f"nobody may {what}, which needs the capability to {capability.value}" if stuck else None
+        return Reach(what, sort, risk, None, able, problem)
+    requirement = policy.asks(sort, risk or policy.default_risk)
+    lack = _unapprovable(trust, requirement)
+    problem = None if lack is None else f"nobody could {what}: {lack}"
+    return Reach(what, sort, risk, requirement, tuple(approvers(trust, requirement, frozenset())), problem)
 
 
 def _persons(trust: Trust, capability: Capability) -> list[str]:
@@ -83,5 +121,6 @@ def _unapprovable(trust: Trust, requirement: Requirement) -> str | None:
             return None
         lack = f"it takes the role {missing[0]!r}" if missing else f"it takes {requirement.approvals}"
         roles = f" with the role {' or '.join(requirement.roles)}" if requirement.roles else ""
-        best = f"besides author and drafter there are {len(able)} with a valid key who may approve{roles}, and {lack}"
+        count = f"{len(able)} person{'' if len(able) == 1 else 's'}"
+        best = f"besides author and drafter, {count}{roles} and a valid key may approve, and {lack}"
     return best

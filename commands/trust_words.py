@@ -1,0 +1,144 @@
+"""Policies, keys and roles in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from commands.app import counted
+from commands.render import Block, Table
+from ledger import trust_bodies as bodies
+from ledger.policy import ActionSort, Gate, Policy, Requirement
+from ledger.policy_files import span
+
+if TYPE_CHECKING:
+    from ledger.body_parts import Body
+    from ledger.change_parts import GrantKey, GrantRole, RevokeKey, RevokeRole
+    from ledger.trust import KeyRecord
+
+_SORTS = {
+    ActionSort.REVERT: "revert",
+    ActionSort.ERASE: "erase a fact",
+    ActionSort.MERGE: "bring edits over from another ledger",
+    ActionSort.POLICY: "change the policy",
+    ActionSort.ACCESS: "change keys and roles",
+    ActionSort.TAG: "tag",
+}
+KEY_DIGITS = 12
+"""Digits of a key's name where it stands for the key."""
+
+
+def short_key(key: str) -> str:
+    """A key's name as people write it."""
+    scheme, _, digits = key.partition(":")
+    return f"{scheme}:{digits[:KEY_DIGITS]}"
+
+
+def trust_words(body: Body) -> str | None:
+    """One line on what an event of policy, keys and roles says; None for other events."""
+    match body:
+        case bodies.PolicyChanged(policy=policy, reason=reason):
+            return f"policy {policy.name} is in force" + (f": {reason}" if reason else "")
+        case bodies.KeyGranted(key=key, person=person):
+            return f"key {short_key(key)} granted to {person}"
+        case bodies.KeyRevoked(key=key, reason=reason, compromised_since=since):
+            return f"key {short_key(key)} revoked{since_words(since)}: {reason}"
+        case bodies.RoleGranted(person=person, role=role):
+            return f"role {role} granted to {person}"
+        case bodies.RoleRevoked(person=person, role=role):
+            return f"role {role} taken from {person}"
+    return None
+
+
+def step_words(step: GrantKey | RevokeKey | GrantRole | RevokeRole) -> str:
+    """What a step of a change of keys and roles does."""
+    from ledger.effects import access_body
+
+    return trust_words(access_body(step)) or step.step
+
+
+def since_words(since: int | None) -> str:
+    """From where on a key is not trusted."""
+    return "" if since is None else f", compromised since @{since}"
+
+
+def validity_words(record: KeyRecord) -> str:
+    """Which events a key can sign."""
+    if record.revoked is None:
+        return f"after @{record.granted}"
+    return f"after @{record.granted} to @{record.revoked}{since_words(record.compromised_since)}"
+
+
+def requirement_words(requirement: Requirement | None) -> str:
+    """Who has to approve."""
+    if requirement is None:
+        return "directly"
+    if not requirement.approvals:
+        return "no approval"
+    words = counted(requirement.approvals, "approval")
+    if requirement.roles:
+        words += f" of {' or '.join(requirement.roles)}"
+    if requirement.including:
+        words += f", {' and '.join(requirement.including)} among them"
+    return words
+
+
+def asks_words(policy: Policy, sort: ActionSort, risk: str | None = None) -> str:
+    """What a policy asks before a sort of change."""
+    if sort in policy.direct:
+        return "directly"
+    if sort is ActionSort.MERGE:
+        return "not possible"
+    return requirement_words(policy.asks(sort, risk or policy.default_risk))
+
+
+def gate_words(gate: Gate) -> str:
+    """A gate's bounds."""
+    bounds = ((">=", gate.at_least), ("<=", gate.at_most))
+    said = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds if bound is not None)
+    return f"{gate.measure.value.replace('_', ' ')} {said}"
+
+
+def policy_rows(policy: Policy) -> list[tuple[str, str]]:
+    """What a policy says, but for its roles and gates: a heading and what stands under it."""
+    glass = policy.break_glass
+    edits = [(f"edit, risk class {risk}", asks_words(policy, ActionSort.EDIT, risk)) for risk in policy.risks]
+    sorts = [(name, asks_words(policy, sort)) for sort, name in _SORTS.items()]
+    if policy.protected_tags:
+        asked = requirement_words(policy.actions[ActionSort.TAG])
+        sorts.append((f"tag, if it fits {' or '.join(policy.protected_tags)}", asked))
+    return [
+        ("events are signed", "yes" if policy.signed else "no"),
+        *([("edit", "directly")] if ActionSort.EDIT in policy.direct else edits),
+        *sorts,
+        ("risk class of a proposal that names none", policy.default_risk),
+        ("a proposal lives for", _lives(policy.proposal_seconds)),
+        ("a draft and its approvals live for", _lives(policy.approval_seconds)),
+        ("draft again when the model moved", "yes, approvals start anew" if policy.redraft else "no, propose again"),
+        ("break glass", "no" if glass is None else f"{glass.keys} persons, review within {span(glass.review_seconds)}"),
+        ("clock may go back by", "any time" if policy.clock_skew_seconds is None else span(policy.clock_skew_seconds)),
+        ("anybody may", _listed(policy.everyone)),
+    ]  # fmt: skip
+
+
+def policy_view(policy: Policy) -> list[Block]:
+    """All that a policy says, as tables."""
+    roles = tuple((role, _listed(may)) for role, may in policy.roles.items())
+    gates = tuple(
+        (gate.name, gate_words(gate), gate.suite.name if gate.suite else "", ", ".join(gate.when))
+        for gate in policy.gates
+    )
+    view: list[Block] = [Table(("", "asks"), tuple(policy_rows(policy)), whole=True)]
+    if roles:
+        view.append(Table(("role", "may"), roles, title="\nroles", whole=True))
+    if gates:
+        view.append(Table(("gate", "lets through", "suite", "measured"), gates, title="\ngates", whole=True))
+    return view
+
+
+def _lives(seconds: int | None) -> str:
+    return "ever" if seconds is None else span(seconds)
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words) or "nothing"
