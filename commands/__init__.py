@@ -22,7 +22,7 @@
                   bisect_reporting, bisect visualise and report; bisect_words, what they share
     keys          key: new, list, show, passphrase; granting, key grant and revoke, role
     policies      policy
-    governing     done directly where the policy lets it, else proposed; trust_words, its words
+    governing     done directly where the policy lets it, else proposed; policy_wording, its words
     checks        verify, gc, demo
 
 What a command needs of the world (clock, environment, device) is handed in by `cli.py`. Nothing here imports torch,

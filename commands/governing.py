@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from commands.app import App
 from commands.render import Block
-from commands.trust_words import step_words
+from commands.trust_wording import step_words
 from commands.wording import event_json, event_words
 
 if TYPE_CHECKING:

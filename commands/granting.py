@@ -11,7 +11,7 @@ from commands.app import App, InOrder, counted, shared
 from commands.governing import access_changed, change_access
 from commands.keys import key, key_named, own_card
 from commands.render import Block, Table
-from commands.trust_words import short_key, step_words
+from commands.trust_wording import short_key, step_words
 from commands.wording import event_words
 from ledger.errors import Refused, UsageError
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, InOrder, counted, shared
+from commands.policy_wording import validity_words
 from commands.render import Block, Table
-from commands.trust_words import short_key, validity_words
+from commands.trust_wording import short_key
 from commands.unlocking import asked_passphrase, passphrase, read_passphrase
 from ledger.errors import LedgerNotFound, UnknownKey
 

@@ -10,8 +10,8 @@ import click
 
 from commands.app import App, InOrder, shared, short
 from commands.governing import do_or_propose
+from commands.policy_wording import policy_view, requirement_words
 from commands.render import Block, Table
-from commands.trust_words import policy_view, requirement_words
 from ledger.errors import BadRecord, BlobMissing, LedgerNotFound
 
 if TYPE_CHECKING:

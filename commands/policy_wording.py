@@ -1,4 +1,4 @@
-"""Policies, keys and roles in words."""
+"""Policies, and which events keys sign, in words."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from typing import TYPE_CHECKING
 
 from commands.app import counted
 from commands.render import Block, Table
-from ledger import trust_bodies as bodies
 from ledger.policy import ActionSort, Gate, Policy, Requirement
 from ledger.policy_files import span
 
 if TYPE_CHECKING:
-    from ledger.body_parts import Body
-    from ledger.change_parts import GrantKey, GrantRole, RevokeKey, RevokeRole
     from ledger.trust import KeyRecord
 
 _SORTS = {
@@ -24,49 +21,14 @@ _SORTS = {
     ActionSort.ACCESS: "change keys and roles",
     ActionSort.TAG: "tag",
 }
-KEY_DIGITS = 12
-"""Digits of a key's name where it stands for the key."""
-
-
-def short_key(key: str) -> str:
-    """A key's name as people write it."""
-    scheme, _, digits = key.partition(":")
-    return f"{scheme}:{digits[:KEY_DIGITS]}"
-
-
-def trust_words(body: Body) -> str | None:
-    """One line on what an event of policy, keys and roles says; None for other events."""
-    match body:
-        case bodies.PolicyChanged(policy=policy, reason=reason):
-            return f"policy {policy.name} is in force" + (f": {reason}" if reason else "")
-        case bodies.KeyGranted(key=key, person=person):
-            return f"key {short_key(key)} granted to {person}"
-        case bodies.KeyRevoked(key=key, reason=reason, compromised_since=since):
-            return f"key {short_key(key)} revoked{since_words(since)}: {reason}"
-        case bodies.RoleGranted(person=person, role=role):
-            return f"role {role} granted to {person}"
-        case bodies.RoleRevoked(person=person, role=role):
-            return f"role {role} taken from {person}"
-    return None
-
-
-def step_words(step: GrantKey | RevokeKey | GrantRole | RevokeRole) -> str:
-    """What a step of a change of keys and roles does."""
-    from ledger.effects import access_body
-
-    return trust_words(access_body(step)) or step.step
-
-
-def since_words(since: int | None) -> str:
-    """From where on a key is not trusted."""
-    return "" if since is None else f", compromised since @{since}"
 
 
 def validity_words(record: KeyRecord) -> str:
     """Which events a key can sign."""
     if record.revoked is None:
         return f"after @{record.granted}"
-    return f"after @{record.granted} to @{record.revoked}{since_words(record.compromised_since)}"
+    since = "" if record.compromised_since is None else f", compromised since @{record.compromised_since}"
+    return f"after @{record.granted} to @{record.revoked}{since}"
 
 
 def requirement_words(requirement: Requirement | None) -> str:
