@@ -151,7 +151,7 @@ def revoke_role(app: App, person: str, name: str, reason: str, ticket: str | Non
 @shared
 @click.pass_obj
 def list_roles(app: App) -> None:
-    """List roles, what they let people do, and who has them.
+    """List what roles may do, and who has them.
 
     Example: errata role list
     """

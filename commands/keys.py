@@ -70,7 +70,7 @@ def new(app: App, name: str, person: str | None) -> None:
 @shared
 @click.pass_obj
 def list_keys(app: App) -> None:
-    """List your keys and those that the ledger knows.
+    """List your keys, and those the ledger knows.
 
     To whom each was granted, and which events it can sign: those after the one that granted it, up to the one that
     revoked it. Needs no passphrase, and no ledger.
@@ -148,7 +148,7 @@ def show(app: App, which: str, pem: bool) -> None:
 @shared
 @click.pass_obj
 def change_passphrase(app: App, name: str, new_file: Path | None) -> None:
-    """Put one of your keys under another passphrase.
+    """Change the passphrase of one of your keys.
 
     The key stays the same. Copies of the file that lie elsewhere still open with the old passphrase.
 

@@ -42,7 +42,9 @@ def policy() -> None:
 @shared
 @click.pass_obj
 def show(app: App, name: str | None, toml: bool) -> None:
-    r"""Show a policy: the one in force, or one that comes with Errata.
+    r"""Show the policy in force, or one by its name.
+
+    NAME is one that comes with Errata: open, controlled or regulated.
 
     \b
     Examples:
@@ -122,15 +124,18 @@ def check(app: App, source: str) -> int:
         app.show(data, [f"{source} is a policy; there is no ledger here to say who could do what under it"])
         return 0
     found = list(reaches(replace(trust, policy=read.policy)))
-    problems = [one.problem for one in found if one.problem is not None]
-    data.update(reaches=[_reach_json(one) for one in found], possible=not problems)
+    lacking: dict[str, list[str]] = {}
+    for one in found:
+        if one.lack is not None:
+            lacking.setdefault(one.lack, []).append(one.what)
+    data.update(reaches=[_reach_json(one) for one in found], possible=not lacking)
     rows = tuple((one.what, requirement_words(one.requirement), ", ".join(one.able) or "nobody") for one in found)
     view: list[Block] = [Table(("to", f"{read.policy.name} asks", "who could do or approve it"), rows, whole=True)]
-    view += [f"locked out: {problem}" for problem in problems]
-    if not problems:
+    view += [f"nobody could {', '.join(what)}: {lack}" for lack, what in lacking.items()]
+    if not lacking:
         view.append("possible: with the keys and roles that there are, all of it can be done")
     app.show(data, view)
-    return 1 if problems else 0
+    return 1 if lacking else 0
 
 
 def _read(source: str) -> PolicyFile:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from commands.app import counted
@@ -61,18 +61,24 @@ def gate_words(gate: Gate) -> str:
     return f"{gate.measure.value.replace('_', ' ')} {said}"
 
 
-def policy_rows(policy: Policy) -> list[tuple[str, str]]:
-    """What a policy says, but for its roles and gates: a heading and what stands under it."""
-    glass = policy.break_glass
-    edits = [(f"edit, risk class {risk}", asks_words(policy, ActionSort.EDIT, risk)) for risk in policy.risks]
-    sorts = [(name, asks_words(policy, sort)) for sort, name in _SORTS.items()]
+def policy_rows(policy: Policy, risks: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """What a policy says, but for its roles and gates: a heading and what stands under it.
+
+    Args:
+        policy: the policy.
+        risks: the risk classes to have a row each; if left out its own, or one row where edits are made directly.
+    """
+    glass, direct = policy.break_glass, ActionSort.EDIT in policy.direct
+    classes = risks or (() if direct else tuple(policy.risks))
+    edits = [(f"edit, risk class {risk}", asks_words(policy, ActionSort.EDIT, risk)) for risk in classes]
+    asked = "no tag is protected"
     if policy.protected_tags:
-        asked = requirement_words(policy.actions[ActionSort.TAG])
-        sorts.append((f"tag, if it fits {' or '.join(policy.protected_tags)}", asked))
+        asked = f"{' or '.join(policy.protected_tags)}: {requirement_words(policy.actions[ActionSort.TAG])}"
     return [
         ("events are signed", "yes" if policy.signed else "no"),
-        *([("edit", "directly")] if ActionSort.EDIT in policy.direct else edits),
-        *sorts,
+        *(edits or [("edit", "directly")]),
+        *((name, asks_words(policy, sort)) for sort, name in _SORTS.items()),
+        ("a protected tag", asked),
         ("risk class of a proposal that names none", policy.default_risk),
         ("a proposal lives for", _lives(policy.proposal_seconds)),
         ("a draft and its approvals live for", _lives(policy.approval_seconds)),

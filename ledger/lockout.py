@@ -26,7 +26,7 @@ class Reach:
         sort, risk: the sort of change, and for edits its risk class.
         requirement: who has to approve; None where it is done directly.
         able: persons who could approve, or do it directly.
-        problem: why nobody could get it done; None if somebody could.
+        lack: why nobody could get it done; None if somebody could.
     """
 
     what: str
@@ -34,7 +34,12 @@ class Reach:
     risk: str | None
     requirement: Requirement | None
     able: tuple[str, ...]
-    problem: str | None
+    lack: str | None
+
+    @property
+    def problem(self) -> str | None:
+        """What nobody could do, and why; None if somebody could."""
+        return None if self.lack is None else f"nobody could {self.what}: {self.lack}"
 
 
 def locked_out(trust: Trust, *, whole: bool) -> str | None:
@@ -83,12 +88,10 @@ def _reach(trust: Trust, sort: ActionSort, risk: str | None) -> Reach:
         capability = _DIRECTLY.get(sort, Capability.APPLY)
         able = tuple(_persons(trust, capability))
         stuck = not able and sort in RULES
-        problem = f"nobody may {what}, which needs the capability to {capability.value}" if stuck else None
-        return Reach(what, sort, risk, None, able, problem)
+        return Reach(what, sort, risk, None, able, f"nobody may {capability.value}" if stuck else None)
     requirement = policy.asks(sort, risk or policy.default_risk)
-    lack = _unapprovable(trust, requirement)
-    problem = None if lack is None else f"nobody could {what}: {lack}"
-    return Reach(what, sort, risk, requirement, tuple(approvers(trust, requirement, frozenset())), problem)
+    able = tuple(approvers(trust, requirement, frozenset()))
+    return Reach(what, sort, risk, requirement, able, _unapprovable(trust, requirement))
 
 
 def _persons(trust: Trust, capability: Capability) -> list[str]:

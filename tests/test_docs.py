@@ -17,6 +17,15 @@ def test_the_page_of_commands_is_their_help() -> None:
     assert (ROOT / "docs" / "commands.md").read_text(encoding="utf-8") == page
 
 
+def test_the_tables_of_policies_are_those_of_the_code() -> None:
+    from ledger.policy import CONTROLLED, REGULATED
+
+    page = runpy.run_path(str(ROOT / "docs" / "presets.py"))["page"]()
+    assert (ROOT / "docs" / "governance.md").read_text(encoding="utf-8") == page
+    assert page.count("| 2 approvals of approver |") == 1
+    assert {**REGULATED.roles, **CONTROLLED.roles} == REGULATED.roles  # one table tells the roles of both
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_local_links_lead_somewhere(page: Path) -> None:
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", page.read_text(encoding="utf-8"))

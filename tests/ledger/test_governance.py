@@ -376,7 +376,7 @@ def test_a_policy_that_locks_everybody_out_is_refused() -> None:
     refused(here, lambda: here.run("ada", SetPolicy(REGULATED)), "lock everybody out: nobody could change the policy")
     here.run("ada", ChangeKeysAndRoles((RevokeRole(person="ben", role="approver"),)))
     greedy = CONTROLLED.model_copy(update={"risks": {"normal": Requirement(approvals=2, roles=("approver",))}})
-    refused(here, lambda: here.run("ada", SetPolicy(greedy)), "risk class 'normal'.*there are 1 .* it takes 2")
+    refused(here, lambda: here.run("ada", SetPolicy(greedy)), "risk class 'normal'.*1 person .* it takes 2")
     here.run("ada", SetPolicy(CONTROLLED.model_copy(update={"risks": {"normal": Requirement(approvals=1)}})))
     last = ChangeAccess(steps=(RevokeRole(person="cleo", role="approver"),))
     refused(here, lambda: here.propose("ada", last), "lock everybody out")
