@@ -153,19 +153,22 @@ def _keep_suites(app: App, ledger: Ledger, read: PolicyFile, command: Command) -
         BadRecord: a gate refers to a suite that is not kept here.
         Refused: the command is not allowed.
     """
-    for place, gate in enumerate(read.policy.gates):
-        if gate.suite is not None and gate.suite.blob not in read.suites:
-            try:
-                ledger.blobs.check(gate.suite.blob)
-            except BlobMissing:
-                what = f"gates[{place}].suite: this ledger does not keep the suite {gate.suite.name!r}; name its file"
-                raise BadRecord(read.policy.name, what) from None
-    if not read.suites:
-        return
     from commands.unlocking import chosen_card
     from ledger.decide import decide
+    from ledger.suites import parse_suite, suite_digest
     from ledger.trust import Act
 
+    for place, gate in enumerate(read.policy.gates):
+        if gate.suite is not None and gate.suite.blob not in read.suites:
+            where = f"gates[{place}].suite"
+            try:
+                kept = parse_suite(ledger.blobs.get(gate.suite.blob), where)
+            except BlobMissing:
+                raise BadRecord(where, f"the suite {gate.suite.name!r} is not kept here; name its file") from None
+            if (kept.name, suite_digest(kept)) != (gate.suite.name, gate.suite.digest):
+                raise BadRecord(where, f"the blob holds the suite {kept.name!r} {short(suite_digest(kept))}")
+    if not read.suites:
+        return
     state = ledger.state()
     key = chosen_card(app).key if state.trust.policy.signed else None
     decide(state, command, Act(app.who, app.world.now(), key))

@@ -19,14 +19,34 @@ def read_text(path: Path) -> str:
         BadRecord: no such file, or not UTF-8.
         StorageFailed: the file cannot be read.
     """
+    return as_text(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        BadRecord: no such file.
+        StorageFailed: the file cannot be read.
+    """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise BadRecord(str(path), "no such file") from error
-    except UnicodeDecodeError as error:
-        raise BadRecord(str(path), f"not UTF-8 (byte {error.start})") from error
     except OSError as error:
         raise StorageFailed(str(path), error.strerror or str(error)) from error
+
+
+def as_text(data: bytes, where: str) -> str:
+    """Bytes as UTF-8 text, with or without a byte order mark, and with plain line feeds.
+
+    Raises:
+        BadRecord: not UTF-8.
+    """
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise BadRecord(where, f"not UTF-8 (byte {error.start})") from error
 
 
 def lines(path: Path) -> Iterator[Numbered]:
@@ -35,7 +55,7 @@ def lines(path: Path) -> Iterator[Numbered]:
     Raises:
         BadRecord: a line that is no JSON object.
     """
-    return _lines(path, read_text(path))
+    return lines_of(read_text(path), str(path))
 
 
 def objects(path: Path) -> Iterator[Numbered]:
@@ -46,7 +66,7 @@ def objects(path: Path) -> Iterator[Numbered]:
     """
     text = read_text(path)
     if not text.lstrip().startswith("["):
-        return _lines(path, text)
+        return lines_of(text, str(path))
     try:
         value = json.loads(text, object_pairs_hook=_no_duplicates)
     except ValueError as error:
@@ -56,11 +76,12 @@ def objects(path: Path) -> Iterator[Numbered]:
     )
 
 
-def _lines(path: Path, text: str) -> Iterator[Numbered]:
+def lines_of(text: str, file: str) -> Iterator[Numbered]:
+    """`lines`, of a file that has been read."""
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
-        where = f"{path}: line {number}"
+        where = f"{file}: line {number}"
         try:
             value = json.loads(line, object_pairs_hook=_no_duplicates)
         except (ValueError, RecursionError) as error:

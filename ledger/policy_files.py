@@ -20,9 +20,9 @@ from pydantic_core import ErrorDetails
 from ledger import blobs
 from ledger.canonical import SAFE_INTEGER, digest
 from ledger.errors import BadRecord
-from ledger.json_files import read_text
+from ledger.json_files import read_bytes, read_text
 from ledger.policy import BreakGlass, Gate, Policy, Requirement, SuiteRef
-from ledger.suites import read_suite, suite_digest
+from ledger.suites import parse_suite, suite_digest
 
 _KNOWN = sorted({name for record in (Policy, Requirement, Gate, BreakGlass, SuiteRef) for name in record.model_fields})
 _SPANS = ((86_400, "day"), (3_600, "hour"), (60, "minute"))
@@ -114,8 +114,9 @@ def _resolve_suites(document: dict[str, Any], where: str, folder: Path, suites: 
             continue
         path = folder / named
         try:
-            suite, data = read_suite(path), path.read_bytes()
-        except (BadRecord, OSError, ValueError) as error:
+            data = read_bytes(path)
+            suite = parse_suite(data, str(path))
+        except (BadRecord, ValueError) as error:
             raise BadRecord(where, f"gates[{place}].suite: {error}") from None
         kept = digest(blobs.DOMAIN, data)
         suites[kept] = data

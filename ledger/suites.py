@@ -15,7 +15,7 @@ from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, mode
 
 from ledger.errors import BadRecord
 from ledger.facts import Probe, SomeText
-from ledger.json_files import lines
+from ledger.json_files import as_text, lines_of, read_bytes
 from ledger.records import Line, Record, describe
 
 
@@ -99,8 +99,17 @@ def read_suite(path: Path) -> Suite:
         BadRecord: what is wrong, with the file and the line.
     """
     path = Path(path)
-    records = lines(path)
-    where, head = next(records, (str(path), {}))
+    return parse_suite(read_bytes(path), str(path))
+
+
+def parse_suite(data: bytes, file: str) -> Suite:
+    """The suite that these bytes of a suite file are, such as those of a blob that a policy's gate names.
+
+    Raises:
+        BadRecord: what is wrong, with the file's name and the line.
+    """
+    records = lines_of(as_text(data, file), file)
+    where, head = next(records, (file, {}))
     if set(head) != {"suite", "metric"}:
         raise BadRecord(where, 'the first line of a suite is {"suite": name, "metric": metric}')
     if head["metric"] not in list(Metric):
@@ -118,4 +127,4 @@ def read_suite(path: Path) -> Suite:
     try:
         return Suite.model_validate(fields)
     except ValidationError as error:
-        raise BadRecord(str(path), describe(error)) from error
+        raise BadRecord(file, describe(error)) from error

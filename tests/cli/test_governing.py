@@ -204,6 +204,10 @@ def test_a_policy_under_controlled_becomes_a_proposal_with_its_suites(team: Erra
     assert Ledger.open(tmp_path).blobs.get(gate["suite"]["blob"]) == SUITE.encode()
     assert "drop <= 0.01" in team("policy", "show").out
     assert team("verify").code == 0
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text(shown["toml"].replace(gate["suite"]["digest"], "blake3:" + "0" * 64))
+    refused = team("policy", "set", str(wrong), "--reason", "x")
+    assert refused.code == 2 and "gates[2].suite: the blob holds the suite 'general'" in refused.err
     again = tmp_path / "again.toml"
     again.write_text(team("policy", "show", "--toml").out.replace("redraft = true", "redraft = false"))
     assert team("policy", "set", str(again), "--reason", "as it was written").code == 0
