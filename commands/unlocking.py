@@ -1,6 +1,7 @@
 """Which key signs for whoever acts, and where its passphrase comes from.
 
-The key is the one that --key or ERRATA_KEY names, else the only one of that person. Its passphrase is the first line
+The key is the one that --key or ERRATA_KEY names, else the only one of that person, or, of several, the only one that
+the ledger lets sign. Its passphrase is the first line
 of --passphrase-file, else ERRATA_PASSPHRASE, else asked for on the terminal. A passphrase is kept no longer than it
 takes to open the key, and is part of no message.
 """
@@ -11,7 +12,7 @@ import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.errors import BadRecord, Refused, UsageError
+from ledger.errors import BadRecord, LedgerNotFound, Refused, UsageError
 
 if TYPE_CHECKING:
     from commands.app import App
@@ -63,6 +64,9 @@ def chosen_card(app: App) -> KeyCard:
             raise Refused(f"key {card.name!r} is {card.person}'s, and {who} acts; leave out --actor or --key", who=who)
         return card
     own = [card for card in app.keys().cards() if card.person == who]
+    if len(own) > 1:
+        valid = _valid_here(app, who)
+        own = [card for card in own if card.key in valid] or own
     if not own:
         raise UsageError(
             f"a signature is needed, and {who} has no key in {app.keys().folder}; `errata key new NAME` makes one",
@@ -72,6 +76,15 @@ def chosen_card(app: App) -> KeyCard:
         names = ", ".join(card.name for card in own)
         raise UsageError(f"{who} has several keys ({names}); --key NAME says which one signs", who=who)
     return own[0]
+
+
+def _valid_here(app: App, person: str) -> set[str]:
+    """The person's keys that can sign in this ledger now; none where there is no ledger."""
+    try:
+        ledger = app.ledger()
+    except LedgerNotFound:
+        return set()
+    return {record.key for record in ledger.state().trust.keys_of(person) if record.valid}
 
 
 def passphrase(app: App, prompt: str, confirm: bool = False) -> bytes:

@@ -11,13 +11,14 @@ import json
 import os
 import stat
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import StringConstraints, ValidationError
 
-from ledger.errors import KeyFileDamaged, Refused, UnknownKey, UsageError
+from ledger.errors import KeyFileDamaged, Refused, StorageFailed, UnknownKey, UsageError
 from ledger.files import locked, storage_error, sync_folder, write_durably
 from ledger.pem import COST, ScryptCost, decrypted, encrypted_pem, public_key, public_pem
 from ledger.records import Instant, Line, Record, describe
@@ -118,7 +119,12 @@ class KeyFolder:
             self._unused(name)
             write_durably(self._pem(name), pem, mode=_PRIVATE)
             data = json.dumps(card.plain(), indent=2, ensure_ascii=False) + "\n"
-            write_durably(self.folder / f"{name}.json", data.encode(), mode=_PUBLIC)
+            try:
+                write_durably(self.folder / f"{name}.json", data.encode(), mode=_PUBLIC)
+            except StorageFailed:
+                with suppress(OSError):
+                    self._pem(name).unlink()
+                raise
         return card
 
     def unlock(self, name: str, passphrase: Passphrase) -> PrivateKey:
@@ -166,9 +172,15 @@ class KeyFolder:
         _see_closed(self.folder, self.folder.stat(), _FOLDER)
 
     def _unused(self, name: str) -> None:
-        for path in (self._pem(name), self.folder / f"{name}.json"):
-            if path.exists() or path.is_symlink():
-                raise Refused(f"{path} is there already, and no key is written over; choose another name", name=name)
+        pem, card = self._pem(name), self.folder / f"{name}.json"
+        if os.path.lexists(card):
+            raise Refused(f"{card} is there already, and no key is written over; choose another name", name=name)
+        if os.path.lexists(pem):
+            raise Refused(
+                f"{pem} is there already, of a key whose making was interrupted before it had a card; if you know of "
+                "no such key, remove it, or choose another name",
+                name=name,
+            )
 
     def _card(self, path: Path) -> KeyCard:
         try:

@@ -161,7 +161,7 @@ def test_a_conflict_is_exit_code_3(errata: Errata, here: Path, monkeypatch: pyte
     from ledger.errors import HeadConflict
     from ledger.sqlite import SqliteStore
 
-    def lose(self: SqliteStore, drafts: object, expected_head: tuple[int, str]) -> None:
+    def lose(self: SqliteStore, drafts: object, expected_head: tuple[int, str], sign: object = None) -> None:
         raise HeadConflict(expected_head, (99, "another"))
 
     monkeypatch.setattr(SqliteStore, "append", lose)

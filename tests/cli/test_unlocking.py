@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
+import pty
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +14,13 @@ import pytest
 
 import cli
 from commands.app import App
-from commands.unlocking import passphrase
+from commands.unlocking import chosen_card, passphrase
 from ledger import key_files
+from ledger.change_commands import ChangeKeysAndRoles
+from ledger.change_parts import GrantKey, RevokeKey
 from ledger.errors import BadRecord, ErrataError, Refused, UnknownKey, UsageError, WrongPassphrase
 from ledger.pem import ScryptCost
+from tests.ledger.samples import filled
 
 NOW = "2026-01-02T03:04:05Z"
 SECRET = "correct horse"
@@ -65,6 +72,22 @@ def test_who_has_several_keys_names_one(app: App) -> None:
         app.signer()()
     app.key = "phone"
     assert app.signer()().key == app.keys().card("phone").key
+
+
+def test_of_several_keys_the_one_that_the_ledger_lets_sign_does(app: App, tmp_path: Path) -> None:
+    def run(step: GrantKey | RevokeKey) -> None:
+        ledger.execute(ChangeKeysAndRoles((step,)), actor="ada", now=NOW, new_id=app.world.new_id)
+
+    ledger = filled(tmp_path, 0)
+    keys = {name: app.keys().card(name).key for name in ("desk", "phone")}
+    with_secret(app).actor = "ben"
+    run(GrantKey(key=keys["desk"], person="ben"))
+    assert chosen_card(app).name == "desk"
+    run(GrantKey(key=keys["phone"], person="ben"))
+    with pytest.raises(UsageError, match="several"):
+        chosen_card(app)
+    run(RevokeKey(key=keys["desk"], reason="lost"))
+    assert app.signer()().key == keys["phone"]
 
 
 def test_a_named_key_says_who_acts(app: App) -> None:
@@ -132,3 +155,45 @@ def test_no_error_tells_a_passphrase(app: App, secret: str) -> None:
     assert isinstance(caught.value, WrongPassphrase | UsageError)
     assert "hunter2" not in f"{caught.value} {caught.value.to_json()}"
     assert "hunter2" not in repr(app)
+
+
+@pytest.mark.parametrize(
+    ("own", "xdg", "expected"),
+    [
+        ("/a/b", "/c", "/a/b"),
+        ("", "/c", "/c/errata"),
+        (None, "relative", "/somebody/.config/errata"),  # the specification says to ignore it
+        (None, None, "/somebody/.config/errata"),
+    ],
+)
+def test_where_keys_lie(monkeypatch: pytest.MonkeyPatch, own: str | None, xdg: str | None, expected: str) -> None:
+    for name, value in (("ERRATA_CONFIG", own), ("XDG_CONFIG_HOME", xdg), ("HOME", "/somebody")):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    assert cli._configuration() == Path(expected)
+
+
+def test_what_is_typed_on_a_terminal_is_not_shown(tmp_path: Path) -> None:
+    child, terminal = pty.fork()
+    if child == 0:  # pragma: no cover - another process
+        try:
+            os.environ["ERRATA_CONFIG"] = str(tmp_path)
+            os.environ.pop("ERRATA_PASSPHRASE", None)
+            os.execv(sys.executable, [sys.executable, cli.__file__, "key", "new", "laptop", "--person", "ada"])
+        finally:
+            os._exit(127)
+    shown = b""
+    for prompt in (b"Passphrase for the new key laptop: ", b"The same again: "):
+        while not shown.endswith(prompt):
+            shown += os.read(terminal, 1000)
+        os.write(terminal, SECRET.encode() + b"\n")
+    with suppress(OSError):  # a terminal whose other end closed
+        while more := os.read(terminal, 1000):
+            shown += more
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0, shown
+    os.close(terminal)
+    assert b"key laptop of ada" in shown and SECRET.encode() not in shown
+    keys = key_files.KeyFolder(tmp_path / "keys")
+    assert keys.unlock("laptop", SECRET.encode).key.encode() in shown

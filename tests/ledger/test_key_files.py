@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import shutil
 import stat
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,8 +15,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ledger import pem
-from ledger.errors import ErrataError, KeyFileDamaged, Refused, UnknownKey, UsageError, WrongPassphrase
+from ledger import key_files, pem
+from ledger.errors import ErrataError, KeyFileDamaged, Refused, StorageFull, UnknownKey, UsageError, WrongPassphrase
+from ledger.files import write_durably
 from ledger.key_files import KeyFolder, exported, read_public
 from ledger.pem import ScryptCost
 from ledger.signing import PrivateKey, holds
@@ -99,9 +102,41 @@ def test_no_key_is_written_over(keys: KeyFolder) -> None:
     with pytest.raises(Refused, match="there already"):
         keys.create("laptop", "ben", NOW, give)
     (keys.folder / "laptop.json").unlink()
-    with pytest.raises(Refused, match="there already"):
+    with pytest.raises(Refused, match="interrupted"):
         keys.create("laptop", "ben", NOW, give)
     assert held(keys.folder) == {name: data for name, data in before.items() if name != "laptop.json"}
+
+
+def test_of_many_who_make_a_key_of_one_name_one_does(tmp_path: Path) -> None:
+    keys = KeyFolder(tmp_path / "keys", CHEAP)
+
+    def make(person: str) -> str | None:
+        try:
+            return keys.create("shared", person, NOW, give).key
+        except Refused:
+            return None
+
+    with ThreadPoolExecutor(8) as pool:
+        made = [key for key in pool.map(make, (f"person {n}" for n in range(8))) if key is not None]
+    assert made == [card.key for card in keys.cards()] == [keys.unlock("shared", give).key]
+    assert sorted(held(keys.folder)) == ["lock", "shared.json", "shared.pem"]
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+def test_a_full_disk_leaves_no_half_of_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nth: int) -> None:
+    keys, calls = KeyFolder(tmp_path / "keys", CHEAP), itertools.count(1)
+
+    def full(path: Path, data: bytes, *, mode: int) -> None:
+        if next(calls) == nth:
+            raise StorageFull(str(path))
+        write_durably(path, data, mode=mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(key_files, "write_durably", full)
+        with pytest.raises(StorageFull):
+            keys.create("laptop", "ada", NOW, give)
+    assert sorted(held(keys.folder)) == ["lock"]
+    assert keys.create("laptop", "ada", NOW, give).name == "laptop"
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "-x", "a b", "é", "x" * 65, "a\n"])
