@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypedDict, TypeVar
 
 import click
 
@@ -64,6 +64,15 @@ class World:
     out: TextIO
     err: TextIO
     output_descriptor: int = 2
+
+
+class Acting(TypedDict):
+    """What `Ledger.execute` asks of whoever acts."""
+
+    actor: str
+    now: str
+    new_id: Callable[[], str]
+    signer: SignerSource
 
 
 @dataclass
@@ -131,9 +140,16 @@ class App:
 
     def execute(self, ledger: Ledger, command: Command) -> list[Event]:
         """Let the ledger decide on a command and record its events; for commands that need no model."""
-        return ledger.execute(
-            command, actor=self.who, now=self.world.now(), new_id=self.world.new_id, signer=self.signer()
-        )
+        return ledger.execute(command, **self.acting())
+
+    def acting(self) -> Acting:
+        """Who acts, when, and with which key, as `Ledger.execute` wants to know."""
+        return {
+            "actor": self.who,
+            "now": self.world.now(),
+            "new_id": self.world.new_id,
+            "signer": self.signer(),
+        }
 
     @property
     def who(self) -> str:

@@ -59,10 +59,10 @@ def cherry_pick(app: App, other: Path, edits: tuple[str, ...], replace: bool, dr
     before = ours_side.state
     events = []
     if plan.carried and dry_run:
-        after = foresee(before, command_of(plan, side))
+        after = foresee(before, command_of(plan, side), None)
     elif plan.carried:
         with app.progress("copying batches"):
-            events = carry(ledger, theirs, side, plan, actor=app.who, now=app.world.now(), new_id=app.world.new_id)
+            events = carry(ledger, theirs, side, plan, **app.acting())
         after = ledger.state()
     else:
         after = before
@@ -157,12 +157,10 @@ def merge(
     events = []
     if not plan.conflicts and not plan.nothing:
         if dry_run:
-            after = foresee(before, command_of(plan, side))
+            after = foresee(before, command_of(plan, side), None)
         else:
             with app.progress("copying batches"):
-                events = carry_out(
-                    ledger, their_ledger, side, plan, actor=app.who, now=app.world.now(), new_id=app.world.new_id
-                )
+                events = carry_out(ledger, their_ledger, side, plan, **app.acting())
             after = ledger.state()
     data = {
         "dry_run": dry_run,

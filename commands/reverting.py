@@ -126,10 +126,14 @@ def _rederive(
 ) -> None:
     probes, neighbours = _read(suites, files)
     workspace = app.workspace()
+    from ledger.policy import ActionSort, Capability
     from replay import rederive
     from replay.rederive_report import report
 
     planned = rederive.plan(workspace.state, numbers)
+    if not dry_run:
+        workspace.foresee(ActionSort.REVERT, Capability.APPLY)
+        workspace.foresee(ActionSort.EDIT, Capability.APPLY)
     app.say(_announced(planned))
     with app.progress("loading the model") as tell:
         found = rederive.solve(workspace, planned, tell)

@@ -71,8 +71,11 @@ def tune(
     workspace = app.workspace()
     from editor.config import build_config
     from editor.tuning import space_around
+    from ledger.policy import Capability
     from replay import charts, locating, tuning, tuning_chart
 
+    if not dry_run:
+        workspace.foresee(None, Capability.SETTINGS)
     tuning.require_optuna()
     if out is not None:
         charts.require()

@@ -15,8 +15,10 @@ from ledger.commands import ApplyEdits
 from ledger.errors import FactConflict, Refused, UnknownEdit, UsageError
 from ledger.events import Event, Head
 from ledger.ledger import Ledger
+from ledger.policy import ActionSort, Capability
 from ledger.rules import nearest_edit
 from ledger.sides import Key, Side, bring_blobs, check_one_base
+from ledger.signing import SignerSource
 from ledger.state import EditStatus
 
 
@@ -111,7 +113,15 @@ def plan_carry(ours: Side, theirs: Side, numbers: Iterable[int], replace: bool =
 
 
 def carry(
-    ours: Ledger, theirs: Ledger, side: Side, plan: CarryPlan, *, actor: str, now: str, new_id: Callable[[], str]
+    ours: Ledger,
+    theirs: Ledger,
+    side: Side,
+    plan: CarryPlan,
+    *,
+    actor: str,
+    now: str,
+    new_id: Callable[[], str],
+    signer: SignerSource | None = None,
 ) -> list[Event]:
     """Carry out a plan: batches first, then one transaction.
 
@@ -123,11 +133,13 @@ def carry(
         actor: by whom.
         now: the time, RFC 3339 in UTC, ending in Z.
         new_id: makes a fresh UUID for each event.
+        signer: unlocks the actor's key, if the policy asks for signed events.
 
     Returns:
         The events recorded.
 
     Raises:
+        Refused: the policy does not let it happen; nothing was copied.
         HeadConflict: the log here moved since the plan was made; nothing was recorded.
         GridExhausted: the exact grid has no room for them; likewise.
         LedgerDamaged: the other ledger's batches are not what its events say; likewise.
@@ -135,8 +147,11 @@ def carry(
     """
     if not plan.carried:
         raise UsageError("there is nothing to carry over")
+    ours.foresee(ActionSort.MERGE, Capability.APPLY, actor=actor, now=now, signer=signer)
     bring_blobs(ours, theirs, side, (one.number for one in plan.carried))
-    return ours.execute(command_of(plan, side), actor=actor, now=now, new_id=new_id, expected_head=plan.head)
+    return ours.execute(
+        command_of(plan, side), actor=actor, now=now, new_id=new_id, expected_head=plan.head, signer=signer
+    )
 
 
 def command_of(plan: CarryPlan, theirs: Side) -> ApplyEdits:

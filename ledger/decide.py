@@ -50,13 +50,14 @@ __all__ = [
 ]
 
 
-def decide(state: State, command: Command, act: Act = NOBODY) -> list[tuple[Kind, Body]]:
+def decide(state: State, command: Command, act: Act | None = NOBODY) -> list[tuple[Kind, Body]]:
     """The events that the command makes in this state, in order; at least one.
 
     Args:
         state: what the log says.
         command: what is wanted.
-        act: by whom, when, and with which key they would be signed.
+        act: by whom, when, and with which key they would be signed; None for a preview, which whoever looks may have
+            whatever the policy says of doing it.
 
     Raises:
         Refused: a rule forbids it (`GridExhausted` for the exact grid).
@@ -66,7 +67,7 @@ def decide(state: State, command: Command, act: Act = NOBODY) -> list[tuple[Kind
     return _decide(Fold(state), command, act)
 
 
-def foresee(state: State, command: Command, act: Act = NOBODY) -> State:
+def foresee(state: State, command: Command, act: Act | None = NOBODY) -> State:
     """The state that the command would lead to; its head has the seq of the last event, and no hash of its own.
 
     Raises:
@@ -77,12 +78,13 @@ def foresee(state: State, command: Command, act: Act = NOBODY) -> State:
     return trial.freeze()
 
 
-def _decide(trial: Fold, command: Command, act: Act) -> list[tuple[Kind, Body]]:
+def _decide(trial: Fold, command: Command, act: Act | None) -> list[tuple[Kind, Body]]:
     """The events, which have taken effect in `trial` afterwards."""
     events: list[tuple[Kind, Body]] = []
-    for body in _propose(trial, command, act):
+    who = act or NOBODY
+    for body in _propose(trial, command, who):
         check(trial, body, act)
-        trial.add(Head(trial.head.seq + 1, trial.head.hash), body, act)
+        trial.add(Head(trial.head.seq + 1, trial.head.hash), body, who)
         events.append((kind_of(body), body))
     if not events:
         raise UsageError("there is nothing to do")

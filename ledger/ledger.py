@@ -21,11 +21,13 @@ from ledger.errors import HeadConflict, LedgerDamaged, LedgerNotFound, Refused
 from ledger.events import Draft, Event, Head, Sign
 from ledger.failpoints import hit
 from ledger.files import storage_error, sync_folder
+from ledger.policy import ActionSort, Capability
 from ledger.signing import Signed, Signer, SignerSource, written
 from ledger.sqlite import SqliteStore
 from ledger.state import State, fold
 from ledger.store import EventStore
 from ledger.trust import Act
+from ledger.trust_rules import foresee_direct
 
 LEDGER_FOLDER = ".errata"
 DATABASE = "ledger.db"
@@ -141,6 +143,31 @@ class Ledger:
     def events(self, after: int = 0) -> list[Event]:
         """The events after seq `after`."""
         return list(self.store.read(after))
+
+    def foresee(
+        self,
+        sort: ActionSort | None,
+        capability: Capability,
+        *,
+        actor: str,
+        now: str,
+        signer: SignerSource | None = None,
+    ) -> None:
+        """See, before long work begins, that its result could be recorded: the policy allows it, and the key opens.
+
+        Args:
+            sort: what sort of change it is, if it is one.
+            capability: what its actor must be able to do.
+            actor: by whom.
+            now: the time.
+            signer: see `execute`.
+
+        Raises:
+            Refused: as recording it would be.
+        """
+        trust = self.state().trust
+        own = signer() if signer is not None and trust.policy.signed else None
+        foresee_direct(trust, Act(actor, now, None if own is None else own.key), sort, capability)
 
     def execute(
         self,

@@ -24,7 +24,9 @@ from ledger.commands import MergeLedger
 from ledger.errors import FactConflict, UnknownEdit, UsageError
 from ledger.events import Event, Head
 from ledger.ledger import Ledger
+from ledger.policy import ActionSort, Capability
 from ledger.sides import Key, Side, Stamp, bring_blobs, check_one_base
+from ledger.signing import SignerSource
 
 OURS, THEIRS = MergeSide.OURS, MergeSide.THEIRS
 
@@ -142,7 +144,15 @@ def plan_merge(
 
 
 def merge(
-    ours: Ledger, theirs: Ledger, side: Side, plan: MergePlan, *, actor: str, now: str, new_id: Callable[[], str]
+    ours: Ledger,
+    theirs: Ledger,
+    side: Side,
+    plan: MergePlan,
+    *,
+    actor: str,
+    now: str,
+    new_id: Callable[[], str],
+    signer: SignerSource | None = None,
 ) -> list[Event]:
     """Carry out a plan: batches first, then one transaction; the last event says what was merged.
 
@@ -154,12 +164,14 @@ def merge(
         actor: by whom.
         now: the time, RFC 3339 in UTC, ending in Z.
         new_id: makes a fresh UUID for each event.
+        signer: unlocks the actor's key, if the policy asks for signed events.
 
     Returns:
         The events recorded; none if there was nothing to do.
 
     Raises:
         FactConflict: conflicts are left.
+        Refused: the policy does not let it happen; nothing was copied.
         HeadConflict: the log here moved since the plan was made; nothing was recorded.
         GridExhausted: the exact grid has no room; likewise.
         LedgerDamaged: the other ledger's batches are not what its events say; likewise.
@@ -171,8 +183,11 @@ def merge(
         )
     if plan.nothing:
         return []
+    ours.foresee(ActionSort.MERGE, Capability.APPLY, actor=actor, now=now, signer=signer)
     bring_blobs(ours, theirs, side, plan.carried)
-    return ours.execute(command_of(plan, side), actor=actor, now=now, new_id=new_id, expected_head=plan.head)
+    return ours.execute(
+        command_of(plan, side), actor=actor, now=now, new_id=new_id, expected_head=plan.head, signer=signer
+    )
 
 
 def command_of(plan: MergePlan, theirs: Side) -> MergeLedger:

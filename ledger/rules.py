@@ -27,8 +27,8 @@ def grid_limit(grid_exponent: int) -> float:
     return 2.0 ** (MANTISSA_BITS - grid_exponent)
 
 
-def check(fold: Fold, body: Body, act: Act = NOBODY) -> None:
-    """See that this event may follow; `act` says who appends it, when, and with which key.
+def check(fold: Fold, body: Body, act: Act | None = NOBODY) -> None:
+    """See that this event may follow; `act` says who appends it, when, and with which key, and is None for a preview.
 
     Raises:
         Refused: a rule forbids it (`GridExhausted` for the exact grid).
@@ -69,7 +69,8 @@ def check(fold: Fold, body: Body, act: Act = NOBODY) -> None:
             _check_settings(fold, fold.created, body)
         case bodies.LedgerMerged():
             _check_merged(fold, body)
-    check_trust(fold, body, act)
+    if act is not None:
+        check_trust(fold, body, act)
 
 
 def next_number(fold: Fold) -> int:

@@ -21,7 +21,7 @@ from ledger.errors import Refused
 from ledger.lockout import locked_out
 from ledger.policy import ActionSort, Capability
 from ledger.standing import refuse_unless_able
-from ledger.trust import Act, ChangeRecord, TrustFold, instant
+from ledger.trust import Act, ChangeRecord, Trust, TrustFold, instant
 
 if TYPE_CHECKING:
     from ledger.state import Fold
@@ -78,7 +78,7 @@ def _check_clock(trust: TrustFold, act: Act) -> None:
         )
 
 
-def _check_signer(trust: TrustFold, act: Act) -> None:
+def _check_signer(trust: Trust, act: Act) -> None:
     if not trust.policy.signed:
         return
     who = act.actor or "nobody"
@@ -147,14 +147,34 @@ def _check_direct(fold: Fold, body: Body, act: Act) -> None:
             f" `errata propose --tag {body.tag}` and approval",
             tag=body.tag,
         )
+    _refuse_unless_direct(trust, act.actor, sort, capability)
+    _see_no_lock_out(fold, body)
+
+
+def foresee_direct(trust: Trust, act: Act, sort: ActionSort | None, capability: Capability) -> None:
+    """See, before the work for it begins, that something could be recorded directly.
+
+    Args:
+        trust: at the head.
+        act: by whom, and with which key.
+        sort: what sort of change it is, if it is one.
+        capability: what its actor must be able to do.
+
+    Raises:
+        Refused: as recording it would be.
+    """
+    _check_signer(trust, act)
+    _refuse_unless_direct(trust, act.actor, sort, capability)
+
+
+def _refuse_unless_direct(trust: Trust, person: str, sort: ActionSort | None, capability: Capability) -> None:
     if sort is not None and sort not in trust.policy.direct:
         raise Refused(
             f"the policy {trust.policy.name!r} lets nobody {_DIRECTLY[sort]} directly{_INSTEAD[sort]}",
             policy=trust.policy.name,
             sort=sort.value,
         )
-    refuse_unless_able(trust, act.actor, capability)
-    _see_no_lock_out(fold, body)
+    refuse_unless_able(trust, person, capability)
 
 
 _DIRECTLY: Mapping[ActionSort, str] = {

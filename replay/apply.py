@@ -18,6 +18,7 @@ from ledger.decide import ApplyEdits, RevertEdits
 from ledger.effects import TAKEN_BACK
 from ledger.errors import UsageError
 from ledger.facts import Fact
+from ledger.policy import ActionSort, Capability
 from ledger.state import State
 from replay.recording import new_edits
 from replay.workflow import Workspace
@@ -76,6 +77,8 @@ def edit(
         raise UsageError("no facts to edit")
     if batch_size < 1:
         raise UsageError(f"a batch has at least one edit, not {batch_size}")
+    if not dry_run:
+        workspace.foresee(ActionSort.EDIT, Capability.APPLY)
     check_facts(workspace.loaded, facts, workspace.created.context_prompts, config)
     for batch in batches(facts, effective_batch_size(config, batch_size)):
         yield _edit_batch(workspace, batch, config, dry_run, advance)

@@ -99,7 +99,7 @@ def consequences(
         UsageError: an edit twice, or what `replay.looking.inquiry` refuses.
     """
     state = workspace.state
-    decide(state, RevertEdits(tuple(numbers)))
+    decide(state, RevertEdits(tuple(numbers)), None)
     removed = tuple(numbers)
     rest = tuple(number for number in state.live if number not in set(removed))
     asked = inquiry(state, removed, rest, suites, neighbours, sample)

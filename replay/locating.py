@@ -14,6 +14,7 @@ from ledger import bodies
 from ledger.canonical import value_digest
 from ledger.errors import UsageError
 from ledger.facts import Fact, Probe, fact_digest
+from ledger.policy import Capability
 from replay import charts
 from replay.workflow import Workspace
 
@@ -59,6 +60,8 @@ def locate(
     Raises:
         UsageError: if the version knows none of them.
     """
+    if record:
+        workspace.foresee(None, Capability.RECORD)
     started = workspace.surroundings.meter.seconds()
     state = workspace.state
     numbers = tuple(sorted(live))

@@ -133,7 +133,7 @@ def plan(state: State, numbers: Sequence[int]) -> Plan:
         UnknownEdit: one of them was never recorded.
         UsageError: an edit twice.
     """
-    decide(state, RevertEdits(tuple(numbers)))
+    decide(state, RevertEdits(tuple(numbers)), None)
     removed = frozenset(numbers)
     batches = {state.edits[number].body.batch for number in removed}
     first = min(record.number for record in state.edits.values() if record.body.batch in batches)

@@ -39,6 +39,7 @@ from ledger.errors import LedgerDamaged, ModelChanged
 from ledger.events import Event
 from ledger.facts import Fact, Probe
 from ledger.ledger import Ledger
+from ledger.policy import ActionSort, Capability
 from ledger.state import State
 from ledger.suites import Suite, suite_digest
 from replay.checkout import CheckoutResult, checkout_stream
@@ -172,6 +173,11 @@ class Workspace:
             signer=self.surroundings.signer,
         )
 
+    def foresee(self, sort: ActionSort | None, capability: Capability) -> None:
+        """See, before long work begins, that its result could be recorded (`Ledger.foresee`)."""
+        around = self.surroundings
+        self.ledger.foresee(sort, capability, actor=around.actor, now=around.now(), signer=around.signer)
+
     def revert(self, numbers: Sequence[int], reason: str = "") -> list[Event]:
         """Take edits back, all in one transaction.
 
@@ -272,6 +278,7 @@ class Workspace:
                 body = evaluation.body
                 if (body.version, body.suite_digest) == (version, identity) and body.scores:
                     return body, False
+        self.foresee(None, Capability.RECORD)
         started = self.surroundings.meter.seconds()
         return self.record(live, source, name, identity, run(), started), True
 
