@@ -11,6 +11,7 @@ import click
 
 from commands.app import App, shared, short
 from commands.bisect_words import alone, folder_of, session_of, show_conclusion
+from commands.unlocking import without_passphrase
 from ledger.errors import UsageError
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def run(
     elif task is not None and threshold is not None:
         found = bisect_with_task(workspace, problem, task, folders, threshold, metric, course, on_test)
     else:
-        shell = Shell(app.world.environment, app.world.output_descriptor)
+        shell = Shell(without_passphrase(app.world.environment), app.world.output_descriptor)
         found = bisect_with_command(workspace, problem, command, shell, course, on_test)
     if found.culprit is not None:
         bisect_file.reset(folder)

@@ -3,12 +3,13 @@
 The key is the one that --key or ERRATA_KEY names, else the only one of that person, or, of several, the only one that
 the ledger lets sign. Its passphrase is the first line
 of --passphrase-file, else ERRATA_PASSPHRASE, else asked for on the terminal. A passphrase is kept no longer than it
-takes to open the key, and is part of no message.
+takes to open the key, is part of no message, and is handed to no other program.
 """
 
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 VARIABLE = "ERRATA_PASSPHRASE"
 WAYS = f"give --passphrase-file FILE or {VARIABLE}, or call errata on a terminal"
+
+
+def without_passphrase(environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment that other people's programs get."""
+    return {name: value for name, value in environment.items() if name != VARIABLE}
 
 
 class Unlocking:

@@ -63,6 +63,13 @@ def test_what_could_not_be_recorded_is_refused_before_the_model_is_loaded(
     assert snapshot(here) == before
 
 
+def test_a_command_that_bisects_does_not_get_the_passphrase(team: Errata, here: Path) -> None:
+    seen = here / "seen"
+    assert team("bisect", "start", "base", "HEAD").code == 0
+    team("bisect", "run", "--", "sh", "-c", f"env >> {seen}; exit 128")
+    assert "ERRATA_MODEL=" in seen.read_text() and "correct horse" not in seen.read_text()
+
+
 def test_what_needs_no_record_needs_no_key(team: Errata, here: Path) -> None:
     (here / "configuration" / "keys").chmod(0o755)  # nothing in it can be used
     assert team(*options(), "--dry-run").code == 0
