@@ -39,6 +39,7 @@ from commands.piloting import pilot
 from commands.policies import policy
 from commands.render import printable
 from commands.reverting import revert
+from commands.tampering import checkpoint, fsck, prove
 from commands.tuning import settings, tune
 from commands.versions import checkout, diff, tag
 from ledger.errors import ErrataError, StorageFull
@@ -151,6 +152,9 @@ for _command in (
     role,
     policy,
     verify,
+    checkpoint,
+    prove,
+    fsck,
     gc,
     demo,
 ):

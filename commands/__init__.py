@@ -24,6 +24,7 @@
     policies      policy
     governing     done directly where the policy lets it, else proposed; policy_wording, its words
     checks        verify, gc, demo
+    tampering     checkpoint, prove, fsck
 
 What a command needs of the world (clock, environment, device) is handed in by `cli.py`. Nothing here imports torch,
 transformers or rich before a command needs it.

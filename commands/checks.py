@@ -12,15 +12,22 @@ from commands.render import Block, Table, write
 
 if TYPE_CHECKING:
     from ledger.findings import Finding
+    from ledger.notes import Checkpoint, VerifierKey
 
 
 @click.command()
 @click.option("--deep", is_flag=True, help="Also recompute every delta, the base and the weights of tagged versions.")
 @click.option("--reseal", is_flag=True, help="Write a lost or stale seal anew, if the log itself is whole.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="Hold this checkpoint, which was kept elsewhere, against the log.",
+)
+@click.option("--trust", "trusted", multiple=True, metavar="VKEY", help="A key that must have signed it; repeatable.")
 @shared
 @click.pass_obj
-def verify(app: App, deep: bool, reseal: bool) -> int:
-    """Check that nothing is damaged.
+def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tuple[str, ...]) -> int:
+    r"""Check that nothing is damaged.
 
     Every finding is listed; the exit code is 1 if something is damaged. Without --deep: the database, every event's
     hash, link and rules, and every blob. With --deep also the deltas, the base model's files, and the
@@ -29,7 +36,14 @@ def verify(app: App, deep: bool, reseal: bool) -> int:
     The seal is the digest of the database file. It can lag behind after a crash, and heals with the next event; where
     it is lost, --reseal checks the whole log and writes it anew.
 
-    Example: errata verify --deep
+    A log that somebody cut off, or wrote anew from some event on, is whole in itself. --against finds that, by a
+    checkpoint from before (`errata checkpoint`). Its signatures are checked with the keys of --trust, else with those
+    that the ledger knows, which prove nothing if you mistrust the ledger.
+
+    \b
+    Examples:
+      errata verify --deep
+      errata verify --against november.txt
     """
     from ledger.ledger import DATABASE, ledger_folder
     from ledger.verify import is_sound
@@ -40,8 +54,11 @@ def verify(app: App, deep: bool, reseal: bool) -> int:
         from ledger.sqlite import SqliteStore
 
         SqliteStore(ledger_folder(folder) / DATABASE).reseal()
+    pinned, keys = _pinned(against, trusted)
     with app.progress("checking the log and the blobs") as tell:
         findings = check(folder, deep=deep)
+        if pinned is not None:
+            findings += _held_against(app, pinned, keys)
         if deep:
             tell("checking models")
             findings += _deep(app)
@@ -55,6 +72,38 @@ def verify(app: App, deep: bool, reseal: bool) -> int:
     view.append("sound: everything is as it was recorded" if sound else f"damaged: {counted(damaged, 'finding')}")
     app.show(data, view)
     return 0 if sound else 1
+
+
+def _pinned(file: Path | None, trusted: tuple[str, ...]) -> tuple[Checkpoint | None, list[VerifierKey]]:
+    """The checkpoint and the keys that the caller brings; read first, so that bad input costs no check."""
+    from ledger.errors import BadRecord, UsageError
+    from ledger.notes import VerifierKey, parse_checkpoint
+
+    keys = [VerifierKey.parse(text) for text in trusted]
+    if file is None:
+        if keys:
+            raise UsageError("--trust names keys of a checkpoint; give that too, with --against")
+        return None, []
+    try:
+        return parse_checkpoint(file.read_bytes(), str(file)), keys
+    except OSError as error:
+        raise BadRecord(str(file), error.strerror or str(error)) from error
+
+
+def _held_against(app: App, pinned: Checkpoint, keys: list[VerifierKey]) -> list[Finding]:
+    from ledger.checkpoints import against, known_keys
+    from ledger.errors import ErrataError
+
+    try:
+        ledger = app.ledger()
+        rows = list(ledger.store.raw())
+    except ErrataError:
+        return against(pinned, [], keys, [])
+    try:
+        known = known_keys(ledger.state())
+    except ErrataError:
+        known = []  # a log that cannot be read has been reported already
+    return against(pinned, rows, keys, known)
 
 
 def _deep(app: App) -> list[Finding]:

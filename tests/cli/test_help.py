@@ -14,7 +14,7 @@ from tests.cli.conftest import Errata
 EXPECTED = [
     "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout",
     "export", "diff", "revert", "cherry-pick", "merge", "eval", "monitor", "blame", "why", "timeline", "pilot",
-    "bisect", "key", "role", "policy", "verify", "gc", "demo",
+    "bisect", "key", "role", "policy", "verify", "checkpoint", "prove", "fsck", "gc", "demo",
 ]  # fmt: skip
 
 
@@ -58,7 +58,8 @@ def test_the_help_of_the_whole_fits_a_terminal_and_names_the_exit_codes(errata: 
 def test_the_help_promises_only_what_is_done(errata: Errata) -> None:
     bisect = " ".join(errata("bisect", "--help").out.split())
     assert "`run` tests both ends first; by hand they are taken on your word" in bisect
-    assert "signature" not in errata("verify", "--help").out
+    verify = " ".join(errata("verify", "--help").out.split())
+    assert "prove nothing if you mistrust the ledger" in verify
 
 
 def test_version_and_unknown_words(errata: Errata) -> None:

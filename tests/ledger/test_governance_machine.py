@@ -42,7 +42,7 @@ from ledger.change_parts import (
     RevokeKey,
     RevokeRole,
 )
-from ledger.commands import ApplyEdits, RevertEdits
+from ledger.commands import ApplyEdits, RecordEvaluation, RevertEdits
 from ledger.errors import ErrataError
 from ledger.policy import CONTROLLED, OPEN, Policy, Requirement
 from ledger.signing import PrivateKey
@@ -51,7 +51,7 @@ from ledger.state import fold
 from ledger.verify import verify
 from tests.ledger.oracle import Oracle, failed_after, of_the_model
 from tests.ledger.people import Team, facts, good, key_of, reverts, team
-from tests.ledger.samples import new_edit
+from tests.ledger.samples import evaluation, new_edit
 
 PEOPLE = ("ada", "ben", "cleo", "dan", "eve")
 LAX = CONTROLLED.model_copy(
@@ -255,6 +255,7 @@ class Governance(RuleBasedStateMachine):
                     self.revoke_a_key_by_right("ben", 8)
                 case Twist.LOST:
                     self.revoke_a_key_by_right("ben", -9)
+                    self.attempt_with_the_first_key("ben")
                 case Twist.POLICY:
                     self.change_the_policy_by_right(LAX)
                 case Twist.TIME:
@@ -268,12 +269,16 @@ class Governance(RuleBasedStateMachine):
                 pairs = tuple(here.decision(one, number, Choice.BREAK_GLASS) for one in path.glass)
                 here.run("ada", ApplyChange(number, edits, Authority.BREAK_GLASS, "an emergency", pairs))
             elif path.swapped:
-                here.run("ada", ApplyChange(number, edits[::-1]))
+                here.run("ada", ApplyChange(number, tuple(one.model_copy(update={"seed": 8}) for one in edits)))
             else:
                 here.apply("ada", number)
             if path.checked is not None:
                 self.check("ada", 1, path.checked)
                 self.attempt("ada", RevertEdits(here.state.live[-1:]))
+
+    def attempt_with_the_first_key(self, person: str) -> None:
+        with suppress(ErrataError):
+            self.here.run(person, RecordEvaluation(evaluation(self.here.state)), key_of(person))
 
     def own(self, person: str, key: int) -> PrivateKey | None:
         return None if key == 1 else key_of(person, key)
