@@ -45,6 +45,7 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
       errata verify --deep
       errata verify --against november.txt
     """
+    from ledger.findings import troubles
     from ledger.ledger import DATABASE, ledger_folder
     from ledger.verify import is_sound
     from ledger.verify import verify as check
@@ -63,15 +64,31 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
             tell("checking models")
             findings += _deep(app)
     sound = is_sound(findings)
-    data = {"sound": sound, "deep": deep, "findings": [finding.to_json() for finding in findings]}
+    data: dict[str, Any] = {"sound": sound, "deep": deep, "findings": [finding.to_json() for finding in findings]}
     view: list[Block] = []
     if findings:
         rows = tuple((finding.severity.value, finding.where, finding.what) for finding in findings)
         view.append(Table(("severity", "where", "what"), rows, whole=True))
+        for trouble in troubles(findings):
+            view.append(f"{trouble.sort}: {trouble.meaning}")
+            view.append(f"  to do: {trouble.remedy}")
     damaged = sum(finding.severity.value == "error" for finding in findings)
-    view.append("sound: everything is as it was recorded" if sound else f"damaged: {counted(damaged, 'finding')}")
+    told = "sound: everything is as it was recorded"
+    if sound:
+        size, root = _root(app)
+        data |= {"size": size, "root": root}
+        told += f"; @{size}, Merkle root {root[:16]}"
+    view.append(told if sound else f"damaged: {counted(damaged, 'finding')}")
     app.show(data, view)
     return 0 if sound else 1
+
+
+def _root(app: App) -> tuple[int, str]:
+    """How many events there are, and the root of the Merkle tree over them in hexadecimal."""
+    from ledger.merkle import MerkleTree
+
+    tree = MerkleTree.of_events([row.hash for row in app.ledger().store.raw()])
+    return tree.size, tree.root().hex()
 
 
 def _pinned(file: Path | None, trusted: tuple[str, ...]) -> tuple[Checkpoint | None, list[VerifierKey]]:
@@ -109,7 +126,7 @@ def _held_against(app: App, pinned: Checkpoint, keys: list[VerifierKey]) -> list
 def _deep(app: App) -> list[Finding]:
     """What can be checked only with the model; a ledger that cannot be opened has been reported already."""
     from ledger.errors import ErrataError
-    from ledger.findings import damage
+    from ledger.findings import Trouble, damage
 
     try:
         workspace = app.workspace()
@@ -117,7 +134,7 @@ def _deep(app: App) -> list[Finding]:
 
         return deep_verify(workspace)
     except ErrataError as error:
-        return [damage("models", f"could not be checked: {error.message}")]
+        return [damage("models", f"could not be checked: {error.message}", Trouble.UNCHECKED)]
 
 
 @click.command()

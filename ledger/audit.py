@@ -11,7 +11,7 @@ from pathlib import Path
 from ledger.connection import has_pending_log, reading, translate
 from ledger.errors import ErrataError
 from ledger.events import EMPTY_HEAD, Head, StoredEvent
-from ledger.findings import Finding, damage, note
+from ledger.findings import Finding, Trouble, damage, note
 from ledger.rows import head_of, row_at, rows_after
 from ledger.schema import expected_schema, schema_text, schema_version
 from ledger.seal import Seal, file_matches, read_seal
@@ -43,12 +43,12 @@ def _examine_file(database: Path, seal_path: Path, findings: list[Finding]) -> t
     try:
         seal = read_seal(seal_path)
     except ErrataError as error:
-        findings.append(damage(seal_path.name, error.message))
+        findings.append(damage(seal_path.name, error.message, Trouble.SEAL))
         return None, True
     try:
         whole = seal is None or seal.database is None or file_matches(seal, database)
     except OSError as error:
-        findings.append(damage(database.name, f"cannot be read: {error.strerror or error}"))
+        findings.append(damage(database.name, f"cannot be read: {error.strerror or error}", Trouble.FILE))
         whole = True
     return seal, whole
 
@@ -63,17 +63,19 @@ def _examine_database(
         with reading(database) as connection:
             if schema_version(connection) == 0:
                 return [], EMPTY_HEAD
-            findings += [damage(database.name, problem) for problem in integrity(connection)]
+            findings += [damage(database.name, problem, Trouble.FILE) for problem in integrity(connection)]
             if schema_text(connection) != expected_schema():
-                findings.append(damage(database.name, "its tables or triggers are not those that Errata made"))
+                findings.append(
+                    damage(database.name, "its tables or triggers are not those that Errata made", Trouble.FILE)
+                )
             rows = _rows(connection, seal, findings)
             return rows, head_of(connection)
     except sqlite3.Error as error:
-        findings.append(damage(database.name, translate(database, error).message))
+        findings.append(damage(database.name, translate(database, error).message, Trouble.FILE))
     except ErrataError as error:
-        findings.append(damage(database.name, error.message))
+        findings.append(damage(database.name, error.message, Trouble.FILE))
     except (ValueError, TypeError, OSError) as error:
-        findings.append(damage(database.name, f"cannot be read: {error}"))
+        findings.append(damage(database.name, f"cannot be read: {error}", Trouble.FILE))
     return [], None
 
 
@@ -87,12 +89,12 @@ def _rows(connection: sqlite3.Connection, seal: Seal | None, findings: list[Find
             after = page[-1].seq
         return rows
     except (sqlite3.Error, ErrataError) as error:
-        findings.append(damage(f"events after @{after}", f"cannot be read in one go: {error}"))
+        findings.append(damage(f"events after @{after}", f"cannot be read in one go: {error}", Trouble.EVENT))
     for seq in range(after + 1, (seal.seq if seal else after) + 1):
         try:
             row = row_at(connection, seq)
         except (sqlite3.Error, ErrataError) as error:
-            findings.append(damage(f"event @{seq}", f"cannot be read: {error}"))
+            findings.append(damage(f"event @{seq}", f"cannot be read: {error}", Trouble.EVENT))
             continue
         if row is not None:
             rows.append(row)
@@ -103,18 +105,18 @@ def _compare(seal: Seal | None, seal_path: Path, head: Head, rows: list[StoredEv
     """What the seal says against what is there."""
     if seal is None:
         lost = head.seq > 0 and not seal_path.exists()
-        return [damage(seal_path.name, "missing, so the file's bytes cannot be checked")] if lost else []
+        return [damage(seal_path.name, "missing, so the file's bytes cannot be checked", Trouble.SEAL)] if lost else []
     if seal.seq > head.seq:
-        return [damage("ledger.db", f"ends at @{head.seq}, and @{seal.seq} was sealed: events are lost")]
+        return [damage("ledger.db", f"ends at @{head.seq}, and @{seal.seq} was sealed: events are lost", Trouble.LOST)]
     if seal.seq and seal.hash not in {row.hash for row in rows if row.seq == seal.seq}:
-        return [damage(f"event @{seal.seq}", "is not the one that was sealed")]
+        return [damage(f"event @{seal.seq}", "is not the one that was sealed", Trouble.LOST)]
     if seal.seq < head.seq:
         what = (
             f"an append was interrupted: sealed at @{seal.seq}, the log ends at @{head.seq}; the next append heals it"
         )
-        return [note(seal_path.name, what)]
+        return [note(seal_path.name, what, Trouble.HEALS)]
     if not whole:
-        return [damage("ledger.db", "its bytes changed since the last append")]
+        return [damage("ledger.db", "its bytes changed since the last append", Trouble.FILE)]
     if seal.database is None and head.seq:
-        return [note(seal_path.name, "does not cover the file's bytes; the next append heals it")]
+        return [note(seal_path.name, "does not cover the file's bytes; the next append heals it", Trouble.HEALS)]
     return []

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from ledger.errors import Refused
 from ledger.events import StoredEvent
-from ledger.findings import Finding, damage, note
+from ledger.findings import Finding, Trouble, damage, note
 from ledger.merkle import MerkleTree, is_beginning
 from ledger.notes import Checkpoint, SignatureType, VerifierKey, note_name
 from ledger.state import State
@@ -57,24 +57,32 @@ def against(
     where = f"checkpoint @{pinned.size}"
     hashes = [row.hash for row in rows]
     if hashes and hashes[0] != pinned.ledger:
-        return [damage(where, f"is of another ledger: {pinned.ledger}, and this one is {hashes[0]}")]
+        return [
+            damage(where, f"is of another ledger: {pinned.ledger}, and this one is {hashes[0]}", Trouble.CHECKPOINT)
+        ]
     findings = []
     if len(hashes) < pinned.size:
-        findings.append(damage(where, f"the log ends at @{len(hashes)}: events were cut off since it was pinned"))
+        findings.append(
+            damage(
+                where, f"the log ends at @{len(hashes)}: events were cut off since it was pinned", Trouble.CHECKPOINT
+            )
+        )
     else:
         tree = MerkleTree.of_events(hashes)
         proof = tree.consistency(pinned.size)
         if not is_beginning(pinned.size, tree.size, pinned.root, tree.root(), proof) or (
             hashes[pinned.size - 1] != pinned.head
         ):
-            findings.append(damage(where, "the events up to there are others now: the log was written anew"))
+            findings.append(
+                damage(where, "the events up to there are others now: the log was written anew", Trouble.CHECKPOINT)
+            )
     trusted = list(trusted)
     good, bad = pinned.vouchers(trusted or known)
-    findings += [damage(where, f"the signature of {key.name} does not hold") for key in bad]
+    findings += [damage(where, f"the signature of {key.name} does not hold", Trouble.SIGNATURE) for key in bad]
     if trusted and not good:
-        findings.append(damage(where, "none of the keys that are trusted signed it"))
+        findings.append(damage(where, "none of the keys that are trusted signed it", Trouble.CHECKPOINT))
     if not findings:
         by = ", ".join(sorted({key.name for key in good})) or "nobody whose key is known here"
         how = "keys that you trust" if trusted else "keys that this ledger knows"
-        findings.append(note(where, f"the log goes on from it; signed by {by} ({how})"))
+        findings.append(note(where, f"the log goes on from it; signed by {by} ({how})", Trouble.PINNED))
     return findings

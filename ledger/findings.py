@@ -1,9 +1,10 @@
-"""Findings: what `verify` has to say."""
+"""Findings: what `verify` has to say, what that means, and what to do about it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 
 class Severity(StrEnum):
@@ -15,24 +16,110 @@ class Severity(StrEnum):
     """Nothing is lost: a crash left something behind, and it will be tidied up."""
 
 
+class Trouble(Enum):
+    """Sorts of findings: a name, what it means, and what to do."""
+
+    FILE = (
+        "file",
+        "the database file is not what was last written: a disk failed, or somebody changed it by other means",
+        "restore it from another copy: `errata fsck --from COPY`",
+    )
+    SEAL = (
+        "seal",
+        "nothing says any more which bytes the database file should have; the events themselves are checked one by one",
+        "if all else is sound, write the seal anew: `errata verify --reseal`",
+    )
+    LOST = (
+        "lost events",
+        "events that were recorded are gone, and with them what they say of the model",
+        "restore the log from another copy: `errata fsck --from COPY`; what was lost is in no other place here",
+    )
+    EVENT = (
+        "event",
+        "an event is not what was recorded: its bytes, its hash or its place in the chain were changed",
+        "believe nothing that follows it; restore the log from another copy, and ask who can write to this folder",
+    )
+    RULE = (
+        "rule",
+        "an event stands where the rules and the policy then in force allow none: it was not written by Errata",
+        "treat it as forged: restore the log from another copy, and hold that against a pinned checkpoint",
+    )
+    SIGNATURE = (
+        "signature",
+        "somebody claims to have signed what the key that is named did not sign",
+        "treat what it is under as forged; restore from another copy, and revoke the key if its owner may have lost it",
+    )
+    BLOB = (
+        "blob",
+        "what an event refers to, such as an edit's factors, is missing or damaged: versions with it cannot be built",
+        "restore it from another copy: `errata fsck --from COPY`",
+    )
+    FACTORS = (
+        "factors",
+        "an edit's factors are whole but not those that were recorded with it: it would do something else to the model",
+        "restore log and blobs from another copy: `errata fsck --from COPY`",
+    )
+    STATE = (
+        "state",
+        "what commands see as the ledger's state is not what its log says",
+        "open the ledger again; if that does not help, this is a fault of Errata's: please report it",
+    )
+    MODEL = (
+        "model",
+        "the base model or a tagged version does not have the weights that were recorded",
+        "name the right base model (`--base`); if it is the right one, its files were changed since",
+    )
+    CHECKPOINT = (
+        "checkpoint",
+        "the log is not one that goes on from what was pinned: it was cut off or written anew, or it is another",
+        "the checkpoint is right if you trust who signed it; restore a copy of the log that goes on from it",
+    )
+    LEFTOVER = (
+        "leftover",
+        "an interrupted command left it behind; nothing refers to it",
+        "nothing; `errata gc` drops what is old enough",
+    )
+    HEALS = ("heals", "an append was interrupted after it was safe", "nothing; the next append writes it anew")
+    UNCHECKED = ("unchecked", "it could not be checked, because something else is wrong", "mend that first")
+    PINNED = ("pinned", "a checkpoint from before agrees with the log", "nothing")
+
+    def __init__(self, sort: str, meaning: str, remedy: str) -> None:
+        self.sort = sort
+        self.meaning = meaning
+        self.remedy = remedy
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One finding: how bad, where, and what."""
+    """One finding: how bad, where, what, and of which sort."""
 
     severity: Severity
     where: str
     what: str
+    trouble: Trouble
 
     def to_json(self) -> dict[str, str]:
         """The finding as a JSON object."""
-        return {"severity": self.severity.value, "where": self.where, "what": self.what}
+        return {
+            "severity": self.severity.value,
+            "where": self.where,
+            "what": self.what,
+            "sort": self.trouble.sort,
+            "meaning": self.trouble.meaning,
+            "remedy": self.trouble.remedy,
+        }
 
 
-def damage(where: str, what: str) -> Finding:
+def damage(where: str, what: str, trouble: Trouble) -> Finding:
     """A finding of severity error."""
-    return Finding(Severity.ERROR, where, what)
+    return Finding(Severity.ERROR, where, what, trouble)
 
 
-def note(where: str, what: str) -> Finding:
+def note(where: str, what: str, trouble: Trouble) -> Finding:
     """A finding of severity note."""
-    return Finding(Severity.NOTE, where, what)
+    return Finding(Severity.NOTE, where, what, trouble)
+
+
+def troubles(findings: Iterable[Finding]) -> list[Trouble]:
+    """The sorts of findings that there are, each once, in the order in which they came."""
+    return list(dict.fromkeys(finding.trouble for finding in findings))

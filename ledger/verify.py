@@ -29,11 +29,11 @@ from ledger.change_parts import ChangePolicy
 from ledger.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names
 from ledger.errors import ErrataError
 from ledger.events import EMPTY_HEAD, KINDS, Event, Head, StoredEvent, event_hash, unpack
-from ledger.findings import Finding, Severity, damage, note
+from ledger.findings import Finding, Severity, Trouble, damage, note
 from ledger.ledger import DATABASE, Ledger, ledger_folder
 from ledger.rules import check
 from ledger.sqlite import SqliteStore
-from ledger.state import Fold
+from ledger.state import Fold, fold
 from ledger.store import EventStore
 
 __all__ = ["Finding", "Severity", "is_sound", "verify"]
@@ -49,9 +49,11 @@ def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
     if not isinstance(ledger, Ledger):
         root = ledger_folder(ledger)
         if not root.is_dir():
-            return [damage(str(root), "no ledger here")]
+            return [damage(str(root), "no ledger here", Trouble.LOST)]
         ledger = Ledger(root, SqliteStore(root / DATABASE), FolderBlobs(root / "objects"))
     findings, rows, events = examine_log(ledger.store, ledger.blobs)
+    if is_sound(findings):
+        findings += _examine_state(ledger, events)
     findings += _examine_blobs(ledger.blobs, rows, events)
     if deep:
         findings += _examine_factors(ledger.blobs, events)
@@ -66,9 +68,9 @@ def examine_log(store: EventStore, blobs: BlobStore) -> tuple[list[Finding], lis
     try:
         findings, rows = store.audit()
     except (ErrataError, OSError) as error:
-        findings, rows = [damage("ledger.db", str(error))], []
+        findings, rows = [damage("ledger.db", str(error), Trouble.FILE)], []
     if not rows and not findings and next(iter(blobs.digests()), None) is not None:
-        findings = [damage("ledger.db", "holds no events although there are blobs: the log is lost")]
+        findings = [damage("ledger.db", "holds no events although there are blobs: the log is lost", Trouble.LOST)]
     events: list[Event] = []
     findings += _examine_rows(rows, events)
     findings += _examine_rules(events)
@@ -86,25 +88,25 @@ def _examine_rows(rows: Sequence[StoredEvent], events: list[Event]) -> Iterator[
     for row in rows:
         where = f"event @{row.seq}"
         if row.seq != head.seq + 1:
-            yield damage(where, f"follows @{head.seq}: events are missing or out of order")
+            yield damage(where, f"follows @{head.seq}: events are missing or out of order", Trouble.EVENT)
         if row.event_id in ids:
-            yield damage(where, f"its id {row.event_id} occurs twice")
+            yield damage(where, f"its id {row.event_id} occurs twice", Trouble.EVENT)
         ids.add(row.event_id)
         actual = event_hash(row.canonical)
         if actual != row.hash:
-            yield damage(where, "its hash does not match its bytes")
+            yield damage(where, "its hash does not match its bytes", Trouble.EVENT)
         try:
             event = unpack(dataclasses.replace(row, hash=actual))
         except ErrataError as error:
-            yield damage(where, error.message)
+            yield damage(where, error.message, Trouble.EVENT)
             yield from _examine_bytes(where, row)
         else:
             if event.parent != head.hash:
-                yield damage(where, f"does not continue event @{head.seq}")
+                yield damage(where, f"does not continue event @{head.seq}", Trouble.EVENT)
             if event.version != KINDS[event.kind].version:
                 yield from _examine_bytes(where, row)
             elif not _same_bytes(event, row):
-                yield damage(where, "says more or less than its kind does")
+                yield damage(where, "says more or less than its kind does", Trouble.EVENT)
                 yield from _examine_bytes(where, row)
             events.append(event)
         head = Head(row.seq, row.hash)
@@ -113,9 +115,9 @@ def _examine_rows(rows: Sequence[StoredEvent], events: list[Event]) -> Iterator[
 def _examine_bytes(where: str, row: StoredEvent) -> Iterator[Finding]:
     try:
         if canonical_bytes(parse(row.canonical)) != row.canonical:
-            yield damage(where, "its bytes are not canonical")
+            yield damage(where, "its bytes are not canonical", Trouble.EVENT)
     except (ValueError, ErrataError, RecursionError) as error:
-        yield damage(where, f"its bytes are no JSON ({error})")
+        yield damage(where, f"its bytes are no JSON ({error})", Trouble.EVENT)
 
 
 def _same_bytes(event: Event, row: StoredEvent) -> bool:
@@ -130,17 +132,21 @@ def _same_bytes(event: Event, row: StoredEvent) -> bool:
 
 def _examine_rules(events: Sequence[Event]) -> Iterator[Finding]:
     """Each event must be allowed after those before it."""
-    fold = Fold()
+    running = Fold()
     for event in events:
         try:
-            check(fold, event.body, event.act)
+            check(running, event.body, event.act)
         except ErrataError as error:
-            yield damage(f"event @{event.seq}", f"not allowed here: {error.message}")
-        fold.add(event.head, event.body, event.act)
-    if fold.superseding is not None:
-        yield damage("ledger.db", f"ends between superseding e{fold.superseding[0]} and the edit that replaces it")
-    if fold.trust.applying is not None:
-        yield damage("ledger.db", f"ends before p{fold.trust.applying.proposal} took effect in full")
+            yield damage(f"event @{event.seq}", f"not allowed here: {error.message}", Trouble.RULE)
+        running.add(event.head, event.body, event.act)
+    if running.superseding is not None:
+        yield damage(
+            "ledger.db",
+            f"ends between superseding e{running.superseding[0]} and the edit that replaces it",
+            Trouble.RULE,
+        )
+    if running.trust.applying is not None:
+        yield damage("ledger.db", f"ends before p{running.trust.applying.proposal} took effect in full", Trouble.RULE)
 
 
 def references(events: Iterable[Event]) -> dict[str, list[int]]:
@@ -167,6 +173,17 @@ def references(events: Iterable[Event]) -> dict[str, list[int]]:
     return found
 
 
+def _examine_state(ledger: Ledger, events: Sequence[Event]) -> Iterator[Finding]:
+    """The state that commands see, which grew event by event, is the one that all events make at once."""
+    try:
+        state = ledger.state()
+    except ErrataError as error:
+        yield damage("ledger.db", error.message, Trouble.FILE)
+        return
+    if state != fold(events[: state.head.seq]):
+        yield damage("state", f"differs at @{state.head.seq} from one that is rebuilt from the log", Trouble.STATE)
+
+
 _NAMED = re.compile(rb"blake3:[0-9a-f]{64}")
 
 
@@ -190,16 +207,16 @@ def _examine_blobs(blobs: BlobStore, rows: Sequence[StoredEvent], events: Sequen
         try:
             blobs.check(digest)
         except ErrataError as error:
-            yield damage(f"event @{seqs[0]}", error.message)
+            yield damage(f"event @{seqs[0]}", error.message, Trouble.BLOB)
     try:
         if events:  # without a readable log nothing can be called an orphan
             for digest in orphans(blobs, named_digests(rows)):
-                yield note(digest, "an orphan: no event refers to it; `errata gc` drops it")
+                yield note(digest, "an orphan: no event refers to it; `errata gc` drops it", Trouble.LEFTOVER)
         if isinstance(blobs, FolderBlobs):
             for path in blobs.strays():
-                yield note(str(path), "no blob: an interrupted write, or somebody else's file")
+                yield note(str(path), "no blob: an interrupted write, or somebody else's file", Trouble.LEFTOVER)
     except OSError as error:
-        yield damage("objects/", f"cannot be read: {error.strerror or error}")
+        yield damage("objects/", f"cannot be read: {error.strerror or error}", Trouble.BLOB)
 
 
 def _examine_factors(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Finding]:
@@ -213,7 +230,7 @@ def _examine_factors(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Find
         try:
             data = blobs.get(digest)
         except ErrataError as error:
-            yield damage(digest, error.message)
+            yield damage(digest, error.message, Trouble.BLOB)
         else:
             yield from examine_batch(digest, data, edits, created)
 
@@ -232,20 +249,20 @@ def examine_batch(
     try:
         batch = decode_batch(data)
     except ErrataError as error:
-        yield damage(digest, error.message)
+        yield damage(digest, error.message, Trouble.BLOB)
         return
     names = tensor_names(batch)
     shapes = {name: (batch[f"u/{name}"].shape[1], batch[f"v/{name}"].shape[1]) for name in names}
     if created is not None and shapes != {name: tensor.shape for name, tensor in created.edited.items()}:
-        yield damage(digest, "its factors do not have the shapes of the edited tensors")
+        yield damage(digest, "its factors do not have the shapes of the edited tensors", Trouble.FACTORS)
     for edit in edits:
         where = f"e{edit.number}"
         if edit.row >= batch[f"u/{names[0]}"].shape[0]:
-            yield damage(where, f"row {edit.row} is not in its blob")
+            yield damage(where, f"row {edit.row} is not in its blob", Trouble.FACTORS)
             continue
         if row_delta_digest(batch, edit.row) != edit.delta_digest:
-            yield damage(where, "its delta has another digest")
+            yield damage(where, "its delta has another digest", Trouble.FACTORS)
         if row_keys_digest(batch, edit.row) != edit.keys_digest:
-            yield damage(where, "its keys have another digest")
+            yield damage(where, "its keys have another digest", Trouble.FACTORS)
         if row_bounds(batch, edit.row) != edit.bounds:
-            yield damage(where, "its bounds are not those of its factors")
+            yield damage(where, "its bounds are not those of its factors", Trouble.FACTORS)

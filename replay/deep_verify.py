@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from editor.models import digest_tensor
 from ledger.errors import ErrataError, ModelChanged
-from ledger.findings import Finding, damage, note
+from ledger.findings import Finding, Trouble, damage, note
 from replay.materialise import Materialiser
 from replay.workflow import Workspace
 
@@ -34,9 +34,9 @@ def _base(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]
     try:
         _ = workspace.files
     except ModelChanged as error:
-        return [damage("base model", f"{name} is not what it was at genesis") for name in error.tensors]
+        return [damage("base model", f"{name} is not what it was at genesis", Trouble.MODEL) for name in error.tensors]
     except ErrataError as error:
-        return [damage("base model", error.message)]
+        return [damage("base model", error.message, Trouble.MODEL)]
     return []
 
 
@@ -45,7 +45,10 @@ def _tags(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]
     try:
         materialiser = Materialiser(workspace.ledger, workspace.files, keyframes=False)
     except ErrataError:
-        return [note(f"tag {name}", "not checked, because the base model is not as recorded") for name in tags]
+        return [
+            note(f"tag {name}", "not checked, because the base model is not as recorded", Trouble.UNCHECKED)
+            for name in tags
+        ]
     wrong: dict[str, list[Finding]] = {name: [] for name in tags}
     unbuilt: dict[str, Finding] = {}
     for tensor in materialiser.specs:  # one tensor's sum is held at a time, and moves from tag to tag
@@ -57,8 +60,10 @@ def _tags(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]
             try:
                 found = digest_tensor(tensor, walk.at(tag.live))
             except ErrataError as error:
-                unbuilt[name] = damage(f"tag {name}", f"cannot be built: {error.message}")
+                unbuilt[name] = damage(f"tag {name}", f"cannot be built: {error.message}", Trouble.MODEL)
                 continue
             if (recorded := tag.weights.get(tensor)) != found:
-                wrong[name].append(damage(f"tag {name}", f"{tensor} has digest {found}, and {recorded} was recorded"))
+                wrong[name].append(
+                    damage(f"tag {name}", f"{tensor} has digest {found}, and {recorded} was recorded", Trouble.MODEL)
+                )
     return [finding for name in tags for finding in ([unbuilt[name]] if name in unbuilt else wrong[name])]
