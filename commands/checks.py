@@ -45,7 +45,7 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
       errata verify --deep
       errata verify --against november.txt
     """
-    from ledger.findings import troubles
+    from ledger.findings import NOTHING, troubles
     from ledger.ledger import DATABASE, ledger_folder
     from ledger.verify import is_sound
     from ledger.verify import verify as check
@@ -69,7 +69,7 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
     if findings:
         rows = tuple((finding.severity.value, finding.where, finding.what) for finding in findings)
         view.append(Table(("severity", "where", "what"), rows, whole=True))
-        for trouble in troubles(findings):
+        for trouble in troubles(one for one in findings if one.trouble.remedy != NOTHING):
             view.append(f"{trouble.sort}: {trouble.meaning}")
             view.append(f"  to do: {trouble.remedy}")
     damaged = sum(finding.severity.value == "error" for finding in findings)

@@ -45,7 +45,9 @@ def checkpoint(app: App, pin: Path | None, witness: Path | None) -> None:
     """
     from ledger.checkpoints import checkpoint_of
     from ledger.errors import UsageError
+    from ledger.notes import SignatureType, VerifierKey, note_name
 
+    kind = SignatureType.LOG if witness is None else SignatureType.WITNESS
     if pin is not None and witness is not None:
         raise UsageError("--pin makes a checkpoint and --witness signs one that is there; give one of them")
     ledger = app.ledger()
@@ -62,10 +64,12 @@ def checkpoint(app: App, pin: Path | None, witness: Path | None) -> None:
     file = pin or witness
     if file is not None:
         _write(file, signed)
-    data = {**_data(signed), "file": None if file is None else str(file), "note": signed.note}
+    vkey = str(VerifierKey(note_name(app.who), app.signer()().key, kind))
+    data = {**_data(signed), "file": None if file is None else str(file), "note": signed.note, "vkey": vkey}
     view: list[Block] = list(signed.note.rstrip("\n").split("\n"))
     if file is not None:
         view = [f"{file}: @{signed.size} {short(signed.head)}, signed by {_signers(signed)}"]
+        view.append(f"who trusts {app.who}: errata verify --against {file} --trust '{vkey}'")
     app.show(data, view)
 
 
@@ -127,10 +131,10 @@ def prove(app: App, address: str, size: int | None) -> None:
 def fsck(app: App, other: Path | None) -> int:
     r"""Repair a damaged ledger from another copy.
 
-    Blobs that are missing or damaged here and whole there are copied, one by one, by their digests. A damaged database,
-    or one whose end was cut off, is written anew from the other's, if that is sound, of the same ledger, and has every
-    event that is still whole here; the damaged one is kept beside it. Two logs that say different things are a fork,
-    which nothing here decides. Without --from: says what is damaged. The exit code is 1 if something is damaged still.
+    Blobs that are missing or damaged here and whole there are copied, one by one, by their digests. A database that is
+    damaged, or ends earlier, is written anew from the other's, if that is sound, of the same ledger, and has every
+    event that is still whole here; the old one is kept beside it. Two logs that say different things are a fork, which
+    nothing here decides. Without --from: says what is damaged. The exit code is 1 if something is damaged still.
 
     Example: errata fsck --from /backup/team-ledger
     """
@@ -153,7 +157,7 @@ def fsck(app: App, other: Path | None) -> int:
                 "blobs": list(done.blobs),
             }
             if done.log_written:
-                kept = f"; the damaged one is kept as {done.kept_as}" if done.kept_as else ""
+                kept = f"; the old one is kept as {done.kept_as}" if done.kept_as else ""
                 view.append(f"log written anew, {counted(done.events, 'event')} restored{kept}")
             view.append(f"{counted(len(done.blobs), 'blob')} restored")
     sound = is_sound(left)

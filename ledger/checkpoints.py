@@ -82,7 +82,10 @@ def against(
     if trusted and not good:
         findings.append(damage(where, "none of the keys that are trusted signed it", Trouble.CHECKPOINT))
     if not findings:
-        by = ", ".join(sorted({key.name for key in good})) or "nobody whose key is known here"
-        how = "keys that you trust" if trusted else "keys that this ledger knows"
-        findings.append(note(where, f"the log goes on from it; signed by {by} ({how})", Trouble.PINNED))
+        by = ", ".join(sorted({key.name for key in good}))
+        how = "a key that you trust" if trusted else "a key that this ledger knows"
+        signed = (
+            f"{by} signed it with {how}" if by else "no key that this ledger knows signed it; name one with --trust"
+        )
+        findings.append(note(where, f"the log goes on from it; {signed}", Trouble.PINNED))
     return findings

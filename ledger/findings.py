@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum, StrEnum
 
+NOTHING = "nothing"
+"""The remedy of what needs none."""
+
 
 class Severity(StrEnum):
     """How bad a finding is."""
@@ -79,9 +82,9 @@ class Trouble(Enum):
         "an interrupted command left it behind; nothing refers to it",
         "nothing; `errata gc` drops what is old enough",
     )
-    HEALS = ("heals", "an append was interrupted after it was safe", "nothing; the next append writes it anew")
+    HEALS = ("heals", "an append was interrupted after it was safe; the next one writes it anew", NOTHING)
     UNCHECKED = ("unchecked", "it could not be checked, because something else is wrong", "mend that first")
-    PINNED = ("pinned", "a checkpoint from before agrees with the log", "nothing")
+    PINNED = ("pinned", "a checkpoint from before agrees with the log", NOTHING)
 
     def __init__(self, sort: str, meaning: str, remedy: str) -> None:
         self.sort = sort

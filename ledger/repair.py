@@ -1,9 +1,9 @@
 """Repair from a second copy: blobs one by one, and the log where it is damaged or was cut off.
 
 A blob is copied where the log names it, it is missing or damaged here, and whole there. The log is written anew from
-the other copy only if that is sound, is of the same ledger, and has every event that is still sound here: nothing is
-lost, and nothing that contradicts what is here is taken over. Two sound logs that differ are a fork, which no repair
-decides.
+the other copy where it is damaged here or goes on there, and only if the other is sound, is of the same ledger, and has
+every event that is still whole here: nothing is lost, and nothing that contradicts what is here is taken over. Two
+sound logs that differ are a fork, which no repair decides.
 
 The damaged database stays beside the new one under a name that says so. A crash at any moment leaves the old database
 or the new one, and the same command finishes what is left to do.
@@ -20,14 +20,14 @@ from pathlib import Path
 from ledger.blobs import BlobStore, FolderBlobs
 from ledger.canonical import digest
 from ledger.connection import fold_in_log, has_pending_log, transaction, translated, writing
-from ledger.errors import BlobDamaged, BlobMissing, Damaged, LedgerDamaged, Refused
+from ledger.errors import BlobDamaged, BlobMissing, LedgerDamaged, Refused
 from ledger.events import EMPTY_HEAD, Event, Head, StoredEvent, event_hash
 from ledger.failpoints import hit
 from ledger.files import TEMPORARY, locked, storage_error, sync_folder
 from ledger.findings import Finding
 from ledger.ledger import DATABASE, ledger_folder
 from ledger.schema import migrate
-from ledger.seal import read_seal, seal_of, write_seal
+from ledger.seal import seal_of, write_seal
 from ledger.sqlite import SqliteStore, insert_rows
 from ledger.verify import examine_log, is_sound, references, verify
 
@@ -73,8 +73,9 @@ def repair(folder: Path, other: Path) -> Repair:
         raise LedgerDamaged(str(other), f"cannot be repaired from: {what}")
     own_findings, own_rows, _ = examine_log(*here)
     sound = _sound_prefix(own_rows)
-    _see_the_same(own_rows, sound, their_rows)
-    wanting = not is_sound(own_findings) or (_behind(here[0]) and len(their_rows) > len(own_rows))
+    broken = not is_sound(own_findings)
+    _see_the_same(own_rows, sound, their_rows, whole=broken)
+    wanting = broken or len(their_rows) > len(own_rows)
     kept_as = _replace_log(here[0], their_rows) if wanting else None
     kept = their_events if wanting else their_events[: len(own_rows)]
     blobs = _copy_blobs(here[1], there[1], kept)
@@ -98,17 +99,8 @@ def _sound_prefix(rows: Sequence[StoredEvent]) -> int:
     return len(rows)
 
 
-def _behind(store: SqliteStore) -> bool:
-    """Whether the seal says that there were more events."""
-    try:
-        seal = read_seal(store.seal_path)
-        return seal is not None and seal.seq > store.head().seq
-    except Damaged:
-        return True
-
-
-def _see_the_same(own: Sequence[StoredEvent], sound: int, theirs: Sequence[StoredEvent]) -> None:
-    """See that every event that is whole here is the same there."""
+def _see_the_same(own: Sequence[StoredEvent], sound: int, theirs: Sequence[StoredEvent], *, whole: bool) -> None:
+    """See that every event that is whole here is the same there; with `whole`, that it is there at all."""
     by_seq = {row.seq: row for row in theirs}
     if sound and own[0].hash != theirs[0].hash:
         raise Refused("the other copy is of another ledger: its first event is another; nothing was repaired")
@@ -116,6 +108,8 @@ def _see_the_same(own: Sequence[StoredEvent], sound: int, theirs: Sequence[Store
         if event_hash(row.canonical) != row.hash:
             continue
         twin = by_seq.get(row.seq)
+        if twin is None and not whole:
+            continue
         if twin is None:
             raise Refused(
                 f"the other copy ends at @{theirs[-1].seq}, and @{row.seq} is whole here: it would be lost;"

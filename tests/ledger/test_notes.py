@@ -106,9 +106,9 @@ def test_keys_that_the_ledger_knows_are_told() -> None:
     hashes = [event.hash for event in here.ledger.events()]
     pinned = checkpoint_of(hashes).signed("ada", ADA)
     (finding,) = against(pinned, rows(hashes), (), known_keys(here.state))
-    assert "signed by ada (keys that this ledger knows)" in finding.what
+    assert "ada signed it with a key that this ledger knows" in finding.what
     (finding,) = against(checkpoint_of(hashes).signed("x", EVE), rows(hashes), (), known_keys(here.state))
-    assert "nobody whose key is known" in finding.what
+    assert "no key that this ledger knows signed it" in finding.what
     with pytest.raises(Refused, match="without events"):
         checkpoint_of([])
 

@@ -91,12 +91,29 @@ def test_a_whole_ledger_is_left_alone(copies: tuple[Path, Path]) -> None:
     assert (here / "ledger.db").read_bytes() == before
 
 
-def test_a_copy_with_less_or_other_events_is_refused(copies: tuple[Path, Path], tmp_path: Path) -> None:
+def test_an_older_copy_mends_blobs_and_no_log(copies: tuple[Path, Path]) -> None:
     here, there = copies
     run(Ledger.open(here), RevertEdits((1,)))
     flip(blobs_of(here)[0])
+    found = repair(here, there)
+    assert (found.log_written, len(found.blobs)) == (False, 1)
+    assert is_sound(found.left)
+    flip(here / "ledger.db", 6000)
     with pytest.raises(Refused, match="it would be lost"):
         repair(here, there)
+
+
+def test_a_log_that_was_cut_off_and_sealed_again_goes_on_as_the_copy_does(copies: tuple[Path, Path]) -> None:
+    here, there = copies
+    run(Ledger.open(there), RevertEdits((1,)))
+    found = repair(here, there)
+    assert (found.log_written, found.events) == (True, 1)
+    assert Ledger.open(here).state() == Ledger.open(there).state()
+
+
+def test_a_copy_that_says_something_else_is_refused(copies: tuple[Path, Path], tmp_path: Path) -> None:
+    here, there = copies
+    run(Ledger.open(here), RevertEdits((1,)))
     run(Ledger.open(there), RevertEdits((2,)))
     with pytest.raises(Refused, match="the logs have forked"):
         repair(here, there)
