@@ -16,6 +16,7 @@ from ledger.body_parts import (
     BisectionMode,
     BisectionStep,
     Body,
+    CheckoutFormat,
     Count,
     CredibleStep,
     EditedTensor,
@@ -69,6 +70,7 @@ __all__ = [
     "ChangeDrafted",
     "ChangeProposed",
     "ChangeRejected",
+    "CheckoutFormat",
     "Count",
     "CredibleStep",
     "EditNumber",
@@ -189,6 +191,7 @@ class EvaluationRecorded(Body):
         n: probes, texts or facts.
         passed: those that pass, where each passes or not.
         scores: all scores with their intervals; none in events of schema version 1.
+        seconds, device, peak_memory_bytes: its cost; device and memory are None in events before schema version 3.
     """
 
     version: Digest
@@ -205,6 +208,31 @@ class EvaluationRecorded(Body):
     seconds: NonNegative
     software: dict[str, str]
     batch: Line | None = None
+    device: Line | None = None
+    peak_memory_bytes: Count | None = None
+
+
+class VersionCheckedOut(Body):
+    """A version was written out, as a model or as an adapter; where to is the concern of whoever did it.
+
+    Attributes:
+        version, live_count: the version, and how many edits it has.
+        format: the form in which it was written.
+        since: the version that an adapter is to be loaded on; None is the base model, and so it is for a folder.
+        bytes_written: sizes of the files that were made for it, whichever of their blocks the disk shares.
+        bytes_linked: sizes of the files that share the base's bytes as a whole.
+        seconds, peak_memory_bytes, device: its cost.
+    """
+
+    version: Digest
+    live_count: Count
+    format: Annotated[CheckoutFormat, Field(strict=False)]
+    since: Digest | None = None
+    bytes_written: Count
+    bytes_linked: Count
+    seconds: NonNegative
+    peak_memory_bytes: Count
+    device: Line
 
 
 class TracingRecorded(Body):
