@@ -14,6 +14,7 @@ A newcomer's map, from the ground up; each module imports only from those above 
     policy        who may do what, and what it takes: open, controlled, regulated
     policy_files  policies as TOML
     change_parts  actions, drafted edits, signed decisions
+    result_bodies what events of evaluations, checkouts, tracings and bisections say
     trust_bodies  what events of policy, keys, roles and changes say
     bodies        what each kind of event says
     events        the envelope, the hash chain, schema versions
