@@ -44,10 +44,10 @@ def report() -> None:
 def cost(app: App, since: str, until: str, by: str, price: float | None, currency: str) -> None:
     r"""Sum time and memory of editing.
 
-    What edits, evaluations, checkouts, bisections and tracings took, as recorded with each: how many, seconds, the
-    largest peak of memory, and devices; with --price-per-hour also what that time costs. The requester is who proposed
-    the change that an edit came by, or else who recorded it. Edits that were carried over from another ledger were
-    paid for there. Needs no model.
+    What edits, drafts, evaluations, checkouts, bisections and tracings took, as recorded with each: how many, seconds,
+    the largest peak of memory, and devices; with --price-per-hour also what that time costs. The requester is who
+    proposed the change that an edit came by, or else who recorded it. Edits that were carried over from another ledger
+    were paid for there. Needs no model.
 
     \b
     Examples:

@@ -1,4 +1,4 @@
-"""What editing cost: time, memory and devices of edits, evaluations, checkouts, bisections and tracings, from the log.
+"""What editing cost: time, memory and devices of edits, drafts, evaluations, checkouts and searches, from the log.
 
 Each event that took work is one `Cost`; `summarise` adds them up by month, method and requester. Who requested an edit
 is whoever proposed the change that it came by, where there was one, and else who recorded it. Nothing is guessed: an
@@ -10,8 +10,9 @@ Times are added exactly and rounded once, so that no order of the events and no 
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -107,16 +108,57 @@ class CostReport:
     elsewhere: int
 
 
-def cost_of(event: Event, requester: str) -> Cost | None:
-    """What an event cost; None for what takes no work, and for edits that were paid for elsewhere."""
-    found = None if _carried(event.body) else _measured(event.body)
-    return None if found is None else Cost(event.seq, event.recorded_at, found[0], requester, *found[1:])
+def costs(events: Iterable[Event]) -> list[Cost]:
+    """What each event of a log that took work cost, in the order of the log.
 
+    The time of a draft's edits is with these, once it is applied; what the draft took beyond that is left with it.
 
-def requested(events: Iterable[Event]) -> Iterator[tuple[Event, str]]:
-    """Each event with who asked for it."""
+    Args:
+        events: all of them from the first on: a change's author and draft stand before its edits.
+    """
+    changes = _Changes()
+    found = []
     for event in events:
-        yield event, event.actor
+        requester = changes.requester(event)
+        if (measured := _measured(event.body)) is not None:
+            found.append(Cost(event.seq, event.recorded_at, measured[0], requester, *measured[1:]))
+    return [_without(cost, changes.edits[cost.seq]) if cost.seq in changes.edits else cost for cost in found]
+
+
+class _Changes:
+    """Who asked for what, along a log.
+
+    Attributes:
+        edits: seq of each draft that was applied -> the times of its edits.
+    """
+
+    def __init__(self) -> None:
+        self.edits: dict[int, list[float]] = {}
+        self._authors: dict[int, str] = {}
+        self._drafts: dict[tuple[int, int], tuple[int, int]] = {}  # proposal and draft -> its event and its edits
+        self._applied, self._author, self._left = 0, "", 0
+
+    def requester(self, event: Event) -> str:
+        """Who asked for an event, which is the log's next."""
+        match event.body:
+            case bodies.ChangeProposed(number=number):
+                self._authors[number] = event.actor
+            case bodies.ChangeDrafted() as body:
+                self._drafts[body.proposal, body.number] = event.seq, len(body.edits)
+                return self._authors.get(body.proposal, event.actor)
+            case bodies.ChangeApplied(proposal=proposal, draft=draft) if (proposal, draft) in self._drafts:
+                self._applied, self._left = self._drafts[proposal, draft]
+                self._author = self._authors.get(proposal, event.actor)
+            case bodies.EditApplied(seconds=seconds) if self._left:
+                self._left -= 1
+                self.edits.setdefault(self._applied, []).append(seconds)
+                return self._author
+        return event.actor
+
+
+def _without(draft: Cost, edits: Sequence[float]) -> Cost:
+    """A draft's cost without that of its edits."""
+    return dataclasses.replace(draft, seconds=max(0.0, math.fsum((draft.seconds or 0.0, *(-time for time in edits)))))
 
 
 def summarise(
@@ -133,16 +175,15 @@ def summarise(
         since: the first month or day that counts, in UTC: `2026-11`, `2026-11-25`; empty for no limit.
         until: the last one, likewise.
     """
-    log = [(event, requester, _within(event.recorded_at, since, until)) for event, requester in requested(events)]
+    log = list(events)
     groups: dict[tuple[str, ...], list[Cost]] = {}
-    for event, requester, within in log:
-        cost = cost_of(event, requester)
-        if within and cost is not None:
+    for cost in costs(log):
+        if _within(cost.recorded_at, since, until):
             groups.setdefault(tuple(cost.group(one) for one in by), []).append(cost)
     return CostReport(
         rows=tuple(_sum(group, members) for group, members in sorted(groups.items())),
         total=_sum(("all",), [cost for members in groups.values() for cost in members]),
-        elsewhere=sum(within and _carried(event.body) for event, _, within in log),
+        elsewhere=sum(_carried(event.body) and _within(event.recorded_at, since, until) for event in log),
     )
 
 
@@ -169,10 +210,12 @@ def _carried(body: Body) -> bool:
 
 
 def _measured(body: Body) -> tuple[str, float | None, int | None, str | None] | None:
-    """Method, seconds, peak memory and device; None for what takes no work."""
+    """Method, seconds, peak memory and device; None for what takes no work here."""
     match body:
-        case bodies.EditApplied():
+        case bodies.EditApplied(origin=None):
             return f"edit: {body.method}", body.seconds, body.peak_memory_bytes, body.device
+        case bodies.ChangeDrafted():
+            return "draft", body.seconds, None, None
         case bodies.EvaluationRecorded():
             return f"evaluation: {body.source.value}", body.seconds, body.peak_memory_bytes, body.device
         case bodies.VersionCheckedOut():

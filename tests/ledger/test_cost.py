@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from fractions import Fraction
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from ledger import bodies
 from ledger.bodies import Body
+from ledger.change_parts import DraftedEdit
 from ledger.commands import RecordCheckout
 from ledger.cost import CostReport, Grouping, summarise
 from ledger.decide import decide
@@ -126,6 +128,43 @@ def test_an_hour_costs_what_it_costs() -> None:
     hour = log(*(("ada", "2026-11-02T00:00:00Z", edit(n, seconds=900.0)) for n in range(1, 5)))
     assert summarise(hour).total.price(2.5) == 2.5
     assert summarise(log()).total.price(2.5) == 0.0
+
+
+def proposed(number: int, text: str) -> bodies.ChangeProposed:
+    action = {"sort": "edit", "facts": [new_edit().fact.plain()]}
+    fields = {"number": number, "action": action, "reason": text, "risk": "normal"}
+    return bodies.ChangeProposed.model_validate_json(json.dumps(fields))
+
+
+def drafted(proposal: int, edits: int, seconds: float) -> bodies.ChangeDrafted:
+    digest = some_digest("any")
+    return bodies.ChangeDrafted(
+        proposal=proposal, number=1, proposal_digest=digest, parent=digest, result=digest, policy=digest,
+        edits=(DraftedEdit(fact=digest, delta=digest, edit=digest),) * edits, seconds=seconds,
+    )  # fmt: skip
+
+
+def test_a_change_is_its_authors_and_its_time_is_counted_once() -> None:
+    at = "2026-11-01T00:00:00Z"
+    applied = bodies.ChangeApplied(proposal=1, draft=1, subject=some_digest("any"), authority="approved")
+    changes = log(
+        ("ada", at, proposed(1, "asked for by ada")),
+        ("bob", at, proposed(2, "asked for by bob")),
+        ("bot", at, drafted(1, 2, 10.0)),
+        ("bot", at, drafted(2, 1, 5.0)),
+        ("eve", at, applied),
+        ("eve", at, bodies.EditSuperseded(edit=9, by=10)),
+        ("eve", at, edit(1, seconds=2.0)),
+        ("eve", at, edit(2, seconds=3.0)),
+        ("eve", at, edit(3, seconds=0.5)),
+    )
+    assert by_group(summarise(changes, [Grouping.REQUESTER, Grouping.METHOD])) == {
+        ("ada", "draft"): (1, 5.0),  # what it took beyond the two edits that came of it
+        ("ada", "edit: encore"): (2, 5.0),
+        ("bob", "draft"): (1, 5.0),  # never applied
+        ("eve", "edit: encore"): (1, 0.5),  # not the change's
+    }
+    assert summarise(changes).total.seconds == 15.5
 
 
 TIMES = st.floats(0, 1e9) | st.sampled_from([0.1, 1e-9, 1e16])
