@@ -20,6 +20,8 @@ A newcomer's map, from the ground up; each module imports only from those above 
     events        the envelope, the hash chain, schema versions
     tag_names     what can be the name of a tag
     trust         what the log says of policy, keys, roles and changes
+    event_signatures
+                  whether events' signatures hold
     effects       what a change does once it is applied
     state         the fold: `evolve(state, event)`
     lockout       whether anybody could still do what a policy asks for
