@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import pytest
+
+from ledger import bodies
 from ledger.change_commands import ChangeKeysAndRoles
-from ledger.change_parts import RevokeKey
+from ledger.change_parts import Choice, RevokeKey
+from ledger.errors import Refused
 from ledger.event_signatures import signature_problem
 from ledger.ledger import event_signer
 from ledger.state import fold
 from ledger.verify import verify
 from tests.ledger.people import Team, facts, key_of, team
+from tests.ledger.samples import draft
 
 
 def problem(here: Team, seq: int, signature: str | None) -> str | None:
@@ -57,3 +62,23 @@ def test_a_revoked_key_signed_its_own_revocation_and_nothing_after_it() -> None:
     later = here.ledger.events()[seq].model_copy(update={"actor": "ben"})
     signed = later.model_copy(update={"signature": event_signer(key_of("ben"))(later.hash)})
     assert "not a key of ben's there" in str(signature_problem(fold(here.ledger.events()[:seq]).trust, signed))
+
+
+def test_an_approval_that_was_written_past_the_rules_does_not_count() -> None:
+    here = team()
+    number = here.propose("ada", facts(1))
+    here.draft("dan", number)
+    true = here.decision("ben", number, Choice.APPROVE)
+    other = here.decision("cleo", number, Choice.REJECT)
+    for forged in (
+        true.model_copy(update={"signature": "0" * 128}),
+        true.model_copy(update={"meaning": "I did not say this"}),
+        true.model_copy(update={"person": "cleo"}),
+        other,
+    ):
+        written = draft(bodies.ChangeApproved(proposal=number, decision=forged))
+        here.ledger.store.append([written], here.ledger.store.head())
+        with pytest.raises(Refused, match="1 more approval"):
+            here.apply("ada", number)
+    here.ledger.store.append([draft(bodies.ChangeApproved(proposal=number, decision=true))], here.ledger.store.head())
+    here.apply("ada", number)  # ben did sign this one
