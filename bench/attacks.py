@@ -12,19 +12,22 @@ from pathlib import Path
 from typing import Any
 
 from ledger.bundle import build, read_range
-from ledger.bundle_proofs import Leaves
-from ledger.verify_bundle import checkpoint, examine
+from ledger.verify_bundle import examine
 
 from bench.attack_kinds import KINDS, Attack
-from bench.governed import go_on, work
+from bench.governed import go_on, key_of, work
+from ledger.checkpoints import against, checkpoint_of
 from ledger.errors import ErrataError
-from ledger.events import event_hash
 from ledger.ledger import DATABASE, Ledger
+from ledger.notes import VerifierKey, parse_checkpoint
+from ledger.sqlite import SqliteStore
 from ledger.verify import is_sound, verify
 
 COPY_AFTER = (3, 12, 20, 28, 36, 44)
 """After how many commands the attacker keeps a copy of the folder."""
 CONTROLS = 25
+WITNESS = VerifierKey("cleo", key_of("cleo").key)
+"""Whose signature on the checkpoint the auditor trusts, from outside the ledger."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +71,8 @@ def prepare(folder: Path) -> Scene:
     assert ledger.folder is not None
     pinned = folder / "pinned.txt"
     size = ledger.state().head.seq
-    pinned.write_bytes(bundle_files(ledger, size)["checkpoint.txt"])
+    made = checkpoint_of([event.hash for event in ledger.events()]).signed(WITNESS.name, key_of(WITNESS.name))
+    pinned.write_text(made.note, encoding="utf-8")
     return Scene(ledger.folder, tuple(past), pinned, size, folder)
 
 
@@ -78,15 +82,10 @@ def by_verify(scene: Scene, root: Path) -> bool:
 
 
 def by_checkpoint(scene: Scene, root: Path) -> bool:
-    """The events that are there are not the leaves that the pinned root stands for, or there are fewer of them."""
-    connection = sqlite3.connect(f"file:{root / DATABASE}?mode=ro", uri=True)
-    try:
-        rows = connection.execute("SELECT canonical FROM events ORDER BY seq").fetchall()
-    finally:
-        connection.close()
-    name, size, pinned = checkpoint(scene.pinned.read_bytes())
-    hashes = [event_hash(data) for (data,) in rows[:size]]
-    return len(hashes) < size or name != f"errata/{hashes[0]}" or Leaves(hashes).root != pinned
+    """`errata verify --against` the checkpoint finds what that alone can tell."""
+    _, rows = SqliteStore(root / DATABASE).audit()
+    pinned = parse_checkpoint(scene.pinned.read_bytes())
+    return not is_sound(against(pinned, rows, [WITNESS], []))
 
 
 def by_bundle(scene: Scene, root: Path) -> bool:
