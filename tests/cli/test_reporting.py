@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 
+from ledger.change_commands import SetPolicy
 from ledger.commands import UntagVersion
 from ledger.errors import HeadConflict, Refused, StorageFailed
 from ledger.ledger import Ledger
+from ledger.policy import OPEN, Capability
 from tests.cli.conftest import Errata, init_arguments
+from tests.ledger.samples import new_id
 
 
 def events(errata: Errata) -> list[dict[str, Any]]:
@@ -111,6 +114,16 @@ def test_a_checkout_that_cannot_be_recorded_stands_and_says_so(
     assert done.code == 0 and done.json["event"] is None
     assert done.err == f"errata: the folder is complete, but that it was written is not recorded: {reason}\n"
     assert (here / "out").is_dir() and errata("status", "--json").json["head"] == before
+
+
+def test_a_policy_that_lets_nobody_record_lets_them_check_out_all_the_same(errata: Errata, here: Path) -> None:
+    others = tuple(one for one in OPEN.everyone if one is not Capability.RECORD)
+    silent = OPEN.model_copy(update={"name": "silent", "everyone": others})
+    Ledger.open(here).execute(SetPolicy(silent), actor="ada", now="2100-01-01T00:00:00Z", new_id=new_id)
+    done = errata("checkout", "HEAD", "out")
+    assert done.code == 0 and (here / "out" / "config.json").is_file()
+    assert done.err.startswith("errata: the folder is complete, but that it was written is not recorded: ada (no role)")
+    assert "may not record under the policy 'silent'" in done.err and done.err.count("\n") == 1
 
 
 def test_the_report_adds_up_what_the_log_says(errata: Errata, here: Path) -> None:
