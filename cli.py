@@ -38,6 +38,7 @@ from commands.monitoring import monitor
 from commands.piloting import pilot
 from commands.policies import policy
 from commands.render import printable
+from commands.reporting import report
 from commands.reverting import revert
 from commands.tampering import checkpoint, fsck, prove
 from commands.tuning import settings, tune
@@ -151,6 +152,7 @@ for _command in (
     key,
     role,
     policy,
+    report,
     verify,
     checkpoint,
     prove,

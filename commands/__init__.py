@@ -12,12 +12,13 @@
     reverting     revert
     carrying      cherry-pick, merge
     history       log, show, status
-    versions      tag, checkout, diff
+    versions      tag, checkout, diff; checkout_record, the record of what was written
     exporting     export
     evaluating    eval
     monitoring    monitor
     blaming       blame, why, timeline
     piloting      pilot
+    reporting     report: cost
     bisecting     bisect: start, marks, skip, undo, log; bisect_running, bisect run; bisect_visualising and
                   bisect_reporting, bisect visualise and report; bisect_words, what they share
     keys          key: new, list, show, passphrase; granting, key grant and revoke, role

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.app import App, counted, shared
+from commands.app import App, counted, shared, sized
 from commands.render import Block, Table, write
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def gc(app: App, dry_run: bool, grace: float, caches: bool) -> None:
     rows, data = [], {}
     for sort in Sort:
         gone, young = ([item for item in items if item.sort is sort] for items in (found.dropped, found.young))
-        rows.append((sort.value, str(len(gone)), _size(sum(item.size for item in gone)), str(len(young))))
+        rows.append((sort.value, str(len(gone)), sized(sum(item.size for item in gone)), str(len(young))))
         data[sort.name.lower()] = {
             "count": len(gone),
             "bytes": sum(item.size for item in gone),
@@ -184,13 +184,8 @@ def gc(app: App, dry_run: bool, grace: float, caches: bool) -> None:
     done = "would be dropped (dry run)" if dry_run else "dropped"
     view: list[Block] = [Table(("what", done, "size", "too young to go"), tuple(rows))]
     view += [f"not Errata's, left alone: {name}" for name in found.foreign]
-    view.append(f"{counted(len(found.dropped), 'thing')} {done}, {_size(total)}; every blob that the log names stays")
+    view.append(f"{counted(len(found.dropped), 'thing')} {done}, {sized(total)}; every blob that the log names stays")
     app.show({"dry_run": dry_run, "grace_hours": grace, "bytes": total, **data, "foreign": found.foreign}, view)
-
-
-def _size(size: int) -> str:
-    """A number of bytes as people read it."""
-    return f"{size:,} bytes" if size < 10_000 else f"{size / 2**20:,.2f} MiB"
 
 
 @click.command()

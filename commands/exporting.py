@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, counted, shared, short
+from commands.checkout_record import WRITTEN_ON, record_checkout
 from commands.render import Block, Table
 from commands.versions import ONLY, WITHOUT
 
@@ -50,6 +51,7 @@ def export(
       errata export HEAD ./small --adapter --rank 16
       errata export HEAD ./without-e12 --adapter --without e12 --since HEAD
     """
+    from ledger.bodies import CheckoutFormat, VersionCheckedOut
     from ledger.errors import UsageError
 
     if not adapter:
@@ -62,12 +64,25 @@ def export(
     from replay.whole_folder import require_free
 
     require_free(folder)
+    began = app.world.seconds()
     address = " ".join([version, *(f"--without {e}" for e in without), *(f"--only {e}" for e in only)])
     with app.progress("reading the deltas") as tell:
         made = build_adapter(ledger, live, start, rank)
         tell("writing")
         card = describe(ledger, made, live, address, None if start is None or since is None else (start, since))
         written = write_adapter(made, folder, card.files())
+    cost = VersionCheckedOut(
+        version=card.card.version,
+        live_count=len(live),
+        format=CheckoutFormat.ADAPTER,
+        since=ledger.state().version_of(start) if start else None,
+        bytes_written=sum(path.stat().st_size for path in written.iterdir()),
+        bytes_linked=0,
+        seconds=app.world.seconds() - began,
+        peak_memory_bytes=app.world.peak_memory(WRITTEN_ON),
+        device=WRITTEN_ON,
+    )
+    recorded = record_checkout(app, ledger, cost)
     data = {
         "folder": str(written),
         "version": card.card.version,
@@ -78,6 +93,9 @@ def export(
         "exact": made.exact,
         "modules": module_records(made),
         "tensor_digests": dict(card.card.tensor_digests),
+        "bytes_written": cost.bytes_written,
+        "seconds": cost.seconds,
+        "event": recorded,
     }
     head = f"{folder}: LoRA adapter of version {short(card.card.version)}, rank {made.rank}, {_edits(made)}"
     app.show(data, [head, *_accuracy(made)])

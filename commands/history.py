@@ -9,6 +9,7 @@ import click
 from commands.app import App, counted, shared, short
 from commands.render import Block, Table
 from commands.wording import (
+    checkout_words,
     edit_json,
     edit_lines,
     edit_rows,
@@ -82,6 +83,8 @@ def show(app: App, address: str) -> None:
     view += [
         f"traced  @{one.seq} {tracing_words(one.body)}" for one in state.tracings if one.body.version == data["version"]
     ]
+    written = [one for one in state.checkouts if one.body.version == data["version"]]
+    view += [f"copy    @{one.seq} {checkout_words(one.body)}" for one in written]
     view.append(f"{counted(len(live), 'live edit')}")
     if live:
         view.append(edit_rows(state.edits[number] for number in live))

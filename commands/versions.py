@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from commands.app import App, counted, shared, short
+from commands.checkout_record import WRITTEN_ON, record_checkout
 from commands.render import Block, Table
 from commands.wording import facts_changed
 
@@ -87,13 +88,27 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
       errata checkout HEAD ./edited
       errata checkout spring ./without-e12 --without e12
     """
+    from ledger.bodies import CheckoutFormat, VersionCheckedOut
+
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
+    began = app.world.seconds()
     address = " ".join([version, *(f"--without {e}" for e in without), *(f"--only {e}" for e in only)])
     with app.progress("checking the base model") as tell:
         _ = workspace.files  # whose digests are checked
         tell("writing")
         made = workspace.checkout(live, folder, address, share=not copy)
+    cost = VersionCheckedOut(
+        version=made.version,
+        live_count=len(live),
+        format=CheckoutFormat.FOLDER,
+        bytes_written=made.bytes_written,
+        bytes_linked=made.bytes_linked,
+        seconds=app.world.seconds() - began,
+        peak_memory_bytes=app.world.peak_memory(WRITTEN_ON),
+        device=WRITTEN_ON,
+    )
+    recorded = record_checkout(app, workspace.ledger, cost)
     data = {
         "folder": str(made.folder),
         "version": made.version,
@@ -104,6 +119,10 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
         "copied": made.copied,
         "others": made.others,
         "tensor_digests": dict(made.tensor_digests),
+        "bytes_written": made.bytes_written,
+        "bytes_linked": made.bytes_linked,
+        "seconds": cost.seconds,
+        "event": recorded,
     }
     lines = [
         f"{made.folder}: version {short(made.version)}, {counted(len(live), 'live edit')}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from commands.app import counted, short
+from commands.app import counted, short, sized
 from commands.render import Table
 from commands.trust_wording import trust_words
 from ledger import bodies
@@ -41,6 +41,8 @@ def event_words(event: Event) -> str:
             return f"bisection by {body.metric}: {what}, {counted(body.evaluations, 'evaluation')}"
         case bodies.TracingRecorded() as body:
             return f"{tracing_words(body)} in {short(body.version)}"
+        case bodies.VersionCheckedOut() as body:
+            return f"{short(body.version)} {checkout_words(body)}"
         case bodies.SettingsChanged() as body:
             how = "" if body.evidence is None else f"tuned on {counted(body.evidence.facts, 'fact')}"
             return f"settings changed: {'; '.join(part for part in (how, body.reason) if part)}"
@@ -85,6 +87,14 @@ def score_table(scores: Iterable[bodies.Score]) -> Table:
 def tracing_words(body: bodies.TracingRecorded) -> str:
     """What a tracing found."""
     return f"{counted(body.facts, 'fact')} traced, layers {', '.join(map(str, body.suggested)) or 'none'} suggested"
+
+
+def checkout_words(body: bodies.VersionCheckedOut) -> str:
+    """How a version was written out."""
+    form = "a model folder" if body.format is bodies.CheckoutFormat.FOLDER else "an adapter"
+    since = "" if body.since is None else f" on {short(body.since)}"
+    linked = f", {sized(body.bytes_linked)} linked" if body.bytes_linked else ""
+    return f"written out as {form}{since}: {sized(body.bytes_written)}{linked}"
 
 
 def origin_words(origin: bodies.Origin) -> str:
@@ -201,6 +211,7 @@ def version_json(state: State, live: tuple[int, ...]) -> dict[str, Any]:
         "tags": sorted(name for name, tag in state.tags.items() if tag.version == version),
         "evaluations": [e.body.plain() for e in state.evaluations if e.body.version == version],
         "tracings": [one.body.plain() for one in state.tracings if one.body.version == version],
+        "checkouts": [{"seq": one.seq, **one.body.plain()} for one in state.checkouts if one.body.version == version],
     }
 
 

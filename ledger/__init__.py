@@ -14,11 +14,14 @@ A newcomer's map, from the ground up; each module imports only from those above 
     policy        who may do what, and what it takes: open, controlled, regulated
     policy_files  policies as TOML
     change_parts  actions, drafted edits, signed decisions
+    result_bodies what events of evaluations, checkouts, tracings and bisections say
     trust_bodies  what events of policy, keys, roles and changes say
     bodies        what each kind of event says
     events        the envelope, the hash chain, schema versions
     tag_names     what can be the name of a tag
     trust         what the log says of policy, keys, roles and changes
+    event_signatures
+                  whether events' signatures hold
     effects       what a change does once it is applied
     state         the fold: `evolve(state, event)`
     lockout       whether anybody could still do what a policy asks for
@@ -48,6 +51,7 @@ A newcomer's map, from the ground up; each module imports only from those above 
     notes         checkpoints as signed notes
     checkpoints   checkpoints of a ledger, made and held against it
     verify        re-derives everything, reports all findings
+    cost          what editing cost, summed from the log
     sides         two ledgers on one base, as one sees the other
     carry         edits of another ledger, carried over with their provenance
     merge         two ledgers brought together, three-way, fact by fact

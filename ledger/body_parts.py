@@ -73,6 +73,15 @@ class AdapterNames(Record):
     softcap: Line | None = None
 
 
+class CheckoutFormat(StrEnum):
+    """In which form a version was written out."""
+
+    FOLDER = "folder"
+    """A whole model, as `errata checkout` writes it."""
+    ADAPTER = "adapter"
+    """A LoRA adapter, as `errata export --adapter` writes it."""
+
+
 class StopReason(StrEnum):
     """Why stage 1 stopped."""
 

@@ -13,6 +13,7 @@ from ledger.bodies import (
     Resolution,
     SettingsChanged,
     TracingRecorded,
+    VersionCheckedOut,
 )
 from ledger.change_commands import TrustCommand
 from ledger.events import Head
@@ -89,6 +90,13 @@ class RecordTracing:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordCheckout:
+    """Record that a version was written out."""
+
+    checkout: VersionCheckedOut
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeSettings:
     """Let the ledger's own hyperparameters be others from now on."""
 
@@ -124,6 +132,7 @@ Command = (
     | UntagVersion
     | ConcludeBisection
     | RecordTracing
+    | RecordCheckout
     | ChangeSettings
     | MergeLedger
     | TrustCommand

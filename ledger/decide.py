@@ -17,6 +17,7 @@ from ledger.commands import (
     ConcludeBisection,
     CreateLedger,
     MergeLedger,
+    RecordCheckout,
     RecordEvaluation,
     RecordTracing,
     ReplaceEdits,
@@ -39,6 +40,7 @@ __all__ = [
     "ConcludeBisection",
     "CreateLedger",
     "MergeLedger",
+    "RecordCheckout",
     "RecordEvaluation",
     "RecordTracing",
     "ReplaceEdits",
@@ -118,6 +120,8 @@ def _propose(trial: Fold, command: Command, act: Act) -> Iterator[Body]:
             yield conclusion
         case RecordTracing(tracing):
             yield tracing
+        case RecordCheckout(checkout):
+            yield checkout
         case ChangeSettings(changed):
             yield changed
         case MergeLedger():

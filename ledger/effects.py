@@ -71,7 +71,8 @@ def effects(fold: Fold, proposal: bodies.ChangeProposed, draft: bodies.ChangeDra
 def _tag_effects(fold: Fold, move: MoveTag) -> Iterator[Body]:
     if move.tag in fold.tags:
         yield bodies.VersionUntagged(tag=move.tag)
-    if move.live is not None and fold.created is not None:
+    # in a damaged log, which `verify` still reads to its end, edits that the tag is to be on may be missing
+    if move.live is not None and fold.created is not None and set(move.live) <= set(fold.edits):
         version = fold.version_of(move.live)
         yield bodies.VersionTagged(tag=move.tag, version=version, live=move.live, weights=move.weights, note=move.note)
 

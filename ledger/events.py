@@ -42,6 +42,7 @@ class Kind(StrEnum):
     VERSION_UNTAGGED = "version_untagged"
     BISECTION_CONCLUDED = "bisection_concluded"
     TRACING_RECORDED = "tracing_recorded"
+    VERSION_CHECKED_OUT = "version_checked_out"
     SETTINGS_CHANGED = "settings_changed"
     LEDGER_MERGED = "ledger_merged"
     POLICY_CHANGED = "policy_changed"
@@ -71,11 +72,12 @@ KINDS: Mapping[Kind, KindSpec] = {
     Kind.EDIT_APPLIED: KindSpec(bodies.EditApplied, 3),
     Kind.EDIT_REVERTED: KindSpec(bodies.EditReverted, 1),
     Kind.EDIT_SUPERSEDED: KindSpec(bodies.EditSuperseded, 1),
-    Kind.EVALUATION_RECORDED: KindSpec(bodies.EvaluationRecorded, 2),
+    Kind.EVALUATION_RECORDED: KindSpec(bodies.EvaluationRecorded, 3),
     Kind.VERSION_TAGGED: KindSpec(bodies.VersionTagged, 1),
     Kind.VERSION_UNTAGGED: KindSpec(bodies.VersionUntagged, 1),
     Kind.BISECTION_CONCLUDED: KindSpec(bodies.BisectionConcluded, 2),
     Kind.TRACING_RECORDED: KindSpec(bodies.TracingRecorded, 1),
+    Kind.VERSION_CHECKED_OUT: KindSpec(bodies.VersionCheckedOut, 1),
     Kind.SETTINGS_CHANGED: KindSpec(bodies.SettingsChanged, 1),
     Kind.LEDGER_MERGED: KindSpec(bodies.LedgerMerged, 1),
     Kind.POLICY_CHANGED: KindSpec(bodies.PolicyChanged, 1),
@@ -100,6 +102,7 @@ UPCASTERS: dict[tuple[Kind, int], Upcaster] = {
     (Kind.EDIT_APPLIED, 1): lambda body: body,
     (Kind.EDIT_APPLIED, 2): lambda body: {**body, "origin": None},
     (Kind.EVALUATION_RECORDED, 1): lambda body: {**body, "source": "suite", "scores": []},
+    (Kind.EVALUATION_RECORDED, 2): lambda body: {**body, "device": None, "peak_memory_bytes": None},
     # All that version 2 adds has a default that says what version 1 did: an exact search of all steps in log order.
     (Kind.BISECTION_CONCLUDED, 1): lambda body: {**body, "mode": "exact", "order": "log", "filters": {}},
 }

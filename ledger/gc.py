@@ -126,7 +126,7 @@ def collect(
     hit("gc.examined")
     work = _Work(root, datetime.fromisoformat(now).timestamp() - grace, dry_run)
     try:
-        work.blobs(store, blobs, named_digests(rows), rows[-1].seq if rows else 0)
+        work.blobs(store, blobs, named_digests(rows, blobs), rows[-1].seq if rows else 0)
         foreign = work.unfinished(blobs, places)
         if caches:
             work.caches(root / "cache", places)
@@ -164,7 +164,7 @@ class _Work:
                 continue
             with store.held_still(seen) as since:
                 hit("gc.locked")
-                named |= named_digests(since)
+                named |= named_digests(since, blobs)
                 seen = since[-1].seq if since else seen
                 if digest not in named and path.exists():
                     self._sort_out(Sort.ORPHAN, path)

@@ -18,6 +18,7 @@ from ledger.blobs import BlobStore, FolderBlobs
 from ledger.commands import Command
 from ledger.decide import decide
 from ledger.errors import HeadConflict, LedgerDamaged, LedgerNotFound, Refused
+from ledger.event_signatures import DOMAIN
 from ledger.events import Draft, Event, Head, Sign
 from ledger.failpoints import hit
 from ledger.files import storage_error, sync_folder
@@ -55,7 +56,7 @@ def ledger_folder(folder: Path) -> Path:
 
 def event_signer(signer: Signer) -> Sign:
     """Signs events' hashes with a key, in the domain `event`."""
-    return lambda own: written(Signed(signer.key, signer.sign("event", own.encode("ascii"))))
+    return lambda own: written(Signed(signer.key, signer.sign(DOMAIN, own.encode("ascii"))))
 
 
 class Ledger:

@@ -56,6 +56,8 @@ def check(fold: Fold, body: Body, act: Act | None = NOBODY) -> None:
                 raise Refused(f"{body.passed} of {body.n} probes passed")
             if body.live_count > len(fold.edits):
                 raise Refused(f"an evaluation of {body.live_count} edits, and there are {len(fold.edits)}")
+        case bodies.VersionCheckedOut():
+            _check_checked_out(fold, body)
         case bodies.VersionTagged():
             _check_tagged(fold, fold.created, body)
         case bodies.VersionUntagged():
@@ -162,6 +164,15 @@ def _check_tracing(fold: Fold, body: bodies.TracingRecorded) -> None:
         raise Refused("a tracing has one effect a layer in every row")
     if any(layer >= layers for layer in body.suggested):
         raise Refused(f"a tracing of {layers} layers suggests layers {list(body.suggested)}")
+
+
+def _check_checked_out(fold: Fold, body: bodies.VersionCheckedOut) -> None:
+    if body.live_count > len(fold.edits):
+        raise Refused(f"a checkout of {body.live_count} edits, and there are {len(fold.edits)}")
+    if body.format is bodies.CheckoutFormat.FOLDER and body.since is not None:
+        raise Refused("a model folder starts from no other version")
+    if body.format is bodies.CheckoutFormat.ADAPTER and body.bytes_linked:
+        raise Refused("an adapter shares no bytes with the base model")
 
 
 def _check_settings(fold: Fold, created: bodies.LedgerCreated, body: bodies.SettingsChanged) -> None:

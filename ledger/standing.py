@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ledger.change_parts import EditFacts, EraseFact, RevertThem, SignedDecision, sort_of
+from ledger.change_parts import Choice, EditFacts, EraseFact, RevertThem, SignedDecision, sort_of
 from ledger.errors import HeadConflict, Refused, UsageError
 from ledger.policy import Capability, Evidence
 from ledger.trust import ChangeRecord, ChangeStatus, DraftRecord, Trust, instant, later
@@ -111,6 +111,10 @@ def counting(trust: Trust, change: ChangeRecord, draft: DraftRecord) -> list[Sig
         if decision.subject != draft.digest or decision.person in (change.author, draft.drafter):
             continue
         if key is None or key.suspect(record.seq) or not trust.may(decision.person, Capability.APPROVE):
+            continue
+        # written into the log past the rules, an approval would be found by `verify`; until then it must not count
+        said = (decision.ledger, decision.choice, decision.proposal)
+        if key.person != decision.person or said != (trust.ledger, Choice.APPROVE, change.number) or not decision.holds:
             continue
         if requirement.roles and not set(requirement.roles) & trust.roles.get(decision.person, frozenset()):
             continue

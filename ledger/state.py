@@ -97,6 +97,14 @@ class Merge:
 
 
 @dataclass(frozen=True, slots=True)
+class Checkout:
+    """A recorded checkout and the seq of its event."""
+
+    seq: int
+    body: bodies.VersionCheckedOut
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRef:
     """Where an edit's keys lie."""
 
@@ -116,7 +124,7 @@ class State:
         live: the numbers of the edits in force, ascending.
         changes: the steps of the live set, in the order of the log.
         tags: name -> tag.
-        evaluations, bisections, tracings: in the order of the log.
+        evaluations, bisections, tracings, checkouts: in the order of the log.
         settings: changes of the ledger's own hyperparameters, in the order of the log; the last is in force.
         merges: merges of other ledgers into this one, in the order of the log.
         budgets: tensor -> sum of the bounds of all recorded edits (DESIGN, section 2: the guard).
@@ -134,6 +142,7 @@ class State:
     evaluations: tuple[Evaluation, ...] = ()
     bisections: tuple[Bisection, ...] = ()
     tracings: tuple[Tracing, ...] = ()
+    checkouts: tuple[Checkout, ...] = ()
     settings: tuple[SettingsChange, ...] = ()
     merges: tuple[Merge, ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
@@ -218,6 +227,7 @@ class Fold:
         self.evaluations = list(start.evaluations)
         self.bisections = list(start.bisections)
         self.tracings = list(start.tracings)
+        self.checkouts = list(start.checkouts)
         self.settings = list(start.settings)
         self.merges = list(start.merges)
         self.budgets = dict(start.budgets)
@@ -237,6 +247,7 @@ class Fold:
             evaluations=tuple(self.evaluations),
             bisections=tuple(self.bisections),
             tracings=tuple(self.tracings),
+            checkouts=tuple(self.checkouts),
             settings=tuple(self.settings),
             merges=tuple(self.merges),
             budgets=self.budgets,
@@ -281,6 +292,8 @@ class Fold:
                 self.bisections.append(Bisection(head.seq, body))
             case bodies.TracingRecorded():
                 self.tracings.append(Tracing(head.seq, body))
+            case bodies.VersionCheckedOut():
+                self.checkouts.append(Checkout(head.seq, body))
             case bodies.SettingsChanged():
                 self.settings.append(SettingsChange(head.seq, body))
             case bodies.LedgerMerged():

@@ -41,6 +41,7 @@ NEEDS: Mapping[type[Body], tuple[ActionSort | None, Capability]] = {
     bodies.SettingsChanged: (None, Capability.SETTINGS),
     bodies.EvaluationRecorded: (None, Capability.RECORD),
     bodies.TracingRecorded: (None, Capability.RECORD),
+    bodies.VersionCheckedOut: (None, Capability.RECORD),
     bodies.BisectionConcluded: (None, Capability.RECORD),
 }
 """What it takes to append an event directly: its sort of change, if it is one, and what its actor must be able to."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ledger.blobs import BlobStore, FolderBlobs
@@ -28,7 +29,8 @@ from ledger.canonical import canonical_bytes, parse
 from ledger.change_parts import ChangePolicy
 from ledger.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names
 from ledger.errors import ErrataError
-from ledger.events import EMPTY_HEAD, KINDS, Event, Head, StoredEvent, event_hash, unpack
+from ledger.event_signatures import signature_problem
+from ledger.events import EMPTY_HEAD, KINDS, Event, Head, Kind, StoredEvent, event_hash, unpack
 from ledger.findings import Finding, Severity, Trouble, damage, note
 from ledger.ledger import DATABASE, Ledger, ledger_folder
 from ledger.rules import check
@@ -131,9 +133,11 @@ def _same_bytes(event: Event, row: StoredEvent) -> bool:
 
 
 def _examine_rules(events: Sequence[Event]) -> Iterator[Finding]:
-    """Each event must be allowed after those before it."""
+    """Each event must be allowed after those before it, and its signature, if it has one, must hold."""
     running = Fold()
     for event in events:
+        if problem := signature_problem(running.trust, event):
+            yield damage(f"event @{event.seq}", problem, Trouble.SIGNATURE)
         try:
             check(running, event.body, event.act)
         except ErrataError as error:
@@ -187,12 +191,25 @@ def _examine_state(ledger: Ledger, events: Sequence[Event]) -> Iterator[Finding]
 _NAMED = re.compile(rb"blake3:[0-9a-f]{64}")
 
 
-def named_digests(rows: Iterable[StoredEvent]) -> set[str]:
-    """Every digest that stands anywhere in these events' bytes, whatever it is of.
+def named_digests(rows: Iterable[StoredEvent], blobs: BlobStore) -> set[str]:
+    """Every digest, whatever it is of, that stands in these events' bytes, or in a draft's blob that they name.
 
-    More than `references` knows: also what kinds of events name that this program cannot read.
+    More than `references` knows: also what kinds of events name that this program cannot read. A draft's edits name
+    their factors, and no event does before they are applied.
     """
-    return {found.decode("ascii") for row in rows for found in _NAMED.findall(row.canonical)}
+    found = set[str]()
+    for row in rows:
+        here = _named(row.canonical)
+        found |= here
+        if row.kind == Kind.CHANGE_DRAFTED:
+            for digest in here:
+                with suppress(ErrataError, OSError):  # most are not of blobs, and damage is told elsewhere
+                    found |= _named(blobs.get(digest))
+    return found
+
+
+def _named(data: bytes) -> set[str]:
+    return {found.decode("ascii") for found in _NAMED.findall(data)}
 
 
 def orphans(blobs: BlobStore, named: Container[str]) -> Iterator[str]:
@@ -210,7 +227,7 @@ def _examine_blobs(blobs: BlobStore, rows: Sequence[StoredEvent], events: Sequen
             yield damage(f"event @{seqs[0]}", error.message, Trouble.BLOB)
     try:
         if events:  # without a readable log nothing can be called an orphan
-            for digest in orphans(blobs, named_digests(rows)):
+            for digest in orphans(blobs, named_digests(rows, blobs)):
                 yield note(digest, "an orphan: no event refers to it; `errata gc` drops it", Trouble.LEFTOVER)
         if isinstance(blobs, FolderBlobs):
             for path in blobs.strays():

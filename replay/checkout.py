@@ -46,6 +46,7 @@ class CheckoutResult:
         reflinked, hard_linked: shards that share the base's bytes on disk, by the way in which they do.
         copied: the base's other shards that were copied, because that was asked for or neither link worked.
         others: everything else that came from the base; it is always copied.
+        bytes_written, bytes_linked: sizes of the files that were made, and of the shards that share the base's bytes.
     """
 
     folder: Path
@@ -56,6 +57,8 @@ class CheckoutResult:
     hard_linked: tuple[str, ...]
     copied: tuple[str, ...]
     others: tuple[str, ...]
+    bytes_written: int
+    bytes_linked: int
 
     @property
     def shared(self) -> tuple[str, ...]:
@@ -127,6 +130,9 @@ def checkout_stream(
         stated = card(digests)
         (building / CARD_FILE).write_text(stated.to_markdown(), encoding="utf-8")
         (building / VERSION_FILE).write_text(stated.to_json_text(), encoding="utf-8")
+        shared = {building / file for way in (Sharing.REFLINKED, Sharing.HARD_LINKED) for file in done[way]}
+        sizes = {path: path.stat().st_size for path in building.rglob("*") if path.is_file()}
+        linked = sum(sizes[path] for path in shared)
     return CheckoutResult(
         folder=destination,
         version=stated.version,
@@ -136,6 +142,8 @@ def checkout_stream(
         hard_linked=tuple(done[Sharing.HARD_LINKED]),
         copied=tuple(done[Sharing.COPIED]),
         others=tuple(others),
+        bytes_written=sum(sizes.values()) - linked,
+        bytes_linked=linked,
     )
 
 

@@ -310,6 +310,8 @@ class Workspace:
             details_blob=details,
             seconds=self.surroundings.meter.seconds() - started,
             software=self.surroundings.software,
+            device=self.surroundings.device,
+            peak_memory_bytes=self.surroundings.meter.peak_memory(),
         )
         self.execute(RecordEvaluation(body))
         return body

@@ -138,6 +138,20 @@ def evaluation(state: State, **changes: Any) -> bodies.EvaluationRecorded:
     return bodies.EvaluationRecorded(**(fields | changes))
 
 
+def checked_out(**changes: Any) -> bodies.VersionCheckedOut:
+    fields: dict[str, Any] = {
+        "version": some_digest("version"),
+        "live_count": 0,
+        "format": "folder",
+        "bytes_written": 1000,
+        "bytes_linked": 200,
+        "seconds": 2.5,
+        "peak_memory_bytes": 1_000_000,
+        "device": "cpu",
+    }
+    return bodies.VersionCheckedOut(**(fields | changes))
+
+
 def draft(body: bodies.Body, event_id: str | None = None) -> Draft:
     return Draft(event_id=event_id or new_id(), kind=kind_of(body), body=body, actor="ada", recorded_at=NOW)
 

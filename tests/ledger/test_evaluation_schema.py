@@ -55,11 +55,22 @@ def test_an_evaluation_of_version_1_is_read_as_a_suites_without_intervals() -> N
     any_state = evolve(State(), created_event)
     body = evaluation(any_state, version=some_digest("version"), live_count=0)
     _, stored = link(draft(body), EMPTY_HEAD)
-    assert stored.version == 2
-    event = unpack(as_version(stored, 1, ("source", "scores")))
+    assert stored.version == 3
+    event = unpack(as_version(stored, 1, ("source", "scores", "device", "peak_memory_bytes")))
     assert isinstance(event.body, EvaluationRecorded)
     assert event.body == body
     assert event.version == 1
+
+
+def test_an_evaluation_of_version_2_says_no_device_and_no_memory() -> None:
+    (created_event, _) = link(draft(created()), EMPTY_HEAD)
+    state = evolve(State(), created_event)
+    body = evaluation(state, device="cpu", peak_memory_bytes=1)
+    _, stored = link(draft(body), EMPTY_HEAD)
+    event = unpack(as_version(stored, 2, ("device", "peak_memory_bytes")))
+    assert isinstance(event.body, EvaluationRecorded)
+    assert event.body == body.model_copy(update={"device": None, "peak_memory_bytes": None})
+    assert unpack(stored).body == body
 
 
 @pytest.mark.parametrize("version", [1, 2])

@@ -154,7 +154,7 @@ def test_every_blob_that_a_kind_of_event_refers_to_counts_as_named(tmp_path: Pat
     run(ledger, RecordEvaluation(evaluation(ledger.state(), details_blob=some_digest("details"))))
     needed = references(ledger.events())
     assert {some_digest("t"), some_digest("details")} < needed.keys()
-    assert needed.keys() <= named_digests(ledger.store.raw())
+    assert needed.keys() <= named_digests(ledger.store.raw(), ledger.blobs)
 
 
 @pytest.mark.parametrize("harm", ["event", "seal", "lost"])

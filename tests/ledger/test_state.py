@@ -20,6 +20,7 @@ from ledger.commands import (
     ChangeSettings,
     ConcludeBisection,
     CreateLedger,
+    RecordCheckout,
     RecordEvaluation,
     RecordTracing,
     RevertEdits,
@@ -33,7 +34,18 @@ from ledger.rules import grid_limit
 from ledger.state import EditStatus, State, evolve, fold
 from ledger.store import MemoryStore
 from ledger.verify import verify
-from tests.ledger.samples import GRID, TENSORS, counted_ids, created, evaluation, filled, new_edit, run, some_digest
+from tests.ledger.samples import (
+    GRID,
+    TENSORS,
+    checked_out,
+    counted_ids,
+    created,
+    evaluation,
+    filled,
+    new_edit,
+    run,
+    some_digest,
+)
 
 WEIGHTS = dict.fromkeys(TENSORS, some_digest("weights"))
 
@@ -93,6 +105,7 @@ def hyperparameters(steps: int, layers: tuple[int, ...] = (0, 1)) -> bodies.Sett
 
 COMMANDS = st.one_of(
     st.integers(0, 2).map(lambda n: RecordTracing(tracing(live_count=n))),
+    st.integers(0, 2).map(lambda n: RecordCheckout(checked_out(live_count=n))),
     st.integers(39, 42).map(lambda steps: ChangeSettings(hyperparameters(steps))),
     st.lists(st.integers(1, 6), min_size=1, max_size=3).map(lambda ns: edits(*ns)),
     st.lists(st.integers(0, 9), max_size=3).map(lambda ns: RevertEdits(tuple(ns), "why")),

@@ -1,0 +1,84 @@
+"""Events' signatures: by whom, over what, and when they hold."""
+
+from __future__ import annotations
+
+import pytest
+
+from ledger import bodies
+from ledger.change_commands import ChangeKeysAndRoles
+from ledger.change_parts import Choice, RevokeKey
+from ledger.errors import Refused
+from ledger.event_signatures import signature_problem
+from ledger.ledger import event_signer
+from ledger.state import fold
+from ledger.verify import verify
+from tests.ledger.people import Team, facts, key_of, team
+from tests.ledger.samples import draft
+
+
+def problem(here: Team, seq: int, signature: str | None) -> str | None:
+    events = here.ledger.events()
+    changed = events[seq - 1].model_copy(update={"signature": signature})
+    return signature_problem(fold(events[: seq - 1]).trust, changed)
+
+
+def test_every_signature_of_a_governed_ledger_holds() -> None:
+    here = team()
+    here.whole(facts(1, 2))
+    for event in here.ledger.events():
+        assert problem(here, event.seq, event.signature) is None
+    assert [one for one in verify(here.ledger) if "signature" in one.what] == []
+
+
+def test_a_signature_is_of_one_event_by_a_key_of_its_actor() -> None:
+    here = team()
+    here.propose("ada", facts(1))
+    here.propose("ada", facts(2))
+    last, before = here.ledger.events()[-1], here.ledger.events()[-2]
+    assert "did not sign this event" in str(problem(here, last.seq, before.signature))
+    assert "did not sign this event" in str(problem(here, last.seq, f"{key_of('ada').key}:{'0' * 128}"))
+    for other in (key_of("ben"), key_of("mallory")):
+        foreign = event_signer(other)(last.hash)
+        assert "not a key of ada's there" in str(problem(here, last.seq, foreign))
+    assert problem(here, last.seq, "nobody") == "its signature is none"
+    assert problem(here, last.seq, event_signer(key_of("ada"))(last.hash)) is None
+
+
+def test_a_signature_that_nobody_asked_for_must_hold_too() -> None:
+    here = team()
+    first = here.ledger.events()[0]
+    assert first.signature is None
+    assert "not a key of ada's there" in str(problem(here, 1, event_signer(key_of("mallory"))(first.hash)))
+    # ada's key was not granted yet
+    assert "not a key of ada's there" in str(problem(here, 1, event_signer(key_of("ada"))(first.hash)))
+
+
+def test_a_revoked_key_signed_its_own_revocation_and_nothing_after_it() -> None:
+    here = team()
+    seq = here.run("ben", ChangeKeysAndRoles((RevokeKey(key=key_of("ben").key, reason="stolen"),)))[-1].seq
+    here.propose("ada", facts(1))
+    event = here.ledger.events()[seq - 1]
+    assert problem(here, seq, event.signature) is None
+    later = here.ledger.events()[seq].model_copy(update={"actor": "ben"})
+    signed = later.model_copy(update={"signature": event_signer(key_of("ben"))(later.hash)})
+    assert "not a key of ben's there" in str(signature_problem(fold(here.ledger.events()[:seq]).trust, signed))
+
+
+def test_an_approval_that_was_written_past_the_rules_does_not_count() -> None:
+    here = team()
+    number = here.propose("ada", facts(1))
+    here.draft("dan", number)
+    true = here.decision("ben", number, Choice.APPROVE)
+    other = here.decision("cleo", number, Choice.REJECT)
+    for forged in (
+        true.model_copy(update={"signature": "0" * 128}),
+        true.model_copy(update={"meaning": "I did not say this"}),
+        true.model_copy(update={"person": "cleo"}),
+        other,
+    ):
+        written = draft(bodies.ChangeApproved(proposal=number, decision=forged))
+        here.ledger.store.append([written], here.ledger.store.head())
+        with pytest.raises(Refused, match="1 more approval"):
+            here.apply("ada", number)
+    here.ledger.store.append([draft(bodies.ChangeApproved(proposal=number, decision=true))], here.ledger.store.head())
+    here.apply("ada", number)  # ben did sign this one
