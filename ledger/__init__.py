@@ -24,6 +24,7 @@ A newcomer's map, from the ground up; each module imports only from those above 
                   whether events' signatures hold
     effects       what a change does once it is applied
     state         the fold: `evolve(state, event)`
+    drafts        the edits of a draft, kept until they are applied
     lockout       whether anybody could still do what a policy asks for
     standing      where a change stands, and what is missing
     deciding      a decision, made ready to be signed

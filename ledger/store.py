@@ -95,10 +95,14 @@ def first_or_fresh(drafts: Sequence[Draft], present: Iterable[str]) -> bool:
 
 
 class MemoryStore:
-    """A log in memory, for tests and dry runs."""
+    """A log in memory, for tests, dry runs and trials.
 
-    def __init__(self) -> None:
-        self._rows: list[StoredEvent] = []
+    Args:
+        rows: what it begins with, which is a whole log.
+    """
+
+    def __init__(self, rows: Iterable[StoredEvent] = ()) -> None:
+        self._rows = list(rows)
         self._lock = threading.Lock()
 
     def head(self) -> Head:

@@ -74,7 +74,7 @@ class Workspace:
     def __init__(self, ledger: Ledger, surroundings: Surroundings, base: Path | None = None) -> None:
         self.ledger = ledger
         self.surroundings = surroundings
-        self._base = base
+        self.base = base
 
     @property
     def state(self) -> State:
@@ -102,7 +102,7 @@ class Workspace:
             UsageError: if the model is not where the ledger says.
         """
         created = self.created
-        files = ModelFiles(self._base or resolve_model(created.model))
+        files = ModelFiles(self.base or resolve_model(created.model))
         found = files.digests()
         changed = [
             name for name in sorted(set(found) | set(created.tensors)) if found.get(name) != created.tensors.get(name)

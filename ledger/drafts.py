@@ -1,0 +1,56 @@
+"""The edits of a draft: kept in a blob until the change is applied, and found again to the byte."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pydantic import TypeAdapter, ValidationError
+
+from ledger.blobs import BlobStore
+from ledger.bodies import EditApplied, NewEdit
+from ledger.canonical import canonical_bytes
+from ledger.change_parts import DraftedEdit
+from ledger.effects import edit_digest
+from ledger.errors import BlobDamaged
+from ledger.facts import fact_digest
+from ledger.records import describe
+from ledger.trust import DraftRecord
+
+
+def as_new(body: EditApplied) -> NewEdit:
+    """An edit without the number that it got."""
+    return NewEdit(**{name: getattr(body, name) for name in NewEdit.model_fields})
+
+
+def drafted(edits: Sequence[NewEdit]) -> tuple[DraftedEdit, ...]:
+    """What a draft says of these edits: the digests that whoever approves it signs."""
+    return tuple(
+        DraftedEdit(fact=fact_digest(edit.fact), delta=edit.delta_digest, edit=edit_digest(edit)) for edit in edits
+    )
+
+
+def put_edits(blobs: BlobStore, edits: Sequence[NewEdit]) -> str | None:
+    """Keep a draft's edits; None if there are none.
+
+    Raises:
+        StorageFailed: the blob could not be written.
+    """
+    return blobs.put(canonical_bytes([edit.plain() for edit in edits])) if edits else None
+
+
+def edits_of(blobs: BlobStore, draft: DraftRecord) -> tuple[NewEdit, ...]:
+    """The edits that a draft would record, as they were drafted.
+
+    Raises:
+        BlobMissing, BlobDamaged: the blob is not what the draft names.
+    """
+    if draft.body.blob is None:
+        return ()
+    data = blobs.get(draft.body.blob)
+    try:
+        edits = TypeAdapter(tuple[NewEdit, ...]).validate_json(data)
+    except ValidationError as error:
+        raise BlobDamaged(draft.body.blob, describe(error)) from error
+    if drafted(edits) != draft.body.edits:
+        raise BlobDamaged(draft.body.blob, f"it holds other edits than the draft at @{draft.seq} says")
+    return edits
