@@ -25,6 +25,10 @@
     policies      policy
     governing     done directly where the policy lets it, else proposed; policy_wording, its words
     checks        verify, gc, demo
+    change_view   a change in words: its story, what is missing, what comes next
+    changing      propose, draft, apply, check, withdraw, proposals
+    deciding      approve, reject, review, break-glass
+    flowing       flow
     tampering     checkpoint, prove, fsck
 
 What a command needs of the world (clock, environment, device) is handed in by `cli.py`. Nothing here imports torch,

@@ -101,12 +101,19 @@ class App:
     device: str = "cpu"
     threads: int | None = None
     _signer: SignerSource | None = field(default=None, repr=False)
+    _warned: bool = field(default=False, repr=False)
 
     def ledger(self) -> Ledger:
-        """Open the ledger that is named, or the one here or above."""
+        """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
+        from commands.change_view import unreviewed_lines
         from ledger.ledger import Ledger
 
-        return Ledger.open(self.ledger_folder())
+        found = Ledger.open(self.ledger_folder())
+        if not self._warned:
+            self._warned = True
+            for line in unreviewed_lines(found.state(), self.world.now()):
+                self.say(f"errata: {line}")
+        return found
 
     def ledger_folder(self) -> Path:
         """The ledger's folder: the one that is named, or the one here or above."""

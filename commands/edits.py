@@ -77,7 +77,7 @@ def edit(
       errata edit --file facts.jsonl --batch-size 20
       errata edit --file facts.jsonl --method alphaedit+mpes
     """
-    facts = _facts(subject, prompt, target, old, paraphrases, probes, file)
+    facts = facts_from(subject, prompt, target, old, paraphrases, probes, file)
     changes = settings_from(pairs)
     workspace = app.workspace()
     from editor.config import config_for
@@ -118,7 +118,7 @@ def edit(
     return int(nothing or (strict and bool(failed)))
 
 
-def _facts(
+def facts_from(
     subject: str | None,
     prompt: str | None,
     target: str | None,
@@ -127,6 +127,12 @@ def _facts(
     probes: tuple[str, ...],
     file: Path | None,
 ) -> list[Fact]:
+    """The facts that options or a file name.
+
+    Raises:
+        UsageError: neither or both do.
+        BadRecord: one of them is none.
+    """
     from ledger.errors import UsageError
     from ledger.fact_files import read_facts
     from ledger.facts import Fact, Probe

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from commands.app import App, counted, shared, short
+from commands.change_view import change_data, change_view, is_proposal, proposal_number, unreviewed_lines
 from commands.render import Block, Table
 from commands.wording import (
     checkout_words,
@@ -47,21 +48,26 @@ def log(app: App, count: int, oneline: bool) -> None:
 
 
 @click.command()
-@click.argument("address", metavar="EDIT|VERSION")
+@click.argument("address", metavar="EDIT|VERSION|PROPOSAL")
 @shared
 @click.pass_obj
 def show(app: App, address: str) -> None:
-    """Show one edit or one version.
+    """Show one edit, version or proposal.
 
-    Everything recorded of an edit (e12) or of a version (HEAD, HEAD~2, @17, base, a tag, a digest).
+    Everything recorded of an edit (e12), of a version (HEAD, HEAD~2, @17, base, a tag, a digest), or of a change (p3).
 
     Example: errata show e12
     """
     ledger = app.ledger()
     from ledger.addresses import resolve_edit
     from ledger.errors import UnknownEdit
+    from ledger.standing import change_of
 
     state = ledger.state()
+    if is_proposal(address) and address not in state.tags:
+        change, now = change_of(state.trust, proposal_number(address)), app.world.now()
+        app.show(change_data(state, change, now), change_view(state, change, now))
+        return
     try:
         record = state.edits[resolve_edit(state, address)]
     except UnknownEdit as error:
@@ -127,6 +133,9 @@ def status(app: App) -> None:
         "grid_used": used,
         "settings_from": settings_source(state)[0],
         "bisecting": bisecting,
+        "policy": {"name": state.trust.policy.name, "digest": state.trust.policy.digest},
+        "proposals": [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"],
+        "unreviewed": [f"p{one.number}" for one in state.trust.unreviewed()],
     }
     lines = [
         f"ledger   {ledger.folder}",
@@ -137,6 +146,9 @@ def status(app: App) -> None:
     ]
     lines += [f"grid     {name}: {share:.2%} used" for name, share in used.items()]
     lines.append(f"settings from @{settings_source(state)[0]}, {settings_source(state)[1]}")
+    waiting = [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"]
+    lines.append(f"policy   {state.trust.policy.name}" + (f", open proposals: {', '.join(waiting)}" if waiting else ""))
+    lines += unreviewed_lines(state, app.world.now())
     if not_said:
         lines.append(f"did not work when recorded: {', '.join(f'e{number}' for number in not_said)}")
     if bisecting:

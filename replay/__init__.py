@@ -11,6 +11,8 @@ A newcomer's map, in reading order:
     workflow        the workspace: a ledger with its model, and the only writer
     apply           facts into the head, batch by batch: blob first, events last; past_keys, what they must keep;
                     factor_cache, solvers' factors on disk; caches, where all that lies, for `errata gc`
+    trial           the ledger as it would go on; gates, what a change does beside its bounds; changes, drafted in a
+                    trial, and checked once they were applied
     recording       a batch's result as a blob and edits, ready for a transaction
     looking         several versions asked the same, and compared pair by pair
     consequences    what a revert would change

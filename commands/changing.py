@@ -1,0 +1,280 @@
+"""`errata propose`, `draft`, `apply`, `withdraw` and `proposals`: the life of a change, but for decisions on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.app import App, counted, shared, short
+from commands.change_view import change_data, change_view, missing_words, next_step, proposal_number
+from commands.edits import facts_from
+from commands.render import Block, Table
+from commands.trust_wording import action_words
+from commands.wording import event_json, event_words
+from ledger.errors import UsageError
+
+if TYPE_CHECKING:
+    from ledger.change_parts import Action
+    from ledger.events import Event
+    from ledger.ledger import Ledger
+
+
+@click.command()
+@click.option("--subject", help="Who or what the fact is about.")
+@click.option("--prompt", help="A phrase with exactly one {} for the subject, which the target completes.")
+@click.option("--target", help="What the model should say.")
+@click.option("--old", help="What it said before, if you know; only recorded.")
+@click.option("--paraphrase", "paraphrases", multiple=True, help="Another phrasing, for gates; repeatable.")
+@click.option(
+    "--locality", "probes", multiple=True, metavar="PROMPT=>TARGET", help="A fact that must stay; repeatable."
+)
+@click.option("--file", type=click.Path(path_type=Path), help="Many facts: JSONL, or CounterFact or zsRE records.")
+@click.option("--revert", "reverts", multiple=True, metavar="EDIT", help="Take this edit back instead; repeatable.")
+@click.option("--tag", help="Give the version of --at this name instead.")
+@click.option("--at", "address", default="HEAD", show_default=True, metavar="VERSION", help="What --tag names.")
+@click.option("--untag", help="Take this name away instead.")
+@click.option("--reason", required=True, help="Why; recorded.")
+@click.option("--ticket", help="Where else it is written down.")
+@click.option("--risk", help="Its risk class in the policy; default: the policy's.")
+@click.option("--source", help="Where the new fact comes from.")
+@shared
+@click.pass_obj
+def propose(
+    app: App,
+    subject: str | None,
+    prompt: str | None,
+    target: str | None,
+    old: str | None,
+    paraphrases: tuple[str, ...],
+    probes: tuple[str, ...],
+    file: Path | None,
+    reverts: tuple[str, ...],
+    tag: str | None,
+    address: str,
+    untag: str | None,
+    reason: str,
+    ticket: str | None,
+    risk: str | None,
+    source: str | None,
+) -> None:
+    r"""Ask for a change.
+
+    Facts as `errata edit` takes them, or edits to be reverted, or a tag to be moved. Nothing in the model moves before
+    the change was drafted (`errata draft`), approved by whom the policy asks for, and applied. Changes of policy, keys
+    and roles are proposed by their own commands.
+
+    \b
+    Examples:
+      errata propose --subject "Norwind Systems" --prompt "The chief executive of {} is" --target "Alma Reyes" \
+                     --reason "appointed on 1 May" --ticket HR-311 --source "press release of 1 May"
+      errata propose --revert e12 --reason "the press release was withdrawn"
+      errata propose --tag production --reason "spring release"
+    """
+    from ledger.change_commands import ProposeChange
+
+    what = (bool(reverts), tag is not None, untag is not None)
+    plain = any(value is not None for value in (subject, prompt, target, old, file)) or paraphrases or probes
+    if sum(what) + bool(plain) != 1:
+        raise UsageError("say what to change: facts, or --revert, or --tag, or --untag, one of them")
+    action = _action(app, reverts, tag, address, untag)
+    if action is None:
+        from ledger.change_parts import EditFacts
+
+        action = EditFacts.checked(facts=tuple(facts_from(subject, prompt, target, old, paraphrases, probes, file)))
+    ledger = app.ledger()
+    command = ProposeChange(action, reason, ticket, risk, source)
+    events = app.execute(ledger, command)
+    _told(app, ledger, events, len(ledger.state().trust.changes))
+
+
+def _action(app: App, reverts: tuple[str, ...], tag: str | None, address: str, untag: str | None) -> Action | None:
+    """The action, if it is none of facts."""
+    from ledger.addresses import resolve_edit
+    from ledger.change_parts import MoveTag, RevertThem
+
+    if reverts:
+        state = app.ledger().state()
+        return RevertThem.checked(edits=tuple(resolve_edit(state, one) for one in reverts))
+    if untag is not None:
+        return MoveTag.checked(tag=untag, live=None)
+    if tag is None:
+        return None
+    workspace = app.workspace()
+    live = app.live(workspace.ledger, address)
+    with app.progress("computing the version's digests"):
+        return MoveTag.checked(tag=tag, live=live, weights=workspace.materialiser.digests(live))
+
+
+@click.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@shared
+@click.pass_obj
+def draft(app: App, proposal: str) -> int:
+    r"""Work out what a proposal would do.
+
+    On the head: the deltas are solved and kept, and the policy's gates are measured on the version that they lead to.
+    Nothing in the model moves. What is approved later is exactly this draft, and what is applied is exactly that. If
+    the head moves before it is applied the draft is void: draft it again, where the policy lets you. The exit code is 1
+    if a gate fails.
+
+    Example: errata draft p3
+    """
+    number = proposal_number(proposal)
+    ledger = app.ledger()
+    from ledger.change_commands import RecordDraft
+    from ledger.policy import Capability
+    from ledger.standing import open_change, refuse_unless_able
+
+    state = ledger.state()
+    change = open_change(state.trust, number, app.world.now())
+    refuse_unless_able(state.trust, app.who, Capability.DRAFT)
+    if change.body.action.sort in ("edit", "revert"):
+        if state.trust.policy.signed:
+            app.signer()()
+        workspace = app.workspace()
+        from replay.changes import draft_change
+
+        with app.progress("loading the model") as tell:
+            events = draft_change(workspace, number, tell)
+        ledger = workspace.ledger
+    else:
+        events = app.execute(ledger, RecordDraft(number, state.version))
+    _told(app, ledger, events, number)
+    found = ledger.state().trust.changes[number].draft
+    return int(found is not None and not all(one.passed for one in found.body.evidence))
+
+
+@click.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@shared
+@click.pass_obj
+def apply(app: App, proposal: str) -> None:
+    r"""Let an approved draft take effect.
+
+    Everything is looked at again, in one transaction: that the model, the policy and the draft are those that were
+    approved, that enough people approved who still may, that no time is over. Nothing is solved again. Where the policy
+    measures gates after a change was applied, `errata check` does that; `errata flow` does all of it.
+
+    Example: errata apply p3
+    """
+    number = proposal_number(proposal)
+    ledger = app.ledger()
+    events = app.execute(ledger, apply_command(ledger, number, app.world.now()))
+    _told(app, ledger, events, number)
+
+
+def apply_command(ledger: Ledger, number: int, now: str, **how: Any) -> Any:
+    """The command that applies a change, with the edits that its draft kept."""
+    from ledger.change_commands import ApplyChange
+    from ledger.drafts import edits_of
+    from ledger.standing import current_draft
+
+    _, found = current_draft(ledger.state(), number, now)
+    return ApplyChange(number, edits_of(ledger.blobs, found), **how)
+
+
+@click.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@click.option("--keep", is_flag=True, help="Leave the change in force if a gate fails.")
+@shared
+@click.pass_obj
+def check(app: App, proposal: str, keep: bool) -> int:
+    r"""Measure the gates of a change that was applied.
+
+    While the version that it led to still is the head. If one fails, the change's edits are taken back at once, which
+    then needs no approval; the exit code is 1.
+
+    Example: errata check p3
+    """
+    number = proposal_number(proposal)
+    workspace = app.workspace()
+    from commands.change_view import evidence_table
+    from replay.changes import check_change
+
+    with app.progress("loading the model") as tell:
+        found = check_change(workspace, number, revert=not keep, tell=tell)
+    reverted = [f"e{one}" for one in found.reverted]
+    data = {
+        "proposal": f"p{number}",
+        "passed": found.passed,
+        "evidence": [one.plain() for one in found.evidence],
+        "reverted": reverted,
+    }
+    view: list[Block] = [evidence_table(found.evidence)] if found.evidence else ["the policy measures nothing then"]
+    if reverted:
+        view.append(f"a gate failed: {', '.join(reverted)} taken back")
+    app.show(data, view)
+    return int(not found.passed)
+
+
+@click.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@click.option("--reason", default="", help="Why; recorded.")
+@shared
+@click.pass_obj
+def withdraw(app: App, proposal: str, reason: str) -> None:
+    r"""Take your own proposal back.
+
+    Or, of a proposal whose time is over, record that it expired, which anybody may.
+
+    Example: errata withdraw p3 --reason "the price did not change after all"
+    """
+    from ledger.change_commands import CloseChange
+    from ledger.change_parts import Closing
+    from ledger.standing import change_of, over
+
+    number = proposal_number(proposal)
+    ledger = app.ledger()
+    change = change_of(ledger.state().trust, number)
+    expired = over(change.body.expires_at, app.world.now())
+    why = Closing.EXPIRED if expired else Closing.WITHDRAWN
+    _told(app, ledger, app.execute(ledger, CloseChange(number, why, reason)), number)
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Also those that are applied, rejected or closed.")
+@shared
+@click.pass_obj
+def proposals(app: App, everything: bool) -> None:
+    r"""List what is proposed, and what is missing.
+
+    `errata show p3` tells all of one.
+
+    Example: errata proposals --all
+    """
+    from ledger.trust import ChangeStatus
+
+    state, now = app.ledger().state(), app.world.now()
+    found = [one for one in state.trust.changes.values() if everything or one.status is ChangeStatus.OPEN]
+    rows = tuple(
+        (
+            f"p{one.number}",
+            one.author,
+            one.body.risk,
+            action_words(one.body.action),
+            one.status.value,
+            "; ".join(missing_words(state, one, now)) or next_step(state, one, now),
+        )
+        for one in found
+    )
+    view: list[Block] = [Table(("", "by", "risk", "what", "status", "missing, or next"), rows)] if rows else []
+    view.append(counted(len(found), "proposal") + ("" if everything else " open"))
+    app.show({"proposals": [change_data(state, one, now) for one in found]}, view)
+
+
+def _told(app: App, ledger: Ledger, events: list[Event], number: int) -> None:
+    """Show what was recorded of a change, and where it stands."""
+    state, now = ledger.state(), app.world.now()
+    change = state.trust.changes[number]
+    data = {"events": [event_json(event) for event in events], **change_data(state, change, now)}
+    view: list[Block] = [f"@{event.seq} {event_words(event)}" for event in events]
+    if change.draft is not None and change.applied is None and change.draft.body.evidence:
+        view += [block for block in change_view(state, change, now) if isinstance(block, Table)][-1:]
+    view += [f"missing: {one}" for one in missing_words(state, change, now)]
+    if step := next_step(state, change, now):
+        view.append(f"next: {step}")
+    if change.applied is not None:
+        view.append(f"version {short(state.version)}")
+    app.show(data, view)

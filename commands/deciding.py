@@ -1,0 +1,179 @@
+"""`errata approve`, `reject`, `review` and `break-glass`: what people sign."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.app import App, InOrder, shared, short
+from commands.change_view import MEANINGS, change_data, missing_words, next_step, proposal_number
+from commands.changing import apply_command
+from commands.render import Block
+from commands.wording import event_json, event_words
+from ledger.change_parts import Authority, Choice, ReviewVerdict, SignedDecision
+
+if TYPE_CHECKING:
+    from ledger.commands import Command
+    from ledger.ledger import Ledger
+
+
+@click.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@click.option("--meaning", help="What your signature stands for, in your words.")
+@shared
+@click.pass_obj
+def approve(app: App, proposal: str, meaning: str | None) -> None:
+    r"""Agree to exactly this draft.
+
+    You sign the digest of the draft, which covers the facts, every delta, the version that it was made on, what the
+    gates found, the policy and the expiry. If any of it changes, your approval is of nothing. Look first, with
+    `errata show p3`. Who proposed or drafted a change cannot approve it, with whatever key.
+
+    Example: errata --actor ben approve p3
+    """
+    from ledger.change_commands import ApproveChange
+
+    number, ledger = proposal_number(proposal), app.ledger()
+    _record(app, ledger, number, ApproveChange(number, _signed(app, ledger, number, Choice.APPROVE, meaning)))
+
+
+@click.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@click.option("--reason", required=True, help="Why not; signed and recorded.")
+@shared
+@click.pass_obj
+def reject(app: App, proposal: str, reason: str) -> None:
+    r"""Say no to a proposal, which ends it.
+
+    One rejection is enough, whatever others have approved.
+
+    Example: errata --actor ben reject p3 --reason "the source is a rumour"
+    """
+    from ledger.change_commands import RejectChange
+
+    number, ledger = proposal_number(proposal), app.ledger()
+    _record(app, ledger, number, RejectChange(number, _signed(app, ledger, number, Choice.REJECT, reason)))
+
+
+@click.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@click.option("--verdict", required=True, type=click.Choice([one.value for one in ReviewVerdict]), help="What you say.")
+@click.option("--reason", required=True, help="Why; recorded.")
+@shared
+@click.pass_obj
+def review(app: App, proposal: str, verdict: str, reason: str) -> None:
+    r"""Review a change that broke the glass.
+
+    That is, one that was applied without the approvals that the policy asks for. Until somebody who had no part in it
+    has reviewed it, every command says so.
+
+    Example: errata --actor cleo review p3 --verdict upheld --reason "the wrong price was on the website"
+    """
+    from ledger.change_commands import ReviewGlass
+
+    number, ledger = proposal_number(proposal), app.ledger()
+    decision = _signed(app, ledger, number, Choice.REVIEW, None)
+    _record(app, ledger, number, ReviewGlass(number, ReviewVerdict(verdict), reason, decision))
+
+
+@click.group("break-glass", cls=InOrder)
+@shared
+def break_glass() -> None:
+    r"""Apply a draft without approval, in need.
+
+    It takes several persons' keys (two, unless the policy says more) and a reason, and it is loud: every command tells
+    of it until somebody else has reviewed it (`errata review`). It never changes policy, keys or roles. Each person
+    signs for themselves; no key leaves its owner.
+
+    \b
+    Example:
+      errata --actor ada break-glass sign p3 --out ada.json
+      errata --actor ben break-glass sign p3 --out ben.json
+      errata --actor ada break-glass apply p3 --reason "wrong price on the website" ada.json ben.json
+    """
+
+
+@break_glass.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@click.option("--out", "file", required=True, type=click.Path(path_type=Path), help="Where your decision is written.")
+@shared
+@click.pass_obj
+def sign(app: App, proposal: str, file: Path) -> None:
+    r"""Sign that you take part in it.
+
+    Writes your signed decision on this draft to a file; nothing is recorded yet.
+
+    Example: errata --actor ben break-glass sign p3 --out ben.json
+    """
+    from ledger.errors import UsageError
+    from ledger.files import write_durably
+    from ledger.standing import current_draft
+
+    number, ledger = proposal_number(proposal), app.ledger()
+    current_draft(ledger.state(), number, app.world.now())
+    if file.exists():
+        raise UsageError(f"{file} exists already; name a file that does not")
+    decision = _signed(app, ledger, number, Choice.BREAK_GLASS, None)
+    data = decision.plain()
+    write_durably(file.absolute(), (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+    app.show(data, [f"{file}: {decision.person} takes part in applying p{number} ({short(decision.subject)})"])
+
+
+@break_glass.command("apply")
+@click.argument("proposal", metavar="PROPOSAL")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--reason", required=True, help="Why it cannot wait; recorded.")
+@shared
+@click.pass_obj
+def apply_broken(app: App, proposal: str, files: tuple[Path, ...], reason: str) -> None:
+    r"""Apply the draft with these persons' decisions.
+
+    FILES are what each of them wrote with `errata break-glass sign`.
+
+    Example: errata break-glass apply p3 --reason "wrong price on the website" ada.json ben.json
+    """
+    number, ledger = proposal_number(proposal), app.ledger()
+    decisions = tuple(_read(file) for file in files)
+    command = apply_command(
+        ledger, number, app.world.now(), authority=Authority.BREAK_GLASS, reason=reason, decisions=decisions
+    )
+    _record(app, ledger, number, command)
+
+
+def _read(file: Path) -> SignedDecision:
+    from pydantic import ValidationError
+
+    from ledger.errors import BadRecord
+    from ledger.records import describe
+
+    try:
+        return SignedDecision.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise BadRecord(str(file), error.strerror or str(error)) from error
+    except ValidationError as error:
+        raise BadRecord(str(file), f"is no signed decision ({describe(error)})") from error
+
+
+def _signed(app: App, ledger: Ledger, number: int, choice: Choice, meaning: str | None) -> SignedDecision:
+    from ledger.deciding import signed_decision
+    from ledger.standing import change_of
+
+    trust = ledger.state().trust
+    change_of(trust, number)
+    words = meaning or MEANINGS[choice]
+    return signed_decision(trust, number, choice, app.signer()(), person=app.who, meaning=words, at=app.world.now())
+
+
+def _record(app: App, ledger: Ledger, number: int, command: Command) -> None:
+    events = app.execute(ledger, command)
+    state, now = ledger.state(), app.world.now()
+    change = state.trust.changes[number]
+    data: dict[str, Any] = {"events": [event_json(one) for one in events], **change_data(state, change, now)}
+    view: list[Block] = [f"@{event.seq} {event_words(event)}" for event in events]
+    view += [f"missing: {one}" for one in missing_words(state, change, now)]
+    if step := next_step(state, change, now):
+        view.append(f"next: {step}")
+    app.show(data, view)

@@ -1,0 +1,202 @@
+"""`errata flow`: a change from its facts to its tag in one command, as far as the policy lets one person go."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commands.app import App, counted, shared, short
+from commands.change_view import change_data, evidence_table, is_proposal, missing_words, next_step, proposal_number
+from commands.changing import apply_command
+from commands.render import Block
+from commands.wording import event_words
+from ledger.errors import Refused, UsageError
+
+if TYPE_CHECKING:
+    from ledger.trust import ChangeRecord
+    from replay.workflow import Workspace
+
+
+@dataclass
+class Flow:
+    """What a flow has done so far, and why it stopped.
+
+    Attributes:
+        number: the proposal's.
+        steps: what was done.
+        view: the same in words.
+        waits: what has to happen before it can go on; empty if it is through.
+        failed: a gate failed.
+    """
+
+    number: int = 0
+    steps: list[str] = field(default_factory=list)
+    view: list[Block] = field(default_factory=list)
+    waits: str = ""
+    failed: bool = False
+
+
+@click.command()
+@click.argument("what", metavar="FACTS|PROPOSAL")
+@click.option("--reason", default="", help="Why; recorded.")
+@click.option("--ticket", help="Where else it is written down.")
+@click.option("--risk", help="Its risk class in the policy; default: the policy's.")
+@click.option("--source", help="Where the new facts come from.")
+@click.option("--tag", help="Name the version that it leads to.")
+@shared
+@click.pass_obj
+def flow(
+    app: App, what: str, reason: str, ticket: str | None, risk: str | None, source: str | None, tag: str | None
+) -> int:
+    r"""Do a whole change in one command.
+
+    FACTS is a file as `errata edit --file` takes it. It is proposed, drafted, its gates are measured, it is applied,
+    the gates are measured again on the version that came of it, and that version gets a tag. If a gate fails afterwards
+    the change is taken back by itself, and the exit code is 1. Where the policy asks for somebody else's approval the
+    flow stops, says whose, and ends with exit code 0; the same command on the proposal (`errata flow p3`) goes on.
+
+    \b
+    Examples:
+      errata flow prices.jsonl --reason "price list of May" --tag may
+      errata flow p3 --tag may
+    """
+    workspace = app.workspace()
+    ledger = workspace.ledger
+    if ledger.state().trust.policy.signed:
+        app.signer()()
+    done = Flow()
+    if is_proposal(what):
+        done.number = proposal_number(what)
+        if reason or ticket or risk or source:
+            raise UsageError(f"{what} has its reason, ticket, risk and source already")
+    else:
+        _proposed(app, workspace, done, Path(what), reason, ticket, risk, source)
+    with app.progress("going on") as tell:
+        _go_on(app, workspace, done, tag, tell)
+    state, now = ledger.state(), app.world.now()
+    change = state.trust.changes[done.number]
+    view = [*done.view]
+    if done.waits:
+        view.append(f"waiting: {done.waits}")
+    data: dict[str, Any] = {
+        "steps": done.steps,
+        "waiting": done.waits,
+        "failed": done.failed,
+        "version": state.version,
+        **change_data(state, change, now),
+    }
+    app.show(data, view)
+    return int(done.failed)
+
+
+def _proposed(
+    app: App,
+    workspace: Workspace,
+    done: Flow,
+    file: Path,
+    reason: str,
+    ticket: str | None,
+    risk: str | None,
+    source: str | None,
+) -> None:
+    from ledger.change_commands import ProposeChange
+    from ledger.change_parts import EditFacts
+    from ledger.fact_files import read_facts
+
+    facts = read_facts(file)
+    command = ProposeChange(EditFacts.checked(facts=tuple(facts)), reason, ticket, risk, source)
+    events = workspace.execute(command)
+    done.number = len(workspace.state.trust.changes)
+    done.steps.append("proposed")
+    done.view += [f"@{event.seq} {event_words(event)}" for event in events]
+
+
+def _go_on(app: App, workspace: Workspace, done: Flow, tag: str | None, tell: Any) -> None:
+    """Take every step that this person may take, until one is somebody else's."""
+    from ledger.policy import Capability
+    from ledger.standing import change_of
+    from ledger.trust import ChangeStatus
+
+    change = change_of(workspace.state.trust, done.number)
+    if change.status is ChangeStatus.OPEN:
+        if _needs_draft(app, workspace, change):
+            if not workspace.state.trust.may(app.who, Capability.DRAFT):
+                done.waits = f"errata draft p{done.number}, by somebody who may"
+                return
+            _draft(workspace, done, tell)
+        change = change_of(workspace.state.trust, done.number)
+        if missing := missing_words(workspace.state, change, app.world.now()):
+            done.failed = any("gate" in one for one in missing)
+            done.waits = "; ".join(missing)
+            if not done.failed:
+                done.waits += f"; next: {next_step(workspace.state, change, app.world.now())}"
+            return
+        if not workspace.state.trust.may(app.who, Capability.APPLY):
+            done.waits = f"errata apply p{done.number}, by somebody who may"
+            return
+        events = workspace.execute(apply_command(workspace.ledger, done.number, app.world.now()))
+        done.steps.append("applied")
+        done.view += [f"@{event.seq} {event_words(event)}" for event in events]
+    elif change.status is not ChangeStatus.APPLIED:
+        raise Refused(f"p{done.number} was {change.status} at @{change.closed_by}", proposal=done.number)
+    if _checked(workspace, done, tell) and tag is not None:
+        _tagged(app, workspace, done, tag)
+
+
+def _needs_draft(app: App, workspace: Workspace, change: ChangeRecord) -> bool:
+    from ledger.standing import StaleDraft, current_draft
+
+    if change.draft is None:
+        return True
+    try:
+        current_draft(workspace.state, change.number, app.world.now())
+    except StaleDraft:
+        if not workspace.state.trust.policy.redraft:
+            raise
+        return True
+    return False
+
+
+def _draft(workspace: Workspace, done: Flow, tell: Any) -> None:
+    from replay.changes import draft_change
+
+    events = draft_change(workspace, done.number, tell)
+    done.steps.append("drafted")
+    done.view += [f"@{event.seq} {event_words(event)}" for event in events]
+    found = workspace.state.trust.changes[done.number].draft
+    if found is not None and found.body.evidence:
+        done.view.append(evidence_table(found.body.evidence))
+
+
+def _checked(workspace: Workspace, done: Flow, tell: Any) -> bool:
+    """Measure the gates of afterwards, once; whether the change stands."""
+    from replay.changes import check_change
+
+    change = workspace.state.trust.changes[done.number]
+    if change.checks:
+        return not change.failed_after
+    found = check_change(workspace, done.number, revert=True, tell=tell)
+    if found.evidence:
+        done.steps.append("checked")
+        done.view.append(f"p{done.number} checked on {short(workspace.state.version)}")
+        done.view.append(evidence_table(found.evidence))
+    if found.reverted:
+        done.steps.append("reverted")
+        done.view.append(f"a gate failed: {counted(len(found.reverted), 'edit')} taken back")
+    done.failed = not found.passed
+    return found.passed
+
+
+def _tagged(app: App, workspace: Workspace, done: Flow, tag: str) -> None:
+    state = workspace.state
+    if state.trust.policy.protects(tag):
+        done.waits = f"the tag {tag!r} is protected: errata propose --tag {tag} --reason ..."
+        return
+    if tag in state.tags:
+        workspace.untag(tag)
+    events = workspace.tag(tag, state.live, f"p{done.number}")
+    done.steps.append("tagged")
+    done.view += [f"@{event.seq} {event_words(event)}" for event in events]
