@@ -25,11 +25,14 @@ from commands.app import App, InOrder, World, laid_out
 from commands.bisecting import bisect
 from commands.blaming import blame, timeline, why
 from commands.carrying import cherry_pick, merge
+from commands.changing import apply, check, draft, proposals, propose, withdraw
 from commands.checks import demo, gc, verify
 from commands.create import init, presets, stats
+from commands.deciding import approve, break_glass, reject, review
 from commands.edits import edit
 from commands.evaluating import evaluate
 from commands.exporting import export
+from commands.flowing import flow
 from commands.granting import role
 from commands.history import log, show, status
 from commands.keys import key
@@ -152,6 +155,17 @@ for _command in (
     key,
     role,
     policy,
+    propose,
+    draft,
+    approve,
+    reject,
+    apply,
+    check,
+    withdraw,
+    proposals,
+    flow,
+    break_glass,
+    review,
     report,
     verify,
     checkpoint,

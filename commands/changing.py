@@ -181,7 +181,7 @@ def apply_command(ledger: Ledger, number: int, now: str, **how: Any) -> Any:
 @shared
 @click.pass_obj
 def check(app: App, proposal: str, keep: bool) -> int:
-    r"""Measure the gates of a change that was applied.
+    r"""Measure an applied change's gates.
 
     While the version that it led to still is the head. If one fails, the change's edits are taken back at once, which
     then needs no approval; the exit code is 1.

@@ -32,7 +32,7 @@ def approve(app: App, proposal: str, meaning: str | None) -> None:
     gates found, the policy and the expiry. If any of it changes, your approval is of nothing. Look first, with
     `errata show p3`. Who proposed or drafted a change cannot approve it, with whatever key.
 
-    Example: errata --actor ben approve p3
+    Example: errata approve p3
     """
     from ledger.change_commands import ApproveChange
 
@@ -50,7 +50,7 @@ def reject(app: App, proposal: str, reason: str) -> None:
 
     One rejection is enough, whatever others have approved.
 
-    Example: errata --actor ben reject p3 --reason "the source is a rumour"
+    Example: errata reject p3 --reason "the source is a rumour"
     """
     from ledger.change_commands import RejectChange
 
@@ -70,7 +70,7 @@ def review(app: App, proposal: str, verdict: str, reason: str) -> None:
     That is, one that was applied without the approvals that the policy asks for. Until somebody who had no part in it
     has reviewed it, every command says so.
 
-    Example: errata --actor cleo review p3 --verdict upheld --reason "the wrong price was on the website"
+    Example: errata review p3 --verdict upheld --reason "the wrong price was on the website"
     """
     from ledger.change_commands import ReviewGlass
 
@@ -90,9 +90,9 @@ def break_glass() -> None:
 
     \b
     Example:
-      errata --actor ada break-glass sign p3 --out ada.json
-      errata --actor ben break-glass sign p3 --out ben.json
-      errata --actor ada break-glass apply p3 --reason "wrong price on the website" ada.json ben.json
+      errata break-glass sign p3 --out ada.json                      ada
+      errata break-glass sign p3 --out ben.json                      ben, with his own key
+      errata break-glass apply p3 --reason "wrong price on the website" ada.json ben.json
     """
 
 
@@ -106,7 +106,7 @@ def sign(app: App, proposal: str, file: Path) -> None:
 
     Writes your signed decision on this draft to a file; nothing is recorded yet.
 
-    Example: errata --actor ben break-glass sign p3 --out ben.json
+    Example: errata break-glass sign p3 --out ben.json
     """
     from ledger.errors import UsageError
     from ledger.files import write_durably
@@ -129,7 +129,7 @@ def sign(app: App, proposal: str, file: Path) -> None:
 @shared
 @click.pass_obj
 def apply_broken(app: App, proposal: str, files: tuple[Path, ...], reason: str) -> None:
-    r"""Apply the draft with these persons' decisions.
+    r"""Apply the draft with these decisions.
 
     FILES are what each of them wrote with `errata break-glass sign`.
 
