@@ -53,8 +53,8 @@ A newcomer's map, from the ground up; each module imports only from those above 
     checkpoints   checkpoints of a ledger, made and held against it
     verify        re-derives everything, reports all findings
     cost          what editing cost, summed from the log
-    audit_parts, audit_rows
-                  the master copy: what there is to say of each edit
+    audit_parts, audit_changes, audit_rows, audit_range
+                  the master copy: what there is to say of each edit of a range of the log
     sides         two ledgers on one base, as one sees the other
     carry         edits of another ledger, carried over with their provenance
     merge         two ledgers brought together, three-way, fact by fact

@@ -12,6 +12,8 @@ from typing import Annotated
 from pydantic import Field
 
 from ledger.body_parts import Count, EditNumber, NonNegative, Origin, Outcome, Probability, StopReason
+from ledger.change_parts import Choice, ReviewVerdict
+from ledger.policy import ActionSort, GateTime
 from ledger.records import Digest, Instant, Line, Record, Settings, WholeNumber
 from ledger.signing import KeyName, SignatureBytes
 from ledger.state import EditStatus
@@ -71,64 +73,89 @@ class ScoreRow(Record):
     passed: Count | None
 
 
-class ApprovalRow(Record):
-    """A person's signed yes to the change that an edit is part of: who, as what, when, what it means, and over what.
+class DecisionRow(Record):
+    """A person's signed decision: who, as what, with which key, when, what it stands for, and over what.
 
     Attributes:
         seq: the event that recorded it.
-        subject: the digest that was signed.
+        choice: `approve`, or `break_glass` for those who did without.
+        person, key, role, at, meaning, subject, signature: see `ledger.change_parts.SignedDecision`.
     """
 
     seq: Seq
+    choice: Choice
     person: Line
     key: KeyName
-    role: Line
+    role: Line | None
     at: Instant
-    meaning: str
+    meaning: Line
     subject: Digest
     signature: SignatureBytes
 
 
 class GateRow(Record):
-    """A gate's result; `seq` is the event that holds the evidence."""
+    """What a gate measured.
+
+    Attributes:
+        seq: the event that holds the evidence.
+        when: before the change was approved, or after it was applied.
+        gate, score, n, passed: see `ledger.policy.Evidence`.
+    """
 
     seq: Seq
+    when: GateTime
     gate: Line
-    score: float
+    score: float | None
     n: Count
     passed: bool
 
 
-class Authority(Record):
+class ReviewRow(Record):
+    """What somebody else said afterwards of a change that was made without approval; `seq` is the event."""
+
+    seq: Seq
+    person: Line
+    verdict: ReviewVerdict
+    reason: Line
+
+
+class ChangeRow(Record):
     """Under what an edit was made: the change set that it is part of.
 
     Attributes:
-        action: what the change set asks for.
-        proposal, proposal_digest, draft_digest: the change set, and what was asked for and drafted, to the byte.
+        proposal, action: its number, and what it asks for.
+        author, drafter: by whom it was proposed, and by whom worked out.
+        proposal_digest, draft_digest: what was asked for and what was worked out, to the byte.
         reason, ticket, source, risk: as the proposal says; `source` is where the new fact comes from.
         approvals, gates: who said yes, and what was measured.
         break_glass: whether it was applied without the approvals that the policy asks.
+        break_glass_reason, review_by, review: why, until when it was to be looked at, and what was said.
     """
 
-    action: Line
     proposal: EditNumber
+    action: ActionSort
+    author: Line
+    drafter: Line
     proposal_digest: Digest
     draft_digest: Digest
     reason: str
     ticket: str | None
     source: str | None
     risk: Line
-    approvals: tuple[ApprovalRow, ...]
+    approvals: tuple[DecisionRow, ...]
     gates: tuple[GateRow, ...]
     break_glass: bool
+    break_glass_reason: str
+    review_by: Instant | None
+    review: ReviewRow | None
 
 
 class PolicyRow(Record):
-    """The policy in force: its name, its digest, and the event that set it (None for the one a ledger begins with)."""
+    """The policy in force: the event that set it, its name, and its digest."""
 
+    seq: Seq
     name: Line
     digest: Digest
-    seq: Seq | None
 
 
 class TagMove(Record):
@@ -184,8 +211,8 @@ class EditRow(Record):
         steps, stop_reason, converged, probability_before, probability_after: of stage 1.
         outcome: its own probes, right after its batch.
         scores_before, scores_after: evaluations of the two versions, wherever they are in the range's log.
-        policy: in force when it was recorded; None where no event had set one, and nothing was asked for.
-        proposal .. break_glass: see `Authority`; None, empty and False for an edit that is part of no change set.
+        policy: in force when it was recorded; None where no event had set one, so that nothing was asked for.
+        proposal .. review: see `ChangeRow`; None, empty and False for an edit that is part of no change set.
         tags: moves of tags that brought it into a tagged version or took it out.
         status, supersedes, ended: whether it is live at the end of the range, and how it came to an end if it is not.
         origin: where it was made, if it was carried over.
@@ -244,15 +271,20 @@ class EditRow(Record):
     scores_after: tuple[ScoreRow, ...]
     policy: PolicyRow | None
     proposal: EditNumber | None
+    author: Line | None
+    drafter: Line | None
     proposal_digest: Digest | None
     draft_digest: Digest | None
     reason: str
     ticket: str | None
     source: str | None
     risk: Line | None
-    approvals: tuple[ApprovalRow, ...]
+    approvals: tuple[DecisionRow, ...]
     gates: tuple[GateRow, ...]
     break_glass: bool
+    break_glass_reason: str
+    review_by: Instant | None
+    review: ReviewRow | None
     tags: tuple[TagMove, ...]
     status: EditStatus
     supersedes: EditNumber | None

@@ -11,11 +11,13 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ledger import bodies, signing
+from ledger.audit_changes import Change, Changes
 from ledger.audit_parts import (
     RANK,
-    Authority,
+    ChangeRow,
     EditRow,
     EndRow,
     PolicyRow,
@@ -32,29 +34,25 @@ from ledger.state import EditStatus
 
 
 def edit_rows(events: Sequence[Event], first: int = 1, last: int | None = None) -> tuple[EditRow, ...]:
-    """The rows of all edits that were recorded, reverted or superseded in a range, by number.
+    """The rows of all edits that were recorded in a range, in the order of the log.
 
     Args:
-        events: the log from its first event on; those after `last` are not looked at.
+        events: the log; of what comes before `first` the range's context is enough (`ledger.audit_range`).
         first: seq at which the range begins.
         last: seq at which it ends, and as of which the rows speak; the last event's if left out.
 
     Raises:
         LedgerDamaged: the log does not start with its creation.
     """
-    told = events if last is None else events[:last]
-    reading = _Reading()
-    for event, batch in zip(told, _batches(told), strict=True):
+    told = [event for event in events if last is None or event.seq <= last]
+    reading = _Reading(first)
+    for event, batch in zip(told, batches(told), strict=True):
         reading.read(event, batch)
     reading.close()
-    return tuple(
-        reading.row(life)
-        for _, life in sorted(reading.lives.items())
-        if life.event.seq >= first or (life.ended is not None and life.ended.seq >= first)
-    )
+    return tuple(reading.row(life) for life in reading.lives.values() if life.event.seq >= first)
 
 
-def _batches(events: Sequence[Event]) -> Iterable[str | None]:
+def batches(events: Sequence[Event]) -> Iterable[str | None]:
     """For each event the batch that it is part of; a superseded edit is part of the batch of what replaced it."""
     for place, event in enumerate(events):
         if isinstance(event.body, bodies.EditSuperseded) and place + 1 < len(events):
@@ -76,7 +74,7 @@ class _Life:
     tags: list[TagMove] = field(default_factory=list)
     roles: tuple[str, ...] = ()
     policy: PolicyRow | None = None
-    change: Authority | None = None
+    change: Change | None = None
 
 
 @dataclass
@@ -84,6 +82,7 @@ class _Reading:
     """The log while it is read.
 
     Attributes:
+        first: seq at which the range begins, before which no version is worked out.
         deltas: digests of the live deltas, sorted.
         scores: version -> its evaluations.
         batch, solved: the batch under way, and its edits so far.
@@ -91,9 +90,10 @@ class _Reading:
         superseded: the edit that the next one replaces.
         roles: person -> the roles that they have.
         policy: the one in force, once an event has set one.
-        change: the change set whose events follow.
+        changes: the change sets.
     """
 
+    first: int
     created: bodies.LedgerCreated | None = None
     lives: dict[int, _Life] = field(default_factory=dict)
     deltas: list[str] = field(default_factory=list)
@@ -105,13 +105,14 @@ class _Reading:
     superseded: int | None = None
     roles: dict[str, set[str]] = field(default_factory=dict)
     policy: PolicyRow | None = None
-    change: Authority | None = None
+    changes: Changes = field(default_factory=Changes)
 
     def read(self, event: Event, batch: str | None) -> None:
         """Take one event in."""
-        if batch != self.batch:
+        if batch != self.batch or event.seq == self.first:
             self.close()
-            self.batch, self.before = batch, "" if batch is None else self._version()
+            self.batch, self.before = batch, "" if batch is None or event.seq < self.first else self._version()
+        self.changes.read(event)
         match event.body:
             case bodies.LedgerCreated() as body:
                 self.created = body
@@ -125,6 +126,12 @@ class _Reading:
             case bodies.EvaluationRecorded() as body:
                 fields = {name: getattr(body, name) for name in ScoreRow.model_fields if name != "seq"}
                 self.scores.setdefault(body.version, []).append(ScoreRow(seq=event.seq, **fields))
+            case bodies.PolicyChanged() as body:
+                self.policy = PolicyRow(seq=event.seq, name=body.policy.name, digest=body.policy.digest)
+            case bodies.RoleGranted() as body:
+                self.roles.setdefault(body.person, set()).add(body.role)
+            case bodies.RoleRevoked() as body:
+                self.roles.get(body.person, set()).discard(body.role)
             case bodies.VersionTagged() as body:
                 self.tags[body.tag] = body
                 self._move(event, body, entered=True)
@@ -134,16 +141,16 @@ class _Reading:
 
     def close(self) -> None:
         """End the batch under way: its edits learn what version it made."""
-        after = self._version() if self.solved else ""
+        after = self._version() if self.before else ""
         for life in self.solved:
             life.after = after
-        self.batch, self.solved = None, []
+        self.batch, self.before, self.solved = None, "", []
 
     def row(self, life: _Life) -> EditRow:
         """What there is to say of an edit, once all was read."""
         event, body, created = life.event, life.body, self._created()
         signed = None if event.signature is None else signing.read(event.signature)
-        fact, change = body.fact, life.change
+        fact, change = body.fact, None if life.change is None else life.change.row
         return EditRow(
             seq=event.seq,
             event_id=event.event_id,
@@ -155,7 +162,7 @@ class _Reading:
             key=None if signed is None else signed.key,
             roles=life.roles,
             number=body.number,
-            action=change.action if change else "edit" if body.origin is None else "carry",
+            action=change.action.value if change else "edit" if body.origin is None else "carry",
             subject=fact.subject,
             prompt=fact.prompt,
             old=fact.old,
@@ -195,16 +202,7 @@ class _Reading:
             scores_before=tuple(self.scores.get(life.before, ())),
             scores_after=tuple(self.scores.get(life.after, ())),
             policy=life.policy,
-            proposal=change.proposal if change else None,
-            proposal_digest=change.proposal_digest if change else None,
-            draft_digest=change.draft_digest if change else None,
-            reason=change.reason if change else "",
-            ticket=change.ticket if change else None,
-            source=change.source if change else None,
-            risk=change.risk if change else None,
-            approvals=change.approvals if change else (),
-            gates=change.gates if change else (),
-            break_glass=change is not None and change.break_glass,
+            **_under(change),
             tags=tuple(life.tags),
             status=life.status,
             supersedes=life.supersedes,
@@ -226,14 +224,14 @@ class _Reading:
     def _apply(self, event: Event, body: bodies.EditApplied) -> None:
         life = _Life(event, body, self.before, supersedes=self.superseded)
         life.roles = tuple(sorted(self.roles.get(event.actor, ())))
-        life.policy, life.change = self.policy, self.change
+        life.policy, life.change = self.policy, self.changes.under_way
         self.superseded = None
         self.lives[body.number] = life
         self.solved.append(life)
         insort(self.deltas, body.delta_digest)
 
     def _end(self, event: Event, number: int, status: EditStatus, by: int | None = None, reason: str = "") -> None:
-        life = self.lives[number]
+        life, change = self.lives[number], self.changes.under_way
         life.status = status
         life.ended = EndRow(
             seq=event.seq,
@@ -242,14 +240,39 @@ class _Reading:
             actor=event.actor,
             by=by,
             reason=reason,
-            proposal=self.change.proposal if self.change else None,
+            proposal=None if change is None else change.proposed.number,
         )
         del self.deltas[bisect_left(self.deltas, life.body.delta_digest)]
 
     def _move(self, event: Event, tag: bodies.VersionTagged, *, entered: bool) -> None:
         move = TagMove(seq=event.seq, tag=tag.tag, version=tag.version, entered=entered)
         for number in tag.live:
-            self.lives[number].tags.append(move)
+            if number in self.lives:  # an edit from before the range that is not live is not in its context
+                self.lives[number].tags.append(move)
+
+
+_UNGOVERNED = {
+    "proposal": None,
+    "author": None,
+    "drafter": None,
+    "proposal_digest": None,
+    "draft_digest": None,
+    "reason": "",
+    "ticket": None,
+    "source": None,
+    "risk": None,
+    "approvals": (),
+    "gates": (),
+    "break_glass": False,
+    "break_glass_reason": "",
+    "review_by": None,
+    "review": None,
+}
+"""What a row says of an edit that is part of no change set."""
+
+
+def _under(change: ChangeRow | None) -> dict[str, Any]:
+    return _UNGOVERNED if change is None else {name: getattr(change, name) for name in _UNGOVERNED}
 
 
 def _tensors(created: bodies.LedgerCreated, body: bodies.EditApplied) -> dict[str, TensorRow]:
