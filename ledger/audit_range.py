@@ -1,8 +1,8 @@
 """Ranges of the log for an auditor: whole batches and change sets, and what of the log before bears on them.
 
-A batch's events stand together in the log, and so do a change set's; a range that cuts either in two is refused. Of what
-comes before a range its rows need only a part, its context: they are the same whether they were read from the whole log
-or from context and range.
+A batch's events stand together in the log, and so do a change set's; a range that cuts either in two is refused. Of
+what comes before a range its rows need only a part, its context: they are the same whether they were read from the
+whole log or from context and range.
 """
 
 from __future__ import annotations
