@@ -1,0 +1,579 @@
+"""Check an Errata audit bundle by itself: without Errata, its ledger or any model.
+
+    python verify_bundle.py BUNDLE [--manifest-digest DIGEST] [--checkpoint FILE] [--json]
+
+Needs Python 3.11 and the packages blake3 and cryptography; with pyarrow it also reads the Parquet file. What it does, in
+order: (1) the manifest names every file and no other, with size and digests; (2) every event is canonical JSON (RFC
+8785), has the hash that is claimed, and follows the one before; (3) the events are leaves of the Merkle tree (RFC 6962)
+whose root the checkpoint states; (4) every signature is of a key that was valid at its place in the log, and every
+change set that was applied had the approvals that the policy in force asked for; (5) all tables are made again from the
+events and are the same. It lists all findings. Exit code 0: nothing is wrong; 1: something is.
+
+Whoever can write the whole folder can make another bundle that agrees with itself. What tells them apart comes from
+outside: the manifest's digest (--manifest-digest), a checkpoint that was kept elsewhere (--checkpoint), or the key that
+signed the manifest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import csv
+import hashlib
+import io
+import json
+import sys
+from bisect import bisect_left, insort
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+GENESIS = "blake3:" + "0" * 64
+UNLISTED = {"manifest.json", "manifest.sig"}
+VIEWS = {
+    "ends.jsonl": {"edit_reverted", "edit_superseded"},
+    "evaluations.jsonl": {"evaluation_recorded"},
+    "tags.jsonl": {"version_tagged", "version_untagged"},
+    "changes.jsonl": {
+        "change_proposed", "change_drafted", "change_approved", "change_rejected", "change_closed", "change_applied",
+        "change_checked", "glass_reviewed",
+    },
+    "policy.jsonl": {"policy_changed", "key_granted", "key_revoked", "role_granted", "role_revoked"},
+}  # fmt: skip
+"""File -> the kinds of events that it repeats."""
+
+Json = Any
+
+
+# Canonical JSON, digests, signatures
+
+
+def number(value: float) -> str:
+    """A number as ECMAScript writes it (RFC 8785, section 3.2.2.3)."""
+    if isinstance(value, int) and abs(value) < 2**53:
+        return str(value)
+    value = float(value)
+    if value == 0:
+        return "0"
+    sign, digits, exponent = Decimal(repr(value)).normalize().as_tuple()
+    text, point = "".join(map(str, digits)), len(digits) + int(exponent)
+    if len(text) <= point <= 21:
+        text += "0" * (point - len(text))
+    elif 0 < point <= 21:
+        text = f"{text[:point]}.{text[point:]}"
+    elif -6 < point <= 0:
+        text = f"0.{'0' * -point}{text}"
+    else:
+        text = f"{text[0]}{'.' if len(text) > 1 else ''}{text[1:]}e{point - 1:+d}"
+    return "-" * sign + text
+
+
+def encode(value: Json) -> str:
+    """A JSON value as RFC 8785 writes it."""
+    if isinstance(value, dict):
+        inside = (
+            f"{encode(name)}:{encode(value[name])}" for name in sorted(value, key=lambda n: n.encode("utf-16-be"))
+        )
+        return f"{{{','.join(inside)}}}"
+    if isinstance(value, list):
+        return f"[{','.join(map(encode, value))}]"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
+def canonical(value: Json) -> bytes:
+    """The bytes of a JSON value as RFC 8785 writes it."""
+    return encode(value).encode("utf-8")
+
+
+def parse(data: bytes) -> Json:
+    """A JSON value from its canonical bytes.
+
+    Raises:
+        ValueError: it is no JSON, or is written in another way.
+    """
+    value = json.loads(data.decode("utf-8"))
+    try:
+        same = canonical(value) == data
+    except (OverflowError, ArithmeticError) as error:
+        raise ValueError(f"a number that JSON does not have ({error})") from error
+    if not same:
+        raise ValueError("not canonical JSON")
+    return value
+
+
+def digest(domain: str, data: bytes) -> str:
+    """BLAKE3 of the data in a domain, as Errata writes digests."""
+    return "blake3:" + blake3(b"errata/" + domain.encode() + b"\0" + data).hexdigest()
+
+
+def fingerprint(data: bytes) -> Json:
+    """What the manifest says of a file: plain digests, as b3sum and sha256sum print them."""
+    return {"size": len(data), "blake3": blake3(data).hexdigest(), "sha256": hashlib.sha256(data).hexdigest()}
+
+
+def signed(key: str, domain: str, data: bytes, signature: str) -> bool:
+    """Whether `key` made this Ed25519 signature over the data in a domain."""
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    try:
+        public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.removeprefix("ed25519:")))
+        public.verify(bytes.fromhex(signature), b"errata/" + domain.encode() + b"\0" + data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+# The Merkle tree
+
+
+def leaf(data: bytes) -> bytes:
+    """The hash of a leaf (RFC 6962, section 2.1)."""
+    return hashlib.sha256(b"\0" + data).digest()
+
+
+def node(left: bytes, right: bytes) -> bytes:
+    """The hash of an inner node."""
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+def checkpoint(note: bytes) -> tuple[int, bytes]:
+    """The size and the root that a checkpoint states (C2SP tlog-checkpoint)."""
+    _, size, root = note.decode("utf-8").split("\n")[:3]
+    return int(size), base64.b64decode(root, validate=True)
+
+
+class Tree:
+    """A Merkle tree that grows at its right edge: its perfect subtrees, the largest first, as (size, hash)."""
+
+    def __init__(self, size: int, subtrees: list[bytes]) -> None:
+        sizes = [1 << bit for bit in reversed(range(size.bit_length())) if size >> bit & 1]
+        self.parts = list(zip(sizes, subtrees, strict=True))
+
+    def add(self, data: bytes) -> None:
+        """Add a leaf."""
+        size, top = 1, leaf(data)
+        while self.parts and self.parts[-1][0] == size:
+            size, top = 2 * size, node(self.parts.pop()[1], top)
+        self.parts.append((size, top))
+
+    @property
+    def root(self) -> bytes:
+        """The root over all leaves."""
+        if not self.parts:
+            return hashlib.sha256(b"").digest()
+        top = self.parts[-1][1]
+        for _, left in reversed(self.parts[:-1]):
+            top = node(left, top)
+        return top
+
+
+def root_by_path(index: int, size: int, data: bytes, path: list[bytes]) -> bytes | None:
+    """The root that an inclusion proof leads to (RFC 9162, section 2.1.3.2)."""
+    place, last, top = index, size - 1, leaf(data)
+    for sibling in path:
+        if last == 0:
+            return None
+        if place & 1 or place == last:
+            top = node(sibling, top)
+            while place and not place & 1:
+                place, last = place >> 1, last >> 1
+        else:
+            top = node(top, sibling)
+        place, last = place >> 1, last >> 1
+    return top if last == 0 else None
+
+
+# The tables, made again from the events
+
+
+NONE = (
+    "proposal",
+    "author",
+    "drafter",
+    "proposal_digest",
+    "draft_digest",
+    "ticket",
+    "source",
+    "risk",
+    "review_by",
+    "review",
+)
+UNGOVERNED = dict.fromkeys(NONE) | {
+    "reason": "", "approvals": [], "gates": [], "break_glass": False, "break_glass_reason": "",
+}  # fmt: skip
+"""What a row says of an edit that is part of no change set."""
+
+
+class Reading:
+    """The log while it is read for the master copy; a line is an event with its hash and its signature."""
+
+    def __init__(self, first: int) -> None:
+        self.first = first
+        self.created: Json = None
+        self.policy: Json = None
+        self.change: Json = None
+        self.batch: str | None = None
+        self.before = ""
+        self.superseded: int | None = None
+        self.solved: list[Json] = []
+        self.rows: dict[int, Json] = {}
+        self.deltas: list[str] = []
+        self.scores: dict[str, list[Json]] = {}
+        self.tags: dict[str, Json] = {}
+        self.roles: dict[str, set[str]] = {}
+        self.changes: dict[int, Json] = {}
+        self.made_by: dict[int, Json] = {}
+
+    def version(self) -> str:
+        """The identity of the version with the edits that are live."""
+        parts = (self.created["base_digest"], *self.deltas)
+        return digest("version", b"".join(len(part).to_bytes(8, "little") + part.encode() for part in parts))
+
+    def close(self) -> None:
+        """End the batch under way."""
+        after = self.version() if self.before else ""
+        for row in self.solved:
+            row["result_version"] = after
+        self.batch, self.before, self.solved = None, "", []
+
+    def read(self, line: Json, batch: str | None) -> None:
+        """Take one event in; `batch` is the one that it is part of."""
+        event, body, kind = line["event"], line["event"]["body"], line["event"]["kind"]
+        seq = event["seq"]
+        if batch != self.batch or seq == self.first:
+            self.close()
+            self.batch, self.before = batch, self.version() if batch is not None and seq >= self.first else ""
+        self.follow_change(event, body, kind)
+        if kind == "ledger_created":
+            self.created = body
+        elif kind == "edit_applied":
+            self.apply(line, body)
+        elif kind in ("edit_superseded", "edit_reverted"):
+            self.end(line, body, kind.removeprefix("edit_"))
+        elif kind == "evaluation_recorded":
+            names = ("suite", "suite_digest", "metric", "score", "n", "passed")
+            self.scores.setdefault(body["version"], []).append({"seq": seq} | {name: body[name] for name in names})
+        elif kind == "policy_changed":
+            named = digest("policy", canonical(body["policy"]))
+            self.policy = {"seq": seq, "name": body["policy"]["name"], "digest": named}
+        elif kind == "role_granted":
+            self.roles.setdefault(body["person"], set()).add(body["role"])
+        elif kind == "role_revoked":
+            self.roles.get(body["person"], set()).discard(body["role"])
+        elif kind in ("version_tagged", "version_untagged"):
+            entered = kind == "version_tagged"
+            tag = body if entered else self.tags.pop(body["tag"], None)
+            if entered:
+                self.tags[body["tag"]] = body
+            for edit in tag["live"] if tag else ():
+                if edit in self.rows:
+                    move = {"seq": seq, "tag": tag["tag"], "version": tag["version"], "entered": entered}
+                    self.rows[edit]["tags"].append(move)
+
+    def apply(self, line: Json, body: Json) -> None:
+        """An edit was recorded."""
+        event, created, solve, stage1 = line["event"], self.created, body["solve"], body["stage1"]
+        fact, change = body["fact"], self.change
+        signature = line["signature"]
+        tensors = {
+            name: {
+                "shape": tensor["shape"],
+                "layer": tensor["layer"],
+                "grid_exponent": tensor["grid_exponent"],
+                "bound": body["bounds"][name],
+                "norm_before": body["norms_before"][name],
+                "norm_after": body["norms_after"][name],
+                "residual_norm": solve["residual_norms"].get(name),
+                "solve_error": solve["solve_errors"].get(name),
+            }
+            for name, tensor in created["edited"].items()
+        }
+        same = (
+            "number", "method", "hyperparameters", "seed", "software", "device", "batch", "batch_size", "row",
+            "delta_digest", "keys_digest", "blob", "outcome", "seconds", "peak_memory_bytes",
+        )  # fmt: skip
+        self.rows[body["number"]] = row = {
+            **{name: body[name] for name in same},
+            **{name: event[name] for name in ("seq", "event_id", "recorded_at", "actor")},
+            **{name: created[name] for name in ("model", "family", "dtype", "tokenizer_digest", "config_digest")},
+            **{name: stage1[name] for name in ("steps", "stop_reason", "converged")},
+            **{name: stage1[name] for name in ("probability_before", "probability_after")},
+            "previous": event["parent"],
+            "hash": line["hash"],
+            "time_source": "client",
+            "key": signature and signature.rpartition(":")[0],
+            "roles": sorted(self.roles.get(event["actor"], ())),
+            "action": change["action"] if change else "carry" if body.get("origin") else "edit",
+            "subject": fact["subject"],
+            "prompt": fact["prompt"],
+            "old": fact["old"],
+            "new": fact["target"],
+            "fact_id": fact["id"],
+            "relation": fact["relation"],
+            "redacted": False,
+            "commitment": None,
+            "base": created["base_digest"],
+            "parent_version": self.before,
+            "result_version": "",
+            "past_keys": solve["past_keys"],
+            "rank": 1,
+            "tensors": tensors,
+            "policy": self.policy,
+            "tags": [],
+            "status": "live",
+            "supersedes": self.superseded,
+            "ended": None,
+            "origin": body.get("origin"),
+            "retention": "kept",
+        }
+        self.superseded = None
+        self.solved.append(row)
+        self.made_by[body["number"]] = change or UNGOVERNED
+        insort(self.deltas, body["delta_digest"])
+
+    def end(self, line: Json, body: Json, how: str) -> None:
+        """An edit left the live set."""
+        row, event = self.rows[body["edit"]], line["event"]
+        row["status"] = how
+        row["ended"] = {
+            **{name: event[name] for name in ("seq", "recorded_at", "actor")},
+            "hash": line["hash"],
+            "by": body.get("by"),
+            "reason": body.get("reason", ""),
+            "proposal": self.change and self.change["proposal"],
+        }
+        self.superseded = body["edit"] if how == "superseded" else self.superseded
+        del self.deltas[bisect_left(self.deltas, row["delta_digest"])]
+
+    def follow_change(self, event: Json, body: Json, kind: str) -> None:
+        """Know which change set an event is part of, and all that was said and measured of it."""
+        seq, number = event["seq"], body.get("proposal", body.get("number"))
+        known = self.changes.get(number) if kind.startswith(("change_", "glass_")) else None
+
+        def decided(one: Json) -> Json:
+            names = ("choice", "person", "key", "role", "at", "meaning", "subject", "signature")
+            return {"seq": seq} | {name: one[name] for name in names}
+
+        def measured(when: str) -> list[Json]:
+            return [{"seq": seq, "when": when} | one for one in body["evidence"]]
+
+        if kind == "change_proposed":
+            self.changes[number] = {
+                "row": {name: body[name] for name in ("reason", "ticket", "source", "risk")}
+                | {"proposal": number, "action": body["action"]["sort"], "author": event["actor"], "approvals": []}
+                | {"break_glass": False, "break_glass_reason": "", "review_by": None, "review": None, "gates": []},
+                "edits": body["action"].get("edits", []),
+                "drafts": [],
+            }
+        elif known is None:
+            pass
+        elif kind == "change_drafted":
+            known["drafts"].append((event["actor"], body, measured("draft")))
+        elif kind == "change_approved":
+            known["row"]["approvals"].append(decided(body["decision"]))
+        elif kind == "change_checked":
+            known["row"]["gates"] += measured("applied")
+        elif kind == "glass_reviewed":
+            said = {"verdict": body["verdict"], "reason": body["reason"], "person": body["decision"]["person"]}
+            known["row"]["review"] = {"seq": seq} | said
+        elif kind == "change_applied":
+            drafter, draft, gates = known["drafts"][body["draft"] - 1]
+            row = self.change = known["row"]
+            row["approvals"] = [one for one in row["approvals"] if one["subject"] == body["subject"]]
+            row["approvals"] += [decided(one) for one in body["decisions"]]
+            row["gates"][:0] = gates
+            row |= {"drafter": drafter, "proposal_digest": draft["proposal_digest"], "draft_digest": body["subject"]}
+            row |= {"break_glass": body["authority"] == "break_glass", "break_glass_reason": body["reason"]}
+            row["review_by"] = body["review_by"]
+            self.left = [edit["delta"] for edit in draft["edits"]], {*draft["taken_back"], *known["edits"]}
+            return
+        if self.change:
+            deltas, ending = self.left
+            if kind == "edit_applied" and body["delta_digest"] in deltas:
+                deltas.remove(body["delta_digest"])
+            elif kind == "edit_reverted" and body["edit"] in ending:
+                ending.remove(body["edit"])
+            elif not (kind == "edit_superseded" and deltas):
+                self.change = None
+
+
+def edit_rows(lines: list[Json], first: int) -> list[Json]:
+    """The rows of the edits that were recorded from seq `first` on."""
+    reading = Reading(first)
+    for line, after in zip(lines, [*lines[1:], None], strict=True):
+        its = after if after and line["event"]["kind"] == "edit_superseded" else line
+        reading.read(line, its["event"]["body"]["batch"] if its["event"]["kind"] == "edit_applied" else None)
+    reading.close()
+    for number, row in reading.rows.items():
+        under = reading.made_by[number]
+        row |= {name: under[name] for name in UNGOVERNED}
+        row["scores_before"] = reading.scores.get(row["parent_version"], [])
+        row["scores_after"] = reading.scores.get(row["result_version"], [])
+    return [row for row in reading.rows.values() if row["seq"] >= first]
+
+
+def flat(value: Json) -> Json:
+    """A value as a column of the Parquet file holds it: what has parts is JSON."""
+    return encode(value) if isinstance(value, dict | list) else value
+
+
+def cell(value: Json) -> str:
+    """A value as a cell of the CSV file: with a `'` before what a spreadsheet would take for a formula, or for a `'`."""
+    text = "" if value is None else value if isinstance(value, str) else encode(value)
+    return f"'{text}" if text[:1] and text[0] in "=+-@\t\r'" else text
+
+
+def csv_bytes(columns: list[str], rows: list[Json]) -> bytes:
+    """The CSV file (RFC 4180)."""
+    out = io.StringIO(newline="")
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(columns)
+    writer.writerows([cell(row[name]) for name in columns] for row in rows)
+    return out.getvalue().encode("utf-8")
+
+
+# The checks
+
+
+class Check:
+    """One bundle under examination; `findings` are pairs of where and what, `notes` what was not looked at."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.findings: list[tuple[str, str]] = []
+        self.notes: list[tuple[str, str]] = []
+        self.manifest: Json = {}
+        self.manifest_bytes = b""
+        self.context: list[Json] = []
+        self.range: list[Json] = []
+        self.rows: list[Json] = []
+
+    def wrong(self, where: str, what: str) -> None:
+        """Add a finding."""
+        self.findings.append((where, what))
+
+    def run(self, manifest_digest: str | None, checkpoint: Path | None) -> None:
+        """Make all checks; one that cannot be made is a finding, and the others go on."""
+        steps: list[tuple[str, Callable[[], None]]] = [
+            ("manifest.json", lambda: self.check_manifest(manifest_digest)),
+            ("events.jsonl", self.read_events),
+            ("checkpoint.txt", lambda: self.check_tree(checkpoint)),
+            ("events.jsonl", self.check_trust),
+            ("tables", self.check_tables),
+        ]
+        for where, step in steps:
+            try:
+                step()
+            except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+                self.wrong(where, f"cannot be checked ({type(error).__name__}: {error})")
+
+    def read(self, name: str) -> bytes:
+        """A file of the bundle."""
+        return (self.folder / name).read_bytes()
+
+    def check_manifest(self, expected: str | None) -> None:
+        """The manifest, its digest and signature, and the files that it names."""
+        self.manifest_bytes = data = self.read("manifest.json")
+        if expected is None:
+            self.notes.append(("manifest.json", "no digest was given to hold it against (--manifest-digest)"))
+        elif expected not in self.digests():
+            self.wrong("manifest.json", f"is not the one that was asked for: its digest is {self.digests()[0]}")
+        self.manifest = parse(data)
+        if (signer := self.manifest["signer"]) is not None:
+            signature = self.read("manifest.sig").decode("ascii")
+            if not signed(signer, "manifest", data, signature.removesuffix("\n")) or not signature.endswith("\n"):
+                self.wrong("manifest.sig", f"is no signature of {signer} over the manifest")
+        elif (self.folder / "manifest.sig").exists():
+            self.wrong("manifest.sig", "is there, and the manifest names no signer")
+        listed, found = self.manifest["files"], {}
+        for path in sorted(self.folder.rglob("*")):
+            name = path.relative_to(self.folder).as_posix()
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                self.wrong(name, "is no plain file")
+            elif path.is_file():
+                found[name] = path
+            elif not any(path.iterdir()):
+                self.wrong(name, "an empty folder that the manifest does not know")
+        for name in sorted({*found, *listed} - UNLISTED):
+            if name not in listed:
+                self.wrong(name, "is not in the manifest: it was added")
+            elif name not in found:
+                self.wrong(name, "is missing")
+            elif listed[name] != fingerprint(found[name].read_bytes()):
+                self.wrong(name, "is not the file that the manifest names: size or digests differ")
+
+    def digests(self) -> list[str]:
+        """The manifest's own digest, in both of its forms."""
+        plain = "sha256:" + hashlib.sha256(self.manifest_bytes).hexdigest()
+        return [digest("manifest", self.manifest_bytes), plain]
+
+    def lines(self, name: str) -> list[Json]:
+        """The values of a JSONL file, each of which is canonical."""
+        data = self.read(name)
+        if data and not data.endswith(b"\n"):
+            self.wrong(name, "its last line has no end")
+        values = []
+        for number, line in enumerate(data.split(b"\n")[: None if data[-1:] not in (b"\n", b"") else -1], start=1):
+            try:
+                values.append(parse(line))
+            except ValueError as error:
+                self.wrong(f"{name}:{number}", str(error))
+        return values
+
+    def read_events(self) -> None:
+        """Canonical bytes, hashes and links."""
+        self.context, self.range = self.lines("context.jsonl"), self.lines("events.jsonl")
+        first, last = self.manifest["from"], self.manifest["to"]
+        hashes = {0: GENESIS}
+        for line in [*self.context, *self.range]:
+            event, seq = line["event"], line["event"]["seq"]
+            if set(line) != {"event", "hash", "signature"} or digest("event", canonical(event)) != line["hash"]:
+                self.wrong(f"@{seq}", "its hash does not match its bytes")
+            if seq <= max(hashes):
+                self.wrong(f"@{seq}", "is out of order")
+            if hashes.get(seq - 1, event["parent"]) != event["parent"]:
+                self.wrong(f"@{seq}", "does not continue the event before it")
+            hashes[seq] = line["hash"]
+        if [line["event"]["seq"] for line in self.range] != list(range(first, last + 1)):
+            self.wrong("events.jsonl", f"does not hold exactly the events @{first} to @{last}")
+        if any(line["event"]["seq"] >= first for line in self.context):
+            self.wrong("context.jsonl", "holds events of the range")
+        if not (self.context or self.range) or hashes.get(1) != self.manifest["ledger"]:
+            self.wrong("manifest.json", "names another ledger than the first event does")
+        if hashes.get(last) != self.manifest["head"]:
+            self.wrong("manifest.json", "names another head than the last event is")
+
+    def check_tree(self, pinned: Path | None) -> None:
+        """The events are the leaves that the checkpoint's root stands for."""
+        first, last, proofs = self.manifest["from"], self.manifest["to"], parse(self.read("proofs.json"))
+        tree = Tree(first - 1, [bytes.fromhex(part) for part in proofs["before"]])
+        roots = {first - 1: tree.root}
+        for line in self.range:
+            tree.add(line["hash"].encode())
+            roots[line["event"]["seq"]] = tree.root
+        root, (size, stated) = roots.get(last), checkpoint(self.read("checkpoint.txt"))
+        if (size, stated) != (last, root) or self.manifest["root"] != stated.hex():
+            self.wrong("checkpoint.txt", f"its root is not that of the tree of the events up to @{last}")
+        paths = {one["seq"]: [bytes.fromhex(part) for part in one["path"]] for one in proofs["inclusion"]}
+        edits = [line for line in self.range if line["event"]["kind"] == "edit_applied"]
+        proven = [line["event"]["seq"] for line in [*self.context, *edits]]
+        if [one["seq"] for one in proofs["inclusion"]] != proven or set(proofs) != {"before", "inclusion"}:
+            self.wrong("proofs.json", "does not hold one proof for each event of the context and each edit")
+        for line in [*self.context, *edits]:
+            seq = line["event"]["seq"]
+            if root_by_path(seq - 1, last, line["hash"].encode(), paths[seq]) != root:
+                self.wrong(f"@{seq}", "its inclusion proof does not lead to the checkpoint's root")
+        if pinned is not None:
+            size, stated = checkpoint(pinned.read_bytes())
+            if size not in roots:
+                self.notes.append(
+                    (str(pinned), f"is of {size} events; this bundle can be held against {first - 1} to {last}")
+                )
+            elif roots[size] != stated:
+                self.wrong(str(pinned), f"this log had another root at @{size}: it was rewritten, or is another ledger")
