@@ -1,125 +1,71 @@
-"""Which change set each event of the log is part of, and all that was said and measured of it."""
+"""A change set as an auditor is told of it: who asked, who worked it out, who said yes, and what was measured."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 
-from ledger import bodies
 from ledger.audit_parts import ChangeRow, DecisionRow, GateRow, ReviewRow
-from ledger.change_parts import Authority, EraseFact, RevertThem, SignedDecision, sort_of
+from ledger.change_parts import SignedDecision, sort_of
 from ledger.errors import LedgerDamaged
-from ledger.events import Event
 from ledger.policy import Evidence, GateTime
+from ledger.trust import ChangeRecord
 
 
-@dataclass
-class Change:
-    """A change set while the log is read.
+def applied_changes(changes: Mapping[int, ChangeRecord]) -> dict[int, ChangeRecord]:
+    """The changes that were applied, by the seq of each event that they stand for, `change_applied` not among them."""
+    return {
+        seq: change
+        for change in changes.values()
+        if change.applied is not None
+        for seq in range(change.applied.seq + 1, change.applied.last + 1)
+    }
 
-    Attributes:
-        author, proposed: by whom it was proposed, and as what.
-        drafts: the event and body of each draft, in order.
-        approvals: of all drafts.
-        applied: the draft that took effect, with what was said when it did.
-        checked, review: what was measured and said afterwards.
+
+def change_row(change: ChangeRecord) -> ChangeRow:
+    """All there is to say of a change that was applied.
+
+    Raises:
+        LedgerDamaged: it was not.
     """
-
-    author: str
-    proposed: bodies.ChangeProposed
-    drafts: list[tuple[Event, bodies.ChangeDrafted]] = field(default_factory=list)
-    approvals: list[DecisionRow] = field(default_factory=list)
-    applied: tuple[Event, bodies.ChangeApplied] | None = None
-    checked: list[GateRow] = field(default_factory=list)
-    review: ReviewRow | None = None
-
-    @property
-    def row(self) -> ChangeRow:
-        """All there is to say of it, once the log was read and it was applied."""
-        if self.applied is None:
-            raise LedgerDamaged(f"proposal p{self.proposed.number}", "was not applied")
-        event, applied = self.applied
-        drafted, draft = self.drafts[applied.draft - 1]
-        broken = applied.authority is Authority.BREAK_GLASS
-        return ChangeRow(
-            proposal=self.proposed.number,
-            action=sort_of(self.proposed.action),
-            author=self.author,
-            drafter=drafted.actor,
-            proposal_digest=draft.proposal_digest,
-            draft_digest=applied.subject,
-            reason=self.proposed.reason,
-            ticket=self.proposed.ticket,
-            source=self.proposed.source,
-            risk=self.proposed.risk,
-            approvals=(
-                *(one for one in self.approvals if one.subject == applied.subject),
-                *(_decision(event, one) for one in applied.decisions),
-            ),
-            gates=(*_gates(drafted, draft.evidence, GateTime.DRAFT), *self.checked),
-            break_glass=broken,
-            break_glass_reason=applied.reason,
-            review_by=applied.review_by,
-            review=self.review,
-        )
+    if change.applied is None:
+        raise LedgerDamaged(f"p{change.number}", "has events of a change that was applied, and was not")
+    applied = change.applied
+    draft = change.drafts[applied.body.draft - 1]
+    checked = (gate for one in change.checks for gate in _gates(one.seq, one.body.evidence, GateTime.APPLIED))
+    review = change.review
+    return ChangeRow(
+        proposal=change.number,
+        action=sort_of(change.body.action),
+        author=change.author,
+        drafter=draft.drafter,
+        proposal_digest=draft.body.proposal_digest,
+        draft_digest=applied.body.subject,
+        reason=change.body.reason,
+        ticket=change.body.ticket,
+        source=change.body.source,
+        risk=change.body.risk,
+        approvals=(
+            *(_decision(one.seq, one.decision) for one in change.approvals if one.decision.subject == draft.digest),
+            *(_decision(applied.seq, one) for one in applied.body.decisions),
+        ),
+        gates=(*_gates(draft.seq, draft.body.evidence, GateTime.DRAFT), *checked),
+        break_glass=change.broke_glass,
+        break_glass_reason=applied.body.reason,
+        review_by=applied.body.review_by,
+        review=None
+        if review is None
+        else ReviewRow(
+            seq=review.seq,
+            person=review.body.decision.person,
+            verdict=review.body.verdict,
+            reason=review.body.reason,
+        ),
+    )
 
 
-class Changes:
-    """The change sets of a log that is read event by event; what is said of those that it never saw is left out.
-
-    Attributes:
-        under_way: the one whose events follow, between its `change_applied` and the last of them.
-    """
-
-    def __init__(self) -> None:
-        self._all: dict[int, Change] = {}
-        self._deltas: list[str] = []
-        self._ending: set[int] = set()
-        self.under_way: Change | None = None
-
-    def read(self, event: Event) -> None:
-        """Take one event in."""
-        match event.body:
-            case bodies.ChangeProposed() as body:
-                self._all[body.number] = Change(event.actor, body)
-            case bodies.ChangeDrafted() as body:
-                self._all[body.proposal].drafts.append((event, body))
-            case bodies.ChangeApproved() as body:
-                self._all[body.proposal].approvals.append(_decision(event, body.decision))
-            case bodies.ChangeChecked() as body if body.proposal in self._all:
-                self._all[body.proposal].checked += _gates(event, body.evidence, GateTime.APPLIED)
-            case bodies.GlassReviewed() as body if body.proposal in self._all:
-                person = body.decision.person
-                review = ReviewRow(seq=event.seq, person=person, verdict=body.verdict, reason=body.reason)
-                self._all[body.proposal].review = review
-            case bodies.ChangeApplied() as body:
-                self._begin(self._all[body.proposal], event, body)
-            case _:
-                self._go_on(event)
-
-    def _begin(self, change: Change, event: Event, applied: bodies.ChangeApplied) -> None:
-        change.applied = (event, applied)
-        _, draft = change.drafts[applied.draft - 1]
-        action = change.proposed.action
-        self.under_way = change
-        self._deltas = [edit.delta for edit in draft.edits]
-        self._ending = {*draft.taken_back, *(action.edits if isinstance(action, RevertThem | EraseFact) else ())}
-
-    def _go_on(self, event: Event) -> None:
-        """See whether an event is one that the change under way stands for; if it is not, that change is over."""
-        match event.body:
-            case bodies.EditApplied(delta_digest=delta) if delta in self._deltas:
-                self._deltas.remove(delta)
-            case bodies.EditSuperseded() if self._deltas:
-                pass
-            case bodies.EditReverted(edit=number) if number in self._ending:
-                self._ending.remove(number)
-            case _:
-                self.under_way, self._deltas, self._ending = None, [], set()
+def _decision(seq: int, decision: SignedDecision) -> DecisionRow:
+    return DecisionRow(seq=seq, **{name: getattr(decision, name) for name in DecisionRow.model_fields if name != "seq"})
 
 
-def _decision(event: Event, decision: SignedDecision) -> DecisionRow:
-    return DecisionRow(seq=event.seq, **{n: getattr(decision, n) for n in DecisionRow.model_fields if n != "seq"})
-
-
-def _gates(event: Event, evidence: tuple[Evidence, ...], when: GateTime) -> list[GateRow]:
-    return [GateRow(seq=event.seq, when=when, **dict(one)) for one in evidence]
+def _gates(seq: int, evidence: tuple[Evidence, ...], when: GateTime) -> Iterator[GateRow]:
+    return (GateRow(seq=seq, when=when, **dict(one)) for one in evidence)

@@ -1,8 +1,7 @@
 """Ranges of the log for an auditor: whole batches and change sets, and what of the log before bears on them.
 
 A batch's events stand together in the log, and so do a change set's; a range that cuts either in two is refused. Of
-what comes before a range its rows need only a part, its context: they are the same whether they were read from the
-whole log or from context and range.
+what comes before a range its rows need only a part, its context: whoever has context and range can make the rows again.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from ledger import bodies
-from ledger.audit_changes import Changes
+from ledger.audit_changes import applied_changes
 from ledger.audit_parts import EditRow
 from ledger.audit_rows import batches
 from ledger.errors import UsageError
@@ -84,10 +83,8 @@ _ALWAYS = frozenset(
 
 def _belongs_with_the_one_before(events: Sequence[Event]) -> list[bool]:
     """For each event whether it is part of the batch or of the change set of the event before it."""
-    changes, last, belongs = Changes(), None, []
+    changes, last, belongs = applied_changes(fold(events).trust.changes), None, []
     for event, batch in zip(events, batches(events), strict=True):
-        changes.read(event)
-        goes_on = changes.under_way is not None and not isinstance(event.body, bodies.ChangeApplied)
-        belongs.append(goes_on or (batch is not None and batch == last))
+        belongs.append(event.seq in changes or (batch is not None and batch == last))
         last = batch
     return belongs

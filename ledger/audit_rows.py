@@ -9,12 +9,12 @@ before and after it are those that can have been evaluated, so they are what an 
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ledger import bodies, signing
-from ledger.audit_changes import Change, Changes
+from ledger.audit_changes import applied_changes, change_row
 from ledger.audit_parts import (
     RANK,
     ChangeRow,
@@ -30,22 +30,23 @@ from ledger.audit_parts import (
 from ledger.digests import version_digest
 from ledger.errors import LedgerDamaged
 from ledger.events import Event
-from ledger.state import EditStatus
+from ledger.state import EditStatus, fold
+from ledger.trust import ChangeRecord
 
 
 def edit_rows(events: Sequence[Event], first: int = 1, last: int | None = None) -> tuple[EditRow, ...]:
     """The rows of all edits that were recorded in a range, in the order of the log.
 
     Args:
-        events: the log; of what comes before `first` the range's context is enough (`ledger.audit_range`).
+        events: the log from its first event on; those after `last` are not looked at.
         first: seq at which the range begins.
         last: seq at which it ends, and as of which the rows speak; the last event's if left out.
 
     Raises:
         LedgerDamaged: the log does not start with its creation.
     """
-    told = [event for event in events if last is None or event.seq <= last]
-    reading = _Reading(first)
+    told = events if last is None else events[:last]
+    reading = _Reading(first, applied_changes(fold(told).trust.changes))
     for event, batch in zip(told, batches(told), strict=True):
         reading.read(event, batch)
     reading.close()
@@ -74,7 +75,7 @@ class _Life:
     tags: list[TagMove] = field(default_factory=list)
     roles: tuple[str, ...] = ()
     policy: PolicyRow | None = None
-    change: Change | None = None
+    change: ChangeRecord | None = None
 
 
 @dataclass
@@ -83,6 +84,7 @@ class _Reading:
 
     Attributes:
         first: seq at which the range begins, before which no version is worked out.
+        changes: by the seq of each event that they stand for.
         deltas: digests of the live deltas, sorted.
         scores: version -> its evaluations.
         batch, solved: the batch under way, and its edits so far.
@@ -90,10 +92,10 @@ class _Reading:
         superseded: the edit that the next one replaces.
         roles: person -> the roles that they have.
         policy: the one in force, once an event has set one.
-        changes: the change sets.
     """
 
     first: int
+    changes: Mapping[int, ChangeRecord]
     created: bodies.LedgerCreated | None = None
     lives: dict[int, _Life] = field(default_factory=dict)
     deltas: list[str] = field(default_factory=list)
@@ -105,14 +107,12 @@ class _Reading:
     superseded: int | None = None
     roles: dict[str, set[str]] = field(default_factory=dict)
     policy: PolicyRow | None = None
-    changes: Changes = field(default_factory=Changes)
 
     def read(self, event: Event, batch: str | None) -> None:
         """Take one event in."""
         if batch != self.batch or event.seq == self.first:
             self.close()
             self.batch, self.before = batch, "" if batch is None or event.seq < self.first else self._version()
-        self.changes.read(event)
         match event.body:
             case bodies.LedgerCreated() as body:
                 self.created = body
@@ -150,7 +150,7 @@ class _Reading:
         """What there is to say of an edit, once all was read."""
         event, body, created = life.event, life.body, self._created()
         signed = None if event.signature is None else signing.read(event.signature)
-        fact, change = body.fact, None if life.change is None else life.change.row
+        fact, change = body.fact, None if life.change is None else change_row(life.change)
         return EditRow(
             seq=event.seq,
             event_id=event.event_id,
@@ -224,14 +224,14 @@ class _Reading:
     def _apply(self, event: Event, body: bodies.EditApplied) -> None:
         life = _Life(event, body, self.before, supersedes=self.superseded)
         life.roles = tuple(sorted(self.roles.get(event.actor, ())))
-        life.policy, life.change = self.policy, self.changes.under_way
+        life.policy, life.change = self.policy, self.changes.get(event.seq)
         self.superseded = None
         self.lives[body.number] = life
         self.solved.append(life)
         insort(self.deltas, body.delta_digest)
 
     def _end(self, event: Event, number: int, status: EditStatus, by: int | None = None, reason: str = "") -> None:
-        life, change = self.lives[number], self.changes.under_way
+        life, change = self.lives[number], self.changes.get(event.seq)
         life.status = status
         life.ended = EndRow(
             seq=event.seq,
@@ -240,15 +240,14 @@ class _Reading:
             actor=event.actor,
             by=by,
             reason=reason,
-            proposal=None if change is None else change.proposed.number,
+            proposal=None if change is None else change.number,
         )
         del self.deltas[bisect_left(self.deltas, life.body.delta_digest)]
 
     def _move(self, event: Event, tag: bodies.VersionTagged, *, entered: bool) -> None:
         move = TagMove(seq=event.seq, tag=tag.tag, version=tag.version, entered=entered)
         for number in tag.live:
-            if number in self.lives:  # an edit from before the range that is not live is not in its context
-                self.lives[number].tags.append(move)
+            self.lives[number].tags.append(move)
 
 
 _UNGOVERNED = {

@@ -2,12 +2,12 @@
 
     python verify_bundle.py BUNDLE [--manifest-digest DIGEST] [--checkpoint FILE] [--json]
 
-Needs Python 3.11 and the packages blake3 and cryptography; with pyarrow it also reads the Parquet file. What it does, in
-order: (1) the manifest names every file and no other, with size and digests; (2) every event is canonical JSON (RFC
+Needs Python 3.11 and the packages blake3 and cryptography; with pyarrow it also reads the Parquet file. What it sees to,
+in order: (1) the manifest names every file and no other, with size and digests; (2) every event is canonical JSON (RFC
 8785), has the hash that is claimed, and follows the one before; (3) the events are leaves of the Merkle tree (RFC 6962)
 whose root the checkpoint states; (4) every signature is of a key that was valid at its place in the log, and every
-change set that was applied had the approvals that the policy in force asked for; (5) all tables are made again from the
-events and are the same. It lists all findings. Exit code 0: nothing is wrong; 1: something is.
+change set that was applied had the approvals that the policy in force asked for; (5) all tables are what the events
+say, derived again. It lists all findings. Exit code 0: nothing is wrong; 1: something is.
 
 Whoever can write the whole folder can make another bundle that agrees with itself. What tells them apart comes from
 outside: the manifest's digest (--manifest-digest), a checkpoint that was kept elsewhere (--checkpoint), or the key that
@@ -16,13 +16,11 @@ signed the manifest.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import csv
 import hashlib
 import io
 import json
-import sys
 from bisect import bisect_left, insort
 from collections.abc import Callable
 from decimal import Decimal
@@ -44,6 +42,13 @@ VIEWS = {
     "policy.jsonl": {"policy_changed", "key_granted", "key_revoked", "role_granted", "role_revoked"},
 }  # fmt: skip
 """File -> the kinds of events that it repeats."""
+CHOICES = {
+    "change_approved": "approve",
+    "change_rejected": "reject",
+    "change_applied": "break_glass",
+    "glass_reviewed": "review",
+}
+"""Kinds of events that hold decisions -> what these decide."""
 
 Json = Any
 
@@ -424,7 +429,7 @@ def flat(value: Json) -> Json:
 
 
 def cell(value: Json) -> str:
-    """A value as a cell of the CSV file: with a `'` before what a spreadsheet would take for a formula, or for a `'`."""
+    """A value as a cell of the CSV file; a `'` stands before what a spreadsheet would take for a formula."""
     text = "" if value is None else value if isinstance(value, str) else encode(value)
     return f"'{text}" if text[:1] and text[0] in "=+-@\t\r'" else text
 
@@ -453,6 +458,7 @@ class Check:
         self.context: list[Json] = []
         self.range: list[Json] = []
         self.rows: list[Json] = []
+        self.policies: dict[int, Json] = {}
 
     def wrong(self, where: str, what: str) -> None:
         """Add a finding."""
@@ -577,3 +583,210 @@ class Check:
                 )
             elif roots[size] != stated:
                 self.wrong(str(pinned), f"this log had another root at @{size}: it was rewritten, or is another ledger")
+
+    def check_trust(self) -> None:
+        """Signatures under keys that were valid at their place, and the approvals that were asked for."""
+        trust = Trust(self.manifest["ledger"], self.wrong)
+        for line in [*self.context, *self.range]:
+            trust.read(line)
+        if self.read("keys.json") != canonical(list(trust.keys.values())):
+            self.wrong("keys.json", "is not what the events say of keys")
+        signer, last = self.manifest["signer"], self.manifest["to"]
+        if signer is not None and (signer not in trust.keys or trust.keys[signer]["revoked"] is not None):
+            self.notes.append(("manifest.sig", f"its key was not granted in this ledger, or was revoked, at @{last}"))
+        self.policies = trust.policies
+
+    def check_tables(self) -> None:
+        """The tables are what the events say."""
+        rows = self.rows = edit_rows([*self.context, *self.range], self.manifest["from"])
+        self.compare("edits.jsonl", rows)
+        for name, kinds in VIEWS.items():
+            self.compare(name, [line for line in self.range if line["event"]["kind"] in kinds])
+        for row in rows:
+            direct = self.policies[row["policy"]["seq"]]["direct"] if row["policy"] else ["edit", "merge"]
+            if row["proposal"] is None and ("merge" if row["origin"] else "edit") not in direct:
+                self.wrong(f"@{row['seq']}", f"e{row['number']} is part of no change set, and the policy asks for one")
+        table = self.read("edits.csv")
+        columns = table.partition(b"\r\n")[0].decode("utf-8").split(",")
+        if rows and (sorted(columns) != sorted(rows[0]) or table != csv_bytes(columns, rows)):
+            self.wrong("edits.csv", "is not what the events say")
+        if not rows and table != csv_bytes(columns, []):
+            self.wrong("edits.csv", "has rows, and no edits were recorded")
+        try:
+            from pyarrow import parquet
+        except ImportError:
+            self.notes.append(("edits.parquet", "was not read, since pyarrow is not installed; its digests are right"))
+            return
+        found = parquet.read_table(self.folder / "edits.parquet").to_pylist()
+        if found != [{name: flat(row[name]) for name in columns} for row in rows]:
+            self.wrong("edits.parquet", "is not what the events say")
+
+    def compare(self, name: str, values: list[Json]) -> None:
+        """See that a JSONL file holds these values."""
+        expected, found = [canonical(value) for value in values], self.read(name).split(b"\n")
+        if found != [*expected, b""]:
+            pairs = zip([*expected, b""], found, strict=False)
+            where = next((n for n, (a, b) in enumerate(pairs, start=1) if a != b), min(len(expected), len(found)))
+            self.wrong(f"{name}:{where}", "is not what the events say")
+
+
+class Trust:
+    """Keys, roles, policies and change sets while the log is read; what does not hold is told to `wrong`."""
+
+    def __init__(self, ledger: str, wrong: Callable[[str, str], None]) -> None:
+        self.ledger, self.wrong = ledger, wrong
+        self.keys: dict[str, Json] = {}
+        self.roles: dict[str, set[str]] = {}
+        self.policies: dict[int, Json] = {}
+        self.policy: Json = None
+        self.changes: dict[int, Json] = {}
+
+    def valid(self, key: str, person: str) -> bool:
+        """Whether the key signs for the person at this place of the log."""
+        return key in self.keys and self.keys[key]["person"] == person and self.keys[key]["revoked"] is None
+
+    def read(self, line: Json) -> None:
+        """Check one event against those before it, and take it in."""
+        event, body, kind = line["event"], line["event"]["body"], line["event"]["kind"]
+        seq, where = event["seq"], f"@{event['seq']}"
+        if line["signature"] is not None:
+            key, _, signature = line["signature"].rpartition(":")
+            if not signed(key, "event", line["hash"].encode(), signature):
+                self.wrong(where, "its signature does not hold")
+            elif not self.valid(key, event["actor"]):
+                self.wrong(where, f"is signed with a key that was not {event['actor']}'s, or not valid, at this place")
+        elif self.policy and self.policy["signed"]:
+            self.wrong(where, "is not signed, and the policy in force asks for it")
+        if kind in CHOICES:
+            for decision in body["decisions"] if kind == "change_applied" else [body["decision"]]:
+                self.check_decision(where, decision, body["proposal"], CHOICES[kind])
+        if kind == "policy_changed":
+            self.policy = self.policies[seq] = body["policy"]
+        elif kind == "key_granted":
+            fields = {"key": body["key"], "person": body["person"], "granted": seq, "revoked": None}
+            self.keys[body["key"]] = fields | {"compromised_since": None}
+        elif kind == "key_revoked":
+            self.keys[body["key"]] |= {"revoked": seq, "compromised_since": body["compromised_since"]}
+        elif kind == "role_granted":
+            self.roles.setdefault(body["person"], set()).add(body["role"])
+        elif kind == "role_revoked":
+            self.roles.get(body["person"], set()).discard(body["role"])
+        elif kind == "change_proposed":
+            subject = digest("proposal", canonical(body))
+            self.changes[body["number"]] = {"body": body, "author": event["actor"], "subject": subject, "approvals": []}
+        elif kind == "change_drafted" and (change := self.changes.get(body["proposal"])):
+            change |= {"draft": body, "drafter": event["actor"], "subject": digest("draft", canonical(body))}
+        elif kind == "change_approved" and (change := self.changes.get(body["proposal"])):
+            change["approvals"].append((seq, body["decision"]))
+        elif kind == "change_applied":
+            self.check_applied(where, self.changes[body["proposal"]], body)
+
+    def check_decision(self, where: str, decision: Json, proposal: int, choice: str) -> None:
+        """A person's decision is signed, by a key of theirs, and about exactly this."""
+        person, change = decision["person"], self.changes.get(proposal)
+        bare = canonical({name: value for name, value in decision.items() if name != "signature"})
+        if not signed(decision["key"], "decision", bare, decision["signature"]):
+            self.wrong(where, f"the signature of {person} does not hold")
+        if not self.valid(decision["key"], person):
+            self.wrong(where, f"the key of the decision was not {person}'s, or not valid, at this place")
+        if (decision["ledger"], decision["proposal"], decision["choice"]) != (self.ledger, proposal, choice):
+            self.wrong(where, f"the decision of {person} is one to do something else")
+        if change and decision["subject"] != change["subject"]:
+            self.wrong(where, f"the decision of {person} is of other bytes than what p{proposal} says")
+        if decision["role"] is not None and decision["role"] not in self.roles.get(person, ()):
+            self.wrong(where, f"{person} did not have the role {decision['role']!r}")
+
+    def check_applied(self, where: str, change: Json, body: Json) -> None:
+        """A change set was applied with what the policy in force asks for; before there was one, nothing was asked."""
+        number, draft, policy = body["proposal"], change["draft"], self.policy
+        if body["subject"] != change["subject"] or body["draft"] != draft["number"]:
+            self.wrong(where, f"what was applied is not the last draft of p{number}")
+        if policy is None:
+            return
+        if draft["policy"] != digest("policy", canonical(policy)):
+            self.wrong(where, f"p{number} was drafted under another policy")
+        sort, none = change["body"]["action"]["sort"], {"approvals": 0, "roles": [], "including": []}
+        asked = policy["risks"][change["body"]["risk"]] if sort == "edit" else policy["actions"].get(sort, none)
+        if body["authority"] == "break_glass":
+            persons = {one["person"] for one in body["decisions"]}
+            if policy["break_glass"] is None or len(persons) < policy["break_glass"]["keys"]:
+                self.wrong(where, f"the glass was broken for p{number} by too few, or where the policy has none")
+            return
+        persons = {
+            one["person"]
+            for seq, one in change["approvals"]
+            if one["subject"] == change["subject"]
+            and one["person"] not in (change["author"], change["drafter"])
+            and not seq >= (self.keys.get(one["key"], {}).get("compromised_since") or seq + 1)
+            and self.may_approve(one["person"])
+            and (not asked["roles"] or self.roles.get(one["person"], set()) & set(asked["roles"]))
+        }
+        held = set().union(*(self.roles.get(person, set()) for person in persons))
+        if len(persons) < asked["approvals"] or not held >= set(asked["including"]):
+            self.wrong(where, f"p{number} had {len(persons)} approvals that count; the policy asks for more")
+        if not all(one["passed"] for one in draft["evidence"]):
+            self.wrong(where, f"p{number} was applied although a gate had failed")
+
+    def may_approve(self, person: str) -> bool:
+        """Whether the policy in force lets a person approve."""
+        own = (self.policy["roles"].get(role, ()) for role in self.roles.get(person, ()))
+        return any("approve" in able for able in (self.policy["everyone"], *own))
+
+
+def examine(folder: Path, manifest_digest: str | None = None, pinned: Path | None = None) -> Json:
+    """Check a bundle.
+
+    Args:
+        folder: the bundle.
+        manifest_digest: what the manifest's digest must be, as `blake3:` or `sha256:`.
+        pinned: a checkpoint that was kept elsewhere.
+
+    Returns:
+        A JSON object; `sound` says whether nothing is wrong.
+    """
+    check = Check(folder)
+    check.run(manifest_digest, pinned)
+    own = Path(__file__).read_bytes()
+    theirs = folder / "verify_bundle.py"
+    if theirs.is_file() and theirs.read_bytes() != own:
+        check.notes.append(("verify_bundle.py", "the bundle's copy is not the program that runs now"))
+    about = {name: check.manifest.get(name) for name in ("ledger", "from", "to", "head", "root", "signer")}
+    findings = [("error", *one) for one in check.findings] + [("note", *one) for one in check.notes]
+    return {
+        "sound": not check.findings,
+        **about,
+        "manifest": check.digests(),
+        "files": len(check.manifest.get("files", ())),
+        "events": len(check.range),
+        "edits": len(check.rows),
+        "findings": [{"severity": severity, "where": where, "what": what} for severity, where, what in findings],
+    }
+
+
+def main() -> int:
+    """Check the bundle that the command line names; returns the exit code."""
+    parser = argparse.ArgumentParser(description="Check an Errata audit bundle.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--manifest-digest", help="what the manifest's digest must be: blake3:... or sha256:...")
+    parser.add_argument("--checkpoint", type=Path, help="a checkpoint of the log that was kept elsewhere")
+    parser.add_argument("--json", action="store_true", help="print one JSON document")
+    given = parser.parse_args()
+    report = examine(given.bundle, given.manifest_digest, given.checkpoint)
+    text = json.dumps(report, indent=2, ensure_ascii=False) if given.json else words(report)
+    sys.stdout.write(text + "\n")
+    return 0 if report["sound"] else 1
+
+
+def words(report: Json) -> str:
+    """A report for people."""
+    lines = [f"{one['severity']:<5}  {one['where']}: {one['what']}" for one in report["findings"]]
+    wrong = sum(one["severity"] == "error" for one in report["findings"])
+    lines.append(f"manifest   {report['manifest'][0]}\n           {report['manifest'][1]}")
+    lines.append(f"range      @{report['from']} to @{report['to']}, {report['events']} events, {report['edits']} edits")
+    lines.append(f"tree root  {report['root']}")
+    lines.append("sound: nothing is wrong" if report["sound"] else f"NOT SOUND: {wrong} findings")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
