@@ -14,7 +14,7 @@ from pydantic import Field
 from ledger.body_parts import Count, EditNumber, NonNegative, Origin, Outcome, Probability, StopReason
 from ledger.change_parts import Choice, ReviewVerdict
 from ledger.policy import ActionSort, GateTime
-from ledger.records import Digest, Instant, Line, Record, Settings, WholeNumber
+from ledger.records import Digest, Instant, Line, Record, Settings
 from ledger.signing import KeyName, SignatureBytes
 from ledger.state import EditStatus
 
@@ -203,7 +203,7 @@ class EditRow(Record):
         number, action: `edit`, `carry` for one that was carried over from another ledger, or what its change set is.
         subject, prompt, old, new, fact_id, relation: the fact; None where it is redacted or was not given.
         redacted, commitment: whether the fact's text is withheld, and what stands in its place.
-        method, hyperparameters, seed, software: how it was solved.
+        method, hyperparameters, seed, software: how it was solved; the seed in decimal, for it can be very large.
         device, model, family, dtype, tokenizer_digest, config_digest: where, and of what base.
         base, parent_version, result_version: digests of the base model and of the versions before and after the batch.
         batch, batch_size, row, past_keys: the solve that it was part of.
@@ -241,7 +241,7 @@ class EditRow(Record):
     commitment: Digest | None
     method: Line
     hyperparameters: Settings
-    seed: WholeNumber
+    seed: str
     software: dict[str, str]
     device: Line
     model: Line

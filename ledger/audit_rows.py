@@ -173,7 +173,7 @@ class _Reading:
             commitment=None,
             method=body.method,
             hyperparameters=body.hyperparameters,
-            seed=body.seed,
+            seed=str(body.seed),
             software=body.software,
             device=body.device,
             model=created.model,

@@ -2,8 +2,8 @@
 
     python verify_bundle.py BUNDLE [--manifest-digest DIGEST] [--checkpoint FILE] [--json]
 
-Needs Python 3.11 and the packages blake3 and cryptography; with pyarrow it also reads the Parquet file. What it sees to,
-in order: (1) the manifest names every file and no other, with size and digests; (2) every event is canonical JSON (RFC
+Needs Python 3.11 and the packages blake3 and cryptography; with pyarrow it also reads the Parquet file. It checks, in
+order: (1) the manifest names every file and no other, with size and digests; (2) every event is canonical JSON (RFC
 8785), has the hash that is claimed, and follows the one before; (3) the events are leaves of the Merkle tree (RFC 6962)
 whose root the checkpoint states; (4) every signature is of a key that was valid at its place in the log, and every
 change set that was applied had the approvals that the policy in force asked for; (5) all tables are what the events
@@ -16,11 +16,13 @@ signed the manifest.
 
 from __future__ import annotations
 
+import argparse
 import base64
 import csv
 import hashlib
 import io
 import json
+import sys
 from bisect import bisect_left, insort
 from collections.abc import Callable
 from decimal import Decimal
@@ -300,7 +302,7 @@ class Reading:
             for name, tensor in created["edited"].items()
         }
         same = (
-            "number", "method", "hyperparameters", "seed", "software", "device", "batch", "batch_size", "row",
+            "number", "method", "hyperparameters", "software", "device", "batch", "batch_size", "row",
             "delta_digest", "keys_digest", "blob", "outcome", "seconds", "peak_memory_bytes",
         )  # fmt: skip
         self.rows[body["number"]] = row = {
@@ -309,6 +311,7 @@ class Reading:
             **{name: created[name] for name in ("model", "family", "dtype", "tokenizer_digest", "config_digest")},
             **{name: stage1[name] for name in ("steps", "stop_reason", "converged")},
             **{name: stage1[name] for name in ("probability_before", "probability_after")},
+            "seed": str(body["seed"]),
             "previous": event["parent"],
             "hash": line["hash"],
             "time_source": "client",
