@@ -59,6 +59,9 @@ A newcomer's map, from the ground up; each module imports only from those above 
     carry         edits of another ledger, carried over with their provenance
     merge         two ledgers brought together, three-way, fact by fact
     repair        damage mended from a second copy
+    bundle        a range of the log as files that an auditor checks alone; bundle_tables, bundle_proofs and
+                  bundle_readme make some of them
+    verify_bundle checks a bundle; stands alone, and is copied into each
     gc            drops what no event names; never history
 
 The truth is the log. `Ledger.execute` decides on the state at one head and appends under that same head, so a command

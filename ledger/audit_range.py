@@ -38,6 +38,26 @@ def whole_range(events: Sequence[Event], first: int, last: int) -> None:
             raise UsageError(f"the range {what} inside a batch of edits or a change set; let it be @{near}")
 
 
+def event_at(events: Sequence[Event], address: str) -> int:
+    """The seq of the event that an address names: `@17`, `HEAD`, an edit, or a tag, for the event that set it last.
+
+    Raises:
+        UsageError: it names none.
+    """
+    text = address.strip()
+    if text == "HEAD":
+        return len(events)
+    if text.removeprefix("@").isdecimal() and text.isascii():
+        return int(text.removeprefix("@"))
+    for event in reversed(events):
+        match event.body:
+            case bodies.VersionTagged(tag=tag) if tag == text:
+                return event.seq
+            case bodies.EditApplied(number=number) if f"e{number}" == text:
+                return event.seq
+    raise UsageError(f"no event {address!r}: write @17, HEAD, an edit such as e12, or a tag")
+
+
 def context(events: Sequence[Event], first: int, rows: Iterable[EditRow]) -> list[Event]:
     """The events before a range that its rows rest on, and those that say whose signatures count in it.
 

@@ -749,10 +749,10 @@ def examine(folder: Path, manifest_digest: str | None = None, pinned: Path | Non
     """
     check = Check(folder)
     check.run(manifest_digest, pinned)
-    own = Path(__file__).read_bytes()
     theirs = folder / "verify_bundle.py"
-    if theirs.is_file() and theirs.read_bytes() != own:
-        check.notes.append(("verify_bundle.py", "the bundle's copy is not the program that runs now"))
+    same = theirs.is_file() and theirs.read_bytes() == Path(__file__).read_bytes()
+    if not same:
+        check.notes.append(("verify_bundle.py", "the bundle's copy is not the program that ran"))
     about = {name: check.manifest.get(name) for name in ("ledger", "from", "to", "head", "root", "signer")}
     findings = [("error", *one) for one in check.findings] + [("note", *one) for one in check.notes]
     return {
@@ -762,6 +762,7 @@ def examine(folder: Path, manifest_digest: str | None = None, pinned: Path | Non
         "files": len(check.manifest.get("files", ())),
         "events": len(check.range),
         "edits": len(check.rows),
+        "same_program": same,
         "findings": [{"severity": severity, "where": where, "what": what} for severity, where, what in findings],
     }
 

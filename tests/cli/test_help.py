@@ -14,7 +14,7 @@ from tests.cli.conftest import Errata
 EXPECTED = [
     "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout",
     "export", "diff", "revert", "cherry-pick", "merge", "eval", "monitor", "blame", "why", "timeline", "pilot",
-    "bisect", "key", "role", "policy", "report", "verify", "checkpoint", "prove", "fsck", "gc", "demo",
+    "bisect", "key", "role", "policy", "report", "verify", "checkpoint", "prove", "fsck", "audit", "gc", "demo",
 ]  # fmt: skip
 
 
