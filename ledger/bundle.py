@@ -39,7 +39,6 @@ from ledger.signing import Signer
 from ledger.state import State, fold
 from ledger.trust import KeyRecord
 
-FORMAT = "errata-audit-bundle/1"
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 DOMAIN = "manifest"
@@ -123,7 +122,7 @@ def build(read: Range, more: Mapping[str, bytes], signer: Signer | None = None) 
     head = read.state.head
     manifest = canonical_bytes(
         {
-            "format": FORMAT,
+            "format": verify_bundle.FORMAT,
             "ledger": read.events[0].hash,
             "from": read.first,
             "to": head.seq,

@@ -22,6 +22,7 @@ import csv
 import hashlib
 import io
 import json
+import re
 import sys
 from bisect import bisect_left, insort
 from collections.abc import Callable
@@ -32,6 +33,8 @@ from typing import Any
 from blake3 import blake3
 
 GENESIS = "blake3:" + "0" * 64
+FORMAT = "errata-audit-bundle/1"
+MANIFEST = {"format", "ledger", "from", "to", "head", "root", "signer", "files"}
 UNLISTED = {"manifest.json", "manifest.sig"}
 VIEWS = {
     "ends.jsonl": {"edit_reverted", "edit_superseded"},
@@ -128,6 +131,8 @@ def signed(key: str, domain: str, data: bytes, signature: str) -> bool:
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+    if not (re.fullmatch("ed25519:[0-9a-f]{64}", key) and re.fullmatch("[0-9a-f]{128}", signature)):
+        return False
     try:
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.removeprefix("ed25519:")))
         public.verify(bytes.fromhex(signature), b"errata/" + domain.encode() + b"\0" + data)
@@ -494,9 +499,11 @@ class Check:
         elif expected not in self.digests():
             self.wrong("manifest.json", f"is not the one that was asked for: its digest is {self.digests()[0]}")
         self.manifest = parse(data)
+        if set(self.manifest) != MANIFEST or self.manifest["format"] != FORMAT:
+            self.wrong("manifest.json", f"is not a manifest of the format {FORMAT}, which this program knows")
         if (signer := self.manifest["signer"]) is not None:
-            signature = self.read("manifest.sig").decode("ascii")
-            if not signed(signer, "manifest", data, signature.removesuffix("\n")) or not signature.endswith("\n"):
+            text = self.read("manifest.sig").decode("ascii")
+            if text[-1:] != "\n" or not signed(signer, "manifest", data, text[:-1]):
                 self.wrong("manifest.sig", f"is no signature of {signer} over the manifest")
         elif (self.folder / "manifest.sig").exists():
             self.wrong("manifest.sig", "is there, and the manifest names no signer")
