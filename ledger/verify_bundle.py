@@ -27,6 +27,7 @@ import sys
 from bisect import bisect_left, insort
 from collections.abc import Callable
 from decimal import Decimal
+from json.encoder import encode_basestring
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,13 @@ VIEWS = {
     "policy.jsonl": {"policy_changed", "key_granted", "key_revoked", "role_granted", "role_revoked"},
 }  # fmt: skip
 """File -> the kinds of events that it repeats."""
+CHANGES = VIEWS["changes.jsonl"] - {"change_proposed"}
+SAME = (
+    "number", "method", "hyperparameters", "software", "device", "batch", "batch_size", "row", "delta_digest",
+    "keys_digest", "blob", "outcome", "seconds", "peak_memory_bytes",
+)  # fmt: skip
+STAGE_1 = ("steps", "stop_reason", "converged", "probability_before", "probability_after")
+"""What the master copy repeats of an edit's event as it stands there."""
 CHOICES = {
     "change_approved": "approve",
     "change_rejected": "reject",
@@ -92,7 +100,7 @@ def encode(value: Json) -> str:
         return f"[{','.join(map(encode, value))}]"
     if isinstance(value, int | float) and not isinstance(value, bool):
         return number(value)
-    return json.dumps(value, ensure_ascii=False)
+    return encode_basestring(value) if isinstance(value, str) else json.dumps(value)
 
 
 def canonical(value: Json) -> bytes:
@@ -119,6 +127,11 @@ def parse(data: bytes) -> Json:
 def digest(domain: str, data: bytes) -> str:
     """BLAKE3 of the data in a domain, as Errata writes digests."""
     return "blake3:" + blake3(b"errata/" + domain.encode() + b"\0" + data).hexdigest()
+
+
+def named(domain: str, value: Json) -> str:
+    """The digest of a value's canonical JSON."""
+    return digest(domain, canonical(value))
 
 
 def fingerprint(data: bytes) -> Json:
@@ -154,10 +167,10 @@ def node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
-def checkpoint(note: bytes) -> tuple[int, bytes]:
-    """The size and the root that a checkpoint states (C2SP tlog-checkpoint)."""
-    _, size, root = note.decode("utf-8").split("\n")[:3]
-    return int(size), base64.b64decode(root, validate=True)
+def checkpoint(note: bytes) -> tuple[str, int, bytes]:
+    """The log's name, its size and its root, as a checkpoint states them (C2SP tlog-checkpoint)."""
+    name, size, root = note.decode("utf-8").split("\n")[:3]
+    return name, int(size), base64.b64decode(root, validate=True)
 
 
 class Tree:
@@ -201,46 +214,193 @@ def root_by_path(index: int, size: int, data: bytes, path: list[bytes]) -> bytes
     return top if last == 0 else None
 
 
-# The tables, made again from the events
+# What the log says, read event by event; a line is an event with its hash and its signature
 
 
-NONE = (
-    "proposal",
-    "author",
-    "drafter",
-    "proposal_digest",
-    "draft_digest",
-    "ticket",
-    "source",
-    "risk",
-    "review_by",
-    "review",
-)
-UNGOVERNED = dict.fromkeys(NONE) | {
-    "reason": "", "approvals": [], "gates": [], "break_glass": False, "break_glass_reason": "",
-}  # fmt: skip
+class Trust:
+    """Keys, roles, policies and change sets while the log is read; what does not hold is told to `wrong`."""
+
+    def __init__(self, ledger: str, wrong: Callable[[str, str], None]) -> None:
+        self.ledger, self.wrong = ledger, wrong
+        self.keys: dict[str, Json] = {}
+        self.roles: dict[str, set[str]] = {}
+        self.policy: Json = None
+        self.policy_row: Json = None
+        self.changes: dict[int, Json] = {}
+        self.under_way: Json = None
+        """The change set whose events follow."""
+
+    def valid(self, key: str, person: str) -> bool:
+        """Whether the key signs for the person at this place of the log."""
+        return key in self.keys and self.keys[key]["person"] == person and self.keys[key]["revoked"] is None
+
+    def read(self, line: Json) -> None:
+        """Check one event against those before it, and take it in."""
+        event, body, kind = line["event"], line["event"]["body"], line["event"]["kind"]
+        seq, where = event["seq"], f"@{event['seq']}"
+        self.check_signature(where, line)
+        if kind in CHOICES:
+            for decision in body["decisions"] if kind == "change_applied" else [body["decision"]]:
+                self.check_decision(where, decision, body["proposal"], CHOICES[kind])
+        if self.under_way and not self.goes_on(body, kind):
+            self.under_way = None
+        if kind == "policy_changed":
+            self.policy = body["policy"]
+            self.policy_row = {"seq": seq, "name": self.policy["name"], "digest": named("policy", self.policy)}
+        elif kind == "key_granted":
+            fields = {"key": body["key"], "person": body["person"], "granted": seq}
+            self.keys[body["key"]] = fields | {"revoked": None, "compromised_since": None}
+        elif kind == "key_revoked":
+            self.keys[body["key"]] |= {"revoked": seq, "compromised_since": body["compromised_since"]}
+        elif kind == "role_granted":
+            self.roles.setdefault(body["person"], set()).add(body["role"])
+        elif kind == "role_revoked":
+            self.roles.get(body["person"], set()).discard(body["role"])
+        elif kind == "change_proposed":
+            made = {"body": body, "author": event["actor"], "subject": named("proposal", body), "approvals": []}
+            self.changes[body["number"]] = made
+        elif kind in CHANGES and (change := self.changes.get(body["proposal"])):
+            self.take(change, event, body, kind)
+
+    def take(self, change: Json, event: Json, body: Json, kind: str) -> None:
+        """One more event in the life of a change set; of one from before the context there is nothing to know."""
+        seq = event["seq"]
+        if kind == "change_drafted":
+            change |= {"draft": body, "drafter": event["actor"], "drafted": seq, "subject": named("draft", body)}
+        elif kind == "change_approved":
+            change["approvals"].append({"seq": seq} | body["decision"])
+        elif kind == "change_applied":
+            self.check_applied(f"@{seq}", change, body)
+            self.begin(change, seq, body)
+        elif kind == "change_checked":
+            change["row"]["gates"] += [{"seq": seq, "when": "applied"} | one for one in body["evidence"]]
+        elif kind == "glass_reviewed":
+            said = {"seq": seq, "verdict": body["verdict"], "reason": body["reason"]}
+            change["row"]["review"] = said | {"person": body["decision"]["person"]}
+
+    def begin(self, change: Json, seq: int, body: Json) -> None:
+        """A change set takes effect: what the master copy says of it, and the edits that come and go with it."""
+        asked, draft = change["body"], change["draft"]
+        approvals = [one for one in change["approvals"] if one["subject"] == body["subject"]]
+        approvals += [{"seq": seq} | one for one in body["decisions"]]
+        hidden = {"ledger", "proposal"}
+        change["row"] = {
+            **{name: asked[name] for name in ("reason", "ticket", "source", "risk")},
+            "proposal": asked["number"],
+            "action": asked["action"]["sort"],
+            "author": change["author"],
+            "drafter": change["drafter"],
+            "proposal_digest": draft["proposal_digest"],
+            "draft_digest": body["subject"],
+            "approvals": [{name: one[name] for name in one if name not in hidden} for one in approvals],
+            "gates": [{"seq": change["drafted"], "when": "draft"} | one for one in draft["evidence"]],
+            "break_glass": body["authority"] == "break_glass",
+            "break_glass_reason": body["reason"],
+            "review_by": body["review_by"],
+            "review": None,
+        }
+        self.deltas = [edit["delta"] for edit in draft["edits"]]
+        self.ending = {*draft["taken_back"], *asked["action"].get("edits", ())}
+        self.under_way = change["row"]
+
+    def goes_on(self, body: Json, kind: str) -> bool:
+        """Whether an event is one of those that the change set under way stands for."""
+        if kind == "edit_applied" and body["delta_digest"] in self.deltas:
+            self.deltas.remove(body["delta_digest"])
+        elif kind == "edit_reverted" and body["edit"] in self.ending:
+            self.ending.remove(body["edit"])
+        else:
+            return kind == "edit_superseded" and bool(self.deltas)
+        return True
+
+    def check_signature(self, where: str, line: Json) -> None:
+        """An event is signed by its actor, where the policy in force asks for it."""
+        actor = line["event"]["actor"]
+        if line["signature"] is None:
+            if self.policy and self.policy["signed"]:
+                self.wrong(where, "is not signed, and the policy in force asks for it")
+            return
+        key, _, signature = line["signature"].rpartition(":")
+        if not signed(key, "event", line["hash"].encode(), signature):
+            self.wrong(where, "its signature does not hold")
+        elif not self.valid(key, actor):
+            self.wrong(where, f"is signed with a key that was not {actor}'s, or not valid, at this place")
+
+    def check_decision(self, where: str, decision: Json, proposal: int, choice: str) -> None:
+        """A person's decision is signed, by a key of theirs, and about exactly this."""
+        person, change = decision["person"], self.changes.get(proposal)
+        bare = canonical({name: value for name, value in decision.items() if name != "signature"})
+        if not signed(decision["key"], "decision", bare, decision["signature"]):
+            self.wrong(where, f"the signature of {person} does not hold")
+        if not self.valid(decision["key"], person):
+            self.wrong(where, f"the key of the decision was not {person}'s, or not valid, at this place")
+        if (decision["ledger"], decision["proposal"], decision["choice"]) != (self.ledger, proposal, choice):
+            self.wrong(where, f"the decision of {person} is one to do something else")
+        if change and decision["subject"] != change["subject"]:
+            self.wrong(where, f"the decision of {person} is of other bytes than what p{proposal} says")
+        if decision["role"] is not None and decision["role"] not in self.roles.get(person, ()):
+            self.wrong(where, f"{person} did not have the role {decision['role']!r}")
+
+    def check_applied(self, where: str, change: Json, body: Json) -> None:
+        """A change set was applied with what the policy in force asks for; before there was one, nothing was asked."""
+        number, draft, policy = body["proposal"], change["draft"], self.policy
+        if body["subject"] != change["subject"] or body["draft"] != draft["number"]:
+            self.wrong(where, f"what was applied is not the last draft of p{number}")
+        if policy is None:
+            return
+        if draft["policy"] != named("policy", policy):
+            self.wrong(where, f"p{number} was drafted under another policy")
+        if body["authority"] == "break_glass":
+            persons = {one["person"] for one in body["decisions"]}
+            if policy["break_glass"] is None or len(persons) < policy["break_glass"]["keys"]:
+                self.wrong(where, f"the glass was broken for p{number} by too few, or where the policy has none")
+            return
+        sort, none = change["body"]["action"]["sort"], {"approvals": 0, "roles": [], "including": []}
+        asked = policy["risks"][change["body"]["risk"]] if sort == "edit" else policy["actions"].get(sort, none)
+        persons = {one["person"] for one in change["approvals"] if self.counts(one, change, asked["roles"])}
+        held = set().union(*(self.roles.get(person, ()) for person in persons))
+        if len(persons) < asked["approvals"] or not held >= set(asked["including"]):
+            self.wrong(where, f"p{number} had {len(persons)} approvals that count; the policy asks for more")
+        if not all(one["passed"] for one in draft["evidence"]):
+            self.wrong(where, f"p{number} was applied although a gate had failed")
+
+    def counts(self, approval: Json, change: Json, roles: list[str]) -> bool:
+        """Whether an approval counts: of this draft, by somebody else, who may, with a key that was theirs."""
+        person, own = approval["person"], self.roles.get(approval["person"], set())
+        since = self.keys.get(approval["key"], {}).get("compromised_since")
+        able = [self.policy["everyone"], *(self.policy["roles"].get(role, ()) for role in own)]
+        return (
+            approval["subject"] == change["subject"]
+            and person not in (change["author"], change["drafter"])
+            and (since is None or approval["seq"] < since)
+            and any("approve" in one for one in able)
+            and (not roles or bool(own & set(roles)))
+        )
+
+
+UNGOVERNED = {
+    **dict.fromkeys(("proposal", "author", "drafter", "proposal_digest", "draft_digest", "ticket", "source", "risk")),
+    **{"reason": "", "approvals": [], "gates": [], "break_glass": False, "break_glass_reason": ""},
+    **{"review_by": None, "review": None},
+}
 """What a row says of an edit that is part of no change set."""
 
 
-class Reading:
-    """The log while it is read for the master copy; a line is an event with its hash and its signature."""
+class Master:
+    """The master copy while the log is read; `trust` has taken in each event before."""
 
-    def __init__(self, first: int) -> None:
-        self.first = first
+    def __init__(self, first: int, trust: Trust) -> None:
+        self.first, self.trust = first, trust
         self.created: Json = None
-        self.policy: Json = None
-        self.change: Json = None
         self.batch: str | None = None
         self.before = ""
         self.superseded: int | None = None
         self.solved: list[Json] = []
         self.rows: dict[int, Json] = {}
+        self.changes: dict[int, Json] = {}
         self.deltas: list[str] = []
         self.scores: dict[str, list[Json]] = {}
         self.tags: dict[str, Json] = {}
-        self.roles: dict[str, set[str]] = {}
-        self.changes: dict[int, Json] = {}
-        self.made_by: dict[int, Json] = {}
 
     def version(self) -> str:
         """The identity of the version with the edits that are live."""
@@ -261,7 +421,6 @@ class Reading:
         if batch != self.batch or seq == self.first:
             self.close()
             self.batch, self.before = batch, self.version() if batch is not None and seq >= self.first else ""
-        self.follow_change(event, body, kind)
         if kind == "ledger_created":
             self.created = body
         elif kind == "edit_applied":
@@ -271,13 +430,6 @@ class Reading:
         elif kind == "evaluation_recorded":
             names = ("suite", "suite_digest", "metric", "score", "n", "passed")
             self.scores.setdefault(body["version"], []).append({"seq": seq} | {name: body[name] for name in names})
-        elif kind == "policy_changed":
-            named = digest("policy", canonical(body["policy"]))
-            self.policy = {"seq": seq, "name": body["policy"]["name"], "digest": named}
-        elif kind == "role_granted":
-            self.roles.setdefault(body["person"], set()).add(body["role"])
-        elif kind == "role_revoked":
-            self.roles.get(body["person"], set()).discard(body["role"])
         elif kind in ("version_tagged", "version_untagged"):
             entered = kind == "version_tagged"
             tag = body if entered else self.tags.pop(body["tag"], None)
@@ -290,14 +442,11 @@ class Reading:
 
     def apply(self, line: Json, body: Json) -> None:
         """An edit was recorded."""
-        event, created, solve, stage1 = line["event"], self.created, body["solve"], body["stage1"]
-        fact, change = body["fact"], self.change
-        signature = line["signature"]
+        event, created, solve, change = line["event"], self.created, body["solve"], self.trust.under_way
+        fact = body["fact"]
         tensors = {
             name: {
-                "shape": tensor["shape"],
-                "layer": tensor["layer"],
-                "grid_exponent": tensor["grid_exponent"],
+                **{part: tensor[part] for part in ("shape", "layer", "grid_exponent")},
                 "bound": body["bounds"][name],
                 "norm_before": body["norms_before"][name],
                 "norm_after": body["norms_after"][name],
@@ -306,22 +455,16 @@ class Reading:
             }
             for name, tensor in created["edited"].items()
         }
-        same = (
-            "number", "method", "hyperparameters", "software", "device", "batch", "batch_size", "row",
-            "delta_digest", "keys_digest", "blob", "outcome", "seconds", "peak_memory_bytes",
-        )  # fmt: skip
         self.rows[body["number"]] = row = {
-            **{name: body[name] for name in same},
             **{name: event[name] for name in ("seq", "event_id", "recorded_at", "actor")},
+            **{name: body[name] for name in SAME},
             **{name: created[name] for name in ("model", "family", "dtype", "tokenizer_digest", "config_digest")},
-            **{name: stage1[name] for name in ("steps", "stop_reason", "converged")},
-            **{name: stage1[name] for name in ("probability_before", "probability_after")},
-            "seed": str(body["seed"]),
+            **{name: body["stage1"][name] for name in STAGE_1},
             "previous": event["parent"],
             "hash": line["hash"],
             "time_source": "client",
-            "key": signature and signature.rpartition(":")[0],
-            "roles": sorted(self.roles.get(event["actor"], ())),
+            "key": line["signature"] and line["signature"].rpartition(":")[0],
+            "roles": sorted(self.trust.roles.get(event["actor"], ())),
             "action": change["action"] if change else "carry" if body.get("origin") else "edit",
             "subject": fact["subject"],
             "prompt": fact["prompt"],
@@ -331,13 +474,14 @@ class Reading:
             "relation": fact["relation"],
             "redacted": False,
             "commitment": None,
+            "seed": str(body["seed"]),
             "base": created["base_digest"],
             "parent_version": self.before,
             "result_version": "",
             "past_keys": solve["past_keys"],
             "rank": 1,
             "tensors": tensors,
-            "policy": self.policy,
+            "policy": self.trust.policy_row,
             "tags": [],
             "status": "live",
             "supersedes": self.superseded,
@@ -345,90 +489,36 @@ class Reading:
             "origin": body.get("origin"),
             "retention": "kept",
         }
+        self.changes[body["number"]] = change or UNGOVERNED
         self.superseded = None
         self.solved.append(row)
-        self.made_by[body["number"]] = change or UNGOVERNED
         insort(self.deltas, body["delta_digest"])
+        direct = self.trust.policy["direct"] if self.trust.policy else ("edit", "merge")
+        if change is None and event["seq"] >= self.first and ("merge" if row["origin"] else "edit") not in direct:
+            self.trust.wrong(f"@{event['seq']}", "is part of no change set, and the policy asks for one")
 
     def end(self, line: Json, body: Json, how: str) -> None:
         """An edit left the live set."""
-        row, event = self.rows[body["edit"]], line["event"]
+        row, event, change = self.rows[body["edit"]], line["event"], self.trust.under_way
         row["status"] = how
         row["ended"] = {
             **{name: event[name] for name in ("seq", "recorded_at", "actor")},
             "hash": line["hash"],
             "by": body.get("by"),
             "reason": body.get("reason", ""),
-            "proposal": self.change and self.change["proposal"],
+            "proposal": change and change["proposal"],
         }
         self.superseded = body["edit"] if how == "superseded" else self.superseded
         del self.deltas[bisect_left(self.deltas, row["delta_digest"])]
 
-    def follow_change(self, event: Json, body: Json, kind: str) -> None:
-        """Know which change set an event is part of, and all that was said and measured of it."""
-        seq, number = event["seq"], body.get("proposal", body.get("number"))
-        known = self.changes.get(number) if kind.startswith(("change_", "glass_")) else None
-
-        def decided(one: Json) -> Json:
-            names = ("choice", "person", "key", "role", "at", "meaning", "subject", "signature")
-            return {"seq": seq} | {name: one[name] for name in names}
-
-        def measured(when: str) -> list[Json]:
-            return [{"seq": seq, "when": when} | one for one in body["evidence"]]
-
-        if kind == "change_proposed":
-            self.changes[number] = {
-                "row": {name: body[name] for name in ("reason", "ticket", "source", "risk")}
-                | {"proposal": number, "action": body["action"]["sort"], "author": event["actor"], "approvals": []}
-                | {"break_glass": False, "break_glass_reason": "", "review_by": None, "review": None, "gates": []},
-                "edits": body["action"].get("edits", []),
-                "drafts": [],
-            }
-        elif known is None:
-            pass
-        elif kind == "change_drafted":
-            known["drafts"].append((event["actor"], body, measured("draft")))
-        elif kind == "change_approved":
-            known["row"]["approvals"].append(decided(body["decision"]))
-        elif kind == "change_checked":
-            known["row"]["gates"] += measured("applied")
-        elif kind == "glass_reviewed":
-            said = {"verdict": body["verdict"], "reason": body["reason"], "person": body["decision"]["person"]}
-            known["row"]["review"] = {"seq": seq} | said
-        elif kind == "change_applied":
-            drafter, draft, gates = known["drafts"][body["draft"] - 1]
-            row = self.change = known["row"]
-            row["approvals"] = [one for one in row["approvals"] if one["subject"] == body["subject"]]
-            row["approvals"] += [decided(one) for one in body["decisions"]]
-            row["gates"][:0] = gates
-            row |= {"drafter": drafter, "proposal_digest": draft["proposal_digest"], "draft_digest": body["subject"]}
-            row |= {"break_glass": body["authority"] == "break_glass", "break_glass_reason": body["reason"]}
-            row["review_by"] = body["review_by"]
-            self.left = [edit["delta"] for edit in draft["edits"]], {*draft["taken_back"], *known["edits"]}
-            return
-        if self.change:
-            deltas, ending = self.left
-            if kind == "edit_applied" and body["delta_digest"] in deltas:
-                deltas.remove(body["delta_digest"])
-            elif kind == "edit_reverted" and body["edit"] in ending:
-                ending.remove(body["edit"])
-            elif not (kind == "edit_superseded" and deltas):
-                self.change = None
-
-
-def edit_rows(lines: list[Json], first: int) -> list[Json]:
-    """The rows of the edits that were recorded from seq `first` on."""
-    reading = Reading(first)
-    for line, after in zip(lines, [*lines[1:], None], strict=True):
-        its = after if after and line["event"]["kind"] == "edit_superseded" else line
-        reading.read(line, its["event"]["body"]["batch"] if its["event"]["kind"] == "edit_applied" else None)
-    reading.close()
-    for number, row in reading.rows.items():
-        under = reading.made_by[number]
-        row |= {name: under[name] for name in UNGOVERNED}
-        row["scores_before"] = reading.scores.get(row["parent_version"], [])
-        row["scores_after"] = reading.scores.get(row["result_version"], [])
-    return [row for row in reading.rows.values() if row["seq"] >= first]
+    def finish(self) -> list[Json]:
+        """The rows of the range."""
+        self.close()
+        for number, row in self.rows.items():
+            row |= {name: self.changes[number][name] for name in UNGOVERNED}
+            row["scores_before"] = self.scores.get(row["parent_version"], [])
+            row["scores_after"] = self.scores.get(row["result_version"], [])
+        return [row for row in self.rows.values() if row["seq"] >= self.first]
 
 
 def flat(value: Json) -> Json:
@@ -466,7 +556,6 @@ class Check:
         self.context: list[Json] = []
         self.range: list[Json] = []
         self.rows: list[Json] = []
-        self.policies: dict[int, Json] = {}
 
     def wrong(self, where: str, what: str) -> None:
         """Add a finding."""
@@ -478,7 +567,7 @@ class Check:
             ("manifest.json", lambda: self.check_manifest(manifest_digest)),
             ("events.jsonl", self.read_events),
             ("checkpoint.txt", lambda: self.check_tree(checkpoint)),
-            ("events.jsonl", self.check_trust),
+            ("events.jsonl", self.check_log),
             ("tables", self.check_tables),
         ]
         for where, step in steps:
@@ -573,8 +662,8 @@ class Check:
         for line in self.range:
             tree.add(line["hash"].encode())
             roots[line["event"]["seq"]] = tree.root
-        root, (size, stated) = roots.get(last), checkpoint(self.read("checkpoint.txt"))
-        if (size, stated) != (last, root) or self.manifest["root"] != stated.hex():
+        root, own = tree.root, f"errata/{self.manifest['ledger']}"
+        if checkpoint(self.read("checkpoint.txt")) != (own, last, root) or self.manifest["root"] != root.hex():
             self.wrong("checkpoint.txt", f"its root is not that of the tree of the events up to @{last}")
         paths = {one["seq"]: [bytes.fromhex(part) for part in one["path"]] for one in proofs["inclusion"]}
         edits = [line for line in self.range if line["event"]["kind"] == "edit_applied"]
@@ -586,49 +675,47 @@ class Check:
             if root_by_path(seq - 1, last, line["hash"].encode(), paths[seq]) != root:
                 self.wrong(f"@{seq}", "its inclusion proof does not lead to the checkpoint's root")
         if pinned is not None:
-            size, stated = checkpoint(pinned.read_bytes())
-            if size not in roots:
+            name, size, stated = checkpoint(pinned.read_bytes())
+            if name != own:
+                self.wrong(str(pinned), f"is of another ledger: {name}, not {own}")
+            elif size not in roots:
                 self.notes.append(
                     (str(pinned), f"is of {size} events; this bundle can be held against {first - 1} to {last}")
                 )
             elif roots[size] != stated:
                 self.wrong(str(pinned), f"this log had another root at @{size}: it was rewritten, or is another ledger")
 
-    def check_trust(self) -> None:
-        """Signatures under keys that were valid at their place, and the approvals that were asked for."""
+    def check_log(self) -> None:
+        """Signatures, approvals and keys at their place, and the tables."""
+        first, signer = self.manifest["from"], self.manifest["signer"]
         trust = Trust(self.manifest["ledger"], self.wrong)
-        for line in [*self.context, *self.range]:
+        master, lines = Master(first, trust), [*self.context, *self.range]
+        for line, after in zip(lines, [*lines[1:], None], strict=True):
             trust.read(line)
+            its = after if after and line["event"]["kind"] == "edit_superseded" else line
+            master.read(line, its["event"]["body"]["batch"] if its["event"]["kind"] == "edit_applied" else None)
         if self.read("keys.json") != canonical(list(trust.keys.values())):
             self.wrong("keys.json", "is not what the events say of keys")
-        signer, last = self.manifest["signer"], self.manifest["to"]
         if signer is not None and (signer not in trust.keys or trust.keys[signer]["revoked"] is not None):
-            self.notes.append(("manifest.sig", f"its key was not granted in this ledger, or was revoked, at @{last}"))
-        self.policies = trust.policies
+            self.notes.append(("manifest.sig", "at the range's end its key was not granted in this ledger, or revoked"))
+        self.rows = master.finish()
 
     def check_tables(self) -> None:
         """The tables are what the events say."""
-        rows = self.rows = edit_rows([*self.context, *self.range], self.manifest["from"])
-        self.compare("edits.jsonl", rows)
+        self.compare("edits.jsonl", self.rows)
         for name, kinds in VIEWS.items():
             self.compare(name, [line for line in self.range if line["event"]["kind"] in kinds])
-        for row in rows:
-            direct = self.policies[row["policy"]["seq"]]["direct"] if row["policy"] else ["edit", "merge"]
-            if row["proposal"] is None and ("merge" if row["origin"] else "edit") not in direct:
-                self.wrong(f"@{row['seq']}", f"e{row['number']} is part of no change set, and the policy asks for one")
         table = self.read("edits.csv")
         columns = table.partition(b"\r\n")[0].decode("utf-8").split(",")
-        if rows and (sorted(columns) != sorted(rows[0]) or table != csv_bytes(columns, rows)):
+        if self.rows and sorted(columns) != sorted(self.rows[0]) or table != csv_bytes(columns, self.rows):
             self.wrong("edits.csv", "is not what the events say")
-        if not rows and table != csv_bytes(columns, []):
-            self.wrong("edits.csv", "has rows, and no edits were recorded")
         try:
             from pyarrow import parquet
         except ImportError:
             self.notes.append(("edits.parquet", "was not read, since pyarrow is not installed; its digests are right"))
             return
         found = parquet.read_table(self.folder / "edits.parquet").to_pylist()
-        if found != [{name: flat(row[name]) for name in columns} for row in rows]:
+        if found != [{name: flat(row[name]) for name in columns} for row in self.rows]:
             self.wrong("edits.parquet", "is not what the events say")
 
     def compare(self, name: str, values: list[Json]) -> None:
@@ -638,109 +725,6 @@ class Check:
             pairs = zip([*expected, b""], found, strict=False)
             where = next((n for n, (a, b) in enumerate(pairs, start=1) if a != b), min(len(expected), len(found)))
             self.wrong(f"{name}:{where}", "is not what the events say")
-
-
-class Trust:
-    """Keys, roles, policies and change sets while the log is read; what does not hold is told to `wrong`."""
-
-    def __init__(self, ledger: str, wrong: Callable[[str, str], None]) -> None:
-        self.ledger, self.wrong = ledger, wrong
-        self.keys: dict[str, Json] = {}
-        self.roles: dict[str, set[str]] = {}
-        self.policies: dict[int, Json] = {}
-        self.policy: Json = None
-        self.changes: dict[int, Json] = {}
-
-    def valid(self, key: str, person: str) -> bool:
-        """Whether the key signs for the person at this place of the log."""
-        return key in self.keys and self.keys[key]["person"] == person and self.keys[key]["revoked"] is None
-
-    def read(self, line: Json) -> None:
-        """Check one event against those before it, and take it in."""
-        event, body, kind = line["event"], line["event"]["body"], line["event"]["kind"]
-        seq, where = event["seq"], f"@{event['seq']}"
-        if line["signature"] is not None:
-            key, _, signature = line["signature"].rpartition(":")
-            if not signed(key, "event", line["hash"].encode(), signature):
-                self.wrong(where, "its signature does not hold")
-            elif not self.valid(key, event["actor"]):
-                self.wrong(where, f"is signed with a key that was not {event['actor']}'s, or not valid, at this place")
-        elif self.policy and self.policy["signed"]:
-            self.wrong(where, "is not signed, and the policy in force asks for it")
-        if kind in CHOICES:
-            for decision in body["decisions"] if kind == "change_applied" else [body["decision"]]:
-                self.check_decision(where, decision, body["proposal"], CHOICES[kind])
-        if kind == "policy_changed":
-            self.policy = self.policies[seq] = body["policy"]
-        elif kind == "key_granted":
-            fields = {"key": body["key"], "person": body["person"], "granted": seq, "revoked": None}
-            self.keys[body["key"]] = fields | {"compromised_since": None}
-        elif kind == "key_revoked":
-            self.keys[body["key"]] |= {"revoked": seq, "compromised_since": body["compromised_since"]}
-        elif kind == "role_granted":
-            self.roles.setdefault(body["person"], set()).add(body["role"])
-        elif kind == "role_revoked":
-            self.roles.get(body["person"], set()).discard(body["role"])
-        elif kind == "change_proposed":
-            subject = digest("proposal", canonical(body))
-            self.changes[body["number"]] = {"body": body, "author": event["actor"], "subject": subject, "approvals": []}
-        elif kind == "change_drafted" and (change := self.changes.get(body["proposal"])):
-            change |= {"draft": body, "drafter": event["actor"], "subject": digest("draft", canonical(body))}
-        elif kind == "change_approved" and (change := self.changes.get(body["proposal"])):
-            change["approvals"].append((seq, body["decision"]))
-        elif kind == "change_applied":
-            self.check_applied(where, self.changes[body["proposal"]], body)
-
-    def check_decision(self, where: str, decision: Json, proposal: int, choice: str) -> None:
-        """A person's decision is signed, by a key of theirs, and about exactly this."""
-        person, change = decision["person"], self.changes.get(proposal)
-        bare = canonical({name: value for name, value in decision.items() if name != "signature"})
-        if not signed(decision["key"], "decision", bare, decision["signature"]):
-            self.wrong(where, f"the signature of {person} does not hold")
-        if not self.valid(decision["key"], person):
-            self.wrong(where, f"the key of the decision was not {person}'s, or not valid, at this place")
-        if (decision["ledger"], decision["proposal"], decision["choice"]) != (self.ledger, proposal, choice):
-            self.wrong(where, f"the decision of {person} is one to do something else")
-        if change and decision["subject"] != change["subject"]:
-            self.wrong(where, f"the decision of {person} is of other bytes than what p{proposal} says")
-        if decision["role"] is not None and decision["role"] not in self.roles.get(person, ()):
-            self.wrong(where, f"{person} did not have the role {decision['role']!r}")
-
-    def check_applied(self, where: str, change: Json, body: Json) -> None:
-        """A change set was applied with what the policy in force asks for; before there was one, nothing was asked."""
-        number, draft, policy = body["proposal"], change["draft"], self.policy
-        if body["subject"] != change["subject"] or body["draft"] != draft["number"]:
-            self.wrong(where, f"what was applied is not the last draft of p{number}")
-        if policy is None:
-            return
-        if draft["policy"] != digest("policy", canonical(policy)):
-            self.wrong(where, f"p{number} was drafted under another policy")
-        sort, none = change["body"]["action"]["sort"], {"approvals": 0, "roles": [], "including": []}
-        asked = policy["risks"][change["body"]["risk"]] if sort == "edit" else policy["actions"].get(sort, none)
-        if body["authority"] == "break_glass":
-            persons = {one["person"] for one in body["decisions"]}
-            if policy["break_glass"] is None or len(persons) < policy["break_glass"]["keys"]:
-                self.wrong(where, f"the glass was broken for p{number} by too few, or where the policy has none")
-            return
-        persons = {
-            one["person"]
-            for seq, one in change["approvals"]
-            if one["subject"] == change["subject"]
-            and one["person"] not in (change["author"], change["drafter"])
-            and not seq >= (self.keys.get(one["key"], {}).get("compromised_since") or seq + 1)
-            and self.may_approve(one["person"])
-            and (not asked["roles"] or self.roles.get(one["person"], set()) & set(asked["roles"]))
-        }
-        held = set().union(*(self.roles.get(person, set()) for person in persons))
-        if len(persons) < asked["approvals"] or not held >= set(asked["including"]):
-            self.wrong(where, f"p{number} had {len(persons)} approvals that count; the policy asks for more")
-        if not all(one["passed"] for one in draft["evidence"]):
-            self.wrong(where, f"p{number} was applied although a gate had failed")
-
-    def may_approve(self, person: str) -> bool:
-        """Whether the policy in force lets a person approve."""
-        own = (self.policy["roles"].get(role, ()) for role in self.roles.get(person, ()))
-        return any("approve" in able for able in (self.policy["everyone"], *own))
 
 
 def examine(folder: Path, manifest_digest: str | None = None, pinned: Path | None = None) -> Json:
