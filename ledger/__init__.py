@@ -55,6 +55,9 @@ A newcomer's map, from the ground up; each module imports only from those above 
     cost          what editing cost, summed from the log
     audit_parts, audit_changes, audit_rows, audit_range
                   the master copy: what there is to say of each edit of a range of the log
+    dsse, attestations
+                  a range as in-toto statements, in signed envelopes
+    bom           the version at a range's end as a CycloneDX bill of materials
     sides         two ledgers on one base, as one sees the other
     carry         edits of another ledger, carried over with their provenance
     merge         two ledgers brought together, three-way, fact by fact
