@@ -54,6 +54,7 @@ def export(app: App, start: str, end: str, out: Path) -> None:
     from ledger.audit_range import event_at
     from ledger.bodies import AuditExported
     from ledger.bundle import MANIFEST, SIGNATURE, build, read_range
+    from ledger.bundle_papers import papers
     from ledger.bundle_tables import require_pyarrow
     from ledger.commands import RecordExport
     from ledger.errors import UsageError
@@ -67,7 +68,7 @@ def export(app: App, start: str, end: str, out: Path) -> None:
         events = ledger.events()
         read = read_range(events, list(ledger.store.raw()), event_at(events, start), event_at(events, end))
         tell("making the tables")
-        bundle = build(read, {})
+        bundle = build(read, papers(read, None))
         tell("writing")
         with whole_folder(out) as folder:
             for name, data in bundle.files.items():

@@ -11,6 +11,8 @@ path or the machine. The tree that the proofs are about is that of the log up to
     ends.jsonl, evaluations.jsonl, tags.jsonl, changes.jsonl, policy.jsonl
                        the events of these kinds: reverts and supersessions; evaluations; moves of tags; proposals,
                        drafts, decisions and reviews; policies, keys and roles
+    statements.jsonl, bom.cdx.json
+                       attestations and a bill of materials (`ledger.bundle_papers`)
     keys.json          every public key, whose it is, and the events between which it signs
     checkpoint.txt     the tree's size and root, as a note
     proofs.json        what ties the events to that root

@@ -63,6 +63,9 @@ CHOICES = {
 }
 """Kinds of events that hold decisions -> what these decide."""
 
+EDIT = "urn:errata:edit:v1"
+"""The predicate of a statement about an edit."""
+
 Json = Any
 
 
@@ -140,7 +143,12 @@ def fingerprint(data: bytes) -> Json:
 
 
 def signed(key: str, domain: str, data: bytes, signature: str) -> bool:
-    """Whether `key` made this Ed25519 signature over the data in a domain."""
+    """Whether `key` made this signature over the data in a domain."""
+    return signed_raw(key, b"errata/" + domain.encode() + b"\0" + data, signature)
+
+
+def signed_raw(key: str, message: bytes, signature: str) -> bool:
+    """Whether `key` made this Ed25519 signature (RFC 8032) over exactly these bytes."""
     from cryptography.exceptions import InvalidSignature
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -148,7 +156,7 @@ def signed(key: str, domain: str, data: bytes, signature: str) -> bool:
         return False
     try:
         public = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.removeprefix("ed25519:")))
-        public.verify(bytes.fromhex(signature), b"errata/" + domain.encode() + b"\0" + data)
+        public.verify(bytes.fromhex(signature), message)
     except (InvalidSignature, ValueError):
         return False
     return True
@@ -569,6 +577,7 @@ class Check:
             ("checkpoint.txt", lambda: self.check_tree(checkpoint)),
             ("events.jsonl", self.check_log),
             ("tables", self.check_tables),
+            ("attestations", self.check_attestations),
         ]
         for where, step in steps:
             try:
@@ -717,6 +726,28 @@ class Check:
         found = parquet.read_table(self.folder / "edits.parquet").to_pylist()
         if found != [{name: flat(row[name]) for name in columns} for row in self.rows]:
             self.wrong("edits.parquet", "is not what the events say")
+
+    def check_attestations(self) -> None:
+        """The statements of edits say what the master copy says, in envelopes (DSSE) of whoever signed the manifest."""
+        said = []
+        for name in {"statements.jsonl", "attestations.intoto.jsonl"} & set(self.manifest["files"]):
+            for number, line in enumerate(self.lines(name), start=1):
+                if name == "attestations.intoto.jsonl":
+                    line = self.opened(f"{name}:{number}", line)
+                if line["predicateType"] == EDIT:
+                    said.append(line["predicate"]["edit"])
+            if said != self.rows:
+                self.wrong(name, "does not state of the edits what the events say")
+
+    def opened(self, where: str, envelope: Json) -> Json:
+        """The statement in an envelope."""
+        kind, payload = envelope["payloadType"].encode(), base64.b64decode(envelope["payload"], validate=True)
+        (one,) = envelope["signatures"]
+        signature = base64.b64decode(one["sig"], validate=True).hex()
+        message = b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
+        if one["keyid"] != self.manifest["signer"] or not signed_raw(one["keyid"], message, signature):
+            self.wrong(where, "is not signed by whoever signed the manifest")
+        return parse(payload)
 
     def compare(self, name: str, values: list[Json]) -> None:
         """See that a JSONL file holds these values."""

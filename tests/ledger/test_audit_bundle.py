@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import hashlib
 import json
@@ -18,10 +19,12 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger import verify_bundle
+from ledger import dsse, verify_bundle
+from ledger.attestations import PAYLOAD_TYPE
 from ledger.audit_range import event_at, whole_range
 from ledger.audit_rows import edit_rows
 from ledger.bundle import Bundle, build, read_range
+from ledger.bundle_papers import papers
 from ledger.bundle_proofs import Leaves
 from ledger.change_commands import ApplyChange, CheckChange, RejectChange, ReviewGlass
 from ledger.change_parts import Authority, ChangeAccess, Choice, GrantKey, MoveTag, ReviewVerdict, RevokeKey
@@ -29,7 +32,7 @@ from ledger.commands import ApplyEdits, RecordEvaluation, RevertEdits, TagVersio
 from ledger.errors import UsageError
 from ledger.events import EMPTY_HEAD, GENESIS, StoredEvent, event_hash
 from ledger.policy import OPEN
-from ledger.signing import Signed, Signer, written
+from ledger.signing import PrivateKey, Signed, written
 from ledger.store import unpack_chain
 from ledger.verify_bundle import canonical, encode, examine
 from tests.ledger.people import ROLES, Team, facts, good, key_of, reverts, team
@@ -76,9 +79,10 @@ def ungoverned() -> Team:
     return here
 
 
-def bundle_of(here: Team, first: int = 1, last: int | None = None, signer: Signer | None = None) -> Bundle:
+def bundle_of(here: Team, first: int = 1, last: int | None = None, signer: PrivateKey | None = None) -> Bundle:
     events = here.ledger.events()
-    return build(read_range(events, list(here.ledger.store.raw()), first, last or len(events)), {}, signer)
+    read = read_range(events, list(here.ledger.store.raw()), first, last or len(events))
+    return build(read, papers(read, signer), signer)
 
 
 def write(bundle: Bundle, folder: Path) -> Path:
@@ -487,3 +491,40 @@ def test_every_leaf_is_proven_under_every_root(size: int, data: st.DataObject) -
     for one in hashes[index:]:
         tree.add(one.encode())
     assert tree.root == leaves.root
+
+
+def test_statements_say_what_the_events_say_in_signed_envelopes(bundle: Bundle, log: Team, tmp_path: Path) -> None:
+    name = "attestations.intoto.jsonl"
+    lines = bundle.files[name].splitlines()
+    folder = write(bundle, tmp_path / "bundle")
+    eve = PrivateKey.from_seed(b"e" * 32)
+
+    def repacked(lines: list[bytes]) -> list[str]:
+        data = b"".join(line + b"\n" for line in lines)
+        manifest = json.loads(bundle.files["manifest.json"])
+        manifest["files"][name] = verify_bundle.fingerprint(data)
+        (folder / name).write_bytes(data)
+        (folder / "manifest.json").write_bytes(canonical(manifest))
+        (folder / "manifest.sig").write_text(key_of("ada").sign("manifest", canonical(manifest)) + "\n")
+        return errors(folder)
+
+    assert repacked(lines) == []
+    edit = next(place for place, line in enumerate(lines) if b"urn:errata:edit" in payload_of(line))
+    fewer = [*lines[:edit], *lines[edit + 1 :]]
+    assert repacked(fewer) == [f"{name}: does not state of the edits what the events say"]
+    theirs = canonical(dsse.sealed(payload_of(lines[edit]), PAYLOAD_TYPE, eve))
+    assert repacked([*lines[:edit], theirs, *lines[edit + 1 :]]) == [
+        f"{name}:{edit + 1}: is not signed by whoever signed the manifest"
+    ]
+    lie = payload_of(lines[edit]).replace(b'"new":"1 crowns"', b'"new":"2 crowns"')
+    assert lie != payload_of(lines[edit])
+    ours = canonical(dsse.sealed(lie, PAYLOAD_TYPE, key_of("ada")))
+    assert repacked([*lines[:edit], ours, *lines[edit + 1 :]]) == [
+        f"{name}: does not state of the edits what the events say"
+    ]
+    bare = bundle_of(log, last=4).files
+    assert "statements.jsonl" in bare and name not in bare
+
+
+def payload_of(line: bytes) -> bytes:
+    return base64.b64decode(json.loads(line)["payload"])
