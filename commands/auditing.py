@@ -35,14 +35,16 @@ def audit() -> None:
 )
 @click.option("--to", "end", metavar="EVENT", default="HEAD", show_default=True, help="The last one: @42, a tag, HEAD.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder that does not exist yet.")
+@click.option("--pdf/--no-pdf", default=True, show_default=True, help="The report as a PDF too, which needs Pango.")
 @shared
 @click.pass_obj
-def export(app: App, start: str, end: str, out: Path) -> None:
+def export(app: App, start: str, end: str, out: Path, pdf: bool) -> None:
     r"""Write an audit bundle.
 
     A folder with every event of the range, the master copy of its edits as JSONL, CSV and Parquet, proofs that tie the
-    events to a checkpoint, public keys, a manifest with digests of all files, and the program that checks it. The same
-    range gives the same bytes, also later. An event is written @17, HEAD, as an edit (e12), or as the tag that it set.
+    events to a checkpoint, public keys, in-toto statements, a bill of materials, a report to read, a manifest with the
+    digests of all files, and the program that checks it. The same range gives the same bytes, also later. An event is
+    written @17, HEAD, as an edit (e12), or as the tag that it set.
 
     The export is itself recorded, with the manifest's digest. Give that digest to the auditor apart from the folder.
 
@@ -53,9 +55,9 @@ def export(app: App, start: str, end: str, out: Path) -> None:
     """
     from ledger.audit_range import event_at
     from ledger.bodies import AuditExported
-    from ledger.bundle import MANIFEST, SIGNATURE, build, read_range
-    from ledger.bundle_papers import papers
+    from ledger.bundle import MANIFEST, SIGNATURE, build, checkpoint_note, read_range
     from ledger.bundle_tables import require_pyarrow
+    from ledger.bundle_views import views
     from ledger.commands import RecordExport
     from ledger.errors import UsageError
     from replay.whole_folder import whole_folder
@@ -67,8 +69,8 @@ def export(app: App, start: str, end: str, out: Path) -> None:
     with app.progress("reading the log") as tell:
         events = ledger.events()
         read = read_range(events, list(ledger.store.raw()), event_at(events, start), event_at(events, end))
-        tell("making the tables")
-        bundle = build(read, papers(read, None))
+        tell("making tables and reports")
+        bundle = build(read, views(read, checkpoint_note(read), pdf=pdf))
         tell("writing")
         with whole_folder(out) as folder:
             for name, data in bundle.files.items():

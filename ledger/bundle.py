@@ -11,8 +11,8 @@ path or the machine. The tree that the proofs are about is that of the log up to
     ends.jsonl, evaluations.jsonl, tags.jsonl, changes.jsonl, policy.jsonl
                        the events of these kinds: reverts and supersessions; evaluations; moves of tags; proposals,
                        drafts, decisions and reviews; policies, keys and roles
-    statements.jsonl, bom.cdx.json
-                       attestations and a bill of materials (`ledger.bundle_papers`)
+    statements.jsonl, bom.cdx.json, report.html, report.pdf
+                       what others add for other tools and for people (`ledger.bundle_views`)
     keys.json          every public key, whose it is, and the events between which it signs
     checkpoint.txt     the tree's size and root, as a note
     proofs.json        what ties the events to that root
@@ -116,7 +116,7 @@ def build(read: Range, more: Mapping[str, bytes], signer: Signer | None = None) 
     Raises:
         UsageError: pyarrow is not installed.
     """
-    leaves = Leaves([event.hash for event in read.events])
+    leaves = _leaves(read)
     own = _own_files(read, leaves)
     if taken := sorted(set(more) & {*own, MANIFEST, SIGNATURE}):
         raise UsageError(f"a bundle has a {taken[0]} of its own")
@@ -140,6 +140,16 @@ def build(read: Range, more: Mapping[str, bytes], signer: Signer | None = None) 
     return Bundle(files, digest(DOMAIN, manifest), None if signer is None else signer.key)
 
 
+def checkpoint_note(read: Range) -> str:
+    """The size and the root of the tree up to the range's end, as a note."""
+    leaves = _leaves(read)
+    return f"errata/{read.events[0].hash}\n{leaves.size}\n{b64encode(leaves.root).decode('ascii')}\n"
+
+
+def _leaves(read: Range) -> Leaves:
+    return Leaves([event.hash for event in read.events])
+
+
 def _own_files(read: Range, leaves: Leaves) -> dict[str, bytes]:
     """All files but those of the manifest and those that others add."""
     lines = {event.seq: _line(event) for event in read.stored}
@@ -156,7 +166,7 @@ def _own_files(read: Range, leaves: Leaves) -> dict[str, bytes]:
         "edits.csv": edits_csv(read.rows),
         "edits.parquet": edits_parquet(read.rows),
         "keys.json": canonical_bytes([_key(record) for record in read.state.trust.keys.values()]),
-        "checkpoint.txt": _checkpoint(read.events[0].hash, leaves),
+        "checkpoint.txt": checkpoint_note(read).encode("ascii"),
         "proofs.json": canonical_bytes(proofs),
         "README.txt": readme(read).encode("utf-8"),
         "verify_bundle.py": Path(verify_bundle.__file__).read_bytes(),
@@ -180,7 +190,3 @@ def _key(record: KeyRecord) -> dict[str, object]:
         "revoked": record.revoked,
         "compromised_since": record.compromised_since,
     }
-
-
-def _checkpoint(ledger: str, leaves: Leaves) -> bytes:
-    return f"errata/{ledger}\n{leaves.size}\n{b64encode(leaves.root).decode('ascii')}\n".encode("ascii")

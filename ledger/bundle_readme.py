@@ -47,6 +47,7 @@ What is where.
     statements.jsonl    in-toto statements of edits, evaluations and gates; where the exporter signed they
                         lie in DSSE envelopes, and the file is attestations.intoto.jsonl
     bom.cdx.json        a CycloneDX bill of materials of the version at the range's end
+    report.html         a report for people; report.pdf, if it is there, is the same on paper
     keys.json           public keys, whose they are, and from which event to which they sign
     checkpoint.txt      size and root of the Merkle tree (RFC 6962, SHA-256) over the events' hashes
     proofs.json         the tree's left edge before the range, and an inclusion proof of every edit and of the context

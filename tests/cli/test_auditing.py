@@ -16,7 +16,7 @@ from tests.cli.conftest import Errata
 
 def test_a_bundle_is_written_recorded_and_sound(errata: Errata, here: Path, tmp_path: Path) -> None:
     assert errata("tag", "first", "HEAD").code == 0
-    made = errata("audit", "export", "--out", "out/bundle", "--json")
+    made = errata("audit", "export", "--no-pdf", "--out", "out/bundle", "--json")
     assert made.code == 0, made.err
     told = made.json
     assert (told["from"], told["edits"]) == (1, 3)
@@ -29,19 +29,20 @@ def test_a_bundle_is_written_recorded_and_sound(errata: Errata, here: Path, tmp_
         assert done.code == 0 and "sound: nothing is wrong" in done.out, done.out
     assert errata("verify").code == 0
 
-    again = errata("audit", "export", "--to", f"@{told['to']}", "--out", "again")
+    again = errata("audit", "export", "--no-pdf", "--to", f"@{told['to']}", "--out", "again")
     assert again.code == 0, again.err
     names = sorted(path.name for path in Path("again").iterdir())
     assert names == sorted(path.name for path in Path("out/bundle").iterdir())
     assert all(Path("again", name).read_bytes() == Path("out/bundle", name).read_bytes() for name in names)
 
-    part = errata("audit", "export", "--from", "e3", "--to", "first", "--out", "part", "--json").json
+    assert {"report.html", "statements.jsonl", "bom.cdx.json"} < set(names)
+    part = errata("audit", "export", "--no-pdf", "--from", "e3", "--to", "first", "--out", "part", "--json").json
     assert part["edits"] == 1 and part["events"] < told["events"]
     assert errata("audit", "verify", "part", "--json").json["sound"]
 
 
 def test_a_bundle_is_checked_without_the_ledger_by_its_own_program(errata: Errata, here: Path, tmp_path: Path) -> None:
-    assert errata("audit", "export", "--out", "bundle").code == 0
+    assert errata("audit", "export", "--no-pdf", "--out", "bundle").code == 0
     kept = Path("bundle/checkpoint.txt").read_bytes()
     alone = tmp_path / "elsewhere"
     shutil.move("bundle", alone / "bundle")
@@ -75,7 +76,7 @@ def test_the_program_loads_nothing_of_errata_nor_any_model(tmp_path: Path) -> No
 
 
 def test_the_bundles_program_is_held_against_the_one_that_ran(errata: Errata, here: Path) -> None:
-    assert errata("audit", "export", "--out", "bundle").code == 0
+    assert errata("audit", "export", "--no-pdf", "--out", "bundle").code == 0
     program = Path("bundle/verify_bundle.py")
     program.write_bytes(program.read_bytes() + b"# all is well\n")
     done = errata("audit", "verify", "bundle", "--json")
@@ -107,7 +108,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 
 def test_without_pyarrow_nothing_is_written(errata: Errata, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    done = errata("audit", "export", "--out", "bundle")
+    done = errata("audit", "export", "--no-pdf", "--out", "bundle")
     assert done.code == 2 and "pip install 'errata[audit]'" in done.err and not Path("bundle").exists()
 
 
@@ -121,6 +122,6 @@ def test_an_export_that_is_not_recorded_leaves_no_folder(
         raise Refused("somebody says no")
 
     monkeypatch.setattr(Ledger, "execute", refuse)
-    done = errata("audit", "export", "--out", "below/bundle")
+    done = errata("audit", "export", "--no-pdf", "--out", "below/bundle")
     assert done.code == 4 and "somebody says no" in done.err
     assert not Path("below").exists()

@@ -23,9 +23,9 @@ from ledger import dsse, verify_bundle
 from ledger.attestations import PAYLOAD_TYPE
 from ledger.audit_range import event_at, whole_range
 from ledger.audit_rows import edit_rows
-from ledger.bundle import Bundle, build, read_range
-from ledger.bundle_papers import papers
+from ledger.bundle import Bundle, build, checkpoint_note, read_range
 from ledger.bundle_proofs import Leaves
+from ledger.bundle_views import views
 from ledger.change_commands import ApplyChange, CheckChange, RejectChange, ReviewGlass
 from ledger.change_parts import Authority, ChangeAccess, Choice, GrantKey, MoveTag, ReviewVerdict, RevokeKey
 from ledger.commands import ApplyEdits, RecordEvaluation, RevertEdits, TagVersion, UntagVersion
@@ -82,7 +82,7 @@ def ungoverned() -> Team:
 def bundle_of(here: Team, first: int = 1, last: int | None = None, signer: PrivateKey | None = None) -> Bundle:
     events = here.ledger.events()
     read = read_range(events, list(here.ledger.store.raw()), first, last or len(events))
-    return build(read, papers(read, signer), signer)
+    return build(read, views(read, checkpoint_note(read), signer=signer, pdf=False), signer)
 
 
 def write(bundle: Bundle, folder: Path) -> Path:
