@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 from ledger import dsse, verify_bundle
 from ledger.attestations import PAYLOAD_TYPE
+from ledger.audit_parts import EditRow
 from ledger.audit_range import event_at, whole_range
 from ledger.audit_rows import edit_rows
 from ledger.bundle import Bundle, build, checkpoint_note, read_range
@@ -528,3 +530,20 @@ def test_statements_say_what_the_events_say_in_signed_envelopes(bundle: Bundle, 
 
 def payload_of(line: bytes) -> bytes:
     return base64.b64decode(json.loads(line)["payload"])
+
+
+def test_the_tree_is_that_of_rfc_6962() -> None:
+    """The eight leaves and the root that implementations of Certificate Transparency are held against."""
+    leaves = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
+    tree = verify_bundle.Tree(0, [])
+    assert tree.root.hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    for leaf in leaves:
+        tree.add(bytes.fromhex(leaf))
+    assert tree.root.hex() == "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328"
+
+
+def test_the_page_of_audits_names_every_column() -> None:
+    page = (ROOT / "docs" / "audit.md").read_text(encoding="utf-8")
+    table = page.partition("| of | columns |")[2].partition("\n\n")[0]
+    named = re.findall(r"`(\w+)`", table)
+    assert sorted(named) == sorted(EditRow.model_fields)
