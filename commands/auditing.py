@@ -55,7 +55,7 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool) -> None:
     """
     from ledger.audit_range import event_at
     from ledger.bodies import AuditExported
-    from ledger.bundle import MANIFEST, SIGNATURE, build, checkpoint_note, read_range
+    from ledger.bundle import MANIFEST, SIGNATURE, build, checkpoint_of_range, read_range
     from ledger.bundle_tables import require_pyarrow
     from ledger.bundle_views import views
     from ledger.commands import RecordExport
@@ -70,7 +70,7 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool) -> None:
         events = ledger.events()
         read = read_range(events, list(ledger.store.raw()), event_at(events, start), event_at(events, end))
         tell("making tables and reports")
-        bundle = build(read, views(read, checkpoint_note(read), pdf=pdf))
+        bundle = build(read, views(read, checkpoint_of_range(read).text, pdf=pdf))
         tell("writing")
         with whole_folder(out) as folder:
             for name, data in bundle.files.items():

@@ -62,8 +62,8 @@ A newcomer's map, from the ground up; each module imports only from those above 
     carry         edits of another ledger, carried over with their provenance
     merge         two ledgers brought together, three-way, fact by fact
     repair        damage mended from a second copy
-    bundle        a range of the log as files that an auditor checks alone; bundle_tables, bundle_proofs,
-                  bundle_views and bundle_readme make some of them
+    bundle        a range of the log as files that an auditor checks alone; bundle_tables, bundle_views
+                  and bundle_readme make some of them
     verify_bundle checks a bundle; stands alone, and is copied into each
     gc            drops what no event names; never history
 

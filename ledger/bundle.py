@@ -22,7 +22,6 @@ path or the machine. The tree that the proofs are about is that of the log up to
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,12 +30,14 @@ from ledger import verify_bundle
 from ledger.audit_parts import EditRow
 from ledger.audit_range import context, whole_range
 from ledger.audit_rows import edit_rows
-from ledger.bundle_proofs import Leaves
 from ledger.bundle_readme import readme
 from ledger.bundle_tables import edits_csv, edits_parquet
 from ledger.canonical import canonical_bytes, digest
+from ledger.checkpoints import checkpoint_of
 from ledger.errors import UsageError
 from ledger.events import Event, Kind, StoredEvent
+from ledger.merkle import MerkleTree
+from ledger.notes import Checkpoint
 from ledger.signing import Signer
 from ledger.state import State, fold
 from ledger.trust import KeyRecord
@@ -116,8 +117,8 @@ def build(read: Range, more: Mapping[str, bytes], signer: Signer | None = None) 
     Raises:
         UsageError: pyarrow is not installed.
     """
-    leaves = _leaves(read)
-    own = _own_files(read, leaves)
+    checkpoint = checkpoint_of_range(read, signer)
+    own = _own_files(read, checkpoint)
     if taken := sorted(set(more) & {*own, MANIFEST, SIGNATURE}):
         raise UsageError(f"a bundle has a {taken[0]} of its own")
     files = own | dict(more)
@@ -129,7 +130,7 @@ def build(read: Range, more: Mapping[str, bytes], signer: Signer | None = None) 
             "from": read.first,
             "to": head.seq,
             "head": head.hash,
-            "root": leaves.root.hex(),
+            "root": checkpoint.root.hex(),
             "signer": None if signer is None else signer.key,
             "files": {name: verify_bundle.fingerprint(data) for name, data in files.items()},
         }
@@ -140,24 +141,23 @@ def build(read: Range, more: Mapping[str, bytes], signer: Signer | None = None) 
     return Bundle(files, digest(DOMAIN, manifest), None if signer is None else signer.key)
 
 
-def checkpoint_note(read: Range) -> str:
-    """The size and the root of the tree up to the range's end, as a note."""
-    leaves = _leaves(read)
-    return f"errata/{read.events[0].hash}\n{leaves.size}\n{b64encode(leaves.root).decode('ascii')}\n"
+def checkpoint_of_range(read: Range, signer: Signer | None = None) -> Checkpoint:
+    """The checkpoint of the log up to a range's end, signed under the name of the key's person if there is a key."""
+    made = checkpoint_of([event.hash for event in read.events])
+    if signer is None:
+        return made
+    owner = read.state.trust.keys.get(signer.key)
+    return made.signed("exporter" if owner is None else owner.person, signer)
 
 
-def _leaves(read: Range) -> Leaves:
-    return Leaves([event.hash for event in read.events])
-
-
-def _own_files(read: Range, leaves: Leaves) -> dict[str, bytes]:
+def _own_files(read: Range, checkpoint: Checkpoint) -> dict[str, bytes]:
     """All files but those of the manifest and those that others add."""
     lines = {event.seq: _line(event) for event in read.stored}
-    within = read.events[read.first - 1 :]
+    within, tree = read.events[read.first - 1 :], MerkleTree.of_events([event.hash for event in read.events])
     told = [*read.context, *(event for event in within if event.kind is Kind.EDIT_APPLIED)]
     proofs = {
-        "before": [part.hex() for part in leaves.before(read.first - 1)],
-        "inclusion": [{"seq": e.seq, "path": [part.hex() for part in leaves.path(e.seq - 1)]} for e in told],
+        "before": [part.hex() for part in tree.before(read.first - 1)],
+        "inclusion": [{"seq": e.seq, "path": [part.hex() for part in tree.inclusion(e.seq - 1)]} for e in told],
     }
     files = {
         "events.jsonl": b"".join(lines[event.seq] for event in within),
@@ -166,7 +166,7 @@ def _own_files(read: Range, leaves: Leaves) -> dict[str, bytes]:
         "edits.csv": edits_csv(read.rows),
         "edits.parquet": edits_parquet(read.rows),
         "keys.json": canonical_bytes([_key(record) for record in read.state.trust.keys.values()]),
-        "checkpoint.txt": checkpoint_note(read).encode("ascii"),
+        "checkpoint.txt": checkpoint.note.encode("utf-8"),
         "proofs.json": canonical_bytes(proofs),
         "README.txt": readme(read).encode("utf-8"),
         "verify_bundle.py": Path(verify_bundle.__file__).read_bytes(),

@@ -175,10 +175,21 @@ def node(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\1" + left + right).digest()
 
 
-def checkpoint(note: bytes) -> tuple[str, int, bytes]:
-    """The log's name, its size and its root, as a checkpoint states them (C2SP tlog-checkpoint)."""
-    name, size, root = note.decode("utf-8").split("\n")[:3]
-    return name, int(size), base64.b64decode(root, validate=True)
+def checkpoint(note: bytes) -> tuple[str, int, bytes, str]:
+    """What a checkpoint states (C2SP tlog-checkpoint): the log's name, its size, its root, and its last event's hash."""
+    name, size, root, head = note.decode("utf-8").split("\n")[:4]
+    return name, int(size), base64.b64decode(root, validate=True), head
+
+
+def note_signed(note: str, key: str) -> bool:
+    """Whether the one signature of a note is by this key (C2SP signed-note)."""
+    text, _, line = note.rpartition("\n\n")
+    name, data = line.removeprefix("\u2014 ").removesuffix("\n").split(" ")
+    public, raw = bytes.fromhex(key.removeprefix("ed25519:")), base64.b64decode(data, validate=True)
+    named = hashlib.sha256(name.encode() + b"\n\x01" + public).digest()[:4]
+    return (
+        line == f"\u2014 {name} {data}\n" and raw[:4] == named and signed_raw(key, f"{text}\n".encode(), raw[4:].hex())
+    )
 
 
 class Tree:
@@ -570,7 +581,7 @@ class Check:
         self.findings.append((where, what))
 
     def run(self, manifest_digest: str | None, checkpoint: Path | None) -> None:
-        """Make all checks; one that cannot be made is a finding, and the others go on."""
+        """Make all checks; one that cannot be made is a finding, and the others go on, but for want of a manifest."""
         steps: list[tuple[str, Callable[[], None]]] = [
             ("manifest.json", lambda: self.check_manifest(manifest_digest)),
             ("events.jsonl", self.read_events),
@@ -672,8 +683,14 @@ class Check:
         for line in self.range:
             tree.add(line["hash"].encode())
             roots[line["event"]["seq"]] = tree.root
-        root, own = tree.root, f"errata/{self.manifest['ledger']}"
-        if checkpoint(self.read("checkpoint.txt")) != (own, last, root) or self.manifest["root"] != root.hex():
+        root, own, signer = tree.root, f"errata/{self.manifest['ledger']}", self.manifest["signer"]
+        note, head = self.read("checkpoint.txt").decode("utf-8"), self.manifest["head"]
+        text = f"{own}\n{last}\n{base64.b64encode(root).decode()}\n{head}\n\n"
+        if not (note == text if signer is None else note.startswith(text) and note_signed(note, signer)):
+            self.wrong(
+                "checkpoint.txt", "is not, or is not signed as, the checkpoint of the events up to the range's end"
+            )
+        if checkpoint(note.encode()) != (own, last, root, head) or self.manifest["root"] != root.hex():
             self.wrong("checkpoint.txt", f"its root is not that of the tree of the events up to @{last}")
         paths = {one["seq"]: [bytes.fromhex(part) for part in one["path"]] for one in proofs["inclusion"]}
         edits = [line for line in self.range if line["event"]["kind"] == "edit_applied"]
@@ -685,7 +702,7 @@ class Check:
             if root_by_path(seq - 1, last, line["hash"].encode(), paths[seq]) != root:
                 self.wrong(f"@{seq}", "its inclusion proof does not lead to the checkpoint's root")
         if pinned is not None:
-            name, size, stated = checkpoint(pinned.read_bytes())
+            name, size, stated, _ = checkpoint(pinned.read_bytes())
             if name != own:
                 self.wrong(str(pinned), f"is of another ledger: {name}, not {own}")
             elif size not in roots:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -25,14 +24,14 @@ from ledger.attestations import PAYLOAD_TYPE
 from ledger.audit_parts import EditRow
 from ledger.audit_range import event_at, whole_range
 from ledger.audit_rows import edit_rows
-from ledger.bundle import Bundle, build, checkpoint_note, read_range
-from ledger.bundle_proofs import Leaves
+from ledger.bundle import Bundle, build, checkpoint_of_range, read_range
 from ledger.bundle_views import views
 from ledger.change_commands import ApplyChange, CheckChange, RejectChange, ReviewGlass
 from ledger.change_parts import Authority, ChangeAccess, Choice, GrantKey, MoveTag, ReviewVerdict, RevokeKey
 from ledger.commands import ApplyEdits, RecordEvaluation, RevertEdits, TagVersion, UntagVersion
 from ledger.errors import UsageError
 from ledger.events import EMPTY_HEAD, GENESIS, StoredEvent, event_hash
+from ledger.merkle import MerkleTree
 from ledger.policy import OPEN
 from ledger.signing import PrivateKey, Signed, written
 from ledger.store import unpack_chain
@@ -84,7 +83,7 @@ def ungoverned() -> Team:
 def bundle_of(here: Team, first: int = 1, last: int | None = None, signer: PrivateKey | None = None) -> Bundle:
     events = here.ledger.events()
     read = read_range(events, list(here.ledger.store.raw()), first, last or len(events))
-    return build(read, views(read, checkpoint_note(read), signer=signer, pdf=False), signer)
+    return build(read, views(read, checkpoint_of_range(read).text, signer=signer, pdf=False), signer)
 
 
 def write(bundle: Bundle, folder: Path) -> Path:
@@ -483,16 +482,16 @@ def test_what_is_not_canonical_is_refused(data: bytes) -> None:
 @given(st.integers(1, 40), st.data())
 def test_every_leaf_is_proven_under_every_root(size: int, data: st.DataObject) -> None:
     hashes = [some_digest(n) for n in range(size)]
-    leaves, index = Leaves(hashes), data.draw(st.integers(0, size - 1))
-    path = leaves.path(index)
-    assert verify_bundle.root_by_path(index, size, hashes[index].encode(), path) == leaves.root
+    tree, index = MerkleTree.of_events(hashes), data.draw(st.integers(0, size - 1))
+    path = tree.inclusion(index)
+    assert verify_bundle.root_by_path(index, size, hashes[index].encode(), path) == tree.root()
     if path:
-        assert verify_bundle.root_by_path(index, size, hashes[index].encode(), path[:-1]) != leaves.root
-    tree = verify_bundle.Tree(index, leaves.before(index))
-    assert tree.root == (Leaves(hashes[:index]).root if index else hashlib.sha256(b"").digest())
-    for one in hashes[index:]:
-        tree.add(one.encode())
-    assert tree.root == leaves.root
+        assert verify_bundle.root_by_path(index, size, hashes[index].encode(), path[:-1]) != tree.root()
+    own = verify_bundle.Tree(index, tree.before(index))
+    assert own.root == tree.root(index)
+    for end, one in enumerate(hashes[index:], start=index + 1):
+        own.add(one.encode())
+        assert own.root == tree.root(end)
 
 
 def test_statements_say_what_the_events_say_in_signed_envelopes(bundle: Bundle, log: Team, tmp_path: Path) -> None:
