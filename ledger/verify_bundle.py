@@ -176,7 +176,7 @@ def node(left: bytes, right: bytes) -> bytes:
 
 
 def checkpoint(note: bytes) -> tuple[str, int, bytes, str]:
-    """What a checkpoint states (C2SP tlog-checkpoint): the log's name, its size, its root, and its last event's hash."""
+    """What a checkpoint states (C2SP tlog-checkpoint): the log's name, size and root, and the last event's hash."""
     name, size, root, head = note.decode("utf-8").split("\n")[:4]
     return name, int(size), base64.b64decode(root, validate=True), head
 
@@ -186,10 +186,9 @@ def note_signed(note: str, key: str) -> bool:
     text, _, line = note.rpartition("\n\n")
     name, data = line.removeprefix("\u2014 ").removesuffix("\n").split(" ")
     public, raw = bytes.fromhex(key.removeprefix("ed25519:")), base64.b64decode(data, validate=True)
-    named = hashlib.sha256(name.encode() + b"\n\x01" + public).digest()[:4]
-    return (
-        line == f"\u2014 {name} {data}\n" and raw[:4] == named and signed_raw(key, f"{text}\n".encode(), raw[4:].hex())
-    )
+    own = hashlib.sha256(name.encode() + b"\n\x01" + public).digest()[:4]
+    whole = line == f"\u2014 {name} {data}\n" and raw[:4] == own
+    return whole and signed_raw(key, f"{text}\n".encode(), raw[4:].hex())
 
 
 class Tree:
@@ -595,6 +594,8 @@ class Check:
                 step()
             except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
                 self.wrong(where, f"cannot be checked ({type(error).__name__}: {error})")
+            if not self.manifest:
+                return  # all else is held against it
 
     def read(self, name: str) -> bytes:
         """A file of the bundle; nothing for one that is missing, which is a finding already."""
@@ -687,9 +688,7 @@ class Check:
         note, head = self.read("checkpoint.txt").decode("utf-8"), self.manifest["head"]
         text = f"{own}\n{last}\n{base64.b64encode(root).decode()}\n{head}\n\n"
         if not (note == text if signer is None else note.startswith(text) and note_signed(note, signer)):
-            self.wrong(
-                "checkpoint.txt", "is not, or is not signed as, the checkpoint of the events up to the range's end"
-            )
+            self.wrong("checkpoint.txt", "is not, to the byte, that of this log, signed by whoever signed the manifest")
         if checkpoint(note.encode()) != (own, last, root, head) or self.manifest["root"] != root.hex():
             self.wrong("checkpoint.txt", f"its root is not that of the tree of the events up to @{last}")
         paths = {one["seq"]: [bytes.fromhex(part) for part in one["path"]] for one in proofs["inclusion"]}
