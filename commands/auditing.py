@@ -36,9 +36,10 @@ def audit() -> None:
 @click.option("--to", "end", metavar="EVENT", default="HEAD", show_default=True, help="The last one: @42, a tag, HEAD.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder that does not exist yet.")
 @click.option("--pdf/--no-pdf", default=True, show_default=True, help="The report as a PDF too, which needs Pango.")
+@click.option("--sign", is_flag=True, help="Sign manifest, checkpoint and statements with your key.")
 @shared
 @click.pass_obj
-def export(app: App, start: str, end: str, out: Path, pdf: bool) -> None:
+def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> None:
     r"""Write an audit bundle.
 
     A folder with every event of the range, the master copy of its edits as JSONL, CSV and Parquet, proofs that tie the
@@ -51,7 +52,7 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool) -> None:
     \b
     Examples:
       errata audit export --out ./bundle
-      errata audit export --from spring --to HEAD --out ./bundle
+      errata audit export --from spring --to HEAD --out ./bundle --sign
     """
     from ledger.audit_range import event_at
     from ledger.bodies import AuditExported
@@ -60,17 +61,20 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool) -> None:
     from ledger.bundle_views import views
     from ledger.commands import RecordExport
     from ledger.errors import UsageError
+    from ledger.policy import Capability
     from replay.whole_folder import whole_folder
 
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists; name a folder that does not exist yet")
     require_pyarrow()
     ledger = app.ledger()
+    ledger.foresee(None, Capability.RECORD, actor=app.who, now=app.world.now(), signer=app.signer())
+    signer = app.signer()() if sign else None
     with app.progress("reading the log") as tell:
         events = ledger.events()
         read = read_range(events, list(ledger.store.raw()), event_at(events, start), event_at(events, end))
         tell("making tables and reports")
-        bundle = build(read, views(read, checkpoint_of_range(read).text, pdf=pdf))
+        bundle = build(read, views(read, checkpoint_of_range(read).text, signer=signer, pdf=pdf), signer)
         tell("writing")
         with whole_folder(out) as folder:
             for name, data in bundle.files.items():
@@ -111,6 +115,7 @@ def _show_export(app: App, out: Path, read: Range, bundle: Bundle, recorded: int
         Table(("file", "bytes"), rows),
         f"manifest {bundle.digest}",
         f"         {sha256}",
+        *([f"signed   by {bundle.signer}"] if bundle.signer is not None else []),
     ]
     app.show(data, view)
 
@@ -152,6 +157,7 @@ def verify(app: App, bundle: Path, manifest_digest: str | None, checkpoint: Path
         f"         {report['manifest'][1]}",
         f"range    @{report['from']} to @{report['to']}: {counted(report['events'], 'event')},"
         f" {counted(report['edits'], 'edit')}",
+        f"signed   by {report['signer'] or 'nobody'}",
         f"head     {short(report['head'] or '')}, tree root {(report['root'] or '')[:12]}",
         "program  the bundle's copy is the one that ran"
         if report["same_program"]

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from ledger import verify_bundle
+from ledger.notes import VerifierKey, parse_checkpoint
 from tests.cli.conftest import Errata
+from tests.cli.test_governing import settle
 
 
 def test_a_bundle_is_written_recorded_and_sound(errata: Errata, here: Path, tmp_path: Path) -> None:
@@ -125,3 +127,38 @@ def test_an_export_that_is_not_recorded_leaves_no_folder(
     done = errata("audit", "export", "--no-pdf", "--out", "below/bundle")
     assert done.code == 4 and "somebody says no" in done.err
     assert not Path("below").exists()
+
+
+def test_the_exporters_key_signs_the_manifest_the_checkpoint_and_the_statements(
+    errata: Errata, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(monkeypatch, tmp_path)
+    unknown = errata("audit", "export", "--no-pdf", "--out", "bundle", "--sign")
+    assert unknown.code == 2 and "ada has no key" in unknown.err and not Path("bundle").exists()
+    key = errata("key", "new", "laptop", "--json").json["key"]
+    assert errata("key", "grant", "laptop").code == 0
+    made = errata("audit", "export", "--no-pdf", "--out", "bundle", "--sign")
+    assert made.code == 0 and f"signed   by {key}" in made.out, made.err
+    names = {path.name for path in Path("bundle").iterdir()}
+    assert {"manifest.sig", "attestations.intoto.jsonl"} < names
+    told = errata("audit", "verify", "bundle", "--json").json
+    assert told["sound"] and told["signer"] == key
+    kept = parse_checkpoint(Path("bundle/checkpoint.txt").read_bytes())
+    assert [one.name for one in kept.signatures] == ["ada"]
+    assert kept.vouchers([VerifierKey("ada", key)]) == ([VerifierKey("ada", key)], [])
+
+
+def test_who_may_not_record_exports_nothing(
+    errata: Errata, here: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle(monkeypatch, tmp_path)
+    for person, role in (("ada", "author"), ("ben", "approver"), ("cleo", "approver"), ("dan", "operator")):
+        assert errata("key", "new", person, "--person", person).code == 0
+        assert errata("key", "grant", person).code == 0
+        assert errata("role", "grant", person, role).code == 0
+    assert errata("policy", "set", "controlled", "--reason", "we are four now").code == 0
+    done = errata("--actor", "eve", "audit", "export", "--no-pdf", "--out", "bundle")
+    assert done.code in (2, 4) and "eve" in done.err and not Path("bundle").exists()
+    assert errata("audit", "export", "--no-pdf", "--out", "bundle").code == 0
+    assert errata("log", "-n", "1", "--json").json["events"][0]["signature"] is not None
+    assert errata("audit", "verify", "bundle", "--json").json["sound"]
