@@ -701,15 +701,22 @@ class Check:
             if root_by_path(seq - 1, last, line["hash"].encode(), paths[seq]) != root:
                 self.wrong(f"@{seq}", "its inclusion proof does not lead to the checkpoint's root")
         if pinned is not None:
-            name, size, stated, _ = checkpoint(pinned.read_bytes())
-            if name != own:
-                self.wrong(str(pinned), f"is of another ledger: {name}, not {own}")
-            elif size not in roots:
-                self.notes.append(
-                    (str(pinned), f"is of {size} events; this bundle can be held against {first - 1} to {last}")
-                )
-            elif roots[size] != stated:
-                self.wrong(str(pinned), f"this log had another root at @{size}: it was rewritten, or is another ledger")
+            self.check_pinned(str(pinned), pinned.read_bytes(), own, roots)
+
+    def check_pinned(self, where: str, note: bytes, own: str, roots: dict[int, bytes]) -> None:
+        """A checkpoint that was kept elsewhere is of this log; `roots` are those that the bundle gives, by size."""
+        try:
+            name, size, stated, _ = checkpoint(note)
+        except ValueError:
+            self.wrong(where, "is no checkpoint")
+            return
+        if name != own:
+            self.wrong(where, f"is of another ledger: {name}, not {own}")
+        elif size not in roots:
+            span = f"{min(roots)} to {max(roots)}"
+            self.notes.append((where, f"is of {size} events; this bundle can be held against checkpoints of {span}"))
+        elif roots[size] != stated:
+            self.wrong(where, f"this log had another root at @{size}: it was rewritten, or is another ledger")
 
     def check_log(self) -> None:
         """Signatures, approvals and keys at their place, and the tables."""
