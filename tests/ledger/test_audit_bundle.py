@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import rfc8785
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ledger import dsse, verify_bundle
@@ -423,6 +423,27 @@ def test_a_table_that_was_changed_with_its_digest_is_not_what_the_events_say(bun
         (folder / name).write_bytes(other)
         assert errors(folder), name
         (folder / name).write_bytes(data)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_whatever_is_written_into_a_file_is_a_finding_and_no_crash(
+    bundle: Bundle, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    name = data.draw(st.sampled_from(["events.jsonl", "edits.jsonl", "edits.parquet", "proofs.json", "changes.jsonl"]))
+    content = bundle.files[name]
+    place = data.draw(st.integers(0, len(content) - 1))
+    length, inside = (
+        data.draw(st.integers(0, 30)),
+        data.draw(st.binary(max_size=30) | st.sampled_from([b"null", b"[]"])),
+    )
+    other = content[:place] + inside + content[place + length :]
+    if other != content:
+        manifest = json.loads(bundle.files["manifest.json"]) | {"signer": None}
+        manifest["files"][name] = verify_bundle.fingerprint(other)
+        files = dict(bundle.files) | {name: other, "manifest.json": canonical(manifest)}
+        del files["manifest.sig"]
+        assert errors(write(Bundle(files, "", None), tmp_path_factory.mktemp("forged") / "bundle"))
 
 
 def test_a_parquet_file_that_was_changed_is_found_where_pyarrow_is_there(
