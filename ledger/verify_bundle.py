@@ -62,7 +62,6 @@ CHOICES = {
     "glass_reviewed": "review",
 }
 """Kinds of events that hold decisions -> what these decide."""
-
 EDIT = "urn:errata:edit:v1"
 """The predicate of a statement about an edit."""
 
@@ -511,9 +510,13 @@ class Master:
         self.superseded = None
         self.solved.append(row)
         insort(self.deltas, body["delta_digest"])
-        direct = self.trust.policy["direct"] if self.trust.policy else ("edit", "merge")
-        if change is None and event["seq"] >= self.first and ("merge" if row["origin"] else "edit") not in direct:
-            self.trust.wrong(f"@{event['seq']}", "is part of no change set, and the policy asks for one")
+        if change is None:
+            self.check_direct(event["seq"], "merge" if row["origin"] else "edit")
+
+    def check_direct(self, seq: int, sort: str) -> None:
+        """What is part of no change set is something that the policy in force lets be done directly."""
+        if self.trust.policy and sort not in self.trust.policy["direct"] and seq >= self.first:
+            self.trust.wrong(f"@{seq}", "is part of no change set, and the policy asks for one")
 
     def end(self, line: Json, body: Json, how: str) -> None:
         """An edit left the live set."""
@@ -527,6 +530,9 @@ class Master:
             "proposal": change and change["proposal"],
         }
         self.superseded = body["edit"] if how == "superseded" else self.superseded
+        failed = any(gate["when"] == "applied" and not gate["passed"] for gate in self.changes[body["edit"]]["gates"])
+        if change is None and how == "reverted" and row["seq"] >= self.first and not failed:
+            self.check_direct(event["seq"], "revert")
         del self.deltas[bisect_left(self.deltas, row["delta_digest"])]
 
     def finish(self) -> list[Json]:

@@ -12,7 +12,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("ledger", "editor", "replay", "commands")
 LONGEST = 400
-STANDS_ALONE = {"verify_bundle.py": 850}
+STANDS_ALONE = {"verify_bundle.py": 900}
 """Files that must be one: an auditor reads and runs this one by itself, and it imports nothing of ours."""
 
 

@@ -55,6 +55,9 @@ def governed() -> Team:
     here.run("ada", CheckChange(second, (good("efficacy", 1.0, True), good("norm_growth", None, True))))
     here.whole(reverts(1))
     here.whole(MoveTag(tag="production", live=(3, 4), weights=WEIGHTS))
+    failed = here.whole(facts(20))
+    here.run("ada", CheckChange(failed, (good("efficacy", 1.0, False), good("norm_growth", None, True))))
+    here.run("ada", RevertEdits((here.state.live[-1],), "a gate failed"))
     broken = here.propose("ada", facts(9), ticket="T-1", source="the gazette")
     here.draft("dan", broken)
     decisions = tuple(here.decision(person, broken, Choice.BREAK_GLASS) for person in ("ada", "ben"))
@@ -316,6 +319,12 @@ def no_change_set(payloads: list[dict[str, Any]]) -> None:
     payloads.remove(first_of(payloads, "change_applied"))
 
 
+def a_revert_without_its_change_set(payloads: list[dict[str, Any]]) -> None:
+    applied = {one["body"]["proposal"]: one for one in payloads if one["kind"] == "change_applied"}
+    asked = {one["body"]["number"]: one["body"]["action"] for one in payloads if one["kind"] == "change_proposed"}
+    payloads.remove(next(one for number, one in applied.items() if asked[number]["sort"] == "revert"))
+
+
 def another_actor(payloads: list[dict[str, Any]]) -> None:
     first_of(payloads, "edit_applied")["actor"] = "eve"
 
@@ -341,6 +350,7 @@ def a_failed_gate(payloads: list[dict[str, Any]]) -> None:
         (another_draft, "is of other bytes than what p1 says"),
         (a_policy_that_asks_for_more, "was drafted under another policy"),
         (no_change_set, "is part of no change set, and the policy asks for one"),
+        (a_revert_without_its_change_set, "is part of no change set, and the policy asks for one"),
         (another_actor, "signed with a key that was not eve's"),
         (no_grant, "signed with a key that was not ada's"),
         (no_role, "ben did not have the role 'approver'"),
