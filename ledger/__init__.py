@@ -65,6 +65,8 @@ A newcomer's map, from the ground up; each module imports only from those above 
     bundle        a range of the log as files that an auditor checks alone; bundle_tables, bundle_views
                   and bundle_readme make some of them
     verify_bundle checks a bundle; stands alone, and is copied into each
+    audit_words, audit_report, audit_pages, bundle_views
+                  the range for people, as a page and a PDF, and for other tools; what else a bundle holds
     gc            drops what no event names; never history
 
 The truth is the log. `Ledger.execute` decides on the state at one head and appends under that same head, so a command

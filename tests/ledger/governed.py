@@ -186,7 +186,8 @@ def long_log(edits: int) -> list[Event]:
                 tuple(samples.new_edit(start + n, batch=batch, row=n - 1, batch_size=size) for n in range(1, size + 1))
             ),
         )
-        log.do("ada", RevertEdits(tuple(range(start + 10, start + size + 1, 10)), "every tenth"))
+        if size >= 10:
+            log.do("ada", RevertEdits(tuple(range(start + 10, start + size + 1, 10)), "every tenth"))
     return log.events
 
 
