@@ -64,9 +64,9 @@ A newcomer's map, from the ground up; each module imports only from those above 
     repair        damage mended from a second copy
     bundle        a range of the log as files that an auditor checks alone; bundle_tables, bundle_views
                   and bundle_readme make some of them
+    audit_words, audit_report, audit_pages
+                  the report of a range, as a page and as a PDF
     verify_bundle checks a bundle; stands alone, and is copied into each
-    audit_words, audit_report, audit_pages, bundle_views
-                  the range for people, as a page and a PDF, and for other tools; what else a bundle holds
     gc            drops what no event names; never history
 
 The truth is the log. `Ledger.execute` decides on the state at one head and appends under that same head, so a command
