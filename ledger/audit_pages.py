@@ -20,6 +20,17 @@ from ledger.errors import UsageError
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE, PAPER = "report.html", "report.pdf"
+_FILTERS = (
+    audit_words.short,
+    audit_words.when,
+    audit_words.model_words,
+    audit_words.numbers,
+    audit_words.fact_words,
+    audit_words.before_words,
+    audit_words.approvals_words,
+    audit_words.action_words,
+    audit_words.policy_words,
+)
 
 
 @dataclass(frozen=True)
@@ -67,19 +78,7 @@ def _render(found: Report, limits: Limits, *, paper: bool) -> str:
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    environment.filters |= {
-        name: getattr(audit_words, name)
-        for name in (
-            "short",
-            "when",
-            "numbers",
-            "fact_words",
-            "before_words",
-            "approvals_words",
-            "action_words",
-            "policy_words",
-        )
-    }
+    environment.filters |= {function.__name__: function for function in _FILTERS}
     rows = found.read.rows
     detailed = _detailed(found, limits.details)
     return environment.get_template("audit.html").render(

@@ -269,8 +269,8 @@ def _figures(read: Range, within: Sequence[Event], endings: Sequence[Ending]) ->
     yield "live at the end", f"{len(state.live):,}"
     yield (
         "proposals",
-        f"{kinds[Kind.CHANGE_PROPOSED]:,}, of changes that were applied {kinds[Kind.CHANGE_APPLIED]:,}, "
-        f"rejected {kinds[Kind.CHANGE_REJECTED]:,}",
+        f"{kinds[Kind.CHANGE_PROPOSED]:,} made, {kinds[Kind.CHANGE_APPLIED]:,} applied, "
+        f"{kinds[Kind.CHANGE_REJECTED]:,} rejected",
     )
     yield "approvals", f"{kinds[Kind.CHANGE_APPROVED]:,}"
     yield "glass broken", f"{len(broken):,}"

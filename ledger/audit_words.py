@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import PurePath
 
 from ledger import bodies
 from ledger.audit_parts import EditRow
@@ -33,6 +34,11 @@ def short(digest: str | None) -> str:
 def when(instant: str) -> str:
     """An instant to the second, in UTC."""
     return f"{instant[:19].replace('T', ' ')} UTC"
+
+
+def model_words(model: str) -> str:
+    """A model's name; of a folder on somebody's disk its last part."""
+    return PurePath(model).name or model if PurePath(model).is_absolute() else model
 
 
 def counted(number: int, what: str) -> str:

@@ -130,7 +130,7 @@ def test_broken_glass_and_failed_gates_stand_first_and_in_red() -> None:
     assert "did not pass once it was applied: efficacy" in found.alarms[1][0]
     page = html_page(found)
     assert page.index('class="alarms"') < page.index('id="range"')
-    assert '<section class="card broken" id="p3">' in page and "No glass was broken" not in page
+    assert '<section class="card change broken" id="p3">' in page and "No glass was broken" not in page
 
 
 def test_glass_that_nobody_looked_at_is_told_with_its_deadline() -> None:
