@@ -47,7 +47,8 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> 
     digests of all files, and the program that checks it. The same range gives the same bytes, also later. An event is
     written @17, HEAD, as an edit (e12), or as the tag that it set.
 
-    The export is itself recorded, with the manifest's digest. Give that digest to the auditor apart from the folder.
+    The ledger is verified first, and the report says what was found. The export is itself recorded, with the manifest's
+    digest. Give that digest to the auditor apart from the folder.
 
     \b
     Examples:
@@ -61,7 +62,9 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> 
     from ledger.bundle_views import views
     from ledger.commands import RecordExport
     from ledger.errors import UsageError
+    from ledger.findings import Severity
     from ledger.policy import Capability
+    from ledger.verify import verify as check
     from replay.whole_folder import whole_folder
 
     if out.exists() or out.is_symlink():
@@ -73,8 +76,10 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> 
     with app.progress("reading the log") as tell:
         events = ledger.events()
         read = read_range(events, list(ledger.store.raw()), event_at(events, start), event_at(events, end))
+        tell("verifying the ledger")
+        damaged = [one for one in check(app.ledger_folder()) if one.severity is Severity.ERROR]
         tell("making tables and reports")
-        bundle = build(read, views(read, checkpoint_of_range(read).text, signer=signer, pdf=pdf), signer)
+        bundle = build(read, views(read, checkpoint_of_range(read).text, damaged, signer, pdf=pdf), signer)
         tell("writing")
         with whole_folder(out) as folder:
             for name, data in bundle.files.items():

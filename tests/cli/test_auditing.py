@@ -43,6 +43,19 @@ def test_a_bundle_is_written_recorded_and_sound(errata: Errata, here: Path, tmp_
     assert errata("audit", "verify", "part", "--json").json["sound"]
 
 
+def test_the_report_says_what_verification_found(errata: Errata, here: Path) -> None:
+    assert errata("audit", "export", "--no-pdf", "--out", "sound").code == 0
+    assert "verified when this report was made, and nothing was found" in Path("sound/report.html").read_text("utf-8")
+    event = next(one for one in errata("log", "--json").json["events"] if one["kind"] == "edit_applied")
+    blob = event["body"]["blob"].removeprefix("blake3:")
+    (path,) = (one for one in Path(".errata/objects").rglob("*") if one.is_file() and blob in str(one).replace("/", ""))
+    path.unlink()
+    made = errata("audit", "export", "--no-pdf", "--to", "@4", "--out", "damaged")
+    assert made.code == 0, made.err
+    page = Path("damaged/report.html").read_text("utf-8")
+    assert 'class="alarms"' in page and blob[:12] in page and "nothing was found" not in page
+
+
 def test_a_bundle_is_checked_without_the_ledger_by_its_own_program(errata: Errata, here: Path, tmp_path: Path) -> None:
     assert errata("audit", "export", "--no-pdf", "--out", "bundle").code == 0
     kept = Path("bundle/checkpoint.txt").read_bytes()
