@@ -15,8 +15,9 @@ from pathlib import Path
 
 from ledger import audit_words
 from ledger.audit_parts import EditRow
-from ledger.audit_report import Report
+from ledger.audit_report import ChangeSet, Report
 from ledger.errors import UsageError
+from ledger.trust import ChangeStatus
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE, PAPER = "report.html", "report.pdf"
@@ -28,6 +29,7 @@ _FILTERS = (
     audit_words.fact_words,
     audit_words.before_words,
     audit_words.approvals_words,
+    audit_words.approvers,
     audit_words.action_words,
     audit_words.policy_words,
 )
@@ -35,7 +37,7 @@ _FILTERS = (
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a long range is shown: rows of a table of edits or of change sets, and edits in detail."""
+    """How much of a long range is shown: rows of each table; edits, and change sets, in full."""
 
     rows: int
     details: int
@@ -81,6 +83,8 @@ def _render(found: Report, limits: Limits, *, paper: bool) -> str:
     environment.filters |= {function.__name__: function for function in _FILTERS}
     rows = found.read.rows
     detailed = _detailed(found, limits.details)
+    cards = _change_cards(found, limits.details)
+    shown_changes = frozenset(change.record.number for change in cards)
     return environment.get_template("audit.html").render(
         found=found,
         read=found.read,
@@ -90,6 +94,9 @@ def _render(found: Report, limits: Limits, *, paper: bool) -> str:
         ledger=found.read.events[0].hash,
         rows=rows[: limits.rows],
         changes=found.changes[: limits.rows],
+        change_cards=cards,
+        shown_changes=shown_changes,
+        alarms=[(words, _nearest(anchor, shown_changes)) for words, anchor in found.alarms],
         endings=found.endings[: limits.rows],
         evaluations=found.evaluations[: limits.rows],
         detailed=detailed,
@@ -104,6 +111,23 @@ def _detailed(found: Report, most: int) -> tuple[EditRow, ...]:
     asked = [row for row in found.read.rows if _needs_a_look(row)]
     others = [row for row in found.read.rows if not _needs_a_look(row)]
     return tuple(sorted([*asked, *others][:most], key=lambda row: row.seq))
+
+
+def _change_cards(found: Report, most: int) -> tuple[ChangeSet, ...]:
+    """The change sets that are shown whole: first those that need a look, then the first ones."""
+
+    def settled(change: ChangeSet) -> bool:
+        record = change.record
+        return record.status is ChangeStatus.APPLIED and not record.broke_glass and not record.failed_after
+
+    chosen = sorted(found.changes, key=settled)[:most]
+    return tuple(sorted(chosen, key=lambda change: change.record.seq))
+
+
+def _nearest(anchor: str, shown_changes: frozenset[int]) -> str:
+    """The anchor, or that of the section where it would be if its change set is not shown."""
+    number = anchor.removeprefix("p")
+    return "changes" if number.isdecimal() and int(number) not in shown_changes else anchor
 
 
 def _needs_a_look(row: EditRow) -> bool:

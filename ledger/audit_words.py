@@ -21,6 +21,7 @@ from ledger.change_parts import (
 from ledger.effects import access_body
 from ledger.facts import expand
 from ledger.policy import Gate, Policy, Requirement
+from ledger.trust import ChangeRecord
 
 SHORT = 12
 """Digits of a digest or key where it stands beside its full form."""
@@ -70,6 +71,12 @@ def approvals_words(row: EditRow) -> str:
     """How many persons approved the change set that an edit is part of."""
     count = sum(one.choice is Choice.APPROVE for one in row.approvals)
     return counted(count, "approval") if count else "no approval"
+
+
+def approvers(change: ChangeRecord) -> str:
+    """Who approved the draft of a change that counts, by name."""
+    given = [one.decision.person for one in change.approvals if one.decision.subject == change.subject]
+    return ", ".join(given) or "nobody"
 
 
 def before_words(row: EditRow) -> str:
