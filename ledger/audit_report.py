@@ -19,7 +19,7 @@ from ledger.change_parts import Choice
 from ledger.events import Event, Kind
 from ledger.findings import Finding, Severity
 from ledger.policy import OPEN
-from ledger.trust import ChangeRecord
+from ledger.trust import ChangeRecord, instant
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,8 @@ def _alarms(read: Range, changes: Sequence[ChangeSet], findings: Sequence[Findin
             persons = names([one.person for one in record.applied.body.decisions])
             review = "It has not been reviewed"
             if record.applied.body.review_by is not None:
-                review += f"; that was due by {when(record.applied.body.review_by)}"
+                late = instant(record.applied.body.review_by) < instant(read.events[-1].recorded_at)
+                review += f"; it {'was' if late else 'is'} due by {when(record.applied.body.review_by)}"
             if record.review is not None:
                 said = record.review.body
                 review = f"Reviewed by {said.decision.person}: {said.verdict.value}, {said.reason}"

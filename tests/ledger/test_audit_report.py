@@ -135,8 +135,10 @@ def test_broken_glass_and_failed_gates_stand_first_and_in_red() -> None:
 def test_glass_that_nobody_looked_at_is_told_with_its_deadline() -> None:
     seq = next(event.seq for event in LOG.events if event.kind is Kind.GLASS_REVIEWED)
     found = read(LOG.events[: seq - 1])
-    assert "It has not been reviewed; that was due by 2026-02-02 03:00:00 UTC." in found.alarms[0][0]
+    assert "It has not been reviewed; it is due by 2026-02-02 03:00:00 UTC." in found.alarms[0][0]
     assert "NOT REVIEWED" in words(html_page(found))
+    late = LOG.events[seq - 2].model_copy(update={"recorded_at": "2026-02-02T03:00:01Z"})
+    assert "it was due by" in read([*LOG.events[: seq - 2], late]).alarms[0][0]
 
 
 def test_damage_is_an_alarm_and_a_note_is_none() -> None:
