@@ -31,7 +31,7 @@ from ledger.change_parts import (
     sort_of,
 )
 from ledger.events import Event, Kind
-from ledger.findings import Finding, damage, note
+from ledger.findings import Finding, Trouble, damage, note
 from ledger.policy import CONTROLLED, ActionSort
 from ledger.state import fold
 from tests.ledger import samples
@@ -142,11 +142,15 @@ def test_glass_that_nobody_looked_at_is_told_with_its_deadline() -> None:
 
 
 def test_damage_is_an_alarm_and_a_note_is_none() -> None:
-    findings = (damage("blob blake3:12", "is missing"), note("ledger.seal", "an append was interrupted"))
+    findings = (
+        damage("blob blake3:12", "is missing", Trouble.BLOB),
+        note("ledger.seal", "an append was interrupted", Trouble.HEALS),
+    )
     found = read(long_log(3), findings=findings)
     assert found.alarms == (("Verification: blob blake3:12: is missing", "verification"),)
     text = words(html_page(found))
     assert "an append was interrupted" in text and "nothing was found" not in text
+    assert Trouble.BLOB.meaning in text and Trouble.BLOB.remedy in text
     assert "nothing was found" in words(html_page(read(long_log(3))))
     unasked = read(long_log(3), findings=None)
     assert "The ledger was not verified when this report was made." in dict(unasked.remarks)
