@@ -30,6 +30,7 @@ demo: $(READY) ## the whole story on the model that ships: edit, record, rebuild
 	$(BIN)/errata demo $(DEMO_DIR)
 
 test: $(READY) ## the test suite, with coverage
+	sh tests/system-packages.sh $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered
 
 test-eval: $(EVAL_READY) ## the tests that need lm-eval, in an environment of their own

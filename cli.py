@@ -22,6 +22,7 @@ from typing import Any
 import click
 
 from commands.app import App, InOrder, World, laid_out
+from commands.auditing import audit
 from commands.bisecting import bisect
 from commands.blaming import blame, timeline, why
 from commands.carrying import cherry_pick, merge
@@ -171,6 +172,7 @@ for _command in (
     checkpoint,
     prove,
     fsck,
+    audit,
     gc,
     demo,
 ):

@@ -11,17 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.bundle import build, read_range
-from ledger.verify_bundle import examine
-
 from bench.attack_kinds import KINDS, Attack
 from bench.governed import go_on, key_of, work
+from ledger.bundle import build, read_range
 from ledger.checkpoints import against, checkpoint_of
 from ledger.errors import ErrataError
 from ledger.ledger import DATABASE, Ledger
 from ledger.notes import VerifierKey, parse_checkpoint
 from ledger.sqlite import SqliteStore
 from ledger.verify import is_sound, verify
+from ledger.verify_bundle import examine
 
 COPY_AFTER = (3, 12, 20, 28, 36, 44)
 """After how many commands the attacker keeps a copy of the folder."""

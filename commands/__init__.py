@@ -30,6 +30,7 @@
     deciding      approve, reject, review, break-glass
     flowing       flow
     tampering     checkpoint, prove, fsck
+    auditing      audit: export, verify
 
 What a command needs of the world (clock, environment, device) is handed in by `cli.py`. Nothing here imports torch,
 transformers or rich before a command needs it.

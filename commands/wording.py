@@ -48,6 +48,8 @@ def event_words(event: Event) -> str:
             return f"settings changed: {'; '.join(part for part in (how, body.reason) if part)}"
         case bodies.LedgerMerged() as body:
             return merge_words(body)
+        case bodies.AuditExported() as body:
+            return f"@{body.first} to @{body.last} exported for audit, manifest {short(body.manifest)}"
     return trust_words(event.body) or event.kind.value
 
 

@@ -53,10 +53,20 @@ A newcomer's map, from the ground up; each module imports only from those above 
     checkpoints   checkpoints of a ledger, made and held against it
     verify        re-derives everything, reports all findings
     cost          what editing cost, summed from the log
+    audit_parts, audit_changes, audit_rows, audit_range
+                  the master copy: what there is to say of each edit of a range of the log
+    dsse, attestations
+                  a range as in-toto statements, in signed envelopes
+    bom           the version at a range's end as a CycloneDX bill of materials
     sides         two ledgers on one base, as one sees the other
     carry         edits of another ledger, carried over with their provenance
     merge         two ledgers brought together, three-way, fact by fact
     repair        damage mended from a second copy
+    bundle        a range of the log as files that an auditor checks alone; bundle_tables, bundle_views
+                  and bundle_readme make some of them
+    audit_words, audit_report, audit_pages
+                  the report of a range, as a page and as a PDF
+    verify_bundle checks a bundle; stands alone, and is copied into each
     gc            drops what no event names; never history
 
 The truth is the log. `Ledger.execute` decides on the state at one head and appends under that same head, so a command

@@ -43,6 +43,7 @@ from ledger.facts import Fact
 from ledger.records import Digest, Line, Record, Settings, WholeNumber
 from ledger.result_bodies import BisectionConcluded, EvaluationRecorded, TracingRecorded, VersionCheckedOut
 from ledger.trust_bodies import (
+    AuditExported,
     ChangeApplied,
     ChangeApproved,
     ChangeChecked,
@@ -60,6 +61,7 @@ from ledger.trust_bodies import (
 
 __all__ = [
     "AdapterNames",
+    "AuditExported",
     "BisectionBelief",
     "BisectionConcluded",
     "BisectionMode",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ledger.bodies import (
+    AuditExported,
     BisectionConcluded,
     EvaluationRecorded,
     LedgerCreated,
@@ -104,6 +105,13 @@ class ChangeSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordExport:
+    """Record that an audit bundle was handed out."""
+
+    export: AuditExported
+
+
+@dataclass(frozen=True, slots=True)
 class MergeLedger:
     """Take another ledger's edits over and its reverts too, and record that this was done.
 
@@ -134,6 +142,7 @@ Command = (
     | RecordTracing
     | RecordCheckout
     | ChangeSettings
+    | RecordExport
     | MergeLedger
     | TrustCommand
 )

@@ -19,6 +19,7 @@ from ledger.commands import (
     MergeLedger,
     RecordCheckout,
     RecordEvaluation,
+    RecordExport,
     RecordTracing,
     ReplaceEdits,
     RevertEdits,
@@ -42,6 +43,7 @@ __all__ = [
     "MergeLedger",
     "RecordCheckout",
     "RecordEvaluation",
+    "RecordExport",
     "RecordTracing",
     "ReplaceEdits",
     "RevertEdits",
@@ -124,6 +126,8 @@ def _propose(trial: Fold, command: Command, act: Act) -> Iterator[Body]:
             yield checkout
         case ChangeSettings(changed):
             yield changed
+        case RecordExport(export):
+            yield export
         case MergeLedger():
             yield from _propose_merge(trial, command)
         case _:

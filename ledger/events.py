@@ -58,6 +58,7 @@ class Kind(StrEnum):
     CHANGE_APPLIED = "change_applied"
     CHANGE_CHECKED = "change_checked"
     GLASS_REVIEWED = "glass_reviewed"
+    AUDIT_EXPORTED = "audit_exported"
 
 
 class KindSpec(NamedTuple):
@@ -93,6 +94,7 @@ KINDS: Mapping[Kind, KindSpec] = {
     Kind.CHANGE_APPLIED: KindSpec(bodies.ChangeApplied, 1),
     Kind.CHANGE_CHECKED: KindSpec(bodies.ChangeChecked, 1),
     Kind.GLASS_REVIEWED: KindSpec(bodies.GlassReviewed, 1),
+    Kind.AUDIT_EXPORTED: KindSpec(bodies.AuditExported, 1),
 }
 
 Upcaster = Callable[[dict[str, Any]], dict[str, Any]]

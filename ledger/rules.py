@@ -71,6 +71,8 @@ def check(fold: Fold, body: Body, act: Act | None = NOBODY) -> None:
             _check_settings(fold, fold.created, body)
         case bodies.LedgerMerged():
             _check_merged(fold, body)
+        case bodies.AuditExported():
+            _check_exported(fold, body)
     if act is not None:
         check_trust(fold, body, act)
 
@@ -182,6 +184,13 @@ def _check_settings(fold: Fold, created: bodies.LedgerCreated, body: bodies.Sett
     in_force = fold.settings[-1].body.hyperparameters if fold.settings else created.hyperparameters
     if body.hyperparameters == in_force:
         raise Refused("these settings are in force already")
+
+
+def _check_exported(fold: Fold, body: bodies.AuditExported) -> None:
+    if not body.first <= body.last <= fold.head.seq:
+        raise Refused(f"an export of @{body.first} to @{body.last}, and the log has events @1 to @{fold.head.seq}")
+    if body.last == fold.head.seq and body.head != fold.head.hash:
+        raise Refused(f"an export whose last event is not the one at @{body.last}")
 
 
 def _check_merged(fold: Fold, body: bodies.LedgerMerged) -> None:

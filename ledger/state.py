@@ -65,6 +65,14 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """An audit export and the seq of its event."""
+
+    seq: int
+    body: bodies.AuditExported
+
+
+@dataclass(frozen=True, slots=True)
 class Bisection:
     """A bisection's conclusion and the seq of its event."""
 
@@ -126,6 +134,7 @@ class State:
         tags: name -> tag.
         evaluations, bisections, tracings, checkouts: in the order of the log.
         settings: changes of the ledger's own hyperparameters, in the order of the log; the last is in force.
+        exports: audit bundles that were handed out, in the order of the log.
         merges: merges of other ledgers into this one, in the order of the log.
         budgets: tensor -> sum of the bounds of all recorded edits (DESIGN, section 2: the guard).
         live_facts: (subject, prompt) -> number of the live edit of that fact.
@@ -145,6 +154,7 @@ class State:
     checkouts: tuple[Checkout, ...] = ()
     settings: tuple[SettingsChange, ...] = ()
     merges: tuple[Merge, ...] = ()
+    exports: tuple[Export, ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
     live_facts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     superseding: tuple[int, int] | None = None
@@ -230,6 +240,7 @@ class Fold:
         self.checkouts = list(start.checkouts)
         self.settings = list(start.settings)
         self.merges = list(start.merges)
+        self.exports = list(start.exports)
         self.budgets = dict(start.budgets)
         self.live_facts = dict(start.live_facts)
         self.superseding = start.superseding
@@ -250,6 +261,7 @@ class Fold:
             checkouts=tuple(self.checkouts),
             settings=tuple(self.settings),
             merges=tuple(self.merges),
+            exports=tuple(self.exports),
             budgets=self.budgets,
             live_facts=self.live_facts,
             superseding=self.superseding,
@@ -298,6 +310,8 @@ class Fold:
                 self.settings.append(SettingsChange(head.seq, body))
             case bodies.LedgerMerged():
                 self.merges.append(Merge(head.seq, body))
+            case bodies.AuditExported():
+                self.exports.append(Export(head.seq, body))
 
     def _begin(self, body: bodies.ChangeApplied) -> None:
         change = self.trust.changes.get(body.proposal)

@@ -192,3 +192,22 @@ class GlassReviewed(Body):
     verdict: Annotated[ReviewVerdict, Field(strict=False)]
     reason: Line
     decision: SignedDecision
+
+
+class AuditExported(Body):
+    """A range of the log was handed out as an audit bundle.
+
+    Attributes:
+        first, last: seqs of its first and last event.
+        head: the hash of the last one.
+        manifest: digest of the bundle's manifest, which names every file with its digests.
+        files: how many those are.
+        signer: the key that signed the manifest, if one did.
+    """
+
+    first: EditNumber
+    last: EditNumber
+    head: Digest
+    manifest: Digest
+    files: EditNumber
+    signer: KeyName | None = None

@@ -43,6 +43,7 @@ NEEDS: Mapping[type[Body], tuple[ActionSort | None, Capability]] = {
     bodies.TracingRecorded: (None, Capability.RECORD),
     bodies.VersionCheckedOut: (None, Capability.RECORD),
     bodies.BisectionConcluded: (None, Capability.RECORD),
+    bodies.AuditExported: (None, Capability.RECORD),
 }
 """What it takes to append an event directly: its sort of change, if it is one, and what its actor must be able to."""
 

@@ -12,6 +12,8 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 CODE = ("ledger", "editor", "replay", "commands")
 LONGEST = 400
+STANDS_ALONE = {"verify_bundle.py": 900}
+"""Files that must be one: an auditor reads and runs this one by itself, and it imports nothing of ours."""
 
 
 def sources() -> list[Path]:
@@ -25,8 +27,12 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in listing.stdout.splitlines() if (ROOT / name).is_file()]
 
 
+def lines_of(path: Path) -> int:
+    return len(path.read_text("utf-8").splitlines())
+
+
 def test_a_file_is_one_idea() -> None:
-    assert {p.name: n for p in sources() if (n := len(p.read_text("utf-8").splitlines())) > LONGEST} == {}
+    assert {p.name: n for p in sources() if (n := lines_of(p)) > STANDS_ALONE.get(p.name, LONGEST)} == {}
 
 
 @pytest.mark.parametrize("package", ["editor", "replay", "commands"])

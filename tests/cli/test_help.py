@@ -15,7 +15,8 @@ EXPECTED = [
     "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout",
     "export", "diff", "revert", "cherry-pick", "merge", "eval", "monitor", "blame", "why", "timeline", "pilot",
     "bisect", "key", "role", "policy", "propose", "draft", "approve", "reject", "apply", "check", "withdraw",
-    "proposals", "flow", "break-glass", "review", "report", "verify", "checkpoint", "prove", "fsck", "gc", "demo",
+    "proposals", "flow", "break-glass", "review", "report", "verify", "checkpoint", "prove", "fsck", "audit", "gc",
+    "demo",
 ]  # fmt: skip
 
 

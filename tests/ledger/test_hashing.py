@@ -157,6 +157,19 @@ MERGED = bodies.LedgerMerged(
 )
 
 
+EXPORTED = bodies.AuditExported(
+    first=2, last=9, head=some_digest("head"), manifest=some_digest("manifest"), files=17, signer="ed25519:" + "0a" * 32
+)
+
+
+def test_golden_bytes_of_an_export() -> None:
+    head, manifest = (some_digest(name).encode() for name in ("head", "manifest"))
+    assert canonical_bytes(EXPORTED.plain()) == (
+        b'{"files":17,"first":2,"head":"' + head + b'","last":9,"manifest":"' + manifest + b'",'
+        b'"signer":"ed25519:' + b"0a" * 32 + b'"}'
+    )
+
+
 def test_golden_bytes_of_a_merge_and_of_an_origin() -> None:
     ledger, event, head = (some_digest(name).encode() for name in ("ledger", "event", "head"))
     assert canonical_bytes(MERGED.plain()) == (
@@ -173,7 +186,9 @@ def test_golden_bytes_of_a_merge_and_of_an_origin() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [bodies.EditApplied(number=1, **dict(new_edit(origin=ORIGIN))), MERGED], ids=["an edit", "a merge"]
+    "body",
+    [bodies.EditApplied(number=1, **dict(new_edit(origin=ORIGIN))), MERGED, EXPORTED],
+    ids=["an edit", "a merge", "an export"],
 )
 def test_every_field_of_a_body_moves_the_hash(body: bodies.Body) -> None:
     plain = body.plain()

@@ -22,6 +22,7 @@ from ledger.commands import (
     CreateLedger,
     RecordCheckout,
     RecordEvaluation,
+    RecordExport,
     RecordTracing,
     RevertEdits,
     TagVersion,
@@ -103,7 +104,13 @@ def hyperparameters(steps: int, layers: tuple[int, ...] = (0, 1)) -> bodies.Sett
     return bodies.SettingsChanged(hyperparameters={"steps": steps, "lr": 0.5, "layers": layers}, reason="why")
 
 
+def exported(first: int = 1, last: int = 1, head: str = "") -> bodies.AuditExported:
+    manifest = some_digest("manifest")
+    return bodies.AuditExported(first=first, last=last, head=head or some_digest("head"), manifest=manifest, files=3)
+
+
 COMMANDS = st.one_of(
+    st.integers(0, 9).map(lambda n: RecordExport(exported(last=n + 1))),
     st.integers(0, 2).map(lambda n: RecordTracing(tracing(live_count=n))),
     st.integers(0, 2).map(lambda n: RecordCheckout(checked_out(live_count=n))),
     st.integers(39, 42).map(lambda steps: ChangeSettings(hyperparameters(steps))),
@@ -170,11 +177,22 @@ def test_the_settings_in_force_are_the_last_that_were_set() -> None:
         RecordTracing(tracing(high=(0.9,))),
         RecordTracing(tracing(effects={"hidden state": {"last token": (0.1,)}})),
         RecordTracing(tracing(suggested=(2,))),
+        RecordExport(exported(first=2, last=1)),
+        RecordExport(exported(last=2)),
+        RecordExport(exported()),  # of another event than the one at the head
     ],
 )
 def test_settings_and_tracings_that_contradict_the_log_are_refused(refused: Any) -> None:
     with pytest.raises(Refused):
         run(fresh(), refused)
+
+
+def test_an_export_is_of_events_that_are_there() -> None:
+    ledger = fresh(edits(1))
+    export = exported(last=2, head=ledger.state().head.hash)
+    run(ledger, RecordExport(export))
+    (told,) = ledger.state().exports
+    assert (told.seq, told.body) == (3, export)
 
 
 def test_evolve_leaves_the_state_before_as_it_was() -> None:

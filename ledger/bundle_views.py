@@ -1,0 +1,53 @@
+"""What an audit bundle holds besides its records: the range for other tools, and for people.
+
+    attestations.intoto.jsonl or statements.jsonl   in-toto statements, in envelopes if the exporter gave a key
+    bom.cdx.json                                    the version at the range's end, as a CycloneDX bill of materials
+    report.html, report.pdf                         the report
+
+All of it is read from the range alone, and none of it is needed to check the bundle: whoever doubts a page finds what
+it says in the master copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ledger.attestations import attested, statements
+from ledger.audit_pages import PAGE, PAPER, html_page, pdf_pages
+from ledger.audit_report import report
+from ledger.audit_rows import edit_rows
+from ledger.bom import bom_bytes
+from ledger.bundle import Range
+from ledger.dsse import RawSigner
+from ledger.findings import Finding
+
+BOM = "bom.cdx.json"
+
+
+def views(
+    read: Range,
+    checkpoint: str,
+    findings: Sequence[Finding] | None = None,
+    signer: RawSigner | None = None,
+    *,
+    pdf: bool = True,
+) -> dict[str, bytes]:
+    """The files: name -> bytes, to be given to `ledger.bundle.build`.
+
+    Args:
+        read: the range.
+        checkpoint: the tree's size and root at the range's end, as a note.
+        findings: of `ledger.verify.verify` on the ledger; None if it was not asked.
+        signer: signs the statements; None leaves them bare.
+        pdf: whether the report is to be a PDF too.
+
+    Raises:
+        UsageError: the PDF cannot be made on this machine.
+    """
+    name, data = attested(statements(read.events, read.rows, read.first), signer)
+    whole = read.rows if read.first == 1 else edit_rows(read.events)
+    found = report(read, checkpoint, findings)
+    files = {name: data, BOM: bom_bytes(read.events, whole), PAGE: html_page(found).encode("utf-8")}
+    if pdf:
+        files[PAPER] = pdf_pages(found)
+    return files
