@@ -29,13 +29,12 @@ from ledger.canonical import canonical_bytes, parse
 from ledger.change_parts import ChangePolicy
 from ledger.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names
 from ledger.errors import ErrataError
-from ledger.event_signatures import signature_problem
 from ledger.events import EMPTY_HEAD, KINDS, Event, Head, Kind, StoredEvent, event_hash, unpack
 from ledger.findings import Finding, Severity, Trouble, damage, note
 from ledger.ledger import DATABASE, Ledger, ledger_folder
-from ledger.rules import check
+from ledger.log_check import LogCheck
 from ledger.sqlite import SqliteStore
-from ledger.state import Fold, fold
+from ledger.state import fold
 from ledger.store import EventStore
 
 __all__ = ["Finding", "Severity", "is_sound", "verify"]
@@ -75,7 +74,8 @@ def examine_log(store: EventStore, blobs: BlobStore) -> tuple[list[Finding], lis
         findings = [damage("ledger.db", "holds no events although there are blobs: the log is lost", Trouble.LOST)]
     events: list[Event] = []
     findings += _examine_rows(rows, events)
-    findings += _examine_rules(events)
+    log = LogCheck()
+    findings += [*log.examine(events), *log.examine_end()]
     return findings, rows, events
 
 
@@ -130,27 +130,6 @@ def _same_bytes(event: Event, row: StoredEvent) -> bool:
         return canonical_bytes(fields) == row.canonical
     except ErrataError:
         return False
-
-
-def _examine_rules(events: Sequence[Event]) -> Iterator[Finding]:
-    """Each event must be allowed after those before it, and its signature, if it has one, must hold."""
-    running = Fold()
-    for event in events:
-        if problem := signature_problem(running.trust, event):
-            yield damage(f"event @{event.seq}", problem, Trouble.SIGNATURE)
-        try:
-            check(running, event.body, event.act)
-        except ErrataError as error:
-            yield damage(f"event @{event.seq}", f"not allowed here: {error.message}", Trouble.RULE)
-        running.add(event.head, event.body, event.act)
-    if running.superseding is not None:
-        yield damage(
-            "ledger.db",
-            f"ends between superseding e{running.superseding[0]} and the edit that replaces it",
-            Trouble.RULE,
-        )
-    if running.trust.applying is not None:
-        yield damage("ledger.db", f"ends before p{running.trust.applying.proposal} took effect in full", Trouble.RULE)
 
 
 def references(events: Iterable[Event]) -> dict[str, list[int]]:
