@@ -28,6 +28,7 @@ from ledger.bodies import (
 from ledger.canonical import canonical_bytes, parse
 from ledger.change_parts import ChangePolicy
 from ledger.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names
+from ledger.drafts import edits_of, waiting
 from ledger.errors import ErrataError
 from ledger.events import EMPTY_HEAD, KINDS, Event, Head, Kind, StoredEvent, event_hash, unpack
 from ledger.findings import Finding, Severity, Trouble, damage, note
@@ -55,6 +56,7 @@ def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
     findings, rows, events = examine_log(ledger.store, ledger.blobs)
     if is_sound(findings):
         findings += _examine_state(ledger, events)
+        findings += _examine_drafts(ledger.blobs, events)
     findings += _examine_blobs(ledger.blobs, rows, events)
     if deep:
         findings += _examine_factors(ledger.blobs, events)
@@ -213,6 +215,17 @@ def _examine_blobs(blobs: BlobStore, rows: Sequence[StoredEvent], events: Sequen
                 yield note(str(path), "no blob: an interrupted write, or somebody else's file", Trouble.LEFTOVER)
     except OSError as error:
         yield damage("objects/", f"cannot be read: {error.strerror or error}", Trouble.BLOB)
+
+
+def _examine_drafts(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Finding]:
+    """Drafts that wait can be applied: their edits can be read, and the factors are there, which no event names yet."""
+    for number, draft in waiting(fold(events).trust):
+        try:
+            for blob in dict.fromkeys(edit.blob for edit in edits_of(blobs, draft)):
+                blobs.check(blob)
+        except ErrataError as error:
+            what = f"its draft at @{draft.seq} cannot be applied: {error.message}"
+            yield damage(f"p{number}", what, Trouble.BLOB)
 
 
 def _examine_factors(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Finding]:
