@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ledger import bodies
-from ledger.canonical import canonical_bytes, digest
+from ledger.canonical import digest
 from ledger.change_commands import (
     ApplyChange,
     ApproveChange,
@@ -34,7 +34,6 @@ from ledger.change_parts import (
     ChangePolicy,
     Choice,
     Closing,
-    DraftedEdit,
     EditFacts,
     GrantKey,
     GrantRole,
@@ -49,9 +48,9 @@ from ledger.commands import Command, CreateLedger, RecordCheckout, RecordEvaluat
 from ledger.deciding import signed_decision
 from ledger.deltas import encode_batch, row_bounds, row_delta_digest, row_keys_digest
 from ledger.digests import base_digest
-from ledger.effects import edit_digest
+from ledger.drafts import drafted, put_edits
 from ledger.events import Event
-from ledger.facts import Fact, fact_digest
+from ledger.facts import Fact
 from ledger.ledger import Ledger
 from ledger.policy import CONTROLLED, Evidence, Gate, GateTime, Policy
 from ledger.signing import PrivateKey
@@ -123,13 +122,12 @@ class Office:
         state = self.state
         change = state.trust.changes[number]
         edits = self.edits(number)
-        drafted = tuple(
-            DraftedEdit(fact=fact_digest(edit.fact), delta=edit.delta_digest, edit=edit_digest(edit)) for edit in edits
-        )
-        blob = self.ledger.blobs.put(canonical_bytes([edit.plain() for edit in edits])) if edits else None
+        blob = put_edits(self.ledger.blobs, edits)
         gates = state.trust.policy.gates_at(GateTime.DRAFT, sort_of(change.body.action))
         evidence = tuple(measured(gate, passed) for gate in gates)
-        self.run("dan", RecordDraft(number, state.version, drafted, blob, evidence=evidence, seconds=2.0 * len(edits)))
+        self.run(
+            "dan", RecordDraft(number, state.version, drafted(edits), blob, evidence=evidence, seconds=2.0 * len(edits))
+        )
 
     def edits(self, number: int) -> tuple[bodies.NewEdit, ...]:
         """What solving a proposal's facts gives; none if it has no facts."""
@@ -281,7 +279,7 @@ def go_on(root: Path, commands: int) -> None:
     last = ledger.events()[-1]
     here = Office(ledger, last.recorded_at, numbers=itertools.count(10**6))
     for n in range(commands):
-        here.evaluate(40 + n)
+        here.evaluate(40 + n % 10)
 
 
 def work(folder: Path, seen: Callable[[Path], None] = lambda folder: None, policy: Policy = CONTROLLED) -> Office:

@@ -35,6 +35,7 @@ A newcomer's map, from the ground up; each module imports only from those above 
                   what can be asked for
     decide_trust, decide
                   `decide(state, command, act)` -> events
+    log_check     whether a log is one that the rules allow
     addresses     HEAD~2, @17, tags, digest prefixes, e12
     failpoints    places where tests pull the plug
     files         durable writes and the lock

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -11,10 +12,10 @@ from ledger.bodies import EditApplied, NewEdit
 from ledger.canonical import canonical_bytes
 from ledger.change_parts import DraftedEdit
 from ledger.effects import edit_digest
-from ledger.errors import BlobDamaged
+from ledger.errors import BlobDamaged, ErrataError
 from ledger.facts import fact_digest
 from ledger.records import describe
-from ledger.trust import DraftRecord
+from ledger.trust import ChangeStatus, DraftRecord, Trust
 
 
 def as_new(body: EditApplied) -> NewEdit:
@@ -54,3 +55,17 @@ def edits_of(blobs: BlobStore, draft: DraftRecord) -> tuple[NewEdit, ...]:
     if drafted(edits) != draft.body.edits:
         raise BlobDamaged(draft.body.blob, f"it holds other edits than the draft at @{draft.seq} says")
     return edits
+
+
+def waiting(trust: Trust) -> Iterator[tuple[int, DraftRecord]]:
+    """The drafts with edits that can still be applied, each with its proposal's number."""
+    for change in trust.changes.values():
+        if change.status is ChangeStatus.OPEN and change.draft is not None and change.draft.body.blob is not None:
+            yield change.number, change.draft
+
+
+def waiting_blobs(blobs: BlobStore, trust: Trust) -> Iterator[str]:
+    """The blobs of factors that waiting drafts need and no event names yet, as far as the drafts can be read."""
+    for _, draft in waiting(trust):
+        with suppress(ErrataError):
+            yield from dict.fromkeys(edit.blob for edit in edits_of(blobs, draft))

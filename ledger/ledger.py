@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from ledger.blobs import BlobStore, FolderBlobs
+from ledger.change_commands import ApplyChange
 from ledger.commands import Command
 from ledger.decide import decide
 from ledger.errors import HeadConflict, LedgerDamaged, LedgerNotFound, Refused
@@ -22,6 +23,7 @@ from ledger.event_signatures import DOMAIN
 from ledger.events import Draft, Event, Head, Sign
 from ledger.failpoints import hit
 from ledger.files import storage_error, sync_folder
+from ledger.log_check import LogCheck
 from ledger.policy import ActionSort, Capability
 from ledger.signing import Signed, Signer, SignerSource, written
 from ledger.sqlite import SqliteStore
@@ -72,6 +74,7 @@ class Ledger:
         self.store = store
         self.blobs = blobs
         self._state = State()
+        self._seen = LogCheck()
 
     @classmethod
     def create(cls, folder: Path) -> Self:
@@ -196,11 +199,14 @@ class Ledger:
         Raises:
             HeadConflict: the log moved; nothing was written.
             Refused, UsageError: the command is not allowed or makes no sense; nothing was written.
+            LedgerDamaged: a change is to take effect, and the log has events that the rules do not allow.
             StorageFailed: nothing was written.
         """
         state = self.state()
         if expected_head is not None and expected_head != state.head:
             raise HeadConflict(expected_head, state.head)
+        if isinstance(command, ApplyChange):
+            self._see_allowed()
         own = signer() if signer is not None and state.trust.policy.signed else None
         act = Act(actor, now, None if own is None else own.key)
         drafts = [
@@ -210,3 +216,14 @@ class Ledger:
         events = self.store.append(drafts, state.head, None if own is None else event_signer(own))
         self._state = fold(events, state)
         return events
+
+    def _see_allowed(self) -> None:
+        """See that the rules allow all events up to the head; what was seen once is not looked at again.
+
+        Raises:
+            LedgerDamaged: they do not, or a signature does not hold.
+        """
+        log, self._seen = self._seen, LogCheck()
+        for finding in log.examine(self.store.read(log.head.seq)):
+            raise LedgerDamaged(finding.where, finding.what)
+        self._seen = log

@@ -15,11 +15,13 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from ledger.blobs import BlobStore, FolderBlobs
 from ledger.canonical import digest
 from ledger.connection import fold_in_log, has_pending_log, transaction, translated, writing
+from ledger.drafts import waiting_blobs
 from ledger.errors import BlobDamaged, BlobMissing, LedgerDamaged, Refused
 from ledger.events import EMPTY_HEAD, Event, Head, StoredEvent, event_hash
 from ledger.failpoints import hit
@@ -29,6 +31,7 @@ from ledger.ledger import DATABASE, ledger_folder
 from ledger.schema import migrate
 from ledger.seal import seal_of, write_seal
 from ledger.sqlite import SqliteStore, insert_rows
+from ledger.state import fold
 from ledger.verify import examine_log, is_sound, references, verify
 
 DAMAGED = ".damaged-"
@@ -176,7 +179,8 @@ def _put_aside(path: Path) -> str | None:
 
 def _copy_blobs(here: BlobStore, there: BlobStore, events: Sequence[Event]) -> tuple[str, ...]:
     copied = []
-    for name in references(events):
+    # a waiting draft's own blob says what it needs besides; it is whole by then, if it is anywhere
+    for name in chain(references(events), waiting_blobs(here, fold(events).trust)):
         try:
             here.check(name)
         except (BlobMissing, BlobDamaged):

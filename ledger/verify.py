@@ -28,14 +28,14 @@ from ledger.bodies import (
 from ledger.canonical import canonical_bytes, parse
 from ledger.change_parts import ChangePolicy
 from ledger.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names
+from ledger.drafts import edits_of, waiting
 from ledger.errors import ErrataError
-from ledger.event_signatures import signature_problem
 from ledger.events import EMPTY_HEAD, KINDS, Event, Head, Kind, StoredEvent, event_hash, unpack
 from ledger.findings import Finding, Severity, Trouble, damage, note
 from ledger.ledger import DATABASE, Ledger, ledger_folder
-from ledger.rules import check
+from ledger.log_check import LogCheck
 from ledger.sqlite import SqliteStore
-from ledger.state import Fold, fold
+from ledger.state import fold
 from ledger.store import EventStore
 
 __all__ = ["Finding", "Severity", "is_sound", "verify"]
@@ -56,6 +56,7 @@ def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
     findings, rows, events = examine_log(ledger.store, ledger.blobs)
     if is_sound(findings):
         findings += _examine_state(ledger, events)
+        findings += _examine_drafts(ledger.blobs, events)
     findings += _examine_blobs(ledger.blobs, rows, events)
     if deep:
         findings += _examine_factors(ledger.blobs, events)
@@ -75,7 +76,8 @@ def examine_log(store: EventStore, blobs: BlobStore) -> tuple[list[Finding], lis
         findings = [damage("ledger.db", "holds no events although there are blobs: the log is lost", Trouble.LOST)]
     events: list[Event] = []
     findings += _examine_rows(rows, events)
-    findings += _examine_rules(events)
+    log = LogCheck()
+    findings += [*log.examine(events), *log.examine_end()]
     return findings, rows, events
 
 
@@ -130,27 +132,6 @@ def _same_bytes(event: Event, row: StoredEvent) -> bool:
         return canonical_bytes(fields) == row.canonical
     except ErrataError:
         return False
-
-
-def _examine_rules(events: Sequence[Event]) -> Iterator[Finding]:
-    """Each event must be allowed after those before it, and its signature, if it has one, must hold."""
-    running = Fold()
-    for event in events:
-        if problem := signature_problem(running.trust, event):
-            yield damage(f"event @{event.seq}", problem, Trouble.SIGNATURE)
-        try:
-            check(running, event.body, event.act)
-        except ErrataError as error:
-            yield damage(f"event @{event.seq}", f"not allowed here: {error.message}", Trouble.RULE)
-        running.add(event.head, event.body, event.act)
-    if running.superseding is not None:
-        yield damage(
-            "ledger.db",
-            f"ends between superseding e{running.superseding[0]} and the edit that replaces it",
-            Trouble.RULE,
-        )
-    if running.trust.applying is not None:
-        yield damage("ledger.db", f"ends before p{running.trust.applying.proposal} took effect in full", Trouble.RULE)
 
 
 def references(events: Iterable[Event]) -> dict[str, list[int]]:
@@ -234,6 +215,17 @@ def _examine_blobs(blobs: BlobStore, rows: Sequence[StoredEvent], events: Sequen
                 yield note(str(path), "no blob: an interrupted write, or somebody else's file", Trouble.LEFTOVER)
     except OSError as error:
         yield damage("objects/", f"cannot be read: {error.strerror or error}", Trouble.BLOB)
+
+
+def _examine_drafts(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Finding]:
+    """Drafts that wait can be applied: their edits can be read, and the factors are there, which no event names yet."""
+    for number, draft in waiting(fold(events).trust):
+        try:
+            for blob in dict.fromkeys(edit.blob for edit in edits_of(blobs, draft)):
+                blobs.check(blob)
+        except ErrataError as error:
+            what = f"its draft at @{draft.seq} cannot be applied: {error.message}"
+            yield damage(f"p{number}", what, Trouble.BLOB)
 
 
 def _examine_factors(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Finding]:

@@ -10,9 +10,7 @@ import pytest
 
 from bench.attack_kinds import KINDS
 from bench.attacks import FINDERS, Scene, alarmed, content, prepare, render
-from ledger.gc import collect
 from ledger.verify import verify
-from replay.caches import PLACES
 
 RECORDED = Path(__file__).resolve().parent.parent / "bench" / "results" / "attacks.json"
 EACH = 3
@@ -45,12 +43,6 @@ def test_a_history_under_own_keys_deceives_verify_and_no_checkpoint(scene: Scene
     KINDS["swap all public keys"](root, random.Random(0), scene.past)
     assert not FINDERS["verify"](scene, root)
     assert FINDERS["checkpoint"](scene, root) and FINDERS["bundle"](scene, root)
-
-
-def test_collecting_garbage_keeps_what_a_waiting_draft_needs(scene: Scene) -> None:
-    root = scene.copy()
-    found = collect(root, now="2100-01-01T00:00:00Z", grace=0.0, places=PLACES, caches=False, dry_run=False)
-    assert found.dropped == () and verify(root) == []
 
 
 def test_all_recorded_attacks_were_found() -> None:

@@ -87,7 +87,7 @@ def test_the_readme_shows_this_story(told: dict[str, Any]) -> None:
         ("rederive", "docs/reverting.md"),
         ("blame", "docs/blame.md"),
         ("noise", "docs/bisecting.md"),
-        ("attacks", "docs/attacks.md"),
+        ("attacks", "docs/tamper-evidence.md"),
     ],
 )
 def test_pages_quote_the_recorded_results(bench: str, page: str) -> None:
