@@ -30,6 +30,7 @@ from ledger.audit_parts import (
 from ledger.digests import version_digest
 from ledger.errors import LedgerDamaged
 from ledger.events import Event
+from ledger.facts import Fact
 from ledger.state import EditStatus, fold
 from ledger.trust import ChangeRecord
 
@@ -150,7 +151,7 @@ class _Reading:
         """What there is to say of an edit, once all was read."""
         event, body, created = life.event, life.body, self._created()
         signed = None if event.signature is None else signing.read(event.signature)
-        fact, change = body.fact, None if life.change is None else change_row(life.change)
+        change = None if life.change is None else change_row(life.change)
         return EditRow(
             seq=event.seq,
             event_id=event.event_id,
@@ -163,14 +164,7 @@ class _Reading:
             roles=life.roles,
             number=body.number,
             action=change.action.value if change else "edit" if body.origin is None else "carry",
-            subject=fact.subject,
-            prompt=fact.prompt,
-            old=fact.old,
-            new=fact.target,
-            fact_id=fact.id,
-            relation=fact.relation,
-            redacted=False,
-            commitment=None,
+            **_told(body.fact),
             method=body.method,
             hyperparameters=body.hyperparameters,
             seed=str(body.seed),
@@ -272,6 +266,20 @@ _UNGOVERNED = {
 
 def _under(change: ChangeRow | None) -> dict[str, Any]:
     return _UNGOVERNED if change is None else {name: getattr(change, name) for name in _UNGOVERNED}
+
+
+def _told(fact: Fact) -> dict[str, Any]:
+    """A fact in the columns of the master copy."""
+    return {
+        "subject": fact.subject,
+        "prompt": fact.prompt,
+        "old": fact.old,
+        "new": fact.target,
+        "fact_id": fact.id,
+        "relation": fact.relation,
+        "redacted": False,
+        "commitment": None,
+    }
 
 
 def _tensors(created: bodies.LedgerCreated, body: bodies.EditApplied) -> dict[str, TensorRow]:

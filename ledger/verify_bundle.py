@@ -403,6 +403,14 @@ UNGOVERNED = {
 """What a row says of an edit that is part of no change set."""
 
 
+def told(fact: Json) -> Json:
+    """A fact in the columns of the master copy."""
+    return {
+        **{name: fact[name] for name in ("subject", "prompt", "old", "relation")},
+        **{"new": fact["target"], "fact_id": fact["id"], "redacted": False, "commitment": None},
+    }
+
+
 class Master:
     """The master copy while the log is read; `trust` has taken in each event before."""
 
@@ -460,7 +468,6 @@ class Master:
     def apply(self, line: Json, body: Json) -> None:
         """An edit was recorded."""
         event, created, solve, change = line["event"], self.created, body["solve"], self.trust.under_way
-        fact = body["fact"]
         tensors = {
             name: {
                 **{part: tensor[part] for part in ("shape", "layer", "grid_exponent")},
@@ -483,14 +490,7 @@ class Master:
             "key": line["signature"] and line["signature"].rpartition(":")[0],
             "roles": sorted(self.trust.roles.get(event["actor"], ())),
             "action": change["action"] if change else "carry" if body.get("origin") else "edit",
-            "subject": fact["subject"],
-            "prompt": fact["prompt"],
-            "old": fact["old"],
-            "new": fact["target"],
-            "fact_id": fact["id"],
-            "relation": fact["relation"],
-            "redacted": False,
-            "commitment": None,
+            **told(body["fact"]),
             "seed": str(body["seed"]),
             "base": created["base_digest"],
             "parent_version": self.before,
