@@ -839,7 +839,7 @@ def words(report: Json) -> str:
     wrong = sum(one["severity"] == "error" for one in report["findings"])
     lines.append(f"manifest   {report['manifest'][0]}\n           {report['manifest'][1]}")
     lines.append(f"range      @{report['from']} to @{report['to']}, {report['events']} events, {report['edits']} edits")
-    lines.append(f"tree root  {report['root']}")
+    lines.append(f"tree root  {report['root']}\nsigned     by {report['signer'] or 'nobody'}")
     lines.append("sound: nothing is wrong" if report["sound"] else f"NOT SOUND: {wrong} findings")
     return "\n".join(lines)
 
