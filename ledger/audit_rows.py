@@ -34,6 +34,9 @@ from ledger.facts import Fact
 from ledger.state import EditStatus, fold
 from ledger.trust import ChangeRecord
 
+ERASED = "fact_erased"
+"""The kind of the event by which a personal fact was erased, with all edits of it."""
+
 
 def edit_rows(events: Sequence[Event], first: int = 1, last: int | None = None) -> tuple[EditRow, ...]:
     """The rows of all edits that were recorded in a range, in the order of the log.
@@ -73,6 +76,7 @@ class _Life:
     supersedes: int | None = None
     status: EditStatus = EditStatus.LIVE
     ended: EndRow | None = None
+    retention: Retention = Retention.KEPT
     tags: list[TagMove] = field(default_factory=list)
     roles: tuple[str, ...] = ()
     policy: PolicyRow | None = None
@@ -127,6 +131,8 @@ class _Reading:
             case bodies.EvaluationRecorded() as body:
                 fields = {name: getattr(body, name) for name in ScoreRow.model_fields if name != "seq"}
                 self.scores.setdefault(body.version, []).append(ScoreRow(seq=event.seq, **fields))
+            case _ if event.kind.value == ERASED:
+                self._erase(event)
             case bodies.PolicyChanged() as body:
                 self.policy = PolicyRow(seq=event.seq, name=body.policy.name, digest=body.policy.digest)
             case bodies.RoleGranted() as body:
@@ -202,7 +208,7 @@ class _Reading:
             supersedes=life.supersedes,
             ended=life.ended,
             origin=body.origin,
-            retention=Retention.KEPT,
+            retention=life.retention,
             seconds=body.seconds,
             peak_memory_bytes=body.peak_memory_bytes,
         )
@@ -238,6 +244,12 @@ class _Reading:
         )
         del self.deltas[bisect_left(self.deltas, life.body.delta_digest)]
 
+    def _erase(self, event: Event) -> None:
+        edits = event.body.plain()["edits"]
+        for number in edits if isinstance(edits, list) else ():
+            if number in self.lives:
+                self.lives[number].retention = Retention.ERASED
+
     def _move(self, event: Event, tag: bodies.VersionTagged, *, entered: bool) -> None:
         move = TagMove(seq=event.seq, tag=tag.tag, version=tag.version, entered=entered)
         for number in tag.live:
@@ -269,16 +281,19 @@ def _under(change: ChangeRow | None) -> dict[str, Any]:
 
 
 def _told(fact: Fact) -> dict[str, Any]:
-    """A fact in the columns of the master copy."""
-    return {
+    """A fact in the columns of the master copy; of a personal one, only what stands in its place."""
+    sealed = fact.plain().get("sealed")
+    columns: dict[str, Any] = {"redacted": isinstance(sealed, dict), "commitment": None}
+    if isinstance(sealed, dict):
+        clear = dict.fromkeys(("subject", "prompt", "old", "new", "fact_id", "relation"))
+        return columns | clear | {"commitment": sealed["commitment"]}
+    return columns | {
         "subject": fact.subject,
         "prompt": fact.prompt,
         "old": fact.old,
         "new": fact.target,
         "fact_id": fact.id,
         "relation": fact.relation,
-        "redacted": False,
-        "commitment": None,
     }
 
 

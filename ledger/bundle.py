@@ -9,7 +9,7 @@ path or the machine. The tree that the proofs are about is that of the log up to
     context.jsonl      the events before the range that bear on it, likewise
     edits.jsonl        the master copy, an edit a line; also as edits.csv and edits.parquet
     ends.jsonl, evaluations.jsonl, tags.jsonl, changes.jsonl, policy.jsonl
-                       the events of these kinds: reverts and supersessions; evaluations; moves of tags; proposals,
+                       the events of these kinds: what ended edits; evaluations; moves of tags; proposals,
                        drafts, decisions and reviews; policies, keys and roles
     statements.jsonl, bom.cdx.json, report.html, report.pdf
                        what others add for other tools and for people (`ledger.bundle_views`)

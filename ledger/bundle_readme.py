@@ -40,7 +40,7 @@ What is where.
     edits.jsonl         the master copy: an edit a line, with all that the events say of it
     edits.csv           the same for spreadsheets; edits.parquet for programs; lists and objects in them are JSON.
                         A cell that a spreadsheet would take for a formula begins with ' in the CSV file.
-    ends.jsonl          edits that were reverted or superseded in the range
+    ends.jsonl          edits that were reverted or superseded, and facts that were erased
     evaluations.jsonl   evaluations; tags.jsonl: moves of tags
     changes.jsonl       proposals, drafts, approvals, rejections, what was applied, and reviews
     policy.jsonl        policies, keys and roles, as they changed

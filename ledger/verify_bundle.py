@@ -38,7 +38,7 @@ FORMAT = "errata-audit-bundle/1"
 MANIFEST = {"format", "ledger", "from", "to", "head", "root", "signer", "files"}
 UNLISTED = {"manifest.json", "manifest.sig"}
 VIEWS = {
-    "ends.jsonl": {"edit_reverted", "edit_superseded"},
+    "ends.jsonl": {"edit_reverted", "edit_superseded", "fact_erased"},
     "evaluations.jsonl": {"evaluation_recorded"},
     "tags.jsonl": {"version_tagged", "version_untagged"},
     "changes.jsonl": {
@@ -404,11 +404,12 @@ UNGOVERNED = {
 
 
 def told(fact: Json) -> Json:
-    """A fact in the columns of the master copy."""
-    return {
-        **{name: fact[name] for name in ("subject", "prompt", "old", "relation")},
-        **{"new": fact["target"], "fact_id": fact["id"], "redacted": False, "commitment": None},
-    }
+    """A fact in the columns of the master copy; of a personal one, only what stands in its place."""
+    columns = {"subject": "subject", "prompt": "prompt", "old": "old", "relation": "relation", "new": "target"}
+    if sealed := fact.get("sealed"):
+        return dict.fromkeys((*columns, "fact_id")) | {"redacted": True, "commitment": sealed["commitment"]}
+    clear = {name: fact[own] for name, own in columns.items()}
+    return clear | {"fact_id": fact["id"], "redacted": False, "commitment": None}
 
 
 class Master:
@@ -452,6 +453,9 @@ class Master:
             self.apply(line, body)
         elif kind in ("edit_superseded", "edit_reverted"):
             self.end(line, body, kind.removeprefix("edit_"))
+        elif kind == "fact_erased":
+            for edit in set(body["edits"]) & set(self.rows):
+                self.rows[edit]["retention"] = "erased"
         elif kind == "evaluation_recorded":
             names = ("suite", "suite_digest", "metric", "score", "n", "passed")
             self.scores.setdefault(body["version"], []).append({"seq": seq} | {name: body[name] for name in names})
