@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypedDict, TypeVar
 
 import click
 
-from commands.render import View, console, printable, write
+from commands.render import Loud, View, console, printable, write
 
 if TYPE_CHECKING:
     from ledger.commands import Command
@@ -106,13 +106,15 @@ class App:
     def ledger(self) -> Ledger:
         """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
         from commands.change_view import unreviewed_lines
+        from ledger.errors import ErrataError
         from ledger.ledger import Ledger
 
         found = Ledger.open(self.ledger_folder())
         if not self._warned:
             self._warned = True
-            for line in unreviewed_lines(found.state(), self.world.now()):
-                self.say(f"errata: {line}")
+            with suppress(ErrataError):  # damage is for the command to tell, or to mend
+                for line in unreviewed_lines(found.state(), self.world.now()):
+                    write([Loud(f"errata: {line}")], self.world.err)
         return found
 
     def ledger_folder(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,10 @@ from ledger.errors import UsageError
 if TYPE_CHECKING:
     from ledger.change_parts import Action
     from ledger.events import Event
+    from ledger.facts import Fact
     from ledger.ledger import Ledger
+    from ledger.policy import Policy
+    from replay.changes import Check
 
 
 @click.command()
@@ -79,11 +83,13 @@ def propose(
     if sum(what) + bool(plain) != 1:
         raise UsageError("say what to change: facts, or --revert, or --tag, or --untag, one of them")
     action = _action(app, reverts, tag, address, untag)
+    ledger = app.ledger()
     if action is None:
         from ledger.change_parts import EditFacts
 
-        action = EditFacts.checked(facts=tuple(facts_from(subject, prompt, target, old, paraphrases, probes, file)))
-    ledger = app.ledger()
+        facts = facts_from(subject, prompt, target, old, paraphrases, probes, file)
+        action = EditFacts.checked(facts=tuple(facts))
+        warn_of_gates(app, ledger.state().trust.policy, facts)
     command = ProposeChange(action, reason, ticket, risk, source)
     events = app.execute(ledger, command)
     _told(app, ledger, events, len(ledger.state().trust.changes))
@@ -109,9 +115,11 @@ def _action(app: App, reverts: tuple[str, ...], tag: str | None, address: str, u
 
 @click.command()
 @click.argument("proposal", metavar="PROPOSAL")
+@click.option("--head", metavar="VERSION", help="The version to draft on, which the head has to be.")
+@click.option("--batch-size", default=20, show_default=True, help="Most edits that are solved together.")
 @shared
 @click.pass_obj
-def draft(app: App, proposal: str) -> int:
+def draft(app: App, proposal: str, head: str | None, batch_size: int) -> int:
     r"""Work out what a proposal would do.
 
     On the head: the deltas are solved and kept, and the policy's gates are measured on the version that they lead to.
@@ -119,7 +127,12 @@ def draft(app: App, proposal: str) -> int:
     the head moves before it is applied the draft is void: draft it again, where the policy lets you. The exit code is 1
     if a gate fails.
 
-    Example: errata draft p3
+    --head says which version you mean, and nothing is drafted if the head is another one by now.
+
+    \b
+    Examples:
+      errata draft p3
+      errata draft p3 --head @57
     """
     number = proposal_number(proposal)
     ledger = app.ledger()
@@ -130,6 +143,10 @@ def draft(app: App, proposal: str) -> int:
     state = ledger.state()
     change = open_change(state.trust, number, app.world.now())
     refuse_unless_able(state.trust, app.who, Capability.DRAFT)
+    if head is not None:
+        from replay.changes import see_head
+
+        see_head(state, app.live(ledger, head), head)
     if change.body.action.sort in ("edit", "revert"):
         if state.trust.policy.signed:
             app.signer()()
@@ -137,7 +154,7 @@ def draft(app: App, proposal: str) -> int:
         from replay.changes import draft_change
 
         with app.progress("loading the model") as tell:
-            events = draft_change(workspace, number, tell)
+            events = draft_change(workspace, number, tell, batch_size)
         ledger = workspace.ledger
     else:
         events = app.execute(ledger, RecordDraft(number, state.version))
@@ -196,17 +213,45 @@ def check(app: App, proposal: str, keep: bool) -> int:
     with app.progress("loading the model") as tell:
         found = check_change(workspace, number, revert=not keep, tell=tell)
     reverted = [f"e{one}" for one in found.reverted]
+    gone = [f"e{one}" for one in found.gone]
     data = {
         "proposal": f"p{number}",
         "passed": found.passed,
         "evidence": [one.plain() for one in found.evidence],
         "reverted": reverted,
+        "gone": gone,
     }
     view: list[Block] = [evidence_table(found.evidence)] if found.evidence else ["the policy measures nothing then"]
-    if reverted:
-        view.append(f"a gate failed: {', '.join(reverted)} taken back")
+    view += taken_back_lines(found)
     app.show(data, view)
     return int(not found.passed)
+
+
+def taken_back_lines(found: Check) -> list[str]:
+    """What was taken back because a gate failed, and what that does not bring back."""
+    if not found.reverted:
+        return []
+    lines = [f"a gate failed: {', '.join(f'e{one}' for one in found.reverted)} taken back"]
+    if found.gone:
+        lines.append(
+            f"what they had replaced is not back: {', '.join(f'e{one}' for one in found.gone)};"
+            " propose its facts again if they are wanted"
+        )
+    return lines
+
+
+def warn_of_gates(app: App, policy: Policy, facts: Sequence[Fact]) -> None:
+    """Tell of gates that these facts give nothing to measure, and that will therefore let nothing through."""
+    from ledger.policy import ActionSort, GateTime, Measure
+
+    given = {
+        Measure.PARAPHRASE: any(fact.paraphrases for fact in facts),
+        Measure.LOCALITY: any(fact.locality for fact in facts),
+    }
+    for gate in {gate.name: gate for time in GateTime for gate in policy.gates_at(time, ActionSort.EDIT)}.values():
+        if not given.get(gate.measure, True):
+            what = "paraphrases" if gate.measure is Measure.PARAPHRASE else "locality probes"
+            app.say(f"the gate {gate.name!r} will fail: no fact has {what}, so it has nothing to measure")
 
 
 @click.command()

@@ -15,6 +15,9 @@ from commands.render import Block
 from commands.wording import event_json, event_words
 from ledger.change_parts import Authority, Choice, ReviewVerdict, SignedDecision
 
+SHORTEST_PREFIX = 6
+"""Digits of a digest that name a draft."""
+
 if TYPE_CHECKING:
     from ledger.commands import Command
     from ledger.ledger import Ledger
@@ -23,20 +26,24 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("proposal", metavar="PROPOSAL")
 @click.option("--meaning", help="What your signature stands for, in your words.")
+@click.option("--draft", "wanted", metavar="DIGEST", help="Only if this starts the draft's digest: the one you saw.")
 @shared
 @click.pass_obj
-def approve(app: App, proposal: str, meaning: str | None) -> None:
+def approve(app: App, proposal: str, meaning: str | None, wanted: str | None) -> None:
     r"""Agree to exactly this draft.
 
     You sign the digest of the draft, which covers the facts, every delta, the version that it was made on, what the
     gates found, the policy and the expiry. If any of it changes, your approval is of nothing. Look first, with
-    `errata show p3`. Who proposed or drafted a change cannot approve it, with whatever key.
+    `errata show p3`; --draft, with the digest that it shows, makes sure that it still is that one. Who proposed or
+    drafted a change cannot approve it, with whatever key.
 
     Example: errata approve p3
     """
     from ledger.change_commands import ApproveChange
 
     number, ledger = proposal_number(proposal), app.ledger()
+    if wanted is not None:
+        _see_draft(ledger, number, wanted)
     _record(app, ledger, number, ApproveChange(number, _signed(app, ledger, number, Choice.APPROVE, meaning)))
 
 
@@ -99,9 +106,10 @@ def break_glass() -> None:
 @break_glass.command()
 @click.argument("proposal", metavar="PROPOSAL")
 @click.option("--out", "file", required=True, type=click.Path(path_type=Path), help="Where your decision is written.")
+@click.option("--reason", default="", help="Why, in your words; part of what you sign.")
 @shared
 @click.pass_obj
-def sign(app: App, proposal: str, file: Path) -> None:
+def sign(app: App, proposal: str, file: Path, reason: str) -> None:
     r"""Sign that you take part in it.
 
     Writes your signed decision on this draft to a file; nothing is recorded yet.
@@ -116,7 +124,8 @@ def sign(app: App, proposal: str, file: Path) -> None:
     current_draft(ledger.state(), number, app.world.now())
     if file.exists():
         raise UsageError(f"{file} exists already; name a file that does not")
-    decision = _signed(app, ledger, number, Choice.BREAK_GLASS, None)
+    meaning = f"{MEANINGS[Choice.BREAK_GLASS]}: {reason}" if reason else None
+    decision = _signed(app, ledger, number, Choice.BREAK_GLASS, meaning)
     data = decision.plain()
     write_durably(file.absolute(), (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
     app.show(data, [f"{file}: {decision.person} takes part in applying p{number} ({short(decision.subject)})"])
@@ -141,6 +150,20 @@ def apply_broken(app: App, proposal: str, files: tuple[Path, ...], reason: str) 
         ledger, number, app.world.now(), authority=Authority.BREAK_GLASS, reason=reason, decisions=decisions
     )
     _record(app, ledger, number, command)
+
+
+def _see_draft(ledger: Ledger, number: int, wanted: str) -> None:
+    """See that a change's draft is the one that was looked at."""
+    from ledger.errors import UsageError
+    from ledger.standing import StaleDraft, change_of
+
+    digits = wanted.removeprefix("blake3:")
+    if len(digits) < SHORTEST_PREFIX:
+        raise UsageError(f"--draft {wanted!r}: write at least {SHORTEST_PREFIX} digits of the draft's digest")
+    draft = change_of(ledger.state().trust, number).draft
+    if draft is None or not draft.digest.removeprefix("blake3:").startswith(digits):
+        now = "there is none" if draft is None else f"it is {short(draft.digest)}"
+        raise StaleDraft(f"the draft of p{number} is not {wanted} ({now}); look at it again: `errata show p{number}`")
 
 
 def _read(file: Path) -> SignedDecision:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.app import App, counted, shared, short
+from commands.app import App, shared, short
 from commands.change_view import change_data, evidence_table, is_proposal, missing_words, next_step, proposal_number
-from commands.changing import apply_command
+from commands.changing import apply_command, taken_back_lines, warn_of_gates
 from commands.render import Block
 from commands.wording import event_words
 from ledger.errors import Refused, UsageError
@@ -56,13 +56,19 @@ def flow(
     FACTS is a file as `errata edit --file` takes it. It is proposed, drafted, its gates are measured, it is applied,
     the gates are measured again on the version that came of it, and that version gets a tag. If a gate fails afterwards
     the change is taken back by itself, and the exit code is 1. Where the policy asks for somebody else's approval the
-    flow stops, says whose, and ends with exit code 0; the same command on the proposal (`errata flow p3`) goes on.
+    flow stops, says whose, and ends with exit code 0 ("waiting" in --json); the same command on the proposal
+    (`errata flow p3`) goes on, and so it does after a crash. A tag that has another version moves, unless it is
+    protected.
 
     \b
     Examples:
       errata flow prices.jsonl --reason "price list of May" --tag may
       errata flow p3 --tag may
     """
+    if tag is not None:
+        from ledger.tag_names import check_tag_name
+
+        check_tag_name(tag)
     workspace = app.workspace()
     ledger = workspace.ledger
     if ledger.state().trust.policy.signed:
@@ -107,6 +113,7 @@ def _proposed(
     from ledger.fact_files import read_facts
 
     facts = read_facts(file)
+    warn_of_gates(app, workspace.state.trust.policy, facts)
     command = ProposeChange(EditFacts.checked(facts=tuple(facts)), reason, ticket, risk, source)
     events = workspace.execute(command)
     done.number = len(workspace.state.trust.changes)
@@ -147,14 +154,16 @@ def _go_on(app: App, workspace: Workspace, done: Flow, tag: str | None, tell: An
 
 
 def _needs_draft(app: App, workspace: Workspace, change: ChangeRecord) -> bool:
-    from ledger.standing import StaleDraft, current_draft
+    from ledger.standing import StaleDraft, current_draft, over
 
     if change.draft is None:
         return True
+    now = app.world.now()
     try:
-        current_draft(workspace.state, change.number, app.world.now())
-    except StaleDraft:
-        if not workspace.state.trust.policy.redraft:
+        current_draft(workspace.state, change.number, now)
+    except Refused as error:
+        stale = isinstance(error, StaleDraft) or over(change.draft.body.expires_at, now)
+        if over(change.body.expires_at, now) or not stale or not workspace.state.trust.policy.redraft:
             raise
         return True
     return False
@@ -172,31 +181,41 @@ def _draft(workspace: Workspace, done: Flow, tell: Any) -> None:
 
 
 def _checked(workspace: Workspace, done: Flow, tell: Any) -> bool:
-    """Measure the gates of afterwards, once; whether the change stands."""
-    from replay.changes import check_change
+    """Measure the gates of afterwards, once, and take back what fails; whether the change stands."""
+    from replay.changes import check_change, take_back
 
-    change = workspace.state.trust.changes[done.number]
-    if change.checks:
-        return not change.failed_after
-    found = check_change(workspace, done.number, revert=True, tell=tell)
-    if found.evidence:
+    known = bool(workspace.state.trust.changes[done.number].checks)
+    before = workspace.state.version
+    found = take_back(workspace, done.number) if known else check_change(workspace, done.number, revert=True, tell=tell)
+    if found.evidence and not known:
         done.steps.append("checked")
         done.view.append(f"p{done.number} checked on {short(workspace.state.version)}")
         done.view.append(evidence_table(found.evidence))
     if found.reverted:
-        done.steps.append("reverted")
-        done.view.append(f"a gate failed: {counted(len(found.reverted), 'edit')} taken back")
+        if workspace.state.version != before:
+            done.steps.append("reverted")
+        done.view += taken_back_lines(found)
+    elif not found.passed:
+        done.view.append("a gate failed, and there are no edits that could be taken back: the change is in force")
     done.failed = not found.passed
     return found.passed
 
 
 def _tagged(app: App, workspace: Workspace, done: Flow, tag: str) -> None:
+    from ledger.policy import ActionSort
+
     state = workspace.state
-    if state.trust.policy.protects(tag):
-        done.waits = f"the tag {tag!r} is protected: errata propose --tag {tag} --reason ..."
+    applied = state.trust.changes[done.number].applied
+    assert applied is not None
+    live = state.live_at(applied.last)  # and not the head's, which may have moved on since
+    if tag in state.tags and state.tags[tag].live == live:
+        return
+    policy = state.trust.policy
+    if policy.protects(tag) or ActionSort.TAG not in policy.direct:
+        done.waits = f"the tag {tag!r} moves by approval: errata propose --tag {tag} --at @{applied.last} --reason ..."
         return
     if tag in state.tags:
         workspace.untag(tag)
-    events = workspace.tag(tag, state.live, f"p{done.number}")
+    events = workspace.tag(tag, live, f"p{done.number}")
     done.steps.append("tagged")
     done.view += [f"@{event.seq} {event_words(event)}" for event in events]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from commands.app import App, counted, shared, short
 from commands.change_view import change_data, change_view, is_proposal, proposal_number, unreviewed_lines
-from commands.render import Block, Table
+from commands.render import Block, Loud, Table
 from commands.wording import (
     checkout_words,
     edit_json,
@@ -22,6 +22,9 @@ from commands.wording import (
     version_json,
 )
 
+if TYPE_CHECKING:
+    from ledger.events import Event
+
 
 @click.command()
 @click.option("-n", "count", default=0, metavar="N", help="Only the newest N events.")
@@ -33,15 +36,22 @@ def log(app: App, count: int, oneline: bool) -> None:
 
     Example: errata log -n 5 --oneline
     """
-    events = app.ledger().events()[::-1]
+    ledger = app.ledger()
+    events = ledger.events()[::-1]
     if count > 0:
         events = events[:count]
     data = {"events": [event_json(event) for event in events]} if app.as_json else {}
+    unreviewed = {one.applied.seq for one in ledger.state().trust.unreviewed() if one.applied is not None}
+
+    def words(event: Event, before: str = "") -> str:
+        what = before + event_words(event)
+        return Loud(what) if event.seq in unreviewed else what
+
     if oneline:
-        app.show(data, [f"@{event.seq} {event_words(event)}" for event in events])
+        app.show(data, [words(event, f"@{event.seq} ") for event in events])
         return
     rows = tuple(
-        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.value.replace("_", " "), event_words(e))
+        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.value.replace("_", " "), words(e))
         for e in events
     )
     app.show(data, [Table(("seq", "when (UTC)", "who", "event", "what"), rows)])
@@ -148,7 +158,7 @@ def status(app: App) -> None:
     lines.append(f"settings from @{settings_source(state)[0]}, {settings_source(state)[1]}")
     waiting = [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"]
     lines.append(f"policy   {state.trust.policy.name}" + (f", open proposals: {', '.join(waiting)}" if waiting else ""))
-    lines += unreviewed_lines(state, app.world.now())
+    lines += [Loud(line) for line in unreviewed_lines(state, app.world.now())]
     if not_said:
         lines.append(f"did not work when recorded: {', '.join(f'e{number}' for number in not_said)}")
     if bisecting:

@@ -30,6 +30,10 @@ class Table:
     whole: bool = False
 
 
+class Loud(str):
+    """A line or a cell that nobody should miss: red on a terminal, and the row with it."""
+
+
 Block = str | Table
 View = Iterable[Block]
 
@@ -64,14 +68,18 @@ def _write_rich(view: View, stream: TextIO) -> None:
     screen = console(stream)
     for block in view:
         if isinstance(block, str):
-            screen.print(Text(printable(block)))
+            screen.print(Text(printable(block), style=_style(block)))
             continue
         table = RichTable(title=block.title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
         for name in block.columns:
             table.add_column(name, overflow="fold")
         for row in block.rows:
-            table.add_row(*(Text(printable(cell, newlines=False)) for cell in row))
+            table.add_row(*(Text(printable(cell, newlines=False)) for cell in row), style=_style(*row))
         screen.print(table, soft_wrap=False)
+
+
+def _style(*texts: str) -> str:
+    return "bold red" if any(isinstance(text, Loud) for text in texts) else ""
 
 
 def _plain_table(table: Table) -> str:

@@ -40,10 +40,10 @@ def put_edits(blobs: BlobStore, edits: Sequence[NewEdit]) -> str | None:
 
 
 def edits_of(blobs: BlobStore, draft: DraftRecord) -> tuple[NewEdit, ...]:
-    """The edits that a draft would record, as they were drafted.
+    """The edits that a draft would record, as they were drafted; their factors are there and whole.
 
     Raises:
-        BlobMissing, BlobDamaged: the blob is not what the draft names.
+        BlobMissing, BlobDamaged: the blob, or one that it names, is not what it was.
     """
     if draft.body.blob is None:
         return ()
@@ -54,6 +54,8 @@ def edits_of(blobs: BlobStore, draft: DraftRecord) -> tuple[NewEdit, ...]:
         raise BlobDamaged(draft.body.blob, describe(error)) from error
     if drafted(edits) != draft.body.edits:
         raise BlobDamaged(draft.body.blob, f"it holds other edits than the draft at @{draft.seq} says")
+    for factors in dict.fromkeys(edit.blob for edit in edits):
+        blobs.check(factors)
     return edits
 
 

@@ -1,14 +1,19 @@
-"""Measure a policy's gates on a version: what a change does, beside the bounds that it has to keep."""
+"""Measure a policy's gates on a version: what a change does, beside the bounds that it has to keep.
+
+Everything is asked of the version with the whole change in it, and not taken from what each batch found when it was
+solved: a later batch can undo an earlier one. So a gate finds the same on a draft and after that was applied.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from editor.scores import Decision, Family
-from ledger.facts import Fact
+from editor.outcomes import standing_probes
+from editor.scores import Decision, FactOutcome, Family, score_facts
+from ledger.errors import BlobDamaged
+from ledger.facts import Fact, Probe
 from ledger.policy import Evidence, Gate, Measure, SuiteRef
-from ledger.suites import Suite, higher_is_better, parse_suite
-from replay.evaluations import score_version
+from ledger.suites import Suite, higher_is_better, parse_suite, suite_digest
 from replay.monitor import relative_norms
 from replay.workflow import Workspace
 
@@ -34,7 +39,8 @@ def measure_gates(
         gates: what to measure.
         before: the version without the change.
         after: the version with it.
-        facts: those that the change writes; efficacy, paraphrase and locality are of them, pooled over all probes.
+        facts: those of the change, also those that the model says already or that an edit was taken back for; efficacy,
+            paraphrase and locality are of them, pooled over all probes. Locality counts the probes that `before` says.
 
     Raises:
         BlobMissing, BlobDamaged: a gate's suite is not what the policy names.
@@ -42,11 +48,23 @@ def measure_gates(
     own = {gate.measure for gate in gates} & set(FAMILIES)
     counts: dict[Measure, tuple[int, int]] = {}
     if own and facts:
-        outcomes = score_version(workspace, after, facts).outcomes
+        outcomes = _asked(workspace, before, after, facts, Measure.LOCALITY in own)
         for measure in own:
             hits = [hit for one in outcomes for hit in one.get((FAMILIES[measure], Decision.GREEDY), ())]
             counts[measure] = (sum(hits), len(hits))
     return tuple(_evidence(gate, *_measured(workspace, gate, before, after, counts)) for gate in gates)
+
+
+def _asked(
+    workspace: Workspace, before: tuple[int, ...], after: tuple[int, ...], facts: Sequence[Fact], locality: bool
+) -> tuple[FactOutcome, ...]:
+    """What each fact's own probes say on `after`, by greedy decoding; without `locality` none of those is asked."""
+    standing: list[tuple[Probe, ...]] = [()] * len(facts)
+    if locality:
+        with workspace.at(before):
+            standing = standing_probes(workspace.loaded, facts)
+    with workspace.at(after):
+        return score_facts(workspace.loaded, facts, standing, comparison=False).outcomes
 
 
 def _evidence(gate: Gate, score: float | None, n: int) -> Evidence:
@@ -89,4 +107,7 @@ def suite_of(workspace: Workspace, reference: SuiteRef) -> Suite:
     Raises:
         BlobMissing, BlobDamaged: the blob is not what the policy names.
     """
-    return parse_suite(workspace.ledger.blobs.get(reference.blob), reference.name)
+    suite = parse_suite(workspace.ledger.blobs.get(reference.blob), reference.name)
+    if suite_digest(suite) != reference.digest:
+        raise BlobDamaged(reference.blob, f"it is not the suite {reference.name} that the policy names")
+    return suite
