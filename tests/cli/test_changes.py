@@ -276,3 +276,80 @@ def test_bad_input_is_one_line_and_writes_nothing(
     here: Errata, tmp_path: Path, arguments: tuple[str, ...], code: int, words: str
 ) -> None:
     refused(here, tmp_path, "ada", arguments, code, words)
+
+
+def test_an_approval_can_be_held_to_the_draft_that_was_seen(here: Errata, tmp_path: Path) -> None:
+    proposed(here)
+    seen = here("show", "p1", "--json").json["drafts"][-1]["digest"]
+    assert by(here, "dan", "draft", "p1").code == 0
+    refused(here, tmp_path, "ben", ("approve", "p1", "--draft", seen), 3, "look at it again")
+    refused(here, tmp_path, "ben", ("approve", "p1", "--draft", "blake3:1"), 2, "at least 6 digits")
+    now = here("show", "p1", "--json").json["drafts"][-1]["digest"]
+    assert by(here, "ben", "approve", "p1", "--draft", now.removeprefix("blake3:")[:12]).code == 0
+
+
+def test_a_draft_is_made_on_the_head_that_is_named_or_not_at_all(here: Errata, tmp_path: Path) -> None:
+    proposed(here)
+    by(here, "ben", "approve", "p1")
+    before = Ledger.open(tmp_path).state().head.seq
+    assert by(here, "ada", "apply", "p1").code == 0
+    assert by(here, "ada", "propose", "--revert", "e1", "--reason", "a rumour").code == 0
+    refused(here, tmp_path, "dan", ("draft", "p2", "--head", f"@{before}"), 3, "is another version than")
+    assert by(here, "dan", "draft", "p2", "--head", "HEAD").code == 0
+
+
+def test_the_flow_finishes_what_a_crash_left_and_says_no_again(here: Errata, tmp_path: Path) -> None:
+    (tmp_path / "harsh.toml").write_text(toml_of(HARSH))
+    by(here, "ada", "policy", "set", "harsh.toml", "--reason", "to see")
+    for person, what in (("ben", "approve"), ("ada", "apply")):
+        assert by(here, person, what, "p1").code == 0
+    by(here, "ada", "flow", "facts.jsonl", "--reason", "it changed")
+    by(here, "cleo", "approve", "p2")
+    assert by(here, "ada", "apply", "p2").code == 0
+    assert by(here, "ada", "check", "p2", "--keep").code == 1  # as if it had ended before it took them back
+    assert Ledger.open(tmp_path).state().live == (1, 2)
+    done = by(here, "ada", "flow", "p2", "--json")
+    assert done.code == 1 and done.json["steps"] == ["reverted"]
+    again = by(here, "ada", "flow", "p2", "--tag", "may", "--json")
+    assert again.code == 1 and again.json["steps"] == []
+    assert (Ledger.open(tmp_path).state().live, Ledger.open(tmp_path).state().tags) == ((), {})
+
+
+def test_a_flow_that_goes_on_later_tags_what_the_change_led_to(here: Errata, tmp_path: Path) -> None:
+    by(here, "ada", "flow", "facts.jsonl", "--reason", "it changed")
+    by(here, "ben", "approve", "p1")
+    assert by(here, "ada", "flow", "p1").code == 0
+    assert by(here, "ada", "propose", "--revert", "e1", "--reason", "a rumour").code == 0
+    for person, what in (("dan", "draft"), ("cleo", "approve"), ("ada", "apply")):
+        assert by(here, person, what, "p2").code == 0
+    assert by(here, "ada", "flow", "p1", "--tag", "may", "--json").json["steps"] == ["tagged"]
+    state = Ledger.open(tmp_path).state()
+    assert (state.live, state.tags["may"].live) == ((2,), (1, 2))
+    refused(here, tmp_path, "ada", ("flow", "p1", "--tag", "not a tag"), 2, "is no tag")
+    waits = by(here, "ada", "flow", "p1", "--tag", "production", "--json").json
+    assert "errata propose --tag production --at @" in waits["waiting"] and waits["steps"] == []
+
+
+def test_gates_that_will_have_nothing_to_measure_are_told_at_once(here: Errata, tmp_path: Path) -> None:
+    gates = (Gate(name="in other words", measure=Measure.PARAPHRASE, at_least=0.5),)
+    (tmp_path / "words.toml").write_text(toml_of(POLICY.model_copy(update={"name": "words", "gates": gates})))
+    by(here, "ada", "policy", "set", "words.toml", "--reason", "to see")
+    for person, what in (("ben", "approve"), ("ada", "apply")):
+        assert by(here, person, what, "p1").code == 0
+    told = by(here, "ada", "propose", "--file", "facts.jsonl", "--reason", "x")
+    assert told.code == 0 and "the gate 'in other words' will fail: no fact has paraphrases" in told.err
+    more = ("--subject", "Riga", "--prompt", "the street of {} is", "--target", "wide", "--paraphrase", "in {} it is")
+    assert by(here, "ada", "propose", *more, "--reason", "x").err == ""
+    assert by(here, "dan", "draft", "p2").code == 1
+    refused(here, tmp_path, "ben", ("approve", "p2"), 4, "there was nothing to measure")
+
+
+def test_a_damaged_log_is_held_against_a_checkpoint_all_the_same(here: Errata, tmp_path: Path) -> None:
+    assert here("checkpoint", "--pin", "pinned.txt").code == 0
+    database = tmp_path / ".errata" / "ledger.db"
+    data = database.read_bytes()
+    assert data.count(b"we are four now") >= 1
+    database.write_bytes(data.replace(b"we are four now", b"we are five now"))
+    done = here("verify", "--against", "pinned.txt", "--json")
+    assert done.code == 1
+    assert not any("ends before" in one["what"] for one in done.json["findings"])
