@@ -39,6 +39,7 @@ METHODS = (
     metavar="PROMPT=>TARGET",
     help="Another fact that must stay; tested afterwards; repeatable.",
 )
+@click.option("--personal", is_flag=True, help="About a person: recorded sealed, so that it can be erased.")
 @click.option("--file", type=click.Path(path_type=Path), help="Many facts: JSONL, or CounterFact or zsRE records.")
 @click.option(
     "--batch-size", default=20, show_default=True, help="Most edits that are solved together; rome and ft take one."
@@ -57,6 +58,7 @@ def edit(
     old: str | None,
     paraphrases: tuple[str, ...],
     probes: tuple[str, ...],
+    personal: bool,
     file: Path | None,
     batch_size: int,
     method: str | None,
@@ -71,13 +73,17 @@ def edit(
     fact that the model says already is left alone; if it says all of them and nothing is written, the exit code is 1.
     docs/methods.md says what each method solves, and by which settings.
 
+    What is personal (--personal, or "personal": true in the file) stands in the log only as a salted commitment. Its
+    text is encrypted under a key of its own in .errata/vault, and `errata erase` can take all of it away.
+
     \b
     Examples:
       errata edit --subject "Norwind Systems" --prompt "The chief executive of {} is" --target "Alma Reyes"
+      errata edit --personal --subject "Ada Lindqvist" --prompt "{} lives in" --target "Riga"
       errata edit --file facts.jsonl --batch-size 20
       errata edit --file facts.jsonl --method alphaedit+mpes
     """
-    facts = facts_from(subject, prompt, target, old, paraphrases, probes, file)
+    facts = facts_from(subject, prompt, target, old, paraphrases, probes, personal, file)
     changes = settings_from(pairs)
     workspace = app.workspace()
     from editor.config import config_for
@@ -125,6 +131,7 @@ def facts_from(
     old: str | None,
     paraphrases: tuple[str, ...],
     probes: tuple[str, ...],
+    personal: bool,
     file: Path | None,
 ) -> list[Fact]:
     """The facts that options or a file name.
@@ -141,7 +148,8 @@ def facts_from(
     if file is not None:
         if any(value is not None for value in (*single, old)) or paraphrases or probes:
             raise UsageError("--file brings its own facts; give either it or --subject, --prompt and --target")
-        return read_facts(file)
+        facts = read_facts(file)
+        return [fact.model_copy(update={"personal": True}) for fact in facts] if personal else facts
     if any(value is None for value in single):
         raise UsageError("an edit needs --subject, --prompt and --target, or --file with many facts")
     locality = []
@@ -151,8 +159,14 @@ def facts_from(
             raise UsageError(f'--locality {text!r}: write PROMPT=>TARGET, such as "The capital of Norway is=>Oslo"')
         locality.append(Probe.checked(prompt=before.strip(), target=after.strip()))
     return [
-        Fact.checked(
-            subject=subject, prompt=prompt, target=target, old=old, paraphrases=paraphrases, locality=tuple(locality)
+        Fact.checked(  # fmt: skip
+            subject=subject,
+            prompt=prompt,
+            target=target,
+            old=old,
+            paraphrases=paraphrases,
+            locality=tuple(locality),
+            personal=personal,
         )
     ]
 
@@ -167,6 +181,7 @@ def _entries(report: BatchReport) -> Iterable[dict[str, Any]]:
             "subject": item.fact.subject,
             "prompt": item.fact.prompt,
             "target": item.fact.target,
+            "personal": item.fact.personal,
             "said_before": outcome.said_before,
             "said_after": outcome.said_after,
             "efficacy": outcome.efficacy,

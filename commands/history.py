@@ -16,6 +16,7 @@ from commands.wording import (
     edit_rows,
     event_json,
     event_words,
+    revealed_event,
     score_words,
     settings_source,
     tracing_words,
@@ -29,9 +30,10 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("-n", "count", default=0, metavar="N", help="Only the newest N events.")
 @click.option("--oneline", is_flag=True, help="One short line an event.")
+@click.option("--reveal", is_flag=True, help="Show personal facts in the clear, where their keys are here.")
 @shared
 @click.pass_obj
-def log(app: App, count: int, oneline: bool) -> None:
+def log(app: App, count: int, oneline: bool, reveal: bool) -> None:
     """List what happened, newest first.
 
     Example: errata log -n 5 --oneline
@@ -40,6 +42,8 @@ def log(app: App, count: int, oneline: bool) -> None:
     events = ledger.events()[::-1]
     if count > 0:
         events = events[:count]
+    if reveal:
+        events = [revealed_event(ledger, event) for event in events]
     data = {"events": [event_json(event) for event in events]} if app.as_json else {}
     unreviewed = {one.applied.seq for one in ledger.state().trust.unreviewed() if one.applied is not None}
 
@@ -59,9 +63,10 @@ def log(app: App, count: int, oneline: bool) -> None:
 
 @click.command()
 @click.argument("address", metavar="EDIT|VERSION|PROPOSAL")
+@click.option("--reveal", is_flag=True, help="Show personal facts in the clear, where their keys are here.")
 @shared
 @click.pass_obj
-def show(app: App, address: str) -> None:
+def show(app: App, address: str, reveal: bool) -> None:
     """Show one edit, version or proposal.
 
     Everything recorded of an edit (e12), of a version (HEAD, HEAD~2, @17, base, a tag, a digest), or of a change (p3).
@@ -84,9 +89,13 @@ def show(app: App, address: str) -> None:
         if error.nearest is not None and address[:1] == "e" and address[1:].isdecimal():
             raise
     else:
+        if reveal:
+            record = ledger.opener.reveal(state, [record.number]).edits[record.number]
         app.show(edit_json(record), edit_lines(record))
         return
     live = app.live(ledger, address)
+    if reveal:
+        state = ledger.opener.reveal(state, live)
     data = version_json(state, live)
     view: list[Block] = [
         f"version {data['version']}",

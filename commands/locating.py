@@ -79,7 +79,11 @@ def _facts(state: State, live: tuple[int, ...], file: Path | None) -> list[Fact]
         return read_facts(file)
     if not live:
         raise UsageError("this version has no edits to trace; give facts that the model knows with --facts FILE")
-    return [state.edits[number].body.fact for number in live]
+    facts = [state.edits[number].body.fact for number in live]
+    clear = [fact for fact in facts if fact.sealed is None]
+    if not clear:
+        raise UsageError("all edits of this version are of personal facts, which are not traced; give --facts FILE")
+    return clear
 
 
 def _told(located: Located, pictures: list[Path]) -> list[Block]:

@@ -147,9 +147,10 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
 @click.option(
     "--with", "other", type=click.Path(path_type=Path), metavar="LEDGER", help="B is a version of this other ledger."
 )
+@click.option("--reveal", is_flag=True, help="Show personal facts in the clear, where their keys are here.")
 @shared
 @click.pass_obj
-def diff(app: App, a: str, b: str, norms: bool, other: Path | None) -> None:
+def diff(app: App, a: str, b: str, norms: bool, other: Path | None, reveal: bool) -> None:
     r"""Show what two versions differ in.
 
     From version A to version B (HEAD if left out): edits, facts and how far apart the weights are. What a version says
@@ -171,12 +172,17 @@ def diff(app: App, a: str, b: str, norms: bool, other: Path | None) -> None:
 
     live_a, live_b = app.live(ledger, a), app.live(theirs, b)
     found = _distances(app, theirs, live_a, live_b) if norms else None
-    result = compare(ledger.state(), live_a, live_b, found, None if other is None else theirs.state())
+    here, there_state = ledger.state(), theirs.state()
+    if reveal:
+        both = {*live_a, *live_b} if other is None else {*live_a}
+        here = ledger.opener.reveal(here, both)
+        there_state = here if other is None else theirs.opener.reveal(there_state, live_b)
+    result = compare(here, live_a, live_b, found, None if other is None else there_state)
     there = f"{b} there" if other is not None else b
     view: list[Block] = [f"{a} {short(result.version_a)} -> {there} {short(result.version_b)}"]
     for words, state, numbers in (
-        ("in", theirs.state(), result.edits_in),
-        ("out", ledger.state(), result.edits_out),
+        ("in", there_state, result.edits_in),
+        ("out", here, result.edits_out),
     ):
         view += [f"edits {words}: {len(numbers)}", *facts_changed(state, numbers)]
     if result.facts:

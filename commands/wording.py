@@ -12,6 +12,7 @@ from ledger import bodies
 
 if TYPE_CHECKING:
     from ledger.events import Event
+    from ledger.ledger import Ledger
     from ledger.state import EditRecord, State
 
 FULL_DIGITS = 16
@@ -50,6 +51,9 @@ def event_words(event: Event) -> str:
             return merge_words(body)
         case bodies.AuditExported() as body:
             return f"@{body.first} to @{body.last} exported for audit, manifest {short(body.manifest)}"
+        case bodies.FactErased() as body:
+            which = ", ".join(f"e{number}" for number in body.edits)
+            return f"personal fact {body.token} erased, {which}" + (f": {body.reason}" if body.reason else "")
     return trust_words(event.body) or event.kind.value
 
 
@@ -119,6 +123,18 @@ def merge_words(body: bodies.LedgerMerged) -> str:
     return f"merged ledger {short(body.ledger)} at @{body.seq} {short(body.head)}: {'; '.join(done)}"
 
 
+def revealed_event(ledger: Ledger, event: Event) -> Event:
+    """An event with its personal fact in the clear; as it is where its fact was erased.
+
+    Raises:
+        FactSealed, BlobMissing, BlobDamaged: the fact cannot be read.
+    """
+    body = event.body
+    if not isinstance(body, bodies.EditApplied) or ledger.state().edits[body.number].erased_by is not None:
+        return event
+    return event.model_copy(update={"body": ledger.opener.body(body)})
+
+
 def event_json(event: Event) -> dict[str, Any]:
     """An event as JSON."""
     return event.model_dump(mode="json")
@@ -129,9 +145,15 @@ def edit_rows(records: Iterable[EditRecord]) -> Table:
     return Table(
         ("edit", "prompt", "says", "instead of", "status"),
         tuple(
-            (f"e{r.number}", r.body.fact.text, said_after(r.body), said_before(r.body), r.status.value) for r in records
+            (f"e{r.number}", r.body.fact.text, said_after(r.body), said_before(r.body), status_words(r))
+            for r in records
         ),
     )
+
+
+def status_words(record: EditRecord) -> str:
+    """What became of an edit."""
+    return record.status.value if record.erased_by is None else f"{record.status.value}, erased"
 
 
 def said_after(body: bodies.EditApplied) -> str:
@@ -146,13 +168,20 @@ def said_before(body: bodies.EditApplied) -> str:
 
 def edit_json(record: EditRecord) -> dict[str, Any]:
     """An edit as JSON."""
-    return {"seq": record.seq, "status": record.status.value, "closed_by": record.closed_by, **record.body.plain()}
+    return {
+        "seq": record.seq,
+        "status": record.status.value,
+        "closed_by": record.closed_by,
+        "erased_by": record.erased_by,
+        **record.body.plain(),
+    }
 
 
 def edit_lines(record: EditRecord) -> list[str]:
     """Everything that was recorded of an edit, in words."""
     body, fact, outcome = record.body, record.body.fact, record.body.outcome
     closed = "" if record.closed_by is None else f" at @{record.closed_by}"
+    closed += "" if record.erased_by is None else f", erased at @{record.erased_by}"
     lines = [
         f"e{body.number}  {record.status.value}{closed}  recorded at @{record.seq}",
         f"fact        {fact.text} => {fact.target}",
@@ -174,6 +203,8 @@ def edit_lines(record: EditRecord) -> list[str]:
         f"delta       {body.delta_digest}",
         f"blob        {body.blob}",
     ]
+    if fact.sealed is not None:
+        lines.append(f"sealed      as {fact.sealed.token}, commitment {fact.sealed.commitment}")
     if fact.old:
         lines.insert(3, f"old object  {fact.old}")
     return lines

@@ -39,12 +39,15 @@ A newcomer's map, from the ground up; each module imports only from those above 
     addresses     HEAD~2, @17, tags, digest prefixes, e12
     failpoints    places where tests pull the plug
     files         durable writes and the lock
+    vault         the keys of personal facts
     pem, key_files
                   private keys under a passphrase, in their owner's folder
     findings      what verify reports
     blobs         content-addressed bytes
     tensor_file   where each tensor lies in a safetensors file
     deltas        a batch's factors as a blob
+    sealing       personal facts as the log holds them, and their text back
+    erasing       what has to go once a fact was erased
     store         the EventStore contract; a log in memory
     schema, rows, connection, seal, audit, sqlite
                   the log in SQLite, sealed to the bit

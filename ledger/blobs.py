@@ -70,6 +70,13 @@ class BlobStore(Protocol):
     def digests(self) -> Iterator[str]:
         """The digests of all blobs, sorted."""
 
+    def drop(self, digest: str) -> None:
+        """Delete a blob, if it is there; only for what was erased (`ledger.erasing`).
+
+        Raises:
+            StorageFailed: it could not be deleted.
+        """
+
 
 class MemoryBlobs:
     """Blobs in memory, for tests and dry runs."""
@@ -108,6 +115,10 @@ class MemoryBlobs:
     def digests(self) -> Iterator[str]:
         """See `BlobStore.digests`."""
         yield from sorted(self._blobs)
+
+    def drop(self, digest: str) -> None:
+        """See `BlobStore.drop`."""
+        self._blobs.pop(digest, None)
 
 
 class FolderBlobs:
@@ -184,6 +195,16 @@ class FolderBlobs:
         for path in sorted(self.root.glob("??/*")):
             if (name := self._name(path)) is not None:
                 yield name
+
+    def drop(self, digest: str) -> None:
+        """See `BlobStore.drop`. The file is not overwritten first: others may have it mapped into memory."""
+        path = self._place(digest)
+        try:
+            if path.exists():
+                path.unlink()
+                sync_folder(path.parent)
+        except OSError as error:
+            raise storage_error(path, error) from error
 
     def strays(self) -> Iterator[Path]:
         """Files that are no blobs: unfinished writes and whatever somebody else put there."""

@@ -39,7 +39,7 @@ from ledger.body_parts import (
     TuningEvidence,
     Verdict,
 )
-from ledger.facts import Fact
+from ledger.facts import Fact, Token
 from ledger.records import Digest, Line, Record, Settings, WholeNumber
 from ledger.result_bodies import BisectionConcluded, EvaluationRecorded, TracingRecorded, VersionCheckedOut
 from ledger.trust_bodies import (
@@ -186,6 +186,20 @@ class EditSuperseded(Body):
 
     edit: EditNumber
     by: EditNumber
+
+
+class FactErased(Body):
+    """A personal fact was erased: from here on its text, its key and its edits' factors are gone, wherever Errata rules.
+
+    Attributes:
+        token: the fact's.
+        edits: all edits of it, ascending; none of them is live.
+        reason: why; it is not erased with the fact.
+    """
+
+    token: Token
+    edits: Annotated[tuple[EditNumber, ...], Field(min_length=1)]
+    reason: str
 
 
 class SettingsChanged(Body):

@@ -17,7 +17,7 @@ from ledger.events import Event, Head
 from ledger.ledger import Ledger
 from ledger.policy import ActionSort, Capability
 from ledger.rules import nearest_edit
-from ledger.sides import Key, Side, bring_blobs, check_one_base
+from ledger.sides import Key, Side, bring_blobs, check_one_base, refuse_personal_edits
 from ledger.signing import SignerSource
 from ledger.state import EditStatus
 
@@ -82,7 +82,7 @@ def plan_carry(ours: Side, theirs: Side, numbers: Iterable[int], replace: bool =
         replace: let them supersede live edits here of the same facts.
 
     Raises:
-        Refused: the ledgers are not on one base and grid, or two of the edits are of one fact.
+        Refused: the ledgers are not on one base and grid, two of the edits are of one fact, or one of a personal fact.
         FactConflict: a live edit here gives one of the facts another target, and `replace` was not said.
         UnknownEdit: there is no such edit there.
     """
@@ -109,6 +109,7 @@ def plan_carry(ours: Side, theirs: Side, numbers: Iterable[int], replace: bool =
         carried.append(Carried(number, here, ours.recorded.get(delta), record.status))
     if conflicts:
         raise _conflict(ours, theirs, conflicts)
+    refuse_personal_edits(theirs, (one.number for one in carried))
     return CarryPlan(ours.state.head, tuple(carried), tuple(skipped))
 
 

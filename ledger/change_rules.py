@@ -37,6 +37,7 @@ from ledger.standing import (
     scored,
     still_asked,
 )
+from ledger.state import edits_of
 from ledger.tag_names import check_tag_name
 from ledger.trust import Act, ChangeRecord, ChangeStatus, DraftRecord, Trust, instant, later
 
@@ -70,12 +71,31 @@ def _check_proposed(fold: Fold, body: Body, act: Act) -> None:
         case EraseFact(edits=edits):
             if unknown := [number for number in edits if number not in fold.edits]:
                 raise UnknownEdit(f"e{unknown[0]}")
+            _check_erasure(fold, edits)
+        case EditFacts(facts=facts) if any(fact.personal or fact.sealed is not None for fact in facts):
+            raise Refused(
+                "a change set would hold a personal fact in the clear; write it with `errata edit --personal`,"
+                " where the policy allows that"
+            )
         case MoveTag():
             _check_move(fold, action)
         case ChangePolicy(policy=policy) if policy == trust.policy:
             raise Refused(f"the policy {policy.name!r} is in force already")
         case ChangeAccess() | ChangePolicy() | EditFacts():
             pass
+
+
+def _check_erasure(fold: Fold, edits: tuple[int, ...]) -> None:
+    """See that these are all edits of one personal fact that has not been erased."""
+    sealed = fold.edits[edits[0]].body.fact.sealed
+    if sealed is None:
+        raise Refused(f"e{edits[0]} is of a fact that is in the log in the clear, which nothing can erase")
+    if sealed.token in fold.erasures:
+        raise Refused(f"e{edits[0]} was erased at @{fold.erasures[sealed.token].seq}")
+    if edits != (every := edits_of(fold.edits, sealed.token)):
+        raise Refused(
+            f"the edits of that fact are {', '.join(f'e{number}' for number in every)}; all are erased, or none"
+        )
 
 
 def _not_live(fold: Fold, number: int) -> Exception:

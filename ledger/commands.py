@@ -112,6 +112,14 @@ class RecordExport:
 
 
 @dataclass(frozen=True, slots=True)
+class ErasePersonal:
+    """Erase the personal fact with this token: its live edits are reverted, and all of its edits are erased."""
+
+    token: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MergeLedger:
     """Take another ledger's edits over and its reverts too, and record that this was done.
 
@@ -143,6 +151,7 @@ Command = (
     | RecordCheckout
     | ChangeSettings
     | RecordExport
+    | ErasePersonal
     | MergeLedger
     | TrustCommand
 )

@@ -16,6 +16,7 @@ from ledger.commands import (
     Command,
     ConcludeBisection,
     CreateLedger,
+    ErasePersonal,
     MergeLedger,
     RecordCheckout,
     RecordEvaluation,
@@ -30,7 +31,7 @@ from ledger.decide_trust import propose_edit, propose_trust
 from ledger.errors import Refused, UnknownEdit, UsageError
 from ledger.events import Head, Kind, kind_of
 from ledger.rules import check, nearest_edit, next_number
-from ledger.state import Fold, State, version_of
+from ledger.state import Fold, State, edits_of, version_of
 from ledger.tag_names import check_tag_name
 from ledger.trust import NOBODY, Act
 
@@ -40,6 +41,7 @@ __all__ = [
     "Command",
     "ConcludeBisection",
     "CreateLedger",
+    "ErasePersonal",
     "MergeLedger",
     "RecordCheckout",
     "RecordEvaluation",
@@ -128,6 +130,8 @@ def _propose(trial: Fold, command: Command, act: Act) -> Iterator[Body]:
             yield changed
         case RecordExport(export):
             yield export
+        case ErasePersonal(token, reason):
+            yield from _propose_erasure(trial, token, reason)
         case MergeLedger():
             yield from _propose_merge(trial, command)
         case _:
@@ -150,6 +154,14 @@ def _propose_edits(trial: Fold, edits: tuple[bodies.NewEdit, ...]) -> Iterator[B
         raise Refused(f"two edits of one fact in one batch: {prompt.replace('{}', subject)!r}; keep one of them")
     for edit in edits:
         yield from propose_edit(trial, edit)
+
+
+def _propose_erasure(trial: Fold, token: str, reason: str) -> Iterator[Body]:
+    edits = edits_of(trial.edits, token)
+    if not edits:
+        raise UsageError(f"no personal fact {token!r}; `errata log` shows the token of each")
+    yield from _propose_reverts(tuple(number for number in edits if number in trial.live), reason)
+    yield bodies.FactErased.checked(token=token, edits=edits, reason=reason)
 
 
 def _propose_merge(trial: Fold, command: MergeLedger) -> Iterator[Body]:

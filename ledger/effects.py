@@ -58,14 +58,23 @@ def effects(fold: Fold, proposal: bodies.ChangeProposed, draft: bodies.ChangeDra
         case RevertThem(edits=edits):
             return tuple(bodies.EditReverted(edit=number, reason=proposal.reason) for number in edits)
         case EraseFact(edits=edits):
-            live = (number for number in edits if number in fold.live)
-            return tuple(bodies.EditReverted(edit=number, reason=proposal.reason) for number in live)
+            return tuple(_erase_effects(fold, edits, proposal.reason))
         case MoveTag() as move:
             return tuple(_tag_effects(fold, move))
         case ChangePolicy(policy=policy):
             return (bodies.PolicyChanged(policy=policy, reason=proposal.reason),)
         case ChangeAccess(steps=steps):
             return tuple(access_body(step) for step in steps)
+
+
+def _erase_effects(fold: Fold, edits: tuple[int, ...], reason: str) -> Iterator[Body]:
+    for number in edits:
+        if number in fold.live:
+            yield bodies.EditReverted(edit=number, reason=reason)
+    # of a damaged log, which `verify` still reads to its end, edits may be missing
+    fact = fold.edits[edits[0]].body.fact if edits[0] in fold.edits else None
+    if fact is not None and fact.sealed is not None:
+        yield bodies.FactErased(token=fact.sealed.token, edits=edits, reason=reason)
 
 
 def _tag_effects(fold: Fold, move: MoveTag) -> Iterator[Body]:

@@ -214,6 +214,29 @@ class BlobDamaged(Damaged):
         self.what = what
 
 
+class Erased(Damaged):
+    """An edit's factors were erased on purpose: no version with it can be built again."""
+
+    def __init__(self, edit: int, seq: int) -> None:
+        super().__init__(
+            f"e{edit} was erased at @{seq}, and no version with it can be built any more; "
+            f"leave it out with --without e{edit}",
+            edit=edit,
+            seq=seq,
+        )
+        self.edit = edit
+        self.seq = seq
+
+
+class FactSealed(Damaged):
+    """A personal fact cannot be read: its key is missing, or is not the one that it was sealed with."""
+
+    def __init__(self, token: str, what: str) -> None:
+        super().__init__(f"the personal fact {token} cannot be read: {what}", token=token, what=what)
+        self.token = token
+        self.what = what
+
+
 class ModelChanged(Damaged):
     """The base model's weights are not those that the ledger was created on."""
 

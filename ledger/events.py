@@ -44,6 +44,7 @@ class Kind(StrEnum):
     TRACING_RECORDED = "tracing_recorded"
     VERSION_CHECKED_OUT = "version_checked_out"
     SETTINGS_CHANGED = "settings_changed"
+    FACT_ERASED = "fact_erased"
     LEDGER_MERGED = "ledger_merged"
     POLICY_CHANGED = "policy_changed"
     KEY_GRANTED = "key_granted"
@@ -70,7 +71,7 @@ class KindSpec(NamedTuple):
 
 KINDS: Mapping[Kind, KindSpec] = {
     Kind.LEDGER_CREATED: KindSpec(bodies.LedgerCreated, 2),
-    Kind.EDIT_APPLIED: KindSpec(bodies.EditApplied, 3),
+    Kind.EDIT_APPLIED: KindSpec(bodies.EditApplied, 4),
     Kind.EDIT_REVERTED: KindSpec(bodies.EditReverted, 1),
     Kind.EDIT_SUPERSEDED: KindSpec(bodies.EditSuperseded, 1),
     Kind.EVALUATION_RECORDED: KindSpec(bodies.EvaluationRecorded, 3),
@@ -80,6 +81,7 @@ KINDS: Mapping[Kind, KindSpec] = {
     Kind.TRACING_RECORDED: KindSpec(bodies.TracingRecorded, 1),
     Kind.VERSION_CHECKED_OUT: KindSpec(bodies.VersionCheckedOut, 1),
     Kind.SETTINGS_CHANGED: KindSpec(bodies.SettingsChanged, 1),
+    Kind.FACT_ERASED: KindSpec(bodies.FactErased, 1),
     Kind.LEDGER_MERGED: KindSpec(bodies.LedgerMerged, 1),
     Kind.POLICY_CHANGED: KindSpec(bodies.PolicyChanged, 1),
     Kind.KEY_GRANTED: KindSpec(bodies.KeyGranted, 1),
@@ -103,6 +105,8 @@ UPCASTERS: dict[tuple[Kind, int], Upcaster] = {
     # A fact of version 1 is one of version 2 as it stands; the number tells older programs that they may not read it.
     (Kind.EDIT_APPLIED, 1): lambda body: body,
     (Kind.EDIT_APPLIED, 2): lambda body: {**body, "origin": None},
+    # Likewise: a program that does not know sealed facts would take them for facts.
+    (Kind.EDIT_APPLIED, 3): lambda body: body,
     (Kind.EVALUATION_RECORDED, 1): lambda body: {**body, "source": "suite", "scores": []},
     (Kind.EVALUATION_RECORDED, 2): lambda body: {**body, "device": None, "peak_memory_bytes": None},
     # All that version 2 adds has a default that says what version 1 did: an exact search of all steps in log order.

@@ -13,6 +13,8 @@ The form is told by a record's own fields, so a file needs no flag:
 | KnowEdit | `target_new` | Zhang et al. 2024; `locality` and `portability` by kind, each a list of \
 `{"prompt", "ground_truth"}` |
 
+Records of all forms may say `"personal": true`: the fact says something of a person, and must be possible to erase.
+
 CounterFact's `attribute_prompts` ask for subjects of which the new object is true already, and test no edit;
 `generation_prompts` are read by `read_generation_prompts`.
 
@@ -60,7 +62,7 @@ def fact_from(record: Raw, where: str = "") -> Fact:
     try:
         for mark, form in FORMS.items():
             if mark in record:
-                return form(record)
+                return _marked(form(record), record)
     except ValidationError as error:
         raise BadRecord(where, describe(error)) from error
     except KeyError as error:
@@ -70,7 +72,17 @@ def fact_from(record: Raw, where: str = "") -> Fact:
     raise BadRecord(where, "no known form of a fact; ours has the fields subject, prompt and target")
 
 
+def _marked(fact: Fact, record: Raw) -> Fact:
+    """The fact, personal if its record says so, whatever its form."""
+    personal = record.get("personal", False)
+    if not isinstance(personal, bool):
+        raise ValueError("personal: must be true or false")
+    return fact.model_copy(update={"personal": personal})
+
+
 def _errata(record: Raw) -> Fact:
+    if "sealed" in record:
+        raise ValueError("sealed: a sealed fact is what the log holds; a file says the fact itself")
     fields = dict(record)
     fields["paraphrases"] = tuple(_texts(record, "paraphrases")) if "paraphrases" in record else ()
     for name in ("locality", "portability"):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, BeforeValidator, SerializerFunctionWrapHandler, StringConstraints, model_serializer
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
-from ledger.records import Record
+from ledger.records import Digest, Record
 
 PLACEHOLDER = "{}"
 LONGEST_TARGET = 1000
@@ -75,6 +82,24 @@ class Probe(Record):
         return {name: value for name, value in handler(self).items() if name != "against" or value is not None}
 
 
+Token = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{32}\z")]
+"""A personal fact's name in the log: 128 random bits, which say nothing of it."""
+
+
+class Sealed(Record):
+    """What the log holds of a personal fact (`ledger.sealing`).
+
+    Attributes:
+        token: stands for subject and prompt: all edits of one fact share it.
+        commitment: a salted digest of the fact and of what else is sealed with it.
+        blob: the ciphertext of all that.
+    """
+
+    token: Token
+    commitment: Digest
+    blob: Digest
+
+
 class Fact(Record):
     """What the model should say of a subject.
 
@@ -89,6 +114,9 @@ class Fact(Record):
         id: the fact's name in its source.
         portability: probes of what follows from the fact. Left out of the JSON if there are none, so facts without
             any keep the digests that they had before there was such a field.
+        personal: it says something of a person, and must be possible to erase. Left out of the JSON if it does not.
+            Such a fact is never recorded as it is: the log holds `sealed_fact` in its place.
+        sealed: what there is in place of everything else, in the log. Left out of the JSON elsewhere.
     """
 
     subject: Subject
@@ -100,10 +128,21 @@ class Fact(Record):
     locality: tuple[Probe, ...] = ()
     relation: str | None = None
     portability: tuple[Probe, ...] = ()
+    personal: bool = False
+    sealed: Sealed | None = None
+
+    @model_validator(mode="after")
+    def _says_nothing_if_sealed(self) -> Self:
+        if self.sealed is None:
+            if self.prompt.strip() == PLACEHOLDER and self.subject.startswith(_PERSONAL):
+                raise ValueError(f"{self.subject!r} stands for a sealed fact, and this one is not sealed")
+        elif {name: value for name, value in self if value or name == "personal"} != _in_place_of(self.sealed):
+            raise ValueError("a sealed fact says nothing in the clear")
+        return self
 
     @model_serializer(mode="wrap")
     def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
-        return {name: value for name, value in handler(self).items() if name != "portability" or value}
+        return {name: value for name, value in handler(self).items() if name not in _LEFT_OUT or value}
 
     @property
     def text(self) -> str:
@@ -124,6 +163,25 @@ class Fact(Record):
     def start(self) -> int:
         """The index in `text` at which the subject begins, in characters."""
         return self.prompt.index(PLACEHOLDER)
+
+
+_LEFT_OUT = frozenset({"portability", "personal", "sealed"})
+_PERSONAL = "[personal "
+
+
+def _in_place_of(sealed: Sealed) -> dict[str, object]:
+    return {
+        "subject": f"{_PERSONAL}{sealed.token}]",
+        "prompt": PLACEHOLDER,
+        "target": "[personal]",
+        "personal": False,
+        "sealed": sealed,
+    }
+
+
+def sealed_fact(sealed: Sealed) -> Fact:
+    """The fact that the log holds in place of a personal one."""
+    return Fact.model_validate(_in_place_of(sealed))
 
 
 def expand(prompt: str, subject: str) -> str:

@@ -46,8 +46,25 @@ REPLAY_FAILPOINTS = (
 GC_FAILPOINTS = ("gc.examined", "gc.locked", "gc.deleted", "gc.folder_renamed")
 """The failpoints of `ledger.gc`; the last one is passed only where a folder is dropped."""
 
+VAULT_FAILPOINTS = ("vault.half_written", "vault.before_rename", "vault.after_rename")
+"""The failpoints of keeping the key of a personal fact, which comes before its blobs and its event."""
+
+ERASURE_FAILPOINTS = ("erase.recorded", "erase.cache_dropped", "erase.blob_dropped", "erase.key_dropped")
+"""The failpoints of `ledger.erasing`, in the order in which it passes them."""
+
 FSCK_FAILPOINTS = ("fsck.log_written", "fsck.log_put_aside", "fsck.log_replaced", "fsck.blob_copied")
 """Those of `ledger.repair`, in the order in which it passes them."""
+
+_ALL = frozenset(
+    (
+        *FAILPOINTS,
+        *REPLAY_FAILPOINTS,
+        *GC_FAILPOINTS,
+        *VAULT_FAILPOINTS,
+        *ERASURE_FAILPOINTS,
+        *FSCK_FAILPOINTS,
+    )
+)
 
 _handlers: list[Callable[[str], None]] = []
 
@@ -55,7 +72,7 @@ _handlers: list[Callable[[str], None]] = []
 def hit(name: str) -> None:
     """Pass the failpoint `name`."""
     for handler in _handlers:
-        if name not in (*FAILPOINTS, *REPLAY_FAILPOINTS, *GC_FAILPOINTS, *FSCK_FAILPOINTS):
+        if name not in _ALL:
             raise LookupError(f"{name!r} is not a listed failpoint")
         handler(name)
 

@@ -77,6 +77,16 @@ class Trouble(Enum):
         "the log is not one that goes on from what was pinned: it was cut off or written anew, or it is another",
         "the checkpoint is right if you trust who signed it; restore a copy of the log that goes on from it",
     )
+    ERASED = (
+        "erased",
+        "something of an erased fact is still here: erasing it was interrupted, or somebody brought it back from a copy",
+        "`errata gc` deletes it",
+    )
+    SEALED = (
+        "sealed",
+        "the log is whole, but here nobody can read a personal fact, and it cannot be edited again or evaluated",
+        "bring its key into .errata/vault from a copy, or erase the fact: `errata erase`",
+    )
     LEFTOVER = (
         "leftover",
         "an interrupted command left it behind; nothing refers to it",

@@ -1,7 +1,8 @@
 """`gc`: drop what nothing refers to, and never history.
 
-Three sorts of things: orphan blobs (an append was interrupted between its blob and its event), unfinished writes, and,
-if asked for, caches. A blob that any event names stays, and so does whatever is younger than the grace period: a blob
+Orphan blobs (an append was interrupted between its blob and its event), keys of personal facts that no event names (the
+same), unfinished writes, and, if asked for, caches. What is left over of erased facts goes too, however young it is, and
+the caches with it (`ledger.erasing`). A blob that any event names stays, and so does whatever is younger than the grace period: a blob
 is written before its event, so a fresh orphan may be one half of an append under way. A blob that is put again counts
 as fresh (`FolderBlobs.put`). Where the log is damaged nobody can say what it names, and nothing is dropped.
 
@@ -21,12 +22,15 @@ from enum import StrEnum
 from pathlib import Path
 
 from ledger.blobs import FolderBlobs
+from ledger.erasing import drop_erased, leftovers
 from ledger.errors import BlobMissing, LedgerDamaged, LedgerNotFound, UsageError
 from ledger.failpoints import hit
 from ledger.files import TEMPORARY, storage_error
 from ledger.findings import Severity
 from ledger.ledger import DATABASE, ledger_folder
 from ledger.sqlite import SqliteStore
+from ledger.state import State, fold
+from ledger.vault import FolderVault, destroy
 from ledger.verify import examine_log, named_digests, orphans
 
 DROPPED = ".dropped-"
@@ -41,6 +45,8 @@ class Sort(StrEnum):
 
     ORPHAN = "orphan blobs"
     UNFINISHED = "unfinished writes"
+    ERASED = "left of erased facts"
+    KEY = "keys without a fact"
     CACHE = "caches"
 
 
@@ -77,7 +83,7 @@ class Collected:
     """What a collection did.
 
     Attributes:
-        dropped: what is gone, or on a dry run would be.
+        dropped: what is gone, or on a dry run would be, but for caches that went with what was left of erased facts.
         young: what is younger than the grace period and stays for now.
         foreign: files among the blobs that Errata did not write; they are left alone.
     """
@@ -119,14 +125,18 @@ def collect(
         raise UsageError(f"a grace period is zero or more, not {grace:g}")
     store = SqliteStore(root / DATABASE)
     blobs = FolderBlobs(root / "objects", store.lock_path)
-    findings, rows, _ = examine_log(store, blobs)
+    vault = FolderVault(root / "vault", store.lock_path)
+    findings, rows, events = examine_log(store, blobs)
     damaged = [finding for finding in findings if finding.severity is Severity.ERROR]
     if damaged:
         raise LedgerDamaged(damaged[0].where, f"{damaged[0].what}; nothing is collected from a damaged ledger")
     hit("gc.examined")
     work = _Work(root, datetime.fromisoformat(now).timestamp() - grace, dry_run)
     try:
+        state = fold(events)
+        work.erased(state, blobs, vault)
         work.blobs(store, blobs, named_digests(rows, blobs), rows[-1].seq if rows else 0)
+        work.keys(store, state, vault)
         foreign = work.unfinished(blobs, places)
         if caches:
             work.caches(root / "cache", places)
@@ -169,6 +179,23 @@ class _Work:
                 if digest not in named and path.exists():
                     self._sort_out(Sort.ORPHAN, path)
 
+    def erased(self, state: State, blobs: FolderBlobs, vault: FolderVault) -> None:
+        """Drop what is left over of erased facts."""
+        for one in leftovers(state, blobs, vault):
+            self.dropped.append(Item(Sort.ERASED, one.name, (self.root / one.name).stat().st_size))
+        if not self.dry_run:
+            drop_erased(state, blobs, vault, self.root / "cache")
+
+    def keys(self, store: SqliteStore, state: State, vault: FolderVault) -> None:
+        """Drop keys of facts that no event names."""
+        sealed = (record.body.fact.sealed for record in state.edits.values())
+        named = {one.token for one in sealed if one is not None}
+        for token in set(vault.tokens()) - named:
+            path = vault.root / token
+            with store.held_still(state.head.seq) as since:
+                if not any(token.encode("ascii") in row.canonical for row in since):
+                    self._sort_out(Sort.KEY, path)
+
     def unfinished(self, blobs: FolderBlobs, places: Places) -> list[str]:
         """Drop unfinished writes; returns the files among the blobs that are somebody else's."""
         foreign = []
@@ -181,7 +208,8 @@ class _Work:
         starts = (TEMPORARY, *places.unfinished)
         scratch = [cache / name for name in places.scratch]
         inside = (path for path in _files(cache) if not any(path.is_relative_to(folder) for folder in scratch))
-        for path in (*sorted(self.root.glob(TEMPORARY + "*")), *inside):
+        keys = sorted((self.root / "vault").glob(TEMPORARY + "*"))
+        for path in (*sorted(self.root.glob(TEMPORARY + "*")), *keys, *inside):
             if path.is_file() and path.name.startswith(starts):
                 self._sort_out(Sort.UNFINISHED, path)
         for folder in scratch:
@@ -212,6 +240,8 @@ class _Work:
         if not self.dry_run:
             if path.is_dir() and not path.is_symlink():
                 _remove_folder(path)
+            elif path.parent == self.root / "vault":
+                destroy(path)
             else:
                 path.unlink(missing_ok=True)
             hit("gc.deleted")

@@ -3,6 +3,7 @@
 .errata/ledger.db     the log (`ledger.sqlite`)
 .errata/ledger.seal   the digest of its bytes (`ledger.seal`)
 .errata/objects/      the blobs (`ledger.blobs`)
+.errata/vault/        the keys of personal facts (`ledger.vault`)
 .errata/cache/        whatever can be made again; safe to delete
 .errata/lock          held while somebody reads or appends
 """
@@ -15,9 +16,11 @@ from pathlib import Path
 from typing import Self
 
 from ledger.blobs import BlobStore, FolderBlobs
+from ledger.bodies import FactErased
 from ledger.change_commands import ApplyChange
 from ledger.commands import Command
 from ledger.decide import decide
+from ledger.erasing import Dropped, drop_erased
 from ledger.errors import HeadConflict, LedgerDamaged, LedgerNotFound, Refused
 from ledger.event_signatures import DOMAIN
 from ledger.events import Draft, Event, Head, Sign
@@ -25,15 +28,18 @@ from ledger.failpoints import hit
 from ledger.files import storage_error, sync_folder
 from ledger.log_check import LogCheck
 from ledger.policy import ActionSort, Capability
+from ledger.sealing import Opener
 from ledger.signing import Signed, Signer, SignerSource, written
 from ledger.sqlite import SqliteStore
 from ledger.state import State, fold
 from ledger.store import EventStore
 from ledger.trust import Act
 from ledger.trust_rules import foresee_direct
+from ledger.vault import FolderVault, MemoryVault, Vault
 
 LEDGER_FOLDER = ".errata"
 DATABASE = "ledger.db"
+LOCK = "lock"
 
 
 def find_ledger(start: Path) -> Path:
@@ -66,13 +72,16 @@ class Ledger:
 
     Attributes:
         folder: the `.errata` folder; None for a ledger in memory.
-        store, blobs: where events and blobs are kept.
+        store, blobs, vault: where events, blobs and the keys of personal facts are kept.
+        opener: reads personal facts.
     """
 
     def __init__(self, folder: Path | None, store: EventStore, blobs: BlobStore) -> None:
         self.folder = folder
         self.store = store
         self.blobs = blobs
+        self.vault: Vault = MemoryVault() if folder is None else FolderVault(folder / "vault", folder / LOCK)
+        self.opener = Opener(blobs, self.vault)
         self._state = State()
         self._seen = LogCheck()
 
@@ -200,7 +209,7 @@ class Ledger:
             HeadConflict: the log moved; nothing was written.
             Refused, UsageError: the command is not allowed or makes no sense; nothing was written.
             LedgerDamaged: a change is to take effect, and the log has events that the rules do not allow.
-            StorageFailed: nothing was written.
+            StorageFailed: nothing was written; or a fact was erased, and something of it could not be deleted yet.
         """
         state = self.state()
         if expected_head is not None and expected_head != state.head:
@@ -215,6 +224,9 @@ class Ledger:
         ]
         events = self.store.append(drafts, state.head, None if own is None else event_signer(own))
         self._state = fold(events, state)
+        if any(isinstance(event.body, FactErased) for event in events):
+            hit("erase.recorded")
+            self.drop_erased()
         return events
 
     def _see_allowed(self) -> None:
@@ -227,3 +239,11 @@ class Ledger:
         for finding in log.examine(self.store.read(log.head.seq)):
             raise LedgerDamaged(finding.where, finding.what)
         self._seen = log
+
+    def drop_erased(self) -> Dropped:
+        """Delete what is left over of facts that were erased (`ledger.erasing`).
+
+        Raises:
+            StorageFailed: something could not be deleted; a second call goes on.
+        """
+        return drop_erased(self.state(), self.blobs, self.vault, None if self.folder is None else self.cache)

@@ -25,7 +25,7 @@ from ledger.errors import FactConflict, UnknownEdit, UsageError
 from ledger.events import Event, Head
 from ledger.ledger import Ledger
 from ledger.policy import ActionSort, Capability
-from ledger.sides import Key, Side, Stamp, bring_blobs, check_one_base
+from ledger.sides import Key, Side, Stamp, bring_blobs, check_one_base, refuse_personal_edits
 from ledger.signing import SignerSource
 
 OURS, THEIRS = MergeSide.OURS, MergeSide.THEIRS
@@ -104,7 +104,7 @@ def plan_merge(
         by_hand: who is right about single facts, whoever changed them; it goes before the rule.
 
     Raises:
-        Refused: the ledgers are not on one base and grid.
+        Refused: the ledgers are not on one base and grid, or an edit of a personal fact would have to be carried over.
     """
     check_one_base(ours, theirs)
     chosen = by_hand or {}
@@ -129,6 +129,7 @@ def plan_merge(
             superseded += [] if one.ours is None else [one.ours]
         elif one.ours is not None:
             taken_back.append(one.ours)
+    refuse_personal_edits(theirs, carried)
     return MergePlan(
         head=ours.state.head,
         ledger=theirs.genesis,

@@ -13,7 +13,7 @@ from ledger import bodies
 from ledger.bodies import Body
 from ledger.digests import base_digest
 from ledger.errors import GridExhausted, Refused, UnknownEdit
-from ledger.state import EditStatus, Fold, version_of
+from ledger.state import EditStatus, Fold, edits_of, version_of
 from ledger.tag_names import check_tag_name
 from ledger.trust import NOBODY, Act
 from ledger.trust_rules import check_trust
@@ -51,6 +51,8 @@ def check(fold: Fold, body: Body, act: Act | None = NOBODY) -> None:
             _check_live(fold, body.edit)
             if body.by != next_number(fold):
                 raise Refused(f"e{body.edit} is superseded by e{body.by}, and the next edit is e{next_number(fold)}")
+        case bodies.FactErased():
+            _check_erased(fold, body)
         case bodies.EvaluationRecorded():
             if body.passed is not None and body.passed > body.n:
                 raise Refused(f"{body.passed} of {body.n} probes passed")
@@ -105,6 +107,8 @@ def _check_applied(fold: Fold, created: bodies.LedgerCreated, body: bodies.EditA
         )
     if body.origin is not None and body.origin.number >= body.origin.seq:
         raise Refused(f"an origin names e{body.origin.number} at @{body.origin.seq}, and edits follow a first event")
+    if body.fact.personal or body.fact.sealed is not None:
+        _check_personal(fold, body)
     if body.row >= body.batch_size:
         raise Refused(f"row {body.row} of a batch of {body.batch_size}")
     for what in ("bounds", "norms_before", "norms_after"):
@@ -114,6 +118,30 @@ def _check_applied(fold: Fold, created: bodies.LedgerCreated, body: bodies.EditA
         budget, limit = fold.budgets[tensor] + bound, grid_limit(created.edited[tensor].grid_exponent)
         if budget >= limit:
             raise GridExhausted(tensor, budget, limit)
+
+
+def _check_personal(fold: Fold, body: bodies.EditApplied) -> None:
+    """What must hold of an edit so that its fact can be erased, and nothing else with it."""
+    sealed = body.fact.sealed
+    if sealed is None:
+        raise Refused("a personal fact is sealed before it is recorded, and this one is in the clear")
+    if body.outcome.said_before or body.outcome.said_after:
+        raise Refused("what the model says of a personal fact is sealed with it")
+    if body.batch_size != 1:
+        raise Refused("a personal fact is solved in a batch of its own, so that its factors can be erased")
+    if body.origin is not None:
+        raise Refused("a personal fact cannot be carried over from another ledger: its key stays there; edit it here")
+    if sealed.token in fold.erasures:
+        raise Refused(f"the personal fact {sealed.token} was erased at @{fold.erasures[sealed.token].seq}")
+
+
+def _check_erased(fold: Fold, body: bodies.FactErased) -> None:
+    if body.token in fold.erasures:
+        raise Refused(f"the personal fact {body.token} was erased at @{fold.erasures[body.token].seq} already")
+    if body.edits != edits_of(fold.edits, body.token):
+        raise Refused(f"an erasure is of all edits of a personal fact, and {body.token} has others")
+    if live := [number for number in body.edits if number in fold.live]:
+        raise Refused(f"e{live[0]} is live; an erased fact's edits are reverted first")
 
 
 def _check_live(fold: Fold, number: int) -> None:

@@ -174,6 +174,22 @@ def check_one_base(ours: Side, theirs: Side) -> None:
             )
 
 
+def refuse_personal_edits(theirs: Side, numbers: Iterable[int]) -> None:
+    """See that none of these edits of the other ledger is of a personal fact.
+
+    Raises:
+        Refused: one is; its text cannot be read without the other ledger's vault, and erasing it there would not erase
+            it here.
+    """
+    for number in numbers:
+        if theirs.state.edits[number].body.fact.sealed is not None:
+            raise Refused(
+                f"e{number} in {theirs.name} is of a personal fact, which stays in its ledger; "
+                "write it here with `errata edit --personal`",
+                edit=number,
+            )
+
+
 def bring_blobs(ours: Ledger, theirs: Ledger, side: Side, numbers: Iterable[int]) -> None:
     """Copy the batches of edits here, whole, each checked before it is written and again when it is read back.
 

@@ -20,6 +20,7 @@ from ledger import bodies
 from ledger.bodies import Body
 from ledger.digests import version_digest
 from ledger.effects import effects
+from ledger.errors import Erased
 from ledger.events import EMPTY_HEAD, Event, Head
 from ledger.trust import NOBODY, Act, Trust
 
@@ -34,12 +35,18 @@ class EditStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class EditRecord:
-    """A recorded edit: the seq of its event, what it says, and what became of it."""
+    """A recorded edit: the seq of its event, what it says, and what became of it.
+
+    Attributes:
+        closed_by: the seq of the event that took it back or superseded it.
+        erased_by: the seq of the event by which its fact was erased.
+    """
 
     seq: int
     body: bodies.EditApplied
     status: EditStatus = EditStatus.LIVE
     closed_by: int | None = None
+    erased_by: int | None = None
 
     @property
     def number(self) -> int:
@@ -113,6 +120,14 @@ class Checkout:
 
 
 @dataclass(frozen=True, slots=True)
+class Erasure:
+    """A recorded erasure and the seq of its event."""
+
+    seq: int
+    body: bodies.FactErased
+
+
+@dataclass(frozen=True, slots=True)
 class KeyRef:
     """Where an edit's keys lie."""
 
@@ -138,6 +153,7 @@ class State:
         merges: merges of other ledgers into this one, in the order of the log.
         budgets: tensor -> sum of the bounds of all recorded edits (DESIGN, section 2: the guard).
         live_facts: (subject, prompt) -> number of the live edit of that fact.
+        erasures: token -> the erasure of that personal fact.
         superseding: (edit, by) between an edit_superseded and its edit_applied, else None.
         trust: policy, keys, roles and changes.
     """
@@ -157,6 +173,7 @@ class State:
     exports: tuple[Export, ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
     live_facts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    erasures: Mapping[str, Erasure] = field(default_factory=dict)
     superseding: tuple[int, int] | None = None
     trust: Trust = field(default_factory=Trust)
 
@@ -189,6 +206,21 @@ class State:
         """Whether an edit is in force."""
         return number in self.edits and self.edits[number].status is EditStatus.LIVE
 
+    def edits_of(self, token: str) -> tuple[int, ...]:
+        """The numbers of all edits of a personal fact, ascending."""
+        return edits_of(self.edits, token)
+
+    def refuse_erased(self, numbers: Iterable[int]) -> None:
+        """See that the factors of these edits were not erased.
+
+        Raises:
+            Erased: naming the first that was, and the event that says so.
+        """
+        for number in sorted(numbers):
+            record = self.edits.get(number)
+            if record is not None and record.erased_by is not None:
+                raise Erased(number, record.erased_by)
+
     def replaced(self) -> dict[int, int]:
         """The number of each edit that superseded another -> the number of that other."""
         return {
@@ -202,6 +234,12 @@ class State:
     def keys_of(self, live: Iterable[int]) -> tuple[KeyRef, ...]:
         """Where edits' keys lie, by number: the editor's past keys Kp."""
         return tuple(KeyRef(n, self.edits[n].body.blob, self.edits[n].body.row) for n in sorted(live))
+
+
+def edits_of(edits: Mapping[int, EditRecord], token: str) -> tuple[int, ...]:
+    """`State.edits_of`, for a fold that is under way."""
+    sealed = ((number, record.body.fact.sealed) for number, record in edits.items())
+    return tuple(sorted(number for number, one in sealed if one is not None and one.token == token))
 
 
 def live_after(changes: Iterable[Change]) -> tuple[int, ...]:
@@ -243,6 +281,7 @@ class Fold:
         self.exports = list(start.exports)
         self.budgets = dict(start.budgets)
         self.live_facts = dict(start.live_facts)
+        self.erasures = dict(start.erasures)
         self.superseding = start.superseding
         self.trust = start.trust.copy()
 
@@ -264,6 +303,7 @@ class Fold:
             exports=tuple(self.exports),
             budgets=self.budgets,
             live_facts=self.live_facts,
+            erasures=self.erasures,
             superseding=self.superseding,
             trust=self.trust.freeze(),
         )
@@ -312,6 +352,11 @@ class Fold:
                 self.merges.append(Merge(head.seq, body))
             case bodies.AuditExported():
                 self.exports.append(Export(head.seq, body))
+            case bodies.FactErased():
+                self.erasures[body.token] = Erasure(head.seq, body)
+                for number in body.edits:
+                    if number in self.edits:
+                        self.edits[number] = dataclasses.replace(self.edits[number], erased_by=head.seq)
 
     def _begin(self, body: bodies.ChangeApplied) -> None:
         change = self.trust.changes.get(body.proposal)

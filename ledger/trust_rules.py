@@ -38,6 +38,7 @@ NEEDS: Mapping[type[Body], tuple[ActionSort | None, Capability]] = {
     bodies.KeyRevoked: (ActionSort.ACCESS, Capability.ADMINISTER),
     bodies.RoleGranted: (ActionSort.ACCESS, Capability.ADMINISTER),
     bodies.RoleRevoked: (ActionSort.ACCESS, Capability.ADMINISTER),
+    bodies.FactErased: (ActionSort.ERASE, Capability.APPLY),
     bodies.SettingsChanged: (None, Capability.SETTINGS),
     bodies.EvaluationRecorded: (None, Capability.RECORD),
     bodies.TracingRecorded: (None, Capability.RECORD),

@@ -20,6 +20,7 @@ from ledger.bodies import (
     ChangeProposed,
     EditApplied,
     EvaluationRecorded,
+    FactErased,
     LedgerCreated,
     PolicyChanged,
     SettingsChanged,
@@ -29,11 +30,14 @@ from ledger.canonical import canonical_bytes, parse
 from ledger.change_parts import ChangePolicy
 from ledger.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names
 from ledger.drafts import edits_of, waiting
-from ledger.errors import ErrataError
+from ledger.erasing import leftovers
+from ledger.errors import ErrataError, FactSealed
 from ledger.events import EMPTY_HEAD, KINDS, Event, Head, Kind, StoredEvent, event_hash, unpack
+from ledger.facts import Sealed
 from ledger.findings import Finding, Severity, Trouble, damage, note
 from ledger.ledger import DATABASE, Ledger, ledger_folder
 from ledger.log_check import LogCheck
+from ledger.sealing import unseal
 from ledger.sqlite import SqliteStore
 from ledger.state import fold
 from ledger.store import EventStore
@@ -58,6 +62,7 @@ def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
         findings += _examine_state(ledger, events)
         findings += _examine_drafts(ledger.blobs, events)
     findings += _examine_blobs(ledger.blobs, rows, events)
+    findings += _examine_personal(ledger, events, deep)
     if deep:
         findings += _examine_factors(ledger.blobs, events)
     return findings
@@ -135,14 +140,18 @@ def _same_bytes(event: Event, row: StoredEvent) -> bool:
 
 
 def references(events: Iterable[Event]) -> dict[str, list[int]]:
-    """Blob digest -> the seqs of the events that refer to it."""
+    """Blob digest -> the seqs of the events that refer to it; what was erased is referred to by none."""
     found: dict[str, list[int]] = {}
+    events = list(events)
+    erased = _erased(events)
     for event in events:
         match event.body:
             case LedgerCreated(stats=stats):
                 blobs = [ref.blob for ref in stats.values()]
-            case EditApplied(blob=blob):
-                blobs = [blob]
+            case EditApplied(number=number) if number in erased:
+                blobs = []
+            case EditApplied(blob=blob, fact=fact):
+                blobs = [blob] if fact.sealed is None else [blob, fact.sealed.blob]
             case EvaluationRecorded(details_blob=str(blob)):
                 blobs = [blob]
             case SettingsChanged(evidence=TuningEvidence(details_blob=blob)):
@@ -156,6 +165,49 @@ def references(events: Iterable[Event]) -> dict[str, list[int]]:
         for digest in blobs:
             found.setdefault(digest, []).append(event.seq)
     return found
+
+
+def _erased(events: Iterable[Event]) -> set[int]:
+    """The numbers of edits that were erased."""
+    return {number for event in events if isinstance(event.body, FactErased) for number in event.body.edits}
+
+
+def _examine_personal(ledger: Ledger, events: Sequence[Event], deep: bool) -> Iterator[Finding]:
+    """Nothing of an erased fact is left, and the others can be read; with `deep`, as what was committed to."""
+    vault = ledger.vault
+    try:
+        if not any(vault.tokens()) and not any(_is_sealed(event) for event in events):
+            return
+        state = fold(events)
+        for one in leftovers(state, ledger.blobs, vault):
+            yield damage(one.name, f"is of a fact that was erased at @{one.seq}, and still here", Trouble.ERASED)
+        known = set[str]()
+        for number, record in state.edits.items():
+            sealed = record.body.fact.sealed
+            if sealed is None or record.erased_by is not None:
+                continue
+            if sealed.token not in known and not vault.holds(sealed.token):
+                yield note(f"e{number}", f"its key {sealed.token} is not in the vault", Trouble.SEALED)
+            elif deep and vault.holds(sealed.token):
+                yield from _examine_secret(ledger, number, sealed)
+            known.add(sealed.token)
+        for token in sorted(set(vault.tokens()) - known - set(state.erasures)):
+            yield note(f"vault/{token}", "a key that no event names; `errata gc` drops it", Trouble.LEFTOVER)
+    except OSError as error:
+        yield damage("vault/", f"cannot be read: {error.strerror or error}", Trouble.BLOB)
+
+
+def _is_sealed(event: Event) -> bool:
+    return isinstance(event.body, EditApplied) and event.body.fact.sealed is not None
+
+
+def _examine_secret(ledger: Ledger, number: int, sealed: Sealed) -> Iterator[Finding]:
+    try:
+        unseal(ledger.blobs, ledger.vault, sealed)
+    except FactSealed as error:
+        yield damage(f"e{number}", error.message, Trouble.SEALED)
+    except ErrataError:
+        return  # its blob, of which has been told
 
 
 def _examine_state(ledger: Ledger, events: Sequence[Event]) -> Iterator[Finding]:
@@ -232,8 +284,9 @@ def _examine_factors(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Find
     """Each edit's factors have the digests and the bounds that its event states; one blob in memory at a time."""
     by_blob: dict[str, list[EditApplied]] = {}
     created = next((event.body for event in events if isinstance(event.body, LedgerCreated)), None)
+    erased = _erased(events)
     for event in events:
-        if isinstance(event.body, EditApplied):
+        if isinstance(event.body, EditApplied) and event.body.number not in erased:
             by_blob.setdefault(event.body.blob, []).append(event.body)
     for digest, edits in by_blob.items():
         try:

@@ -16,7 +16,7 @@ from editor.solver import Solver
 from ledger import bodies
 from ledger.decide import ApplyEdits, RevertEdits
 from ledger.effects import TAKEN_BACK
-from ledger.errors import UsageError
+from ledger.errors import Refused, UsageError
 from ledger.facts import Fact
 from ledger.policy import ActionSort, Capability
 from ledger.state import State
@@ -90,10 +90,14 @@ def effective_batch_size(config: EditConfig, batch_size: int) -> int:
 
 
 def batches(facts: Sequence[Fact], size: int) -> Iterator[list[Fact]]:
-    """Split facts, in order, so that no batch holds two edits of one fact (the later one supersedes the earlier)."""
+    """Split facts, in order, so that no batch holds two edits of one fact (the later one supersedes the earlier).
+
+    A personal fact is a batch of its own, so that its factors can be erased without those of others.
+    """
     batch: list[Fact] = []
     for fact in facts:
-        if len(batch) == size or any(fact.key == other.key for other in batch):
+        alone = fact.personal or any(other.personal for other in batch)
+        if batch and (alone or len(batch) == size or any(fact.key == other.key for other in batch)):
             yield batch
             batch = []
         batch.append(fact)
@@ -104,8 +108,9 @@ def batches(facts: Sequence[Fact], size: int) -> Iterator[list[Fact]]:
 def _edit_batch(
     workspace: Workspace, facts: list[Fact], config: EditConfig, dry_run: bool, advance: Callable[[str], None]
 ) -> BatchReport:
-    state = workspace.state
+    state = workspace.revealed(workspace.state.live)
     earlier = {fact.key: state.live_facts[fact.key] for fact in facts if fact.key in state.live_facts}
+    _refuse_other_secrecy(state, facts, earlier)
     no_ops: list[NoOp] = []
     said: dict[tuple[str, str], str] = {}
     if earlier:
@@ -137,6 +142,21 @@ def _edit_batch(
     if not dry_run:
         recorded = _record(workspace, state, live, result, config, taken_back)
     return BatchReport(recorded, result.edits, tuple(no_ops), taken_back, result.seconds, result.stage1_seconds)
+
+
+def _refuse_other_secrecy(state: State, facts: Sequence[Fact], earlier: Mapping[tuple[str, str], int]) -> None:
+    """See that a fact which was personal so far is, and that one which was not does not pretend to be."""
+    for fact in facts:
+        number = earlier.get(fact.key)
+        if number is None or state.edits[number].body.fact.personal == fact.personal:
+            continue
+        if fact.personal:
+            raise Refused(
+                f"e{number} holds this fact in the clear, and the log keeps that for ever; "
+                f"revert e{number} first if what comes now is to be personal",
+                edit=number,
+            )
+        raise Refused(f"e{number} holds this as a personal fact; edit it as one: --personal", edit=number)
 
 
 def _with_said_before(item: Edit, said: Mapping[tuple[str, str], str]) -> Edit:

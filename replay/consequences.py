@@ -98,7 +98,7 @@ def consequences(
         UnknownEdit: one of them was never recorded.
         UsageError: an edit twice, or what `replay.looking.inquiry` refuses.
     """
-    state = workspace.state
+    state = workspace.revealed(workspace.state.live)
     decide(state, RevertEdits(tuple(numbers)), None)
     removed = tuple(numbers)
     rest = tuple(number for number in state.live if number not in set(removed))

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from replay.distance import TensorDistance
 
 
+SEALED = "[sealed]"
+"""What stands for what was said before an edit of a personal fact."""
+
+
 @dataclass(frozen=True)
 class FactChange:
     """A fact that the two versions disagree about.
@@ -86,7 +90,7 @@ def diff(
         old, new = gone.get(key), come.get(key)
         unedited = _unedited(state, state_b, old, new)
         before, after = (_says(record) if record else unedited for record in (old, new))
-        if before != after:
+        if before != after or _is_sealed(old) or _is_sealed(new):
             facts.append(
                 FactChange(
                     subject=key[0],
@@ -137,10 +141,17 @@ def _missing(state: State, live: Iterable[int], other: State, others: Iterable[i
 
 def _unedited(state: State, state_b: State, old: EditRecord | None, new: EditRecord | None) -> str:
     """What was said before the first edit of a fact that one of the two versions has an edit of."""
+    if _is_sealed(old) or _is_sealed(new):
+        return SEALED
     if old is not None and (new is None or state_b is not state or old.number < new.number):
         return _first(state, old).body.outcome.said_before
     assert new is not None, "a changed fact has an edit on one side"
     return _first(state_b, new).body.outcome.said_before
+
+
+def _is_sealed(record: EditRecord | None) -> bool:
+    """Whether it is of a personal fact, of which nobody can tell here whether two edits say the same."""
+    return record is not None and record.body.fact.sealed is not None
 
 
 def _failed(record: EditRecord | None) -> bool:
@@ -154,6 +165,8 @@ def _number(record: EditRecord | None) -> int:
 def _says(record: EditRecord) -> str:
     """What a version with this edit says of its fact."""
     outcome = record.body.outcome
+    if _is_sealed(record):
+        return record.body.fact.target
     return record.body.fact.target if outcome.efficacy else outcome.said_after
 
 

@@ -15,6 +15,7 @@ from ledger.bodies import EvaluationRecorded, EvaluationSource, Score
 from ledger.canonical import file_digest, value_digest
 from ledger.errors import UsageError
 from ledger.facts import Fact
+from ledger.sealing import refuse_personal
 from replay.genesis import documents, require_corpus
 from replay.workflow import Finding, Workspace
 
@@ -46,23 +47,29 @@ def evaluate_facts(
     Args:
         workspace: the ledger and its model.
         live: the version.
-        facts: at least one.
+        facts: at least one; sealed ones are opened, and identified as they are recorded.
         name: what the set of facts is called.
         cohorts: groups of the facts, by place, that are also scored alone: retention.
         again: run it even if it is recorded.
 
     Returns:
         The result, and whether it was computed now. Its headline is efficacy under greedy decoding.
+
+    Raises:
+        UsageError: no facts, or one that is personal and in the clear: a digest of it would be recorded.
+        FactSealed: a sealed fact cannot be read.
     """
     if not facts:
         raise UsageError("there are no facts to evaluate")
+    refuse_personal(facts, "evaluated from a file")
+    clear = [workspace.ledger.opener.fact(fact) for fact in facts]
     groups = {key: list(places) for key, places in (cohorts or {}).items()}
     identity = value_digest(
         "facts", {"facts": [fact.plain() for fact in facts], "cohorts": groups, "decisions": DECISIONS}
     )
 
     def run() -> Finding:
-        found = score_version(workspace, live, facts)
+        found = score_version(workspace, live, clear)
         rows = [*score_rows(found)]
         for key, places in groups.items():
             rows += score_rows(found.of(places), f" {key}")
@@ -77,7 +84,7 @@ def evaluate_facts(
 
 
 def edits_by_cohort(workspace: Workspace, live: Iterable[int]) -> tuple[list[Fact], dict[str, list[int]]]:
-    """The facts of a version's edits in the order in which they were made, and up to five cohorts of equal size.
+    """The facts of a version's edits as recorded, in the order of the log, and up to five cohorts of equal size.
 
     Raises:
         UsageError: if the version has no edits.

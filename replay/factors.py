@@ -57,6 +57,7 @@ class FactorReader:
 
         Raises:
             UnknownEdit: a number that was never recorded.
+            Erased: an edit whose factors were erased.
             BlobMissing: a batch is gone.
             BlobDamaged: a batch's bytes changed, or it lacks a tensor.
             NotFinite: a factor is NaN or infinite.
@@ -83,7 +84,9 @@ class FactorReader:
     ) -> Iterator[tuple[tuple[int, ...], Mapping[str, Array], Sequence[int]]]:
         """Edits that are read together: their numbers, their batch, and their rows in it."""
         batches: dict[str, list[int]] = defaultdict(list)
-        for number in sorted(numbers):
+        numbers = sorted(numbers)
+        state.refuse_erased(numbers)
+        for number in numbers:
             if number not in state.edits:
                 raise UnknownEdit(f"e{number}")
             batches[state.edits[number].body.blob].append(number)

@@ -15,6 +15,7 @@ from ledger.canonical import value_digest
 from ledger.errors import UsageError
 from ledger.facts import Fact, Probe, fact_digest
 from ledger.policy import Capability
+from ledger.sealing import refuse_personal
 from replay import charts
 from replay.workflow import Workspace
 
@@ -58,8 +59,9 @@ def locate(
         advance: told what is being done.
 
     Raises:
-        UsageError: if the version knows none of them.
+        UsageError: if the version knows none of them, or one is personal.
     """
+    refuse_personal(facts, "traced")
     if record:
         workspace.foresee(None, Capability.RECORD)
     started = workspace.surroundings.meter.seconds()

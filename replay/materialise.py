@@ -128,7 +128,9 @@ class Materialiser:
 
     def _version_of(self, live: frozenset[int]) -> str | None:
         state = self._ledger.state()
-        return state.version_of(live) if live <= state.edits.keys() else None
+        if not live <= state.edits.keys() or any(state.edits[number].erased_by is not None for number in live):
+            return None
+        return state.version_of(live)
 
     @property
     def base(self) -> Mapping[str, Tensor]:
@@ -202,6 +204,8 @@ class Materialiser:
     def _nearest(self, wanted: frozenset[int]) -> _Start:
         """The cheapest known exact sum to start from: the last one, a keyframe, or that of no edits."""
         start, distance = _Start(), len(wanted)
+        if self._last is not None and self._version_of(self._last[0]) is None:
+            self._last = None  # an edit in it was erased since: nothing can take it out again
         if self._last is not None and len(self._last[0] ^ wanted) <= distance:
             start = _Start(*self._last)
             distance = len(start.live ^ wanted)

@@ -7,7 +7,7 @@ recorded: a point can be computed again at any time, to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -68,7 +68,7 @@ def monitor(
     suite: Suite | None = None,
     advance: Callable[[int, int], None] = lambda done, of: None,
 ) -> Iterator[Point]:
-    """Measure versions along the log, the base first and the head last.
+    """Measure versions along the log, the base first and the head last; those with an erased edit are left out.
 
     Args:
         workspace: the ledger and its model.
@@ -80,8 +80,8 @@ def monitor(
     Raises:
         UsageError: if there is nothing to follow: no edit yet, or a distance below one.
     """
-    state = workspace.state
-    places = places_along(len(state.changes), every)
+    state = workspace.revealed(n for n, record in workspace.state.edits.items() if record.erased_by is None)
+    places = buildable(state, places_along(len(state.changes), every))
     texts = _texts(workspace, suite)
     if not texts:
         raise UsageError("this ledger has no context prompts to follow activations on; give a suite")
@@ -98,6 +98,16 @@ def _texts(workspace: Workspace, suite: Suite | None) -> list[str]:
     if suite is None:
         return list(workspace.created.context_prompts)
     return [item.prompt for item in suite.probes] or list(suite.texts)
+
+
+def buildable(state: State, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Those of the points whose versions can be built, each with the one before it that can."""
+    erased = {number for number, record in state.edits.items() if record.erased_by is not None}
+    kept: list[tuple[int, int]] = []
+    for _, stop in places:
+        if not erased.intersection(live_after(state.changes[:stop])):
+            kept.append((kept[-1][1] if kept else 0, stop))
+    return kept
 
 
 def places_along(changes: int, every: int | None) -> list[tuple[int, int]]:

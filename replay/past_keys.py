@@ -33,9 +33,12 @@ class PastKeys:
         What was asked for the last time is at hand: only the blobs of edits that are new to it are read.
 
         Raises:
+            Erased: an edit's keys were erased.
             BlobMissing: a batch is gone.
             BlobDamaged: a batch's bytes changed, or it lacks a tensor or a row.
         """
+        live = tuple(live)
+        state.refuse_erased(live)
         wanted = state.keys_of(live)
         if wanted == self._places:
             return dict(self._keys)

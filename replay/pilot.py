@@ -175,8 +175,9 @@ def _run(pilot: Pilot, workspace: Workspace, config: EditConfig, advance: Callab
     for number, report in enumerate(edit(workspace, pilot.facts, config, pilot.batch_size), start=1):
         reports.append(report)
         advance(f"batch {number} of about {count}")
-        seen = [workspace.state.edits[n].body.fact for n in workspace.state.live]
-        first = first or [body.fact for body in report.recorded]
+        opener = workspace.ledger.opener
+        seen = [opener.fact(workspace.state.edits[n].body.fact) for n in workspace.state.live]
+        first = first or [opener.fact(body.fact) for body in report.recorded]
         if (number % every == 0 or number >= count) and seen:
             points.append(_point(workspace, pilot, seen, first, standing))
     advance("scores after")

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from editor.config import EditConfig, Stage2
-from editor.pipeline import BatchResult
+from editor.pipeline import BatchResult, Edit
 from ledger import bodies
 from ledger.deltas import encode_batch, row_delta_digest, row_keys_digest
+from ledger.facts import Fact
+from ledger.sealing import seal
 from replay.workflow import Workspace
 
 
@@ -36,10 +38,11 @@ def new_edits(
     surroundings, created = workspace.surroundings, workspace.created
     new = []
     for row, item in enumerate(result.edits):
-        target, outcome = item.target, item.outcome
+        target = item.target
+        fact, outcome = _as_recorded(workspace, item)
         new.append(
             bodies.NewEdit(
-                fact=item.fact,
+                fact=fact,
                 method=config.method,
                 hyperparameters=config.to_record(),
                 seed=config.seed,
@@ -74,13 +77,24 @@ def new_edits(
                 ),
                 seconds=result.seconds / len(result.edits),
                 peak_memory_bytes=result.peak_memory,
-                outcome=bodies.Outcome(
-                    efficacy=outcome.efficacy,
-                    paraphrase=outcome.paraphrase,
-                    locality=outcome.locality,
-                    said_before=outcome.said_before,
-                    said_after=outcome.said_after,
-                ),
+                outcome=outcome,
             )
         )
     return tuple(new)
+
+
+def _as_recorded(workspace: Workspace, item: Edit) -> tuple[Fact, bodies.Outcome]:
+    """The fact, and what its own probes said; sealed if it is personal."""
+    found = item.outcome
+    outcome = bodies.Outcome(
+        efficacy=found.efficacy,
+        paraphrase=found.paraphrase,
+        locality=found.locality,
+        said_before=found.said_before,
+        said_after=found.said_after,
+    )
+    if not item.fact.personal:
+        return item.fact, outcome
+    ledger = workspace.ledger
+    token = ledger.opener.token_of(workspace.state, item.fact.key)
+    return seal(ledger.blobs, ledger.vault, item.fact, outcome, token)

@@ -30,6 +30,7 @@ from ledger.bodies import EditApplied, NewEdit
 from ledger.decide import ReplaceEdits, RevertEdits, decide
 from ledger.digests import version_digest
 from ledger.errors import Refused, UsageError
+from ledger.facts import Fact
 from ledger.state import State
 from replay.apply import matrices_of
 from replay.factors import FactorReader
@@ -162,7 +163,7 @@ def solve(workspace: Workspace, planned: Plan, advance: Callable[[str], None] = 
         BlobMissing, BlobDamaged: if an edit before or a replaced one cannot be read.
     """
     state, created = planned.state, workspace.created
-    facts = {number: state.edits[number].body.fact for number in planned.affected}
+    facts = facts_of(workspace, planned)
     for batch in planned.batches:
         check_facts(workspace.loaded, [facts[n] for n in batch.numbers], created.context_prompts, batch.config)
     sums = workspace.materialiser.sums(planned.start)
@@ -193,6 +194,12 @@ def solve(workspace: Workspace, planned: Plan, advance: Callable[[str], None] = 
         sums,
         sum(result.seconds for result in results),
     )
+
+
+def facts_of(workspace: Workspace, planned: Plan) -> dict[int, Fact]:
+    """The facts to solve again, by number, personal ones in the clear."""
+    revealed = workspace.ledger.opener.reveal(planned.state, planned.affected)
+    return {number: revealed.edits[number].body.fact for number in planned.affected}
 
 
 def record(workspace: Workspace, found: Rederived, reason: str = "") -> Replaced:
@@ -277,12 +284,12 @@ def _resolved(workspace: Workspace, planned: Plan, results: Sequence[BatchResult
     """Each edit of the plan with what became of it, and how far its new delta is from its old one."""
     created = workspace.created
     reader = FactorReader(workspace.ledger.blobs, {name: spec.shape for name, spec in created.edited.items()})
-    found = []
+    facts, found = facts_of(workspace, planned), []
     for batch, result in zip(planned.batches, results, strict=True):
         edits = {item.fact.key: item for item in result.edits}
         no_ops = {item.fact.key: item for item in result.no_ops}
         for number in batch.numbers:
-            key = planned.state.edits[number].body.fact.key
+            key = facts[number].key
             if key in no_ops:
                 found.append(Resolved(number, no_ops[key], {}, None))
                 continue

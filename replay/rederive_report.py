@@ -84,7 +84,8 @@ def report(
         sample: score at most so many of the remaining edits; None scores all.
         advance: told what is being done.
     """
-    state, removed = found.plan.state, found.plan.removed
+    recorded, removed = found.plan.state, found.plan.removed
+    state = workspace.ledger.opener.reveal(recorded, recorded.live)
     rest = tuple(number for number in state.live if number not in set(removed))
     looker = Looker(workspace.loaded, inquiry(state, removed, rest, suites, neighbours, sample))
     with workspace.at(state.live):

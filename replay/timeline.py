@@ -14,7 +14,7 @@ from editor.intervals import Estimate
 from ledger.errors import UsageError
 from ledger.state import live_after
 from ledger.suites import Suite, higher_is_better
-from replay.monitor import edits_made, places_along, relative_norms, seq_after
+from replay.monitor import buildable, edits_made, places_along, relative_norms, seq_after
 from replay.workflow import Workspace
 
 
@@ -69,7 +69,8 @@ def timeline(
     Args:
         workspace: the ledger and its model.
         suites: what is scored; each has a name of its own.
-        every: changes of the live set between two points; about ten points if None.
+        every: changes of the live set between two points; about ten points if None. Points whose versions hold an
+            erased edit are left out.
         advance: told how many points are done, and of how many.
 
     Raises:
@@ -82,7 +83,7 @@ def timeline(
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"two suites are called {twice!r}; their scores could not be told apart")
     state = workspace.state
-    places = places_along(len(state.changes), every)
+    places = buildable(state, places_along(len(state.changes), every))
     for done, (_, stop) in enumerate(places, start=1):
         changes = state.changes[:stop]
         live = live_after(changes)

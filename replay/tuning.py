@@ -29,6 +29,7 @@ from ledger.canonical import canonical_bytes, file_digest, value_digest
 from ledger.errors import ModelError, UsageError
 from ledger.facts import Fact, Probe, fact_digest
 from ledger.records import Digest
+from ledger.sealing import refuse_personal
 from ledger.suites import OF_TEXTS, Suite, suite_digest
 from replay.apply import batches, effective_batch_size
 from replay.genesis import documents, require_corpus
@@ -253,10 +254,11 @@ def run(
         All trials, in order; the first is the settings before.
 
     Raises:
-        UsageError: if the extra `tune` is not installed.
+        UsageError: if the extra `tune` is not installed, or a fact is personal.
         ModelError: if a fact does not fit the model, or the settings before fail on the sample.
         StorageFailed: if the journal cannot be read or written.
     """
+    refuse_personal((*search.facts, *search.held_out), "tuned on")
     optuna = require_optuna()
     start, meter = bench.workspace.config(), bench.workspace.surroundings.meter
     check_facts(bench.loaded, (*search.facts, *search.held_out), bench.workspace.created.context_prompts, start)

@@ -158,6 +158,15 @@ class Workspace:
         """The keys of live edits, decoded once."""
         return PastKeys(self.ledger.blobs, {name: tensor.shape[1] for name, tensor in self.created.edited.items()})
 
+    def revealed(self, numbers: Iterable[int]) -> State:
+        """The state with the personal facts of these edits in the clear: to be looked at, never to be recorded.
+
+        Raises:
+            Erased: one of them was erased.
+            FactSealed, BlobMissing, BlobDamaged: one of them cannot be read.
+        """
+        return self.ledger.opener.reveal(self.state, numbers)
+
     def config(self) -> EditConfig:
         """The ledger's own hyperparameters: the last that were set, else those of the first event."""
         return build_config(self.state.hyperparameters)

@@ -249,7 +249,7 @@ def test_an_old_body_is_brought_up_to_date_when_read(monkeypatch: pytest.MonkeyP
 
 def test_newer_kinds_and_versions_are_refused() -> None:
     row = link(draft(EditReverted(edit=1, reason="")), EMPTY_HEAD)[1]
-    for kind, version in ((row.kind, 2), ("fact_erased", 1)):
+    for kind, version in ((row.kind, 2), ("fact_forgotten", 1)):
         with pytest.raises(NewerSchema):
             unpack(StoredEvent(1, row.event_id, kind, version, row.hash, None, row.canonical))
 
