@@ -31,6 +31,7 @@ from commands.checks import demo, gc, verify
 from commands.create import init, presets, stats
 from commands.deciding import approve, break_glass, reject, review
 from commands.edits import edit
+from commands.erasing import erase
 from commands.evaluating import evaluate
 from commands.exporting import export
 from commands.flowing import flow
@@ -144,6 +145,7 @@ for _command in (
     export,
     diff,
     revert,
+    erase,
     cherry_pick,
     merge,
     evaluate,

@@ -10,6 +10,7 @@
     tuning        tune, settings
     edits         edit
     reverting     revert
+    erasing       erase
     carrying      cherry-pick, merge
     history       log, show, status
     versions      tag, checkout, diff; checkout_record, the record of what was written

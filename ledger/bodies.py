@@ -189,7 +189,7 @@ class EditSuperseded(Body):
 
 
 class FactErased(Body):
-    """A personal fact was erased: from here on its text, its key and its edits' factors are gone, wherever Errata rules.
+    """A personal fact was erased: from here on its text, its key and its edits' factors are gone from this ledger.
 
     Attributes:
         token: the fact's.

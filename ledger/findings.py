@@ -79,7 +79,7 @@ class Trouble(Enum):
     )
     ERASED = (
         "erased",
-        "something of an erased fact is still here: erasing it was interrupted, or somebody brought it back from a copy",
+        "something of an erased fact is still here: erasing was interrupted, or somebody brought it back from a copy",
         "`errata gc` deletes it",
     )
     SEALED = (

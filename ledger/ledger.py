@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Self
 
 from ledger.blobs import BlobStore, FolderBlobs
-from ledger.bodies import FactErased
+from ledger.bodies import Body, ChangeProposed, EditReverted, FactErased
 from ledger.change_commands import ApplyChange
+from ledger.change_parts import EraseFact, RevertThem
 from ledger.commands import Command
 from ledger.decide import decide
 from ledger.erasing import Dropped, drop_erased
@@ -65,6 +66,19 @@ def ledger_folder(folder: Path) -> Path:
 def event_signer(signer: Signer) -> Sign:
     """Signs events' hashes with a key, in the domain `event`."""
     return lambda own: written(Signed(signer.key, signer.sign(DOMAIN, own.encode("ascii"))))
+
+
+def _reason_about(body: Body) -> tuple[tuple[int, ...], str]:
+    """The edits that an event gives a reason about, and the reason."""
+    match body:
+        case EditReverted(edit=number, reason=reason):
+            return (number,), reason
+        case FactErased(edits=edits, reason=reason):
+            return edits, reason
+        case ChangeProposed(action=RevertThem(edits=edits) | EraseFact(edits=edits), reason=reason):
+            return edits, reason
+        case _:
+            return (), ""
 
 
 class Ledger:
@@ -218,9 +232,12 @@ class Ledger:
             self._see_allowed()
         own = signer() if signer is not None and state.trust.policy.signed else None
         act = Act(actor, now, None if own is None else own.key)
+        decided = decide(state, command, act)
+        for _, body in decided:
+            self.opener.refuse_telling(state, *_reason_about(body))
         drafts = [
             Draft.checked(event_id=new_id(), kind=kind, body=body, actor=actor, recorded_at=now)
-            for kind, body in decide(state, command, act)
+            for kind, body in decided
         ]
         events = self.store.append(drafts, state.head, None if own is None else event_signer(own))
         self._state = fold(events, state)

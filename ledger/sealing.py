@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from ledger.blobs import BlobStore
 from ledger.bodies import EditApplied, Outcome
 from ledger.canonical import canonical_bytes, digest
-from ledger.errors import FactSealed
+from ledger.errors import Damaged, FactSealed, UsageError
 from ledger.facts import Fact, Sealed, sealed_fact
 from ledger.records import Record
 from ledger.state import EditRecord, State
@@ -30,6 +30,10 @@ SALT_BYTES = 32
 NONCE_BYTES = 12
 PADDING = 1024
 """Texts are padded with spaces to a multiple of so many bytes."""
+
+
+SHORTEST_TEXT = 4
+"""Characters of a subject or target from which on it is looked for in reasons."""
 
 
 class Secret(Record):
@@ -122,8 +126,8 @@ def refuse_personal(facts: Iterable[Fact], what: str) -> None:
     """
     if any(fact.personal for fact in facts):
         raise UsageError(
-            f"personal facts cannot be {what}: a digest of them would be recorded, by which whoever guesses one can see "
-            "that the guess is right"
+            f"personal facts cannot be {what}: a digest of them would be recorded, by which whoever guesses one "
+            "can see that the guess is right"
         )
 
 
@@ -176,6 +180,25 @@ class Opener:
         opened = {n: replace(state.edits[n], body=self.body(state.edits[n].body)) for n in sealed}
         return replace(state, edits={**state.edits, **opened}, live_facts=_live_facts(state, opened))
 
+    def refuse_telling(self, state: State, numbers: Iterable[int], reason: str) -> None:
+        """See that a reason, which the log keeps for ever, does not name a personal fact that it is about.
+
+        Raises:
+            UsageError: it holds the subject or the target of one whose key is here.
+        """
+        for number in numbers if reason else ():
+            record = state.edits.get(number)
+            if record is None or record.body.fact.sealed is None or record.erased_by is not None:
+                continue
+            try:
+                fact = self.open(record.body.fact.sealed).fact
+            except Damaged:
+                continue  # who cannot read it cannot compare it either
+            if any(_names(reason, text) for text in (fact.subject, fact.target)):
+                raise UsageError(
+                    f"this reason names the personal fact of e{number}, and the log keeps reasons for ever"
+                )
+
     def token_of(self, state: State, key: tuple[str, str]) -> str | None:
         """The token of the personal fact that says something of this subject and prompt, if there is one.
 
@@ -187,6 +210,11 @@ class Opener:
             if sealed is not None and record.erased_by is None and self.open(sealed).fact.key == key:
                 return sealed.token
         return None
+
+
+def _names(reason: str, text: str) -> bool:
+    """Whether a reason holds a text; one that is a common short word says nothing."""
+    return len(text) >= SHORTEST_TEXT and text.casefold() in reason.casefold()
 
 
 def _live_facts(state: State, opened: Mapping[int, EditRecord]) -> dict[tuple[str, str], int]:

@@ -13,7 +13,7 @@ from tests.cli.conftest import Errata
 
 EXPECTED = [
     "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout",
-    "export", "diff", "revert", "cherry-pick", "merge", "eval", "monitor", "blame", "why", "timeline", "pilot",
+    "export", "diff", "revert", "erase", "cherry-pick", "merge", "eval", "monitor", "blame", "why", "timeline", "pilot",
     "bisect", "key", "role", "policy", "propose", "draft", "approve", "reject", "apply", "check", "withdraw",
     "proposals", "flow", "break-glass", "review", "report", "verify", "checkpoint", "prove", "fsck", "audit", "gc",
     "demo",
