@@ -204,6 +204,7 @@ def edit_lines(record: EditRecord) -> list[str]:
         f"blob        {body.blob}",
     ]
     if fact.sealed is not None:
+        del lines[2:5]  # subject, before, after: sealed too
         lines.append(f"sealed      as {fact.sealed.token}, commitment {fact.sealed.commitment}")
     if fact.old:
         lines.insert(3, f"old object  {fact.old}")

@@ -102,8 +102,9 @@ def drop_erased(state: State, blobs: BlobStore, vault: Vault, cache: Path | None
         state: what the log says.
         blobs: the ledger's.
         vault: its keys.
-        cache: the folder of its caches; None for a ledger in memory. All of it goes: whatever it holds can be made
-            again, and what was made with an erased edit is not told apart from the rest.
+        cache: the folder of its caches; None for a ledger in memory. Every folder in it goes: what they hold can be
+            made again, and what was made with an erased edit is not told apart from the rest. Files beside them stay:
+            they are locks and journals, which hold nothing of an edit.
 
     Raises:
         StorageFailed: something could not be deleted; what was deleted before is gone, and a second call goes on.
@@ -154,18 +155,15 @@ def _is_there(blobs: BlobStore, blob: str) -> bool:
     return True
 
 
-def _empty(folder: Path) -> tuple[int, int]:
-    """Delete everything in a folder; how many files that were, and their bytes."""
+def _empty(cache: Path) -> tuple[int, int]:
+    """Delete the folders in a folder; how many files were in them, and their bytes."""
     files, size = 0, 0
     try:
-        for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
-            inside = [path for path in (entry, *entry.rglob("*")) if path.is_file() and not path.is_symlink()]
+        for folder in sorted(path for path in cache.glob("*") if path.is_dir() and not path.is_symlink()):
+            inside = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
             files, size = files + len(inside), size + sum(path.stat().st_size for path in inside)
-            if entry.is_dir() and not entry.is_symlink():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
+            shutil.rmtree(folder)
             hit("erase.cache_dropped")
     except OSError as error:
-        raise storage_error(error.filename or folder, error) from error
+        raise storage_error(error.filename or cache, error) from error
     return files, size

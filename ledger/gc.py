@@ -4,7 +4,7 @@ Orphan blobs (an append was interrupted between its blob and its event), keys of
 same), unfinished writes, and, if asked for, caches. A blob that any event names stays, and so does whatever is younger
 than the grace period: a blob is written before its event, so a fresh orphan may be one half of an append under way. A
 blob that is put again counts as fresh (`FolderBlobs.put`). What is left over of erased facts goes however young it is,
-and the caches with it (`ledger.erasing`). Where the log is damaged nobody can say what it names, and nothing is dropped.
+and the caches with it (`ledger.erasing`). Where the log is damaged nobody can say what it names, and nothing goes.
 
 The log is examined once, without a lock. Each deletion then holds the lock, looks at the events that came since and at
 the blob's age once more, and lets go: appends wait for one deletion at most. A collection that is killed has deleted
