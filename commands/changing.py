@@ -87,7 +87,7 @@ def propose(
     if action is None:
         from ledger.change_parts import EditFacts
 
-        facts = facts_from(subject, prompt, target, old, paraphrases, probes, file)
+        facts = facts_from(subject, prompt, target, old, paraphrases, probes, False, file)
         action = EditFacts.checked(facts=tuple(facts))
         warn_of_gates(app, ledger.state().trust.policy, facts)
     command = ProposeChange(action, reason, ticket, risk, source)

@@ -14,17 +14,18 @@ from hypothesis import strategies as st
 
 from ledger.blobs import FolderBlobs, MemoryBlobs
 from ledger.bodies import FactErased, Outcome
+from ledger.change_commands import SetPolicy
 from ledger.change_parts import EditFacts, EraseFact
 from ledger.commands import ApplyEdits, ErasePersonal, RevertEdits, TagVersion
 from ledger.deltas import row_delta_digest
 from ledger.erasing import Leftover, leftovers, lost_with
 from ledger.errors import BadRecord, Erased, FactSealed, Refused, UsageError
-from ledger.failpoints import ERASURE_FAILPOINTS, FAILPOINTS, VAULT_FAILPOINTS
 from ledger.fact_files import fact_from
 from ledger.facts import Fact, Sealed
+from ledger.failpoints import ERASURE_FAILPOINTS, FAILPOINTS, VAULT_FAILPOINTS
 from ledger.findings import Trouble
 from ledger.ledger import Ledger
-from ledger.policy import CONTROLLED
+from ledger.policy import CONTROLLED, OPEN
 from ledger.repair import repair
 from ledger.rules import check
 from ledger.sealing import PADDING, seal, unseal
@@ -41,8 +42,8 @@ from tests.ledger.personal import (
     bytes_of_edit,
     personal_edit,
     reader_of,
-    told_in,
     token_of,
+    told_in,
 )
 from tests.ledger.samples import filled, real_edits, run
 from tests.ledger.test_crashes import killed
@@ -147,7 +148,7 @@ def test_the_text_is_nowhere_in_the_clear(ledger: Ledger) -> None:
     assert stat.S_IMODE(key.stat().st_mode) == 0o600 and len(key.read_bytes()) == 32
     said = ledger.opener.body(ledger.state().edits[5].body)
     assert (said.fact, said.outcome.said_before, said.outcome.said_after) == (FACT, SAID_BEFORE, SAID_AFTER)
-    assert verify(ledger, deep=True) == []
+    assert is_sound(verify(ledger, deep=True))
     assert ledger.state().live == (1, 2, 3, 5), "the second edit of the fact superseded the first"
 
 
@@ -173,19 +174,19 @@ def test_after_erasing_nothing_is_left_and_the_log_still_verifies(ledger: Ledger
     secrets = [ledger.vault.key(token)]
     assert told_in(folder, factors) and told_in(folder, set(secrets))
     lost = lost_with(ledger.state(), (4, 5))
-    assert (lost.ranges, lost.tags) == (((3, 6),), ("spring",))
+    assert (lost.ranges, lost.tags) == (((5, 5), (7, 8)), ("spring",))
     with reader_of(folder):
         events = run(ledger, ErasePersonal(token, "asked for"))
         assert told_in(folder) == told_in(folder, factors) == told_in(folder, set(secrets)) == {}
     assert [event.kind.value for event in events] == ["edit_reverted", "fact_erased"]
     assert told_in(folder) == told_in(folder, factors) == told_in(folder, set(secrets)) == {}
     assert [path.name for path in ledger.cache.iterdir()] == ["bisect.lock"]
-    assert verify(folder, deep=True) == []
+    assert is_sound(verify(folder, deep=True))
     state = ledger.state()
     assert state.live == (1, 2, 3) and state.version == without
     assert {n: state.edits[n] for n in (1, 2, 3)} == others
     for other in ("e4", "e5"):
-        with pytest.raises(Erased, match=f"{other} was erased at @8"):
+        with pytest.raises(Erased, match=f"{other} was erased at @10"):
             state.refuse_erased([int(other[1:])])
     with pytest.raises(Erased):
         ledger.opener.reveal(state, [4])
@@ -203,17 +204,14 @@ def test_a_kill_while_sealing_leaves_nothing_in_the_clear_and_gc_drops_the_rest(
     committed = FAILPOINTS.index(point) >= FAILPOINTS.index("append.after_commit") if point in FAILPOINTS else False
     assert (4 in Ledger.open(tmp_path).state().edits) == committed
     gc(tmp_path)
-    keys = list((tmp_path / ".errata" / "vault").iterdir())
-    assert len(keys) == int(committed)
+    assert len(list(Ledger.open(tmp_path).vault.tokens())) == int(committed)
     again = Ledger.open(tmp_path)
     apply_personal(again, 901, FACT, token_of(again, 4) if committed else None)
     assert verify(again, deep=True) == []
 
 
 @pytest.mark.parametrize("finish", ["erase", "gc"])
-@pytest.mark.parametrize(
-    "point", [*ERASURE_FAILPOINTS, *(p for p in FAILPOINTS if p.startswith(("append.", "seal.")))]
-)
+@pytest.mark.parametrize("point", [*ERASURE_FAILPOINTS, *(p for p in FAILPOINTS if p.startswith(("append.", "seal.")))])
 def test_a_kill_while_erasing_leaves_nothing_done_or_what_is_finished_later(
     tmp_path: Path, point: str, finish: str
 ) -> None:
@@ -277,7 +275,10 @@ def test_without_its_key_a_fact_is_sealed_and_can_still_be_erased(ledger: Ledger
     again = Ledger.open(folder_of(ledger))
     (finding,) = verify(again, deep=True)
     assert finding.trouble is Trouble.SEALED and is_sound([finding])
-    for read in (lambda: again.opener.reveal(again.state(), [4]), lambda: again.opener.token_of(again.state(), ("", ""))):
+    for read in (
+        lambda: again.opener.reveal(again.state(), [4]),
+        lambda: again.opener.token_of(again.state(), ("", "")),
+    ):
         with pytest.raises(FactSealed, match="restore"):
             read()
     run(again, ErasePersonal(token, "Doctor Ængsvik"))
@@ -320,11 +321,13 @@ def test_the_rules_keep_personal_facts_erasable(ledger: Ledger) -> None:
     with pytest.raises(UsageError, match="no personal fact"):
         run(ledger, ErasePersonal("0" * 32))
     run(ledger, ErasePersonal(token))
-    with pytest.raises(Refused, match="erased at @5 already"):
+    with pytest.raises(Refused, match="erased at @7 already"):
         run(ledger, ErasePersonal(token))
     sealed = Sealed(token=token, commitment="blake3:" + "1" * 64, blob=good.blob)
-    again = good.model_copy(update={"fact": Fact(**{**dict(good.fact), "subject": f"[personal {token}]", "sealed": sealed})})
-    with pytest.raises(Refused, match="erased at @5"):
+    again = good.model_copy(
+        update={"fact": Fact(**{**dict(good.fact), "subject": f"[personal {token}]", "sealed": sealed})}
+    )
+    with pytest.raises(Refused, match="erased at @7"):
         run(ledger, ApplyEdits((again,)))
     run(ledger, ApplyEdits((plain,)))
 
@@ -340,7 +343,12 @@ def test_a_reason_that_names_the_fact_is_refused(ledger: Ledger, reason: str) ->
 
 
 def test_a_change_set_may_erase_and_may_not_tell(tmp_path: Path) -> None:
-    people = team(CONTROLLED, filled_team(tmp_path))
+    people = team(OPEN, Ledger.create(tmp_path))
+    for number in (1, 2):
+        token = None if number == 1 else token_of(people.ledger, 1)
+        people.run("ada", ApplyEdits((personal_edit(people.ledger, 900 + number, token=token),)))
+    people.run("ada", ApplyEdits(real_edits(people.ledger, 60, 1)))
+    people.run("ada", SetPolicy(CONTROLLED))
     token = token_of(people.ledger, 1)
     with pytest.raises(Refused, match="in the clear"):
         people.propose("ada", EditFacts(facts=(FACT,)))
@@ -358,10 +366,6 @@ def test_a_change_set_may_erase_and_may_not_tell(tmp_path: Path) -> None:
     assert is_sound(verify(people.ledger))
     with pytest.raises(Refused, match="was erased at"):
         people.propose("ada", EraseFact(edits=(1, 2)))
-
-
-def filled_team(folder: Path) -> Ledger:
-    return Ledger.create(folder)
 
 
 def test_the_bytes_of_a_personal_edit_are_not_in_a_shared_blob(ledger: Ledger) -> None:
