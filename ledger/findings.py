@@ -87,6 +87,11 @@ class Trouble(Enum):
         "the log is whole, but here nobody can read a personal fact, and it cannot be edited again or evaluated",
         "bring its key into .errata/vault from a copy, or erase the fact: `errata erase`",
     )
+    GONE = (
+        "gone",
+        "a tag names a version with a fact that was erased: nobody can build it any more, which is what was asked for",
+        "untag it, or tag the version without the fact",
+    )
     LEFTOVER = (
         "leftover",
         "an interrupted command left it behind; nothing refers to it",

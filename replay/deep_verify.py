@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from editor.models import digest_tensor
-from ledger.errors import ErrataError, ModelChanged
+from ledger.errors import Erased, ErrataError, ModelChanged
 from ledger.findings import Finding, Trouble, damage, note
 from replay.materialise import Materialiser
 from replay.workflow import Workspace
@@ -59,6 +59,9 @@ def _tags(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]
             advance(f"{tensor} of tag {name}")
             try:
                 found = digest_tensor(tensor, walk.at(tag.live))
+            except Erased as error:
+                unbuilt[name] = note(f"tag {name}", error.message, Trouble.GONE)
+                continue
             except ErrataError as error:
                 unbuilt[name] = damage(f"tag {name}", f"cannot be built: {error.message}", Trouble.MODEL)
                 continue
