@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from demo import DATA, MODEL
+from demo.team import change, govern
 from editor.models import load_model
 from ledger.errors import ModelError
 from ledger.fact_files import read_facts
@@ -36,6 +37,7 @@ from replay.workflow import Workspace
 
 EDITS = 32
 BATCH = 8
+CHANGE = 3
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,8 @@ def tell(folder: Path, surroundings: Surroundings) -> Iterator[Scene]:
     yield _rebuilding(workspace, folder)
     yield _taking_back(workspace)
     yield from _hunting(workspace, folder, requests[EDITS : EDITS + BATCH], read_facts(DATA / "facts.jsonl"))
+    last = EDITS + BATCH
+    yield _together(workspace, folder, requests[last : last + CHANGE])
     yield _verifying(workspace)
 
 
@@ -217,6 +221,24 @@ def _hunting(workspace: Workspace, folder: Path, more: Sequence[Fact], known: Se
             f"e{number} reverted",
         ),
         data={"culprit": number, "evaluations": result.count(), "candidates": len(state.live)},
+    )
+
+
+def _together(workspace: Workspace, folder: Path, facts: Sequence[Fact]) -> Scene:
+    team = govern(workspace, folder / "keys")
+    lines, number = change(team, facts)
+    state = workspace.state
+    record = state.trust.changes[number]
+    _hold("the change was approved by somebody else", record.approvals[-1].decision.person != record.author)
+    _hold("its gates passed", bool(record.checks) and record.checks[-1].passed)
+    _hold("the version is the drafted one", state.version == record.drafts[-1].body.result)
+    says = workspace.says(state.live, facts)
+    _hold("the model says the new facts", all(says))
+    return Scene(
+        "Now a team: nobody changes the model alone",
+        'errata policy set controlled --reason "several of us now" && errata flow prices.jsonl --tag may',
+        lines,
+        data={"proposal": number, "author": record.author, "approved_by": record.approvals[-1].decision.person},
     )
 
 

@@ -1,0 +1,98 @@
+"""The part of the story in which nobody changes the model alone: persons with keys, and the whole way of a change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ledger.change_commands import ApplyChange, ApproveChange, ChangeKeysAndRoles, ProposeChange, SetPolicy
+from ledger.change_parts import Choice, EditFacts, GrantKey, GrantRole, SignedDecision
+from ledger.deciding import signed_decision
+from ledger.drafts import edits_of
+from ledger.errors import Refused
+from ledger.facts import Fact
+from ledger.key_files import KeyFolder
+from ledger.policy import CONTROLLED
+from ledger.signing import Signer
+from replay.changes import check_change, draft_change
+from replay.workflow import Workspace
+
+TEAM = {"ada": ("author", "operator", "approver"), "ben": ("approver",), "cleo": ("approver",)}
+PASSPHRASE = b"a demo keeps no secrets"
+"""Of the keys in the demo's own folder, which sign for nobody else."""
+MEANING = "I have read this draft and agree that it is applied"
+
+
+class Team:
+    """Three people with keys of their own on one ledger.
+
+    Args:
+        workspace: the ledger and its model.
+        folder: where their private keys lie, each under the passphrase.
+    """
+
+    def __init__(self, workspace: Workspace, folder: Path) -> None:
+        self.workspace = workspace
+        keys = KeyFolder(folder)
+        now = workspace.surroundings.now
+        self.keys: dict[str, Signer] = {}
+        for person in TEAM:
+            keys.create(person, person, now(), lambda: PASSPHRASE)
+            self.keys[person] = keys.unlock(person, lambda: PASSPHRASE)
+
+    def of(self, person: str) -> Workspace:
+        """The workspace as one of them has it: what they record is theirs, and signed with their key."""
+        around = replace(self.workspace.surroundings, actor=person, signer=lambda: self.keys[person])
+        own = Workspace(self.workspace.ledger, around, self.workspace.base)
+        own.__dict__["files"], own.__dict__["loaded"] = self.workspace.files, self.workspace.loaded
+        return own
+
+    def decision(self, person: str, number: int) -> SignedDecision:
+        """One of them approves."""
+        trust, at = self.workspace.state.trust, self.workspace.surroundings.now()
+        return signed_decision(trust, number, Choice.APPROVE, self.keys[person], person=person, meaning=MEANING, at=at)
+
+
+def govern(workspace: Workspace, folder: Path) -> Team:
+    """Give everybody a key and roles, and let the policy `controlled` be in force from here on."""
+    team = Team(workspace, folder)
+    keys = tuple(GrantKey(key=team.keys[person].key, person=person) for person in TEAM)
+    roles = tuple(GrantRole(person=person, role=role) for person, held in TEAM.items() for role in held)
+    team.of("ada").execute(ChangeKeysAndRoles((*keys, *roles)))
+    team.of("ada").execute(SetPolicy(CONTROLLED, "several of us now"))
+    return team
+
+
+def change(team: Team, facts: Sequence[Fact]) -> tuple[tuple[str, ...], int]:
+    """Take a change its whole way; what there is to tell, and its number.
+
+    Raises:
+        ModelError, Refused: a step of it fails, which is the story's fault.
+    """
+    ada, ben = team.of("ada"), team.of("ben")
+    ada.execute(ProposeChange(EditFacts(facts=tuple(facts)), "price list of May", ticket="SALES-88"))
+    number = len(ada.state.trust.changes)
+    draft_change(ada, number)
+    draft = ada.state.trust.changes[number].drafts[-1]
+    gates = ", ".join(f"{one.gate} {one.score:.3g}" for one in draft.body.evidence if one.score is not None)
+    try:
+        ada.execute(ApproveChange(number, team.decision("ada", number)))
+    except Refused as error:
+        alone = error.message
+    else:
+        raise Refused("the author approved her own change")
+    ben.execute(ApproveChange(number, team.decision("ben", number)))
+    ada.execute(ApplyChange(number, edits_of(ada.ledger.blobs, draft)))
+    found = check_change(ada, number, revert=True)
+    ada.tag("may", ada.state.live, f"p{number}")
+    record = ada.state.trust.changes[number]
+    assert record.applied is not None
+    return (
+        f"p{number} proposed by ada: {len(facts)} facts; drafted, {len(draft.body.edits)} edits; gates: {gates}",
+        f"ada approves: refused, {alone}",
+        f"ben approves the draft {draft.digest[:19]}, signed with his key",
+        f"applied at @{record.applied.seq} to @{record.applied.last}, nothing solved again; gates measured once more: "
+        + ("passed" if found.passed else "failed"),
+        "tag may: a version that two people answer for",
+    ), number
