@@ -282,11 +282,10 @@ def _under(change: ChangeRow | None) -> dict[str, Any]:
 
 def _told(fact: Fact) -> dict[str, Any]:
     """A fact in the columns of the master copy; of a personal one, only what stands in its place."""
-    sealed = fact.plain().get("sealed")
-    columns: dict[str, Any] = {"redacted": isinstance(sealed, dict), "commitment": None}
-    if isinstance(sealed, dict):
+    columns: dict[str, Any] = {"redacted": fact.sealed is not None, "commitment": None}
+    if fact.sealed is not None:
         clear = dict.fromkeys(("subject", "prompt", "old", "new", "fact_id", "relation"))
-        return columns | clear | {"commitment": sealed["commitment"]}
+        return columns | clear | {"commitment": fact.sealed.commitment}
     return columns | {
         "subject": fact.subject,
         "prompt": fact.prompt,
