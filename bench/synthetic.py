@@ -202,7 +202,11 @@ def new_edits(
             seconds=1.0,
             peak_memory_bytes=1,
             outcome=bodies.Outcome(
-                efficacy=True, paraphrase=None, locality=None, said_before="Oslo", said_after=fact.target
+                efficacy=True,
+                paraphrase=None,
+                locality=None,
+                said_before="" if fact.sealed else "Oslo",
+                said_after="" if fact.sealed else fact.target,
             ),
         )
         for row, fact in enumerate(facts)
