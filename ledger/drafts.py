@@ -45,6 +45,14 @@ def edits_of(blobs: BlobStore, draft: DraftRecord) -> tuple[NewEdit, ...]:
     Raises:
         BlobMissing, BlobDamaged: the blob, or one that it names, is not what it was.
     """
+    edits = _kept(blobs, draft)
+    for factors in dict.fromkeys(edit.blob for edit in edits):
+        blobs.check(factors)
+    return edits
+
+
+def _kept(blobs: BlobStore, draft: DraftRecord) -> tuple[NewEdit, ...]:
+    """The edits that a draft's own blob holds; nothing is asked of their factors."""
     if draft.body.blob is None:
         return ()
     data = blobs.get(draft.body.blob)
@@ -54,8 +62,6 @@ def edits_of(blobs: BlobStore, draft: DraftRecord) -> tuple[NewEdit, ...]:
         raise BlobDamaged(draft.body.blob, describe(error)) from error
     if drafted(edits) != draft.body.edits:
         raise BlobDamaged(draft.body.blob, f"it holds other edits than the draft at @{draft.seq} says")
-    for factors in dict.fromkeys(edit.blob for edit in edits):
-        blobs.check(factors)
     return edits
 
 
@@ -70,4 +76,4 @@ def waiting_blobs(blobs: BlobStore, trust: Trust) -> Iterator[str]:
     """The blobs of factors that waiting drafts need and no event names yet, as far as the drafts can be read."""
     for _, draft in waiting(trust):
         with suppress(ErrataError):
-            yield from dict.fromkeys(edit.blob for edit in edits_of(blobs, draft))
+            yield from dict.fromkeys(edit.blob for edit in _kept(blobs, draft))
