@@ -7,7 +7,7 @@ EVAL_VENV := .venv-eval
 EVAL_READY := $(EVAL_VENV)/.ready
 DEMO_DIR ?= build/demo
 
-.PHONY: demo test test-eval lint types bench model clean help
+.PHONY: demo test coverage test-eval lint types bench model clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -29,7 +29,11 @@ demo: $(READY) ## the whole story on the model that ships: edit, record, rebuild
 	rm -rf $(DEMO_DIR)
 	$(BIN)/errata demo $(DEMO_DIR)
 
-test: $(READY) ## the test suite, with coverage
+test: $(READY) ## the test suite
+	sh tests/system-packages.sh $(BIN)/python
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+coverage: $(READY) ## the same, and which lines it passes
 	sh tests/system-packages.sh $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered
 

@@ -16,15 +16,16 @@ from pathlib import Path
 from typing import Self
 
 from ledger.blobs import BlobStore, FolderBlobs
-from ledger.bodies import Body, ChangeProposed, EditReverted, FactErased
+from ledger.bodies import Body, ChangeProposed, EditApplied, EditReverted, FactErased
 from ledger.change_commands import ApplyChange
-from ledger.change_parts import EraseFact, RevertThem
+from ledger.change_parts import EditFacts, EraseFact, RevertThem
 from ledger.commands import Command
 from ledger.decide import decide
 from ledger.erasing import Dropped, drop_erased
 from ledger.errors import HeadConflict, LedgerDamaged, LedgerNotFound, Refused
 from ledger.event_signatures import DOMAIN
 from ledger.events import Draft, Event, Head, Sign
+from ledger.facts import Fact
 from ledger.failpoints import hit
 from ledger.files import storage_error, sync_folder
 from ledger.log_check import LogCheck
@@ -79,6 +80,17 @@ def _reason_about(body: Body) -> tuple[tuple[int, ...], str]:
             return edits, reason
         case _:
             return (), ""
+
+
+def _facts_in(body: Body) -> tuple[Fact, ...]:
+    """The facts that an event holds."""
+    match body:
+        case EditApplied(fact=fact):
+            return (fact,)
+        case ChangeProposed(action=EditFacts(facts=facts)):
+            return facts
+        case _:
+            return ()
 
 
 class Ledger:
@@ -235,6 +247,7 @@ class Ledger:
         decided = decide(state, command, act)
         for _, body in decided:
             self.opener.refuse_telling(state, *_reason_about(body))
+        self.opener.refuse_clear(state, (fact for _, body in decided for fact in _facts_in(body)))
         drafts = [
             Draft.checked(event_id=new_id(), kind=kind, body=body, actor=actor, recorded_at=now)
             for kind, body in decided

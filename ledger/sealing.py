@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from ledger.blobs import BlobStore
 from ledger.bodies import EditApplied, Outcome
 from ledger.canonical import canonical_bytes, digest
-from ledger.errors import Damaged, FactSealed, UsageError
+from ledger.errors import Damaged, FactSealed, Refused, UsageError
 from ledger.facts import Fact, Sealed, sealed_fact
 from ledger.records import Record
 from ledger.state import EditRecord, State
@@ -197,6 +197,30 @@ class Opener:
             if any(_names(reason, text) for text in (fact.subject, fact.target)):
                 raise UsageError(
                     f"this reason names the personal fact of e{number}, and the log keeps reasons for ever"
+                )
+
+    def refuse_clear(self, state: State, facts: Iterable[Fact]) -> None:
+        """See that none of these facts, about to be recorded in the clear, is one that a live edit holds as personal.
+
+        One whose key is not here is passed over: who cannot read it cannot compare it either.
+
+        Raises:
+            Refused: one of them is.
+        """
+        asked = {fact.key for fact in facts if fact.sealed is None}
+        for number in state.live if asked else ():
+            sealed = state.edits[number].body.fact.sealed
+            if sealed is None:
+                continue
+            try:
+                key = self.open(sealed).fact.key
+            except Damaged:
+                continue
+            if key in asked:
+                raise Refused(
+                    f"e{number} holds this as a personal fact, and the log would keep it in the clear for ever; "
+                    "edit it as one: `errata edit --personal`",
+                    edit=number,
                 )
 
     def token_of(self, state: State, key: tuple[str, str]) -> str | None:

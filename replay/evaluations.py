@@ -88,11 +88,13 @@ def edits_by_cohort(workspace: Workspace, live: Iterable[int]) -> tuple[list[Fac
 
     Raises:
         UsageError: if the version has no edits.
+        Erased: one of them was erased.
     """
     state = workspace.state
     numbers = sorted(live)
     if not numbers:
         raise UsageError("this version has no edits whose facts could be evaluated")
+    state.refuse_erased(numbers)
     count = min(MOST_COHORTS, len(numbers))
     cohorts = {}
     for i in range(count if count > 1 else 0):

@@ -60,6 +60,8 @@ def test_a_personal_fact_is_written_sealed_told_to_who_has_the_key_and_erased(er
     failed = errata("checkout", "spring", "lost")
     assert failed.code == 5 and "e4 was erased at @" in failed.err and not (here / "lost").exists()
     assert "erased" in errata("show", "e4").out and errata("show", "e4", "--reveal").code == 5
+    failed = errata("eval", "spring", "--edits")
+    assert failed.code == 5 and "e4 was erased at @" in failed.err and "restore" not in failed.err
     again = errata("erase", token)
     assert again.code == 0 and "already" in again.out and "nothing of it is left" in again.out
     assert errata("edit", *ONE[:4], "--target", "Lund").code == 0, "it can be written anew"
@@ -110,6 +112,7 @@ REFUSED = (
     (("edit", "--personal", "--subject", "Norwind Systems", "--prompt", "The chief executive of {}",
       "--target", "is"), 4, "in the clear"),
     (("propose", "--file", "personal.jsonl", "--reason", "asked for"), 4, "in the clear"),
+    (("propose", *ONE[:4], "--target", "Oslo", "--reason", "asked for"), 4, "e4 holds this as a personal fact"),
     (("erase", "e1"), 4, "was not recorded as personal"),
     (("erase", "e9"), 2, "no edit 'e9'"),
     (("erase", "e4", "--reason", "asked by ottilie brändvold"), 2, "names the personal fact of e4"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from ledger.blobs import FolderBlobs, MemoryBlobs
 from ledger.bodies import FactErased, Outcome
-from ledger.change_commands import SetPolicy
+from ledger.change_commands import ProposeChange, SetPolicy
 from ledger.change_parts import EditFacts, EraseFact
 from ledger.commands import ApplyEdits, ErasePersonal, RevertEdits, TagVersion
 from ledger.deltas import row_delta_digest
@@ -340,6 +340,20 @@ def test_a_reason_that_names_the_fact_is_refused(ledger: Ledger, reason: str) ->
             run(ledger, command)
     assert ledger.state().head == head
     run(ledger, RevertEdits((1,), reason))
+
+
+def test_no_event_holds_in_the_clear_what_a_live_edit_holds_as_personal(ledger: Ledger) -> None:
+    clear = FACT.model_copy(update={"personal": False, "target": "Riga"})
+    plain = real_edits(ledger, 60, 1)[0].model_copy(update={"fact": clear})
+    asked = (ApplyEdits((plain,)), ProposeChange(EditFacts(facts=(clear,)), "asked for"))
+    head = ledger.state().head
+    for command in asked:
+        with pytest.raises(Refused, match="e4 holds this as a personal fact"):
+            run(ledger, command)
+    assert ledger.state().head == head and told_in(folder_of(ledger)) == {}
+    run(ledger, RevertEdits((4,)))
+    for command in asked:
+        run(ledger, command)
 
 
 def test_a_change_set_may_erase_and_may_not_tell(tmp_path: Path) -> None:
