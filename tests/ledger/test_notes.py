@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from base64 import b64decode, b64encode
 
 import pytest
 from hypothesis import given
@@ -13,6 +14,7 @@ from ledger.errors import BadRecord, Refused, UsageError
 from ledger.events import StoredEvent
 from ledger.findings import Severity
 from ledger.notes import Checkpoint, SignatureType, VerifierKey, note_name, parse_checkpoint, witness_time
+from ledger.signing import holds_raw
 from tests.ledger.people import key_of, team
 from tests.ledger.samples import some_digest
 
@@ -40,6 +42,44 @@ def test_who_signed_is_told_by_the_key_and_not_by_the_name() -> None:
     forged = dataclasses.replace(signed, size=8)
     assert forged.vouchers([own, witness]) == ([], [own, witness])
     assert len(signed.signed("ada", ADA).signatures) == 2
+
+
+@pytest.mark.parametrize("size", [1, 32, 64, 72, 8 + 2420, 5000])
+def test_signatures_of_unknown_kinds_are_kept_and_ignored(size: int) -> None:
+    ours = checkpoint_of(HASHES, 3).signed("ada", ADA)
+    lines = "".join(
+        f"— witness.example/{number} {b64encode(bytes([number] * (4 + size))).decode()}\n" for number in range(16)
+    )
+    found = parse_checkpoint((ours.note + lines).encode())
+    assert found.note == ours.note + lines
+    own = VerifierKey("ada", ADA.key)
+    assert found.vouchers([own, VerifierKey("eve", EVE.key)]) == ([own], [])
+    assert found.witnessed("eve", EVE, 17).note.startswith(ours.note + lines)
+
+
+@pytest.mark.parametrize("kind", list(SignatureType))
+@pytest.mark.parametrize("size", [1, 63, 64, 65, 71, 72, 73])
+def test_a_known_key_s_signature_of_any_other_form_does_not_hold(kind: SignatureType, size: int) -> None:
+    key = VerifierKey("ada", ADA.key, kind)
+    line = f"— ada {b64encode(key.id + bytes(size)).decode()}\n"
+    found = parse_checkpoint((checkpoint_of(HASHES, 3).text + "\n" + line).encode())
+    assert found.vouchers([key]) == ([], [key])
+
+
+def test_a_witness_s_time_is_below_2_to_the_63() -> None:
+    key = VerifierKey("eve", EVE.key, SignatureType.WITNESS)
+    made = checkpoint_of(HASHES)
+    assert made.witnessed("eve", EVE, 2**63 - 1).vouchers([key]) == ([key], [])
+    assert made.witnessed("eve", EVE, 2**63).vouchers([key]) == ([], [key])
+
+
+def test_the_example_of_the_specification_holds() -> None:
+    key = VerifierKey.parse("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k")
+    signature = b64decode(
+        "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM="
+    )
+    assert (key.type, key.id) == (SignatureType.LOG, signature[:4])
+    assert holds_raw(key.key, b"This is an example message.\n", signature[4:])
 
 
 def test_a_verifier_key_is_read_back_and_no_changed_one_is() -> None:
@@ -74,7 +114,7 @@ def test_no_changed_note_is_read_as_the_same(place: int, new: bytes) -> None:
     [
         b"",
         b"\xff\xfe",
-        b"x" * 200_000,
+        b"x" * 1_000_001,
         b"errata/x\n1\nAAAA\nblake3:0\n\n",
         b"example.com/log\n1\n" + b"A" * 43 + b"=\nblake3:" + b"0" * 64 + b"\n\n",
     ],
