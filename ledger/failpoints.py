@@ -52,7 +52,13 @@ VAULT_FAILPOINTS = ("vault.half_written", "vault.before_rename", "vault.after_re
 ERASURE_FAILPOINTS = ("erase.recorded", "erase.cache_dropped", "erase.blob_dropped", "erase.key_dropped")
 """The failpoints of `ledger.erasing`, in the order in which it passes them."""
 
-FSCK_FAILPOINTS = ("fsck.log_written", "fsck.log_put_aside", "fsck.log_replaced", "fsck.blob_copied")
+FSCK_FAILPOINTS = (
+    "fsck.examined",
+    "fsck.log_written",
+    "fsck.log_put_aside",
+    "fsck.log_replaced",
+    "fsck.blob_copied",
+)
 """Those of `ledger.repair`, in the order in which it passes them."""
 
 _ALL = frozenset(

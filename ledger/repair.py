@@ -6,7 +6,8 @@ every event that is still whole here: nothing is lost, and nothing that contradi
 sound logs that differ are a fork, which no repair decides.
 
 The damaged database stays beside the new one under a name that says so. A crash at any moment leaves the old database
-or the new one, and the same command finishes what is left to do.
+or the new one, and the same command finishes what is left to do. Both logs are examined without the lock; under it
+this one is read again, and what was appended meanwhile is not replaced.
 """
 
 from __future__ import annotations
@@ -18,11 +19,12 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
+from ledger.audit import audit
 from ledger.blobs import BlobStore, FolderBlobs
 from ledger.canonical import digest
 from ledger.connection import fold_in_log, has_pending_log, transaction, translated, writing
 from ledger.drafts import waiting_blobs
-from ledger.errors import BlobDamaged, BlobMissing, LedgerDamaged, Refused
+from ledger.errors import BlobDamaged, BlobMissing, HeadConflict, LedgerDamaged, Refused
 from ledger.events import EMPTY_HEAD, Event, Head, StoredEvent, event_hash
 from ledger.failpoints import hit
 from ledger.files import TEMPORARY, locked, storage_error, sync_folder
@@ -67,6 +69,7 @@ def repair(folder: Path, other: Path) -> Repair:
     Raises:
         LedgerDamaged: the other copy's log is not sound.
         Refused: it is of another ledger, contradicts what is sound here, or has less of it.
+        HeadConflict: somebody appended here meanwhile; nothing was written.
         StorageFailed: nothing more was repaired.
     """
     here, there = _opened(folder), _opened(other)
@@ -79,7 +82,7 @@ def repair(folder: Path, other: Path) -> Repair:
     broken = not is_sound(own_findings)
     _see_the_same(own_rows, sound, their_rows, whole=broken)
     wanting = broken or len(their_rows) > len(own_rows)
-    kept_as = _replace_log(here[0], their_rows) if wanting else None
+    kept_as = _replace_log(here[0], own_rows, their_rows) if wanting else None
     kept = their_events if wanting else their_events[: len(own_rows)]
     blobs = _copy_blobs(here[1], there[1], kept)
     events = len(their_rows) - sound if wanting else 0
@@ -125,11 +128,15 @@ def _see_the_same(own: Sequence[StoredEvent], sound: int, theirs: Sequence[Store
             )
 
 
-def _replace_log(store: SqliteStore, rows: Sequence[StoredEvent]) -> str | None:
-    """Write the log anew, and put the database that was there aside."""
+def _replace_log(store: SqliteStore, seen: Sequence[StoredEvent], rows: Sequence[StoredEvent]) -> str | None:
+    """Write the log anew, and put the database that was there aside, if it still has the rows that were seen."""
     path = store.path
     fresh = path.with_name(f"{TEMPORARY}{path.name}")
+    hit("fsck.examined")
     with locked(store.lock_path, exclusive=True), translated(path):
+        _, now = audit(path, store.seal_path)
+        if now != seen:
+            raise HeadConflict(_head(seen), _head(now))
         try:
             _forget(fresh)
             head = _written(fresh, rows)
@@ -160,6 +167,10 @@ def _written(database: Path, rows: Sequence[StoredEvent]) -> Head:
         raise LedgerDamaged(database.name, "could not be written whole")
     with database.open("rb+") as file:
         os.fsync(file.fileno())
+    return _head(rows)
+
+
+def _head(rows: Sequence[StoredEvent]) -> Head:
     return Head(rows[-1].seq, rows[-1].hash) if rows else EMPTY_HEAD
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ledger.commands import RevertEdits
-from ledger.errors import LedgerDamaged, Refused
-from ledger.failpoints import FSCK_FAILPOINTS
+from ledger.errors import HeadConflict, LedgerDamaged, Refused
+from ledger.failpoints import FSCK_FAILPOINTS, install
 from ledger.ledger import Ledger
 from ledger.repair import repair
 from ledger.verify import is_sound, verify
@@ -109,6 +109,22 @@ def test_a_log_that_was_cut_off_and_sealed_again_goes_on_as_the_copy_does(copies
     found = repair(here, there)
     assert (found.log_written, found.events) == (True, 1)
     assert Ledger.open(here).state() == Ledger.open(there).state()
+
+
+def test_what_was_appended_meanwhile_is_not_lost(copies: tuple[Path, Path]) -> None:
+    here, there = copies
+    run(Ledger.open(there), RevertEdits((1,)))
+
+    def append(point: str) -> None:
+        if point == "fsck.examined":
+            run(Ledger.open(here), RevertEdits((2,)))
+
+    with install(append), pytest.raises(HeadConflict, match="meanwhile; nothing was written"):
+        repair(here, there)
+    assert 2 not in Ledger.open(here).state().live
+    assert verify(here, deep=True) == []
+    with pytest.raises(Refused, match="the logs have forked"):
+        repair(here, there)
 
 
 def test_a_copy_that_says_something_else_is_refused(copies: tuple[Path, Path], tmp_path: Path) -> None:
