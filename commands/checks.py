@@ -110,14 +110,17 @@ def _pinned(file: Path | None, trusted: tuple[str, ...]) -> tuple[Checkpoint | N
 def _held_against(app: App, pinned: Checkpoint, keys: list[VerifierKey]) -> list[Finding]:
     from ledger.checkpoints import against, known_keys
     from ledger.errors import ErrataError
+    from ledger.findings import Trouble, damage
+    from ledger.ledger import DATABASE, ledger_folder
+    from ledger.sqlite import SqliteStore
 
     try:
-        ledger = app.ledger()
-        rows = list(ledger.store.raw())
-    except ErrataError:
-        return against(pinned, [], keys, [])
+        rows = list(SqliteStore(ledger_folder(app.ledger_folder()) / DATABASE).raw())  # also what cannot be opened
+    except ErrataError as error:
+        what = f"could not be held against the log: {error.message}"
+        return [damage(f"checkpoint @{pinned.size}", what, Trouble.UNCHECKED)]
     try:
-        known = known_keys(ledger.state())
+        known = known_keys(app.ledger().state())
     except ErrataError:
         known = []  # a log that cannot be read has been reported already
     return against(pinned, rows, keys, known)

@@ -14,6 +14,7 @@ from commands.render import Block, Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ledger.events import StoredEvent
     from ledger.findings import Finding
     from ledger.ledger import Ledger
     from ledger.notes import Checkpoint
@@ -26,9 +27,14 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Add a witness's signature to the checkpoint in this file, after holding it against the log.",
 )
+@click.option(
+    "--since",
+    type=click.Path(path_type=Path),
+    help="With --witness: the checkpoint that the witness saw last, which the log and this one must go on from.",
+)
 @shared
 @click.pass_obj
-def checkpoint(app: App, pin: Path | None, witness: Path | None) -> None:
+def checkpoint(app: App, pin: Path | None, witness: Path | None, since: Path | None) -> None:
     r"""Sign what the log is now.
 
     So that nobody can cut it off or write it anew unseen. A checkpoint is a short text: the ledger, its size, the root
@@ -36,12 +42,13 @@ def checkpoint(app: App, pin: Path | None, witness: Path | None) -> None:
     to the ledger cannot: in a ticket, with an auditor, in print. `errata verify --against FILE` holds it against the
     log.
 
-    A witness signs with a key of their own that they saw the log go on from there: --witness.
+    A witness signs with a key of their own that they saw the log go on from there: --witness; and from what they saw
+    before, which they keep themselves: --since. A damaged log is not signed.
 
     \b
     Examples:
       errata checkpoint --pin november.txt
-      errata --actor eve checkpoint --witness november.txt
+      errata --actor eve checkpoint --witness november.txt --since october.txt
     """
     from ledger.checkpoints import checkpoint_of
     from ledger.errors import UsageError
@@ -50,17 +57,20 @@ def checkpoint(app: App, pin: Path | None, witness: Path | None) -> None:
     kind = SignatureType.LOG if witness is None else SignatureType.WITNESS
     if pin is not None and witness is not None:
         raise UsageError("--pin makes a checkpoint and --witness signs one that is there; give one of them")
+    if since is not None and witness is None:
+        raise UsageError("--since names what a witness saw before; give --witness too")
     ledger = app.ledger()
-    hashes = [row.hash for row in ledger.store.raw()]
+    rows = _sound_rows(ledger)
     if witness is not None:
         found = _read(witness)
-        _see_it_holds(app, ledger, found)
+        _see_it_holds(ledger, rows, found)
+        if since is not None:
+            _see_it_goes_on(ledger, rows, found, _read(since))
         signed = found.witnessed(app.who, app.signer()(), _seconds(app.world.now()))
     else:
-        made = checkpoint_of(hashes)
         if pin is not None and pin.exists():
-            _see_it_holds(app, ledger, _read(pin))
-        signed = made.signed(app.who, app.signer()())
+            _see_it_holds(ledger, rows, _read(pin))
+        signed = checkpoint_of([row.hash for row in rows]).signed(app.who, app.signer()())
     file = pin or witness
     if file is not None:
         _write(file, signed)
@@ -182,12 +192,35 @@ def _read(path: Path) -> Checkpoint:
     return parse_checkpoint(data, str(path))
 
 
-def _see_it_holds(app: App, ledger: Ledger, found: Checkpoint) -> None:
+def _sound_rows(ledger: Ledger) -> list[StoredEvent]:
+    """The log's rows: who signs a checkpoint vouches for them."""
+    from ledger.errors import LedgerDamaged
+    from ledger.findings import Severity
+    from ledger.verify import examine_log
+
+    findings, rows, _ = examine_log(ledger.store, ledger.blobs)
+    for finding in findings:
+        if finding.severity is Severity.ERROR:
+            raise LedgerDamaged(finding.where, f"{finding.what}; nothing was signed")
+    return rows
+
+
+def _see_it_goes_on(ledger: Ledger, rows: Sequence[StoredEvent], found: Checkpoint, before: Checkpoint) -> None:
+    from ledger.errors import FactConflict
+
+    _see_it_holds(ledger, rows, before)
+    if found.size < before.size:
+        raise FactConflict(
+            f"checkpoint @{found.size}: is older than @{before.size}, which the witness has seen; nothing was written"
+        )
+
+
+def _see_it_holds(ledger: Ledger, rows: Sequence[StoredEvent], found: Checkpoint) -> None:
     from ledger.checkpoints import against, known_keys
     from ledger.errors import FactConflict
     from ledger.findings import Severity
 
-    findings = against(found, list(ledger.store.raw()), (), known_keys(ledger.state()))
+    findings = against(found, rows, (), known_keys(ledger.state()))
     for finding in findings:
         if finding.severity is Severity.ERROR:
             raise FactConflict(f"{finding.where}: {finding.what}; nothing was written")

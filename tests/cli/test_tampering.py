@@ -16,6 +16,7 @@ from ledger.sqlite import SqliteStore
 from tests.cli.conftest import Errata
 from tests.cli.test_governing import SECRET, settle
 from tests.ledger.samples import filled
+from tests.ledger.test_repair import tamper
 
 
 @pytest.fixture
@@ -72,6 +73,64 @@ def test_a_witness_signs_what_goes_on(here: Errata, tmp_path: Path) -> None:
     assert wrong.code == 1 and "none of the keys that are trusted signed it" in wrong.out
 
 
+def test_a_witness_holds_it_against_what_they_saw_before(here: Errata, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.txt", tmp_path / "new.txt"
+    here("checkpoint", "--pin", str(old))
+    here("revert", "e1")
+    here("checkpoint", "--pin", str(new))
+    notes = old.read_text(), new.read_text()
+    back = here("--actor", "eve", "checkpoint", "--witness", str(old), "--since", str(new))
+    assert back.code == 3 and "is older than @8, which the witness has seen; nothing was written" in back.err
+    cut(tmp_path, "DELETE FROM events WHERE seq > 7")
+    gone = here("--actor", "eve", "checkpoint", "--witness", str(old), "--since", str(new))
+    assert gone.code == 3 and "events were cut off" in gone.err
+    assert (old.read_text(), new.read_text()) == notes
+    here("revert", "e2")
+    here("checkpoint", "--pin", str(tmp_path / "anew.txt"))
+    anew = here("--actor", "eve", "checkpoint", "--witness", str(tmp_path / "anew.txt"), "--since", str(new))
+    assert anew.code == 3 and "the log was written anew" in anew.err
+    good = here("--actor", "eve", "checkpoint", "--witness", str(tmp_path / "anew.txt"), "--since", str(old), "--json")
+    assert [one["name"] for one in good.json["signatures"]] == ["ada", "eve"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "what"),
+    [
+        (
+            "UPDATE events SET canonical = CAST(replace(CAST(canonical AS TEXT), 'seed', 'sead') AS BLOB)",
+            "does not match its bytes",
+        ),
+        ("DELETE FROM events WHERE seq = 5", "events are missing"),
+    ],
+)
+def test_nobody_signs_a_damaged_log(here: Errata, tmp_path: Path, statement: str, what: str) -> None:
+    pin, fresh = tmp_path / "pin.txt", tmp_path / "fresh.txt"
+    here("checkpoint", "--pin", str(pin))
+    note = pin.read_text()
+    tamper(tmp_path / ".errata", statement)
+    for arguments in (("--pin", str(fresh)), ("--pin", str(pin)), ("--witness", str(pin)), ()):
+        done = here("checkpoint", *arguments)
+        assert done.code == 5 and "nothing was signed" in done.err and done.err.count("\n") == 1
+    assert what in here("verify").out
+    assert (pin.read_text(), fresh.exists()) == (note, False)
+
+
+def test_a_checkpoint_says_nothing_of_a_log_that_cannot_be_read(here: Errata, tmp_path: Path) -> None:
+    pin = tmp_path / "pin.txt"
+    here("checkpoint", "--pin", str(pin))
+    (tmp_path / ".errata" / "ledger.db").write_bytes(b"nothing")
+    found = here("verify", "--against", str(pin))
+    assert found.code == 1 and "could not be held against the log" in found.out and "cut off since" not in found.out
+
+
+def test_what_was_cut_off_is_told_though_the_ledger_cannot_be_opened(here: Errata, tmp_path: Path) -> None:
+    pin = tmp_path / "pin.txt"
+    here("checkpoint", "--pin", str(pin))
+    tamper(tmp_path / ".errata", "DELETE FROM events WHERE seq > 5")
+    found = here("verify", "--against", str(pin))
+    assert found.code == 1 and "the log ends at @5: events were cut off since it was pinned" in found.out
+
+
 def test_a_proof_leads_from_an_event_to_the_root(here: Errata) -> None:
     proof = here("prove", "e3", "--json").json
     made = here("checkpoint", "--json").json
@@ -99,6 +158,7 @@ def test_a_ledger_is_repaired_from_another_copy(here: Errata, tmp_path: Path) ->
         (("verify", "--against", "nowhere.txt"), "No such file"),
         (("checkpoint", "--pin", "a", "--witness", "b"), "give one of them"),
         (("checkpoint", "--witness", "nowhere.txt"), "No such file"),
+        (("checkpoint", "--since", "a"), "give --witness too"),
         (("prove", "e99"), "no edit"),
         (("fsck", "--from", "nowhere"), "no ledger"),
     ],
