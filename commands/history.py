@@ -91,7 +91,10 @@ def show(app: App, address: str, reveal: bool) -> None:
     else:
         if reveal:
             record = ledger.opener.reveal(state, [record.number]).edits[record.number]
-        app.show(edit_json(record), edit_lines(record))
+        by, lines = state.trust.edit_changes.get(record.number), edit_lines(record)
+        if by is not None:
+            lines.insert(1, f"change      p{by}; who answers for it: errata show p{by}")
+        app.show({**edit_json(record), "change": None if by is None else f"p{by}"}, lines)
         return
     live = app.live(ledger, address)
     if reveal:
