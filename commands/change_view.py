@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from commands.app import counted, short
 from commands.render import Block, Table
 from commands.trust_wording import action_words, decision_words
+from ledger.bodies import ChangeProposed
 from ledger.change_parts import Choice, EditFacts, sort_of
 from ledger.errors import UsageError
 from ledger.policy import Evidence
@@ -15,6 +17,7 @@ from ledger.standing import counting, current_draft, still_asked
 from ledger.trust import ChangeRecord, ChangeStatus, instant
 
 if TYPE_CHECKING:
+    from ledger.events import Event
     from ledger.state import State
 
 _ADDRESS = re.compile(r"p([1-9][0-9]{0,14})")
@@ -35,6 +38,11 @@ def proposal_number(text: str) -> int:
 def is_proposal(text: str) -> bool:
     """Whether this is how a proposal is written."""
     return _ADDRESS.fullmatch(text) is not None
+
+
+def proposed_in(events: Sequence[Event]) -> int:
+    """The number of the proposal that these events record; others may have proposed since, so it is not the last."""
+    return next(event.body.number for event in events if isinstance(event.body, ChangeProposed))
 
 
 def missing_words(state: State, change: ChangeRecord, now: str) -> list[str]:

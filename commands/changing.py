@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, counted, shared, short
-from commands.change_view import change_data, change_view, missing_words, next_step, proposal_number
+from commands.change_view import change_data, change_view, missing_words, next_step, proposal_number, proposed_in
 from commands.edits import facts_from
 from commands.render import Block, Table
 from commands.trust_wording import action_words
@@ -92,7 +92,7 @@ def propose(
         warn_of_gates(app, ledger.state().trust.policy, facts)
     command = ProposeChange(action, reason, ticket, risk, source)
     events = app.execute(ledger, command)
-    _told(app, ledger, events, len(ledger.state().trust.changes))
+    _told(app, ledger, events, proposed_in(events))
 
 
 def _action(app: App, reverts: tuple[str, ...], tag: str | None, address: str, untag: str | None) -> Action | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, counted, shared, short
+from commands.change_view import proposed_in
 from commands.governing import Done
 from commands.render import Block
 from commands.wording import event_json
@@ -121,12 +122,11 @@ def _directly(trust: Trust, live: Sequence[int]) -> bool:
 
 
 def _proposed(app: App, ledger: Ledger, edits: tuple[int, ...], reason: str) -> Done:
-    from ledger.bodies import ChangeProposed
     from ledger.change_commands import ProposeChange
     from ledger.change_parts import EraseFact
 
     events = app.execute(ledger, ProposeChange(EraseFact(edits=edits), reason))
-    return Done(events, next(event.body.number for event in events if isinstance(event.body, ChangeProposed)))
+    return Done(events, proposed_in(events))
 
 
 def _named(edits: Sequence[int]) -> str:

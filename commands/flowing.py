@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from commands.app import App, shared, short
-from commands.change_view import change_data, evidence_table, is_proposal, missing_words, next_step, proposal_number
+from commands.change_view import (
+    change_data,
+    evidence_table,
+    is_proposal,
+    missing_words,
+    next_step,
+    proposal_number,
+    proposed_in,
+)
 from commands.changing import apply_command, taken_back_lines, warn_of_gates
 from commands.render import Block
 from commands.wording import event_words
@@ -116,7 +124,7 @@ def _proposed(
     warn_of_gates(app, workspace.state.trust.policy, facts)
     command = ProposeChange(EditFacts.checked(facts=tuple(facts)), reason, ticket, risk, source)
     events = workspace.execute(command)
-    done.number = len(workspace.state.trust.changes)
+    done.number = proposed_in(events)
     done.steps.append("proposed")
     done.view += [f"@{event.seq} {event_words(event)}" for event in events]
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from commands.app import App
+from commands.change_view import proposed_in
 from commands.render import Block
 from commands.trust_wording import step_words
 from commands.wording import event_json, event_words
@@ -77,7 +78,6 @@ def do_or_propose(
     """
     from dataclasses import replace
 
-    from ledger.bodies import ChangeProposed
     from ledger.policy import Capability
     from ledger.standing import still_asked
 
@@ -85,7 +85,7 @@ def do_or_propose(
     if own or sort in trust.policy.direct:
         return Done(app.execute(ledger, command))
     events = app.execute(ledger, replace(proposal, with_draft=trust.may(app.who, Capability.DRAFT)))
-    number = next(event.body.number for event in events if isinstance(event.body, ChangeProposed))
+    number = proposed_in(events)
     trust = ledger.state().trust
     change = trust.changes[number]
     asked = () if change.draft is None else tuple(still_asked(trust, change, change.draft))

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import cli
+from ledger.bodies import ChangeProposed
+from ledger.events import Event
 from ledger.ledger import Ledger
 from ledger.policy import CONTROLLED, Gate, GateTime, Measure
 from ledger.policy_files import toml_of
@@ -114,6 +117,8 @@ def test_a_change_goes_its_whole_way(here: Errata, tmp_path: Path) -> None:
     shown = here("show", "p1").out
     for words in ("T-1", "seen and agreed", "by dan", "applied", "checked"):
         assert words in shown
+    assert here("show", "e1", "--json").json["change"] == "p1"
+    assert "errata show p1" in here("show", "e1").out
     assert here("verify", "--deep").code == 0
     assert here("proposals", "--json").json["proposals"] == []
 
@@ -207,17 +212,17 @@ def test_time_runs_out_and_never_back(
 
 
 @pytest.mark.parametrize(
-    "arguments",
+    ("arguments", "words"),
     [
-        ("edit", "--subject", "Riga", "--prompt", "{} is", "--target", "old"),
-        ("tag", "production"),
-        ("policy", "set", "tiny.toml", "--reason", "x"),
+        (("edit", "--subject", "Riga", "--prompt", "{} is", "--target", "old"), "use `errata propose`"),
+        (("tag", "production"), "`errata propose --tag production`"),
+        (("policy", "set", "tiny.toml", "--reason", "x"), "may not propose"),
     ],
 )
-def test_the_direct_way_names_the_other_one(here: Errata, tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    done = by(here, "dan", *arguments)
-    assert done.code == 4 and "Traceback" not in done.err
-    assert Ledger.open(tmp_path).state().live == ()
+def test_the_direct_way_names_the_other_one(
+    here: Errata, tmp_path: Path, arguments: tuple[str, ...], words: str
+) -> None:
+    refused(here, tmp_path, "dan", arguments, 4, words)
 
 
 def test_the_glass_is_broken_with_two_keys_and_told_until_it_is_reviewed(here: Errata, tmp_path: Path) -> None:
@@ -313,6 +318,30 @@ def test_the_flow_finishes_what_a_crash_left_and_says_no_again(here: Errata, tmp
     again = by(here, "ada", "flow", "p2", "--tag", "may", "--json")
     assert again.code == 1 and again.json["steps"] == []
     assert (Ledger.open(tmp_path).state().live, Ledger.open(tmp_path).state().tags) == ((), {})
+
+
+@pytest.mark.parametrize("command", [("propose", "--file"), ("flow",)])
+def test_who_is_told_of_a_proposal_is_told_of_their_own(
+    here: Errata, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    """Somebody else proposes right after this command did, before it looks at the log again."""
+    write_jsonl(tmp_path / "other.jsonl", [{"subject": "Riga", "prompt": "{} is", "target": "long"}])
+    execute, waiting = Ledger.execute, ["ben"]
+
+    def and_then_ben(self: Ledger, *arguments: Any, **named: Any) -> list[Event]:
+        events = execute(self, *arguments, **named)
+        if waiting and isinstance(events[0].body, ChangeProposed):
+            person = waiting.pop()
+            assert cli.call(["--key", person, "propose", "--file", "other.jsonl", "--reason", "theirs"]) == 0
+        return events
+
+    monkeypatch.setattr(Ledger, "execute", and_then_ben)
+    done = by(here, "ada", *command, "facts.jsonl", "--reason", "mine")
+    assert done.code == 0, done
+    changes = Ledger.open(tmp_path).state().trust.changes
+    assert [(one.author, one.body.reason) for one in changes.values()] == [("ada", "mine"), ("ben", "theirs")]
+    assert done.out.rpartition("proposed, risk")[2].count("p2") == 0
+    assert not changes[2].drafts and bool(changes[1].drafts) == (command == ("flow",))
 
 
 def test_a_flow_that_goes_on_later_tags_what_the_change_led_to(here: Errata, tmp_path: Path) -> None:
