@@ -6,10 +6,11 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from commands.app import counted, short
+from commands.app import App, counted, short
 from commands.render import Block, Table
 from commands.trust_wording import action_words, decision_words
-from ledger.bodies import ChangeProposed
+from commands.wording import event_json, event_words
+from ledger.bodies import ChangeDrafted, ChangeProposed
 from ledger.change_parts import Choice, EditFacts, sort_of
 from ledger.errors import UsageError
 from ledger.policy import Evidence
@@ -18,6 +19,7 @@ from ledger.trust import ChangeRecord, ChangeStatus, instant
 
 if TYPE_CHECKING:
     from ledger.events import Event
+    from ledger.ledger import Ledger
     from ledger.state import State
 
 _ADDRESS = re.compile(r"p([1-9][0-9]{0,14})")
@@ -163,6 +165,22 @@ def change_view(state: State, change: ChangeRecord, now: str) -> list[Block]:
     if step := next_step(state, change, now):
         view.append(f"next      {step}")
     return [block for block in view if block != ""]
+
+
+def show_change(app: App, ledger: Ledger, events: Sequence[Event], number: int) -> None:
+    """Show what was recorded of a change, and where it stands."""
+    state, now = ledger.state(), app.world.now()
+    change = state.trust.changes[number]
+    data = {"events": [event_json(event) for event in events], **change_data(state, change, now)}
+    view: list[Block] = [f"@{event.seq} {event_words(event)}" for event in events]
+    drafts = (event.body for event in events if isinstance(event.body, ChangeDrafted))
+    view += [evidence_table(draft.evidence) for draft in drafts if draft.evidence]
+    view += [f"missing: {one}" for one in missing_words(state, change, now)]
+    if step := next_step(state, change, now):
+        view.append(f"next: {step}")
+    if change.applied is not None:
+        view.append(f"version {short(state.version)}")
+    app.show(data, view)
 
 
 def evidence_table(evidence: tuple[Evidence, ...]) -> Table:

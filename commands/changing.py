@@ -8,17 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.app import App, counted, shared, short
-from commands.change_view import change_data, change_view, missing_words, next_step, proposal_number, proposed_in
-from commands.edits import facts_from
+from commands.app import App, counted, shared
+from commands.change_view import change_data, missing_words, next_step, proposal_number, proposed_in, show_change
+from commands.edits import fact_options, facts_from
 from commands.render import Block, Table
 from commands.trust_wording import action_words
-from commands.wording import event_json, event_words
 from ledger.errors import UsageError
 
 if TYPE_CHECKING:
+    from ledger.change_commands import ApplyChange
     from ledger.change_parts import Action
-    from ledger.events import Event
     from ledger.facts import Fact
     from ledger.ledger import Ledger
     from ledger.policy import Policy
@@ -26,15 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--subject", help="Who or what the fact is about.")
-@click.option("--prompt", help="A phrase with exactly one {} for the subject, which the target completes.")
-@click.option("--target", help="What the model should say.")
-@click.option("--old", help="What it said before, if you know; only recorded.")
-@click.option("--paraphrase", "paraphrases", multiple=True, help="Another phrasing, for gates; repeatable.")
-@click.option(
-    "--locality", "probes", multiple=True, metavar="PROMPT=>TARGET", help="A fact that must stay; repeatable."
-)
-@click.option("--file", type=click.Path(path_type=Path), help="Many facts: JSONL, or CounterFact or zsRE records.")
+@fact_options
 @click.option("--revert", "reverts", multiple=True, metavar="EDIT", help="Take this edit back instead; repeatable.")
 @click.option("--tag", help="Give the version of --at this name instead.")
 @click.option("--at", "address", default="HEAD", show_default=True, metavar="VERSION", help="What --tag names.")
@@ -92,7 +83,7 @@ def propose(
         warn_of_gates(app, ledger.state().trust.policy, facts)
     command = ProposeChange(action, reason, ticket, risk, source)
     events = app.execute(ledger, command)
-    _told(app, ledger, events, proposed_in(events))
+    show_change(app, ledger, events, proposed_in(events))
 
 
 def _action(app: App, reverts: tuple[str, ...], tag: str | None, address: str, untag: str | None) -> Action | None:
@@ -158,7 +149,7 @@ def draft(app: App, proposal: str, head: str | None, batch_size: int) -> int:
         ledger = workspace.ledger
     else:
         events = app.execute(ledger, RecordDraft(number, state.version))
-    _told(app, ledger, events, number)
+    show_change(app, ledger, events, number)
     found = ledger.state().trust.changes[number].draft
     return int(found is not None and not all(one.passed for one in found.body.evidence))
 
@@ -179,10 +170,10 @@ def apply(app: App, proposal: str) -> None:
     number = proposal_number(proposal)
     ledger = app.ledger()
     events = app.execute(ledger, apply_command(ledger, number, app.world.now()))
-    _told(app, ledger, events, number)
+    show_change(app, ledger, events, number)
 
 
-def apply_command(ledger: Ledger, number: int, now: str, **how: Any) -> Any:
+def apply_command(ledger: Ledger, number: int, now: str, **how: Any) -> ApplyChange:
     """The command that applies a change, with the edits that its draft kept."""
     from ledger.change_commands import ApplyChange
     from ledger.drafts import edits_of
@@ -275,7 +266,7 @@ def withdraw(app: App, proposal: str, reason: str) -> None:
     change = change_of(ledger.state().trust, number)
     expired = over(change.body.expires_at, app.world.now())
     why = Closing.EXPIRED if expired else Closing.WITHDRAWN
-    _told(app, ledger, app.execute(ledger, CloseChange(number, why, reason)), number)
+    show_change(app, ledger, app.execute(ledger, CloseChange(number, why, reason)), number)
 
 
 @click.command()
@@ -307,19 +298,3 @@ def proposals(app: App, everything: bool) -> None:
     view: list[Block] = [Table(("", "by", "risk", "what", "status", "missing, or next"), rows)] if rows else []
     view.append(counted(len(found), "proposal") + ("" if everything else " open"))
     app.show({"proposals": [change_data(state, one, now) for one in found]}, view)
-
-
-def _told(app: App, ledger: Ledger, events: list[Event], number: int) -> None:
-    """Show what was recorded of a change, and where it stands."""
-    state, now = ledger.state(), app.world.now()
-    change = state.trust.changes[number]
-    data = {"events": [event_json(event) for event in events], **change_data(state, change, now)}
-    view: list[Block] = [f"@{event.seq} {event_words(event)}" for event in events]
-    if change.draft is not None and change.applied is None and change.draft.body.evidence:
-        view += [block for block in change_view(state, change, now) if isinstance(block, Table)][-1:]
-    view += [f"missing: {one}" for one in missing_words(state, change, now)]
-    if step := next_step(state, change, now):
-        view.append(f"next: {step}")
-    if change.applied is not None:
-        view.append(f"version {short(state.version)}")
-    app.show(data, view)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from commands.app import App, InOrder, shared, short
-from commands.change_view import MEANINGS, change_data, missing_words, next_step, proposal_number
+from commands.change_view import MEANINGS, proposal_number, show_change
 from commands.changing import apply_command
-from commands.render import Block
-from commands.wording import event_json, event_words
 from ledger.change_parts import Authority, Choice, ReviewVerdict, SignedDecision
 
 SHORTEST_PREFIX = 6
 """Digits of a digest that name a draft."""
 
 if TYPE_CHECKING:
-    from ledger.commands import Command
     from ledger.ledger import Ledger
 
 
@@ -44,7 +41,8 @@ def approve(app: App, proposal: str, meaning: str | None, wanted: str | None) ->
     number, ledger = proposal_number(proposal), app.ledger()
     if wanted is not None:
         _see_draft(ledger, number, wanted)
-    _record(app, ledger, number, ApproveChange(number, _signed(app, ledger, number, Choice.APPROVE, meaning)))
+    command = ApproveChange(number, _signed(app, ledger, number, Choice.APPROVE, meaning))
+    show_change(app, ledger, app.execute(ledger, command), number)
 
 
 @click.command()
@@ -62,7 +60,8 @@ def reject(app: App, proposal: str, reason: str) -> None:
     from ledger.change_commands import RejectChange
 
     number, ledger = proposal_number(proposal), app.ledger()
-    _record(app, ledger, number, RejectChange(number, _signed(app, ledger, number, Choice.REJECT, reason)))
+    command = RejectChange(number, _signed(app, ledger, number, Choice.REJECT, reason))
+    show_change(app, ledger, app.execute(ledger, command), number)
 
 
 @click.command()
@@ -83,7 +82,8 @@ def review(app: App, proposal: str, verdict: str, reason: str) -> None:
 
     number, ledger = proposal_number(proposal), app.ledger()
     decision = _signed(app, ledger, number, Choice.REVIEW, None)
-    _record(app, ledger, number, ReviewGlass(number, ReviewVerdict(verdict), reason, decision))
+    command = ReviewGlass(number, ReviewVerdict(verdict), reason, decision)
+    show_change(app, ledger, app.execute(ledger, command), number)
 
 
 @click.group("break-glass", cls=InOrder)
@@ -149,7 +149,7 @@ def apply_broken(app: App, proposal: str, files: tuple[Path, ...], reason: str) 
     command = apply_command(
         ledger, number, app.world.now(), authority=Authority.BREAK_GLASS, reason=reason, decisions=decisions
     )
-    _record(app, ledger, number, command)
+    show_change(app, ledger, app.execute(ledger, command), number)
 
 
 def _see_draft(ledger: Ledger, number: int, wanted: str) -> None:
@@ -188,15 +188,3 @@ def _signed(app: App, ledger: Ledger, number: int, choice: Choice, meaning: str 
     change_of(trust, number)
     words = meaning or MEANINGS[choice]
     return signed_decision(trust, number, choice, app.signer()(), person=app.who, meaning=words, at=app.world.now())
-
-
-def _record(app: App, ledger: Ledger, number: int, command: Command) -> None:
-    events = app.execute(ledger, command)
-    state, now = ledger.state(), app.world.now()
-    change = state.trust.changes[number]
-    data: dict[str, Any] = {"events": [event_json(one) for one in events], **change_data(state, change, now)}
-    view: list[Block] = [f"@{event.seq} {event_words(event)}" for event in events]
-    view += [f"missing: {one}" for one in missing_words(state, change, now)]
-    if step := next_step(state, change, now):
-        view.append(f"next: {step}")
-    app.show(data, view)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from commands.app import App, counted, shared, short
+from commands.app import App, F, counted, shared, short
 from commands.create import settings_from
 from commands.render import Block, Table
 from commands.wording import probe_words
@@ -26,21 +26,35 @@ METHODS = (
 """The names of `editor.config.METHODS`, which help must not load; a test holds the two together."""
 
 
+def fact_options(command: F) -> F:
+    """The options that name facts, which `facts_from` reads."""
+    options = (
+        click.option("--subject", help="Who or what the fact is about."),
+        click.option("--prompt", help="A phrase with exactly one {} for the subject, which the target completes."),
+        click.option("--target", help="What the model should say."),
+        click.option("--old", help="What it said before, if you know; only recorded."),
+        click.option(
+            "--paraphrase", "paraphrases", multiple=True, help="Another phrasing, for tests and gates; repeatable."
+        ),
+        click.option(
+            "--locality",
+            "probes",
+            multiple=True,
+            metavar="PROMPT=>TARGET",
+            help="Another fact that must stay, for tests and gates; repeatable.",
+        ),
+        click.option(
+            "--file", type=click.Path(path_type=Path), help="Many facts: JSONL, or CounterFact or zsRE records."
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.option("--subject", help="Who or what the fact is about.")
-@click.option("--prompt", help="A phrase with exactly one {} for the subject, which the target completes.")
-@click.option("--target", help="What the model should say.")
-@click.option("--old", help="What it said before, if you know; only recorded.")
-@click.option("--paraphrase", "paraphrases", multiple=True, help="Another phrasing, tested afterwards; repeatable.")
-@click.option(
-    "--locality",
-    "probes",
-    multiple=True,
-    metavar="PROMPT=>TARGET",
-    help="Another fact that must stay; tested afterwards; repeatable.",
-)
+@fact_options
 @click.option("--personal", is_flag=True, help="About a person: recorded sealed, so that it can be erased.")
-@click.option("--file", type=click.Path(path_type=Path), help="Many facts: JSONL, or CounterFact or zsRE records.")
 @click.option(
     "--batch-size", default=20, show_default=True, help="Most edits that are solved together; rome and ft take one."
 )

@@ -25,6 +25,7 @@ from ledger.errors import Refused, UsageError
 
 if TYPE_CHECKING:
     from ledger.trust import ChangeRecord
+    from replay.changes import Tell
     from replay.workflow import Workspace
 
 
@@ -129,7 +130,7 @@ def _proposed(
     done.view += [f"@{event.seq} {event_words(event)}" for event in events]
 
 
-def _go_on(app: App, workspace: Workspace, done: Flow, tag: str | None, tell: Any) -> None:
+def _go_on(app: App, workspace: Workspace, done: Flow, tag: str | None, tell: Tell) -> None:
     """Take every step that this person may take, until one is somebody else's."""
     from ledger.policy import Capability
     from ledger.standing import change_of
@@ -144,7 +145,7 @@ def _go_on(app: App, workspace: Workspace, done: Flow, tag: str | None, tell: An
             _draft(workspace, done, tell)
         change = change_of(workspace.state.trust, done.number)
         if missing := missing_words(workspace.state, change, app.world.now()):
-            done.failed = any("gate" in one for one in missing)
+            done.failed = change.draft is not None and not all(one.passed for one in change.draft.body.evidence)
             done.waits = "; ".join(missing)
             if not done.failed:
                 done.waits += f"; next: {next_step(workspace.state, change, app.world.now())}"
@@ -177,7 +178,7 @@ def _needs_draft(app: App, workspace: Workspace, change: ChangeRecord) -> bool:
     return False
 
 
-def _draft(workspace: Workspace, done: Flow, tell: Any) -> None:
+def _draft(workspace: Workspace, done: Flow, tell: Tell) -> None:
     from replay.changes import draft_change
 
     events = draft_change(workspace, done.number, tell)
@@ -188,7 +189,7 @@ def _draft(workspace: Workspace, done: Flow, tell: Any) -> None:
         done.view.append(evidence_table(found.body.evidence))
 
 
-def _checked(workspace: Workspace, done: Flow, tell: Any) -> bool:
+def _checked(workspace: Workspace, done: Flow, tell: Tell) -> bool:
     """Measure the gates of afterwards, once, and take back what fails; whether the change stands."""
     from replay.changes import check_change, take_back
 

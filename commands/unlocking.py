@@ -1,9 +1,9 @@
 """Which key signs for whoever acts, and where its passphrase comes from.
 
 The key is the one that --key or ERRATA_KEY names, else the only one of that person, or, of several, the only one that
-the ledger lets sign. Its passphrase is the first line
-of --passphrase-file, else ERRATA_PASSPHRASE, else asked for on the terminal. A passphrase is kept no longer than it
-takes to open the key, is part of no message, and is handed to no other program.
+the ledger lets sign. Its passphrase is the first line of --passphrase-file, else ERRATA_PASSPHRASE, else asked for on
+the terminal. A passphrase is kept no longer than it takes to open the key, is part of no message, and is handed to no
+other program.
 """
 
 from __future__ import annotations

@@ -26,9 +26,9 @@ from ledger import bodies, dsse
 from ledger.audit_parts import EditRow
 from ledger.body_parts import Body
 from ledger.canonical import canonical_bytes
-from ledger.dsse import RawSigner
 from ledger.events import Event
 from ledger.policy import OPEN, Evidence
+from ledger.signing import Signer
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -63,7 +63,7 @@ def statements(events: Sequence[Event], rows: Iterable[EditRow], first: int = 1)
     return made
 
 
-def attested(made: Iterable[Json], signer: RawSigner | None) -> tuple[str, bytes]:
+def attested(made: Iterable[Json], signer: Signer | None) -> tuple[str, bytes]:
     """A file of statements, one a line: its name and its bytes.
 
     Args:

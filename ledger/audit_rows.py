@@ -34,9 +34,6 @@ from ledger.facts import Fact
 from ledger.state import EditStatus, fold
 from ledger.trust import ChangeRecord
 
-ERASED = "fact_erased"
-"""The kind of the event by which a personal fact was erased, with all edits of it."""
-
 
 def edit_rows(events: Sequence[Event], first: int = 1, last: int | None = None) -> tuple[EditRow, ...]:
     """The rows of all edits that were recorded in a range, in the order of the log.
@@ -131,8 +128,9 @@ class _Reading:
             case bodies.EvaluationRecorded() as body:
                 fields = {name: getattr(body, name) for name in ScoreRow.model_fields if name != "seq"}
                 self.scores.setdefault(body.version, []).append(ScoreRow(seq=event.seq, **fields))
-            case _ if event.kind.value == ERASED:
-                self._erase(event)
+            case bodies.FactErased(edits=edits):
+                for number in edits:
+                    self.lives[number].retention = Retention.ERASED
             case bodies.PolicyChanged() as body:
                 self.policy = PolicyRow(seq=event.seq, name=body.policy.name, digest=body.policy.digest)
             case bodies.RoleGranted() as body:
@@ -243,12 +241,6 @@ class _Reading:
             proposal=None if change is None else change.number,
         )
         del self.deltas[bisect_left(self.deltas, life.body.delta_digest)]
-
-    def _erase(self, event: Event) -> None:
-        edits = event.body.plain()["edits"]
-        for number in edits if isinstance(edits, list) else ():
-            if number in self.lives:
-                self.lives[number].retention = Retention.ERASED
 
     def _move(self, event: Event, tag: bodies.VersionTagged, *, entered: bool) -> None:
         move = TagMove(seq=event.seq, tag=tag.tag, version=tag.version, entered=entered)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from ledger.audit_parts import EditRow
@@ -23,12 +24,8 @@ def require_pyarrow() -> None:
     Raises:
         UsageError: it cannot, and how that is mended.
     """
-    try:
-        import pyarrow.parquet  # noqa: F401
-    except ImportError:
-        raise UsageError(
-            "audit bundles hold a Parquet file, which needs the extra: pip install 'errata[audit]'"
-        ) from None
+    if find_spec("pyarrow") is None:
+        raise UsageError("audit bundles hold a Parquet file, which needs the extra: pip install 'errata[audit]'")
 
 
 def edits_csv(rows: Sequence[EditRow]) -> bytes:

@@ -18,8 +18,8 @@ from ledger.audit_report import report
 from ledger.audit_rows import edit_rows
 from ledger.bom import bom_bytes
 from ledger.bundle import Range
-from ledger.dsse import RawSigner
 from ledger.findings import Finding
+from ledger.signing import Signer
 
 BOM = "bom.cdx.json"
 
@@ -28,7 +28,7 @@ def views(
     read: Range,
     checkpoint: str,
     findings: Sequence[Finding] | None = None,
-    signer: RawSigner | None = None,
+    signer: Signer | None = None,
     *,
     pdf: bool = True,
 ) -> dict[str, bytes]:

@@ -12,21 +12,10 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection, Mapping
-from typing import Protocol
 
 from ledger import signing
 from ledger.errors import LedgerDamaged
-
-
-class RawSigner(Protocol):
-    """Somebody's private key, unlocked, for formats with a framing of their own; `ledger.signing.PrivateKey` is one."""
-
-    @property
-    def key(self) -> str:
-        """The public half's name."""
-
-    def sign_raw(self, message: bytes) -> bytes:
-        """The 64 bytes of the signature over exactly these bytes."""
+from ledger.signing import Signer
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -35,7 +24,7 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
-def sealed(payload: bytes, payload_type: str, signer: RawSigner) -> dict[str, object]:
+def sealed(payload: bytes, payload_type: str, signer: Signer) -> dict[str, object]:
     """The envelope, as JSON values; Ed25519 gives the same signature of the same bytes every time."""
     signature = signer.sign_raw(pae(payload_type, payload))
     return {

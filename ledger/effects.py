@@ -61,10 +61,15 @@ def effects(fold: Fold, proposal: bodies.ChangeProposed, draft: bodies.ChangeDra
             return tuple(_erase_effects(fold, edits, proposal.reason))
         case MoveTag() as move:
             return tuple(_tag_effects(fold, move))
-        case ChangePolicy(policy=policy):
-            return (bodies.PolicyChanged(policy=policy, reason=proposal.reason),)
-        case ChangeAccess(steps=steps):
-            return tuple(access_body(step) for step in steps)
+        case ChangePolicy() | ChangeAccess() as action:
+            return rule_effects(action, proposal.reason)
+
+
+def rule_effects(action: ChangePolicy | ChangeAccess, reason: str) -> tuple[Body, ...]:
+    """The events of a change of policy, or of keys and roles: the proposal says all of it."""
+    if isinstance(action, ChangePolicy):
+        return (bodies.PolicyChanged(policy=action.policy, reason=reason),)
+    return tuple(access_body(step) for step in action.steps)
 
 
 def _erase_effects(fold: Fold, edits: tuple[int, ...], reason: str) -> Iterator[Body]:

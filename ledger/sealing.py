@@ -200,7 +200,9 @@ class Opener:
                 )
 
     def refuse_clear(self, state: State, facts: Iterable[Fact]) -> None:
-        """See that none of these facts, about to be recorded in the clear, is one that a live edit holds as personal.
+        """See that none of these facts, about to be recorded in the clear, is one that an edit holds as personal.
+
+        Also one that was reverted: it could be erased until then.
 
         One whose key is not here is passed over: who cannot read it cannot compare it either.
 
@@ -208,9 +210,9 @@ class Opener:
             Refused: one of them is.
         """
         asked = {fact.key for fact in facts if fact.sealed is None}
-        for number in state.live if asked else ():
-            sealed = state.edits[number].body.fact.sealed
-            if sealed is None:
+        for number, record in state.edits.items() if asked else ():
+            sealed = record.body.fact.sealed
+            if sealed is None or record.erased_by is not None:
                 continue
             try:
                 key = self.open(sealed).fact.key
@@ -219,7 +221,7 @@ class Opener:
             if key in asked:
                 raise Refused(
                     f"e{number} holds this as a personal fact, and the log would keep it in the clear for ever; "
-                    "edit it as one: `errata edit --personal`",
+                    f"edit it as one (`errata edit --personal`), or erase it first (`errata erase e{number}`)",
                     edit=number,
                 )
 

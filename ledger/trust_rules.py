@@ -9,14 +9,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from ledger import bodies
 from ledger.body_parts import Body
 from ledger.change_parts import ChangeAccess, ChangePolicy
 from ledger.change_rules import CHANGE_CHECKS
-from ledger.effects import edit_digest, effects
+from ledger.effects import edit_digest, rule_effects
 from ledger.errors import Refused
 from ledger.lockout import locked_out
 from ledger.policy import ActionSort, Capability
@@ -207,37 +207,25 @@ def _see_no_lock_out(fold: Fold, body: Body) -> None:
     Raises:
         Refused: nobody could.
     """
+    to_come = tuple(_changes_of_rules(fold, body))
+    if not to_come:
+        return
     trial = fold.trust.copy()
-    match body:
-        case bodies.PolicyChanged() | bodies.KeyRevoked() | bodies.RoleRevoked():
-            trial.take(fold.head.seq + 1, body, Act())
-        case bodies.ChangeProposed(action=ChangePolicy() | ChangeAccess()):
-            # keys and roles as they will be: each step must be possible after the ones before it
-            for effect in effects(fold, body, _NOTHING_DRAFTED):
-                if isinstance(effect, Body):
-                    _check_access(trial, effect)
-                    trial.take(fold.head.seq + 1, effect, Act())
-        case bodies.ChangeApplied(proposal=number) if _changes_rules(fold.trust.changes[number]):
-            for effect in effects(fold, fold.trust.changes[number].body, _NOTHING_DRAFTED):
-                if isinstance(effect, Body):
-                    _check_access(trial, effect)
-                    trial.take(fold.head.seq + 1, effect, Act())
-        case _:
-            return
+    for effect in to_come:
+        _check_access(trial, effect)  # each step must be possible after the ones before it
+        trial.take(fold.head.seq + 1, effect, Act())
     if problem := locked_out(trial, whole=trial.policy != fold.trust.policy):
         raise Refused(f"this would lock everybody out: {problem}")
 
 
-def _changes_rules(change: ChangeRecord) -> bool:
-    return isinstance(change.body.action, ChangePolicy | ChangeAccess)
-
-
-_NOTHING_DRAFTED = bodies.ChangeDrafted(
-    proposal=1,
-    number=1,
-    proposal_digest="blake3:" + "0" * 64,
-    parent="blake3:" + "0" * 64,
-    result="blake3:" + "0" * 64,
-    policy="blake3:" + "0" * 64,
-)
-"""Policies, keys and roles change as the proposal says, whatever its draft says of edits."""
+def _changes_of_rules(fold: Fold, body: Body) -> Iterator[Body]:
+    """What an event, or the change that it proposes or begins, does to policy, keys and roles that could lock out."""
+    match body:
+        case bodies.PolicyChanged() | bodies.KeyRevoked() | bodies.RoleRevoked():
+            yield body
+        case bodies.ChangeProposed(action=ChangePolicy() | ChangeAccess() as action):
+            yield from rule_effects(action, body.reason)
+        case bodies.ChangeApplied(proposal=number):
+            proposal = fold.trust.changes[number].body
+            if isinstance(proposal.action, ChangePolicy | ChangeAccess):
+                yield from rule_effects(proposal.action, proposal.reason)

@@ -39,7 +39,7 @@ from ledger.ledger import DATABASE, Ledger, ledger_folder
 from ledger.log_check import LogCheck
 from ledger.sealing import unseal
 from ledger.sqlite import SqliteStore
-from ledger.state import fold
+from ledger.state import State, fold
 from ledger.store import EventStore
 
 __all__ = ["Finding", "Severity", "is_sound", "verify"]
@@ -58,11 +58,12 @@ def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
             return [damage(str(root), "no ledger here", Trouble.LOST)]
         ledger = Ledger(root, SqliteStore(root / DATABASE), FolderBlobs(root / "objects"))
     findings, rows, events = examine_log(ledger.store, ledger.blobs)
+    state = fold(events)
     if is_sound(findings):
-        findings += _examine_state(ledger, events)
-        findings += _examine_drafts(ledger.blobs, events)
+        findings += _examine_state(ledger, events, state)
+        findings += _examine_drafts(ledger.blobs, state)
     findings += _examine_blobs(ledger.blobs, rows, events)
-    findings += _examine_personal(ledger, events, deep)
+    findings += _examine_personal(ledger, state, deep)
     if deep:
         findings += _examine_factors(ledger.blobs, events)
     return findings
@@ -172,13 +173,10 @@ def _erased(events: Iterable[Event]) -> set[int]:
     return {number for event in events if isinstance(event.body, FactErased) for number in event.body.edits}
 
 
-def _examine_personal(ledger: Ledger, events: Sequence[Event], deep: bool) -> Iterator[Finding]:
+def _examine_personal(ledger: Ledger, state: State, deep: bool) -> Iterator[Finding]:
     """Nothing of an erased fact is left, and the others can be read; with `deep`, as what was committed to."""
     vault = ledger.vault
     try:
-        if not any(vault.tokens()) and not any(_is_sealed(event) for event in events):
-            return
-        state = fold(events)
         for one in leftovers(state, ledger.blobs, vault):
             yield damage(one.name, f"is of a fact that was erased at @{one.seq}, and still here", Trouble.ERASED)
         known = set[str]()
@@ -197,10 +195,6 @@ def _examine_personal(ledger: Ledger, events: Sequence[Event], deep: bool) -> It
         yield damage("vault/", f"cannot be read: {error.strerror or error}", Trouble.BLOB)
 
 
-def _is_sealed(event: Event) -> bool:
-    return isinstance(event.body, EditApplied) and event.body.fact.sealed is not None
-
-
 def _examine_secret(ledger: Ledger, number: int, sealed: Sealed) -> Iterator[Finding]:
     try:
         unseal(ledger.blobs, ledger.vault, sealed)
@@ -210,14 +204,16 @@ def _examine_secret(ledger: Ledger, number: int, sealed: Sealed) -> Iterator[Fin
         return  # its blob, of which has been told
 
 
-def _examine_state(ledger: Ledger, events: Sequence[Event]) -> Iterator[Finding]:
+def _examine_state(ledger: Ledger, events: Sequence[Event], rebuilt: State) -> Iterator[Finding]:
     """The state that commands see, which grew event by event, is the one that all events make at once."""
     try:
         state = ledger.state()
     except ErrataError as error:
         yield damage("ledger.db", error.message, Trouble.FILE)
         return
-    if state != fold(events[: state.head.seq]):
+    if state.head != rebuilt.head:  # the log has grown since it was read, or the state is wrong
+        rebuilt = fold(events[: state.head.seq])
+    if state != rebuilt:
         yield damage("state", f"differs at @{state.head.seq} from one that is rebuilt from the log", Trouble.STATE)
 
 
@@ -269,12 +265,11 @@ def _examine_blobs(blobs: BlobStore, rows: Sequence[StoredEvent], events: Sequen
         yield damage("objects/", f"cannot be read: {error.strerror or error}", Trouble.BLOB)
 
 
-def _examine_drafts(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Finding]:
+def _examine_drafts(blobs: BlobStore, state: State) -> Iterator[Finding]:
     """Drafts that wait can be applied: their edits can be read, and the factors are there, which no event names yet."""
-    for number, draft in waiting(fold(events).trust):
+    for number, draft in waiting(state.trust):
         try:
-            for blob in dict.fromkeys(edit.blob for edit in edits_of(blobs, draft)):
-                blobs.check(blob)
+            edits_of(blobs, draft)
         except ErrataError as error:
             what = f"its draft at @{draft.seq} cannot be applied: {error.message}"
             yield damage(f"p{number}", what, Trouble.BLOB)

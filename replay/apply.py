@@ -79,6 +79,7 @@ def edit(
         raise UsageError(f"a batch has at least one edit, not {batch_size}")
     if not dry_run:
         workspace.foresee(ActionSort.EDIT, Capability.APPLY)
+    workspace.ledger.opener.refuse_clear(workspace.state, (fact for fact in facts if not fact.personal))
     check_facts(workspace.loaded, facts, workspace.created.context_prompts, config)
     for batch in batches(facts, effective_batch_size(config, batch_size)):
         yield _edit_batch(workspace, batch, config, dry_run, advance)
@@ -110,7 +111,7 @@ def _edit_batch(
 ) -> BatchReport:
     state = workspace.revealed(workspace.state.live)
     earlier = {fact.key: state.live_facts[fact.key] for fact in facts if fact.key in state.live_facts}
-    _refuse_other_secrecy(state, facts, earlier)
+    _refuse_sealing_late(state, facts, earlier)
     no_ops: list[NoOp] = []
     said: dict[tuple[str, str], str] = {}
     if earlier:
@@ -144,19 +145,16 @@ def _edit_batch(
     return BatchReport(recorded, result.edits, tuple(no_ops), taken_back, result.seconds, result.stage1_seconds)
 
 
-def _refuse_other_secrecy(state: State, facts: Sequence[Fact], earlier: Mapping[tuple[str, str], int]) -> None:
-    """See that a fact which was personal so far is, and that one which was not does not pretend to be."""
+def _refuse_sealing_late(state: State, facts: Sequence[Fact], earlier: Mapping[tuple[str, str], int]) -> None:
+    """See that a personal fact is not one that the log holds in the clear."""
     for fact in facts:
         number = earlier.get(fact.key)
-        if number is None or state.edits[number].body.fact.personal == fact.personal:
-            continue
-        if fact.personal:
+        if fact.personal and number is not None and not state.edits[number].body.fact.personal:
             raise Refused(
                 f"e{number} holds this fact in the clear, and the log keeps that for ever; "
                 f"revert e{number} first if what comes now is to be personal",
                 edit=number,
             )
-        raise Refused(f"e{number} holds this as a personal fact; edit it as one: --personal", edit=number)
 
 
 def _with_said_before(item: Edit, said: Mapping[tuple[str, str], str]) -> Edit:

@@ -1,17 +1,19 @@
 #!/bin/sh
-# What the PDF report needs of the system besides Python: Pango, HarfBuzz's subsetter and one font family.
+# What the tests need of the system besides Python: for the PDF report Pango, HarfBuzz's subsetter and one font family,
+# and openssl, by which they see that others can read our keys.
 #
 # Looks first, and calls apt-get only if something is missing; without root it goes through sudo if that asks for no
 # password. Where it can do neither it says in one line what to install, and fails: tests that were left out in silence
 # would look like tests that passed.
 set -eu
 
-PACKAGES="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core"
+PACKAGES="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core openssl"
 PYTHON="${1:-python3}"
 
 missing() {
     "$PYTHON" - <<'END'
 import ctypes
+import shutil
 
 missing = []
 for name in ("libpango-1.0.so.0", "libpangoft2-1.0.so.0", "libharfbuzz-subset.so.0", "libfontconfig.so.1"):
@@ -27,6 +29,8 @@ if not missing:
     objects = fontconfig.FcObjectSetBuild(ctypes.c_char_p(b"family"), None)
     if fontconfig.FcFontList(None, fontconfig.FcPatternCreate(), objects)[0] == 0:
         missing.append("a font")
+if shutil.which("openssl") is None:
+    missing.append("openssl")
 print(" ".join(missing))
 END
 }
@@ -35,7 +39,7 @@ found_missing=$(missing)
 [ -n "$found_missing" ] || exit 0
 
 fail() {
-    echo "the PDF report needs $found_missing: install them ($1)" >&2
+    echo "the tests need $found_missing: install them ($1)" >&2
     exit 1
 }
 

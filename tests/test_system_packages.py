@@ -1,4 +1,4 @@
-"""The script that sees to the PDF report's system packages asks for them only when they are missing, and is heard."""
+"""The script that sees to the tests' system packages asks for them only when they are missing, and is heard."""
 
 from __future__ import annotations
 
@@ -12,13 +12,17 @@ import pytest
 SCRIPT = Path(__file__).parent / "system-packages.sh"
 
 
-def run(tmp_path: Path, *, python: str, apt_get: str | None, root: bool = True) -> subprocess.CompletedProcess[str]:
+def run(
+    tmp_path: Path, *, python: str, apt_get: str | None, root: bool = True, openssl: bool = True
+) -> subprocess.CompletedProcess[str]:
     """Run the script where `apt-get`, `id` and `sudo` are ours, and nothing else but the shell's own tools is found."""
     tools = tmp_path / "bin"
     tools.mkdir()
     scripts = {"id": f"echo {0 if root else 1000}", "python": python}
     if apt_get is not None:
         scripts["apt-get"] = f'echo "$@" >> {tmp_path}/called\n{apt_get}'
+    if openssl:
+        scripts["openssl"] = ":"
     for name, text in scripts.items():
         (tools / name).write_text(f"#!/bin/sh\n{text}\n")
         (tools / name).chmod(0o755)
@@ -55,6 +59,12 @@ def test_what_is_missing_is_installed_once(tmp_path: Path) -> None:
     )
 
 
+def test_openssl_is_looked_for_too(tmp_path: Path) -> None:
+    done = run(tmp_path, python=f'exec {sys.executable} "$@"', apt_get=":", openssl=False)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("the tests need openssl: install them")
+    assert len(calls(tmp_path)) == 1 and "openssl" in calls(tmp_path)[0]
+
+
 def test_old_lists_of_packages_are_renewed(tmp_path: Path) -> None:
     renewed = f'test "$1" = update && : > {tmp_path}/new\ntest -e {tmp_path}/new || exit 100\n: > {tmp_path}/there'
     assert run(tmp_path, python=missing_until(tmp_path), apt_get=renewed).returncode == 0
@@ -76,5 +86,5 @@ def test_what_cannot_be_installed_is_told_in_one_line(
     done = run(tmp_path, python=missing_until(tmp_path), apt_get=apt_get, root=root)
     assert done.returncode == 1
     last = done.stderr.splitlines()[-1]
-    assert last.startswith("the PDF report needs libpango-1.0.so.0: install them") and says in last
+    assert last.startswith("the tests need libpango-1.0.so.0: install them") and says in last
     assert os.access(SCRIPT, os.X_OK)

@@ -13,7 +13,7 @@ import cli
 from ledger.bodies import ChangeProposed
 from ledger.events import Event
 from ledger.ledger import Ledger
-from ledger.policy import CONTROLLED, Gate, GateTime, Measure
+from ledger.policy import CONTROLLED, Gate, GateTime, Measure, Requirement
 from ledger.policy_files import toml_of
 from tests.cli.conftest import Done, Errata, init_arguments, write_jsonl
 from tests.cli.test_errors import snapshot
@@ -132,6 +132,18 @@ def test_the_flow_stops_where_somebody_else_has_to_act(here: Errata, tmp_path: P
     assert (done["steps"], done["waiting"]) == (["applied", "checked", "tagged"], "")
     assert Ledger.open(tmp_path).state().tags["may"].version == done["version"]
     assert by(here, "ada", "flow", "p1", "--json").json["steps"] == []
+
+
+def test_a_flow_that_waits_for_a_role_has_not_failed_whatever_the_role_is_called(here: Errata, tmp_path: Path) -> None:
+    rule = Requirement(approvals=1, roles=("approver", "gatekeeper"))
+    roles = {**POLICY.roles, "gatekeeper": POLICY.roles["approver"]}
+    policy = {"name": "kept", "roles": roles, "risks": {**POLICY.risks, "normal": rule}}
+    (tmp_path / "kept.toml").write_text(toml_of(POLICY.model_copy(update=policy)))
+    by(here, "ada", "policy", "set", "kept.toml", "--reason", "to see")
+    for person, what in (("ben", "approve"), ("ada", "apply")):
+        assert by(here, person, what, "p1").code == 0
+    done = by(here, "ada", "flow", "facts.jsonl", "--reason", "it changed", "--json")
+    assert "gatekeeper" in done.json["waiting"] and done.code == 0
 
 
 def test_the_flow_takes_back_what_fails_afterwards(here: Errata, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_personal_facts_are_evaluated_monitored_and_solved_again(errata: Errata,
 
 
 REFUSED = (
-    (("edit", *ONE[:4], "--target", "Oslo"), 4, "edit it as one: --personal"),
+    (("edit", *ONE[:4], "--target", "Oslo"), 4, "edit it as one (`errata edit --personal`), or erase it first"),
     (("edit", "--personal", "--subject", "Norwind Systems", "--prompt", "The chief executive of {}",
       "--target", "is"), 4, "in the clear"),
     (("propose", "--file", "personal.jsonl", "--reason", "asked for"), 4, "in the clear"),
@@ -138,6 +138,10 @@ def test_what_is_refused_is_one_line_and_writes_nothing(errata: Errata, here: Pa
         assert what in done.err and done.err.count("\n") == 1, (arguments, done.err)
         assert snapshot(here) == before, arguments
     assert told_in(here, TEXTS) == {}
+    assert errata("revert", "e4", "--reason", "taken back").code == 0
+    before = snapshot(here)
+    done = errata("edit", *ONE[:4], "--target", "Oslo")
+    assert done.code == 4 and "erase it first (`errata erase e4`)" in done.err and snapshot(here) == before
 
 
 def test_without_the_key_the_text_stays_sealed_and_the_fact_can_be_erased(errata: Errata, here: Path) -> None:

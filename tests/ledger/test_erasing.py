@@ -342,16 +342,19 @@ def test_a_reason_that_names_the_fact_is_refused(ledger: Ledger, reason: str) ->
     run(ledger, RevertEdits((1,), reason))
 
 
-def test_no_event_holds_in_the_clear_what_a_live_edit_holds_as_personal(ledger: Ledger) -> None:
+def test_no_event_holds_in_the_clear_what_an_edit_holds_as_personal_until_it_is_erased(ledger: Ledger) -> None:
     clear = FACT.model_copy(update={"personal": False, "target": "Riga"})
     plain = real_edits(ledger, 60, 1)[0].model_copy(update={"fact": clear})
     asked = (ApplyEdits((plain,)), ProposeChange(EditFacts(facts=(clear,)), "asked for"))
-    head = ledger.state().head
-    for command in asked:
-        with pytest.raises(Refused, match="e4 holds this as a personal fact"):
-            run(ledger, command)
-    assert ledger.state().head == head and told_in(folder_of(ledger)) == {}
-    run(ledger, RevertEdits((4,)))
+    for before in ((), (RevertEdits((4,)),)):
+        for step in before:
+            run(ledger, step)
+        head = ledger.state().head
+        for command in asked:
+            with pytest.raises(Refused, match="e4 holds this as a personal fact"):
+                run(ledger, command)
+        assert ledger.state().head == head and told_in(folder_of(ledger)) == {}
+    run(ledger, ErasePersonal(token_of(ledger, 4)))
     for command in asked:
         run(ledger, command)
 

@@ -383,7 +383,7 @@ class Governance(RuleBasedStateMachine):
 
 
 Governance.TestCase.settings = settings(
-    max_examples=40,
+    max_examples=120,
     stateful_step_count=15,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],

@@ -67,7 +67,6 @@ def test_a_guess_costs_what_the_module_says() -> None:
     assert opened.key == ADA.key
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl")
 def test_openssl_reads_what_was_written(tmp_path: Path) -> None:
     path = tmp_path / "ada.pem"
     path.write_bytes(pem.encrypted_pem(ADA, OPEN_SESAME))
