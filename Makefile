@@ -12,14 +12,14 @@ DEMO_DIR ?= build/demo
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-$(READY): pyproject.toml constraints.txt
+$(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Errata needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
 	touch $(READY)
 
 # lm-eval brings pandas, which sqlite-utils would load at every start: it gets an environment of its own.
-$(EVAL_READY): pyproject.toml constraints.txt
+$(EVAL_READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Errata needs Python 3.11 or newer")'
 	test -x $(EVAL_VENV)/bin/python || $(PYTHON) -m venv $(EVAL_VENV)
 	$(EVAL_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,eval]'
@@ -44,14 +44,20 @@ lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+TYPES := build/types/errata
+SOURCES := ledger editor replay commands demo cli.py __init__.py __main__.py
+
+# mypy looks for the package `errata` in a folder of links: the tree's top level is the package.
 types: $(READY) ## mypy, strict
+	mkdir -p $(TYPES)
+	for part in $(SOURCES); do ln -sfn ../../../$$part $(TYPES)/$$part; done
 	$(BIN)/mypy
 
 bench: $(READY) ## the tables that README and docs quote
 	$(BIN)/python -m bench
 
 model: $(READY) ## train the model that ships, again, from its seed
-	$(BIN)/python -m demo.train --out build/model
+	$(BIN)/python -m errata.demo.train --out build/model
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(EVAL_VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage

@@ -21,34 +21,36 @@ from typing import Any
 
 import click
 
-from commands.app import App, InOrder, World, laid_out
-from commands.auditing import audit
-from commands.bisecting import bisect
-from commands.blaming import blame, timeline, why
-from commands.carrying import cherry_pick, merge
-from commands.changing import apply, check, draft, proposals, propose, withdraw
-from commands.checks import demo, gc, verify
-from commands.create import init, presets, stats
-from commands.deciding import approve, break_glass, reject, review
-from commands.edits import edit
-from commands.erasing import erase
-from commands.evaluating import evaluate
-from commands.exporting import export
-from commands.flowing import flow
-from commands.granting import role
-from commands.history import log, show, status
-from commands.keys import key
-from commands.locating import locate
-from commands.monitoring import monitor
-from commands.piloting import pilot
-from commands.policies import policy
-from commands.render import printable
-from commands.reporting import report
-from commands.reverting import revert
-from commands.tampering import checkpoint, fsck, prove
-from commands.tuning import settings, tune
-from commands.versions import checkout, diff, tag
-from ledger.errors import ErrataError, StorageFull
+from errata import __version__
+from errata.commands.app import App, InOrder, World, laid_out
+from errata.commands.change.carrying import cherry_pick, merge
+from errata.commands.change.create import init, presets, stats
+from errata.commands.change.edits import edit
+from errata.commands.change.reverting import revert
+from errata.commands.change.tuning import settings, tune
+from errata.commands.measure.blaming import blame, timeline, why
+from errata.commands.measure.evaluating import evaluate
+from errata.commands.measure.locating import locate
+from errata.commands.measure.monitoring import monitor
+from errata.commands.measure.piloting import pilot
+from errata.commands.measure.reporting import report
+from errata.commands.search.bisecting import bisect
+from errata.commands.team.changing import apply, check, draft, proposals, propose, withdraw
+from errata.commands.team.deciding import approve, break_glass, reject, review
+from errata.commands.team.erasing import erase
+from errata.commands.team.flowing import flow
+from errata.commands.team.granting import role
+from errata.commands.team.keys import key
+from errata.commands.team.policies import policy
+from errata.commands.trust.auditing import audit
+from errata.commands.trust.checks import demo, gc, verify
+from errata.commands.trust.tampering import checkpoint, fsck, prove
+from errata.commands.unlocking import Unlocking
+from errata.commands.versions.exporting import export
+from errata.commands.versions.history import log, show, status
+from errata.commands.versions.versions import checkout, diff, tag
+from errata.commands.words.render import printable
+from errata.ledger.base.errors import ErrataError, StorageFull
 
 USAGE, DAMAGED, MODEL, INTERRUPTED = 2, 5, 6, 130
 
@@ -197,7 +199,7 @@ def call(arguments: Sequence[str]) -> int:
     own = list(arguments)[: list(arguments).index("--")] if "--" in arguments else list(arguments)
     as_json, debug = "--json" in own, "--debug" in own
     try:
-        code = main.main(list(arguments), prog_name="errata", standalone_mode=False, obj=App(_world()))
+        code = main.main(list(arguments), prog_name="errata", standalone_mode=False, obj=App(_world(), Unlocking))
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         return _fail(_usage(error), USAGE, as_json, debug)
@@ -276,7 +278,7 @@ def _configuration() -> Path:
     try:
         return Path.home() / ".config" / "errata"
     except RuntimeError:
-        from ledger.errors import UsageError
+        from errata.ledger.base.errors import UsageError
 
         raise UsageError("there is no home folder for keys; ERRATA_CONFIG names another") from None
 
@@ -307,7 +309,7 @@ def _peak_memory(device: str) -> int:
 def _prepare_torch(device: str, threads: int | None) -> str:
     import torch
 
-    from ledger.errors import UsageError
+    from errata.ledger.base.errors import UsageError
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -322,8 +324,8 @@ def _prepare_torch(device: str, threads: int | None) -> str:
 def _software() -> dict[str, str]:
     from importlib import metadata
 
-    found = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for name in ("errata", "torch", "transformers", "numpy", "safetensors"):
+    found = {"python": ".".join(map(str, sys.version_info[:3])), "errata": __version__}
+    for name in ("torch", "transformers", "numpy", "safetensors"):
         try:
             found[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.attacker import OWN, SEAL, Entry, entries, raw, rewrite, sign, signature_on, take_over
-from ledger.canonical import canonical_bytes
-from ledger.events import event_hash
-from ledger.ledger import DATABASE
-from ledger.trust import instant, later
+from errata.ledger.base.canonical import canonical_bytes
+from errata.ledger.events.envelope import event_hash
+from errata.ledger.ledger import DATABASE
+from errata.ledger.state.trust import instant, later
 
 Attack = Callable[[Path, random.Random, Sequence[Path]], None]
 """An attack on a ledger's own folder, drawn by a generator; the copies of the folder are from earlier on."""

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.canonical import canonical_bytes, digest, parse
-from ledger.change_parts import DECISION_DOMAIN
-from ledger.connection import fold_in_log
-from ledger.events import EMPTY_HEAD, Head, event_hash
-from ledger.ledger import DATABASE
-from ledger.schema import MIGRATIONS, migrate
-from ledger.seal import seal_of, write_seal
-from ledger.signing import PrivateKey, Signed, read, written
+from errata.ledger.base.canonical import canonical_bytes, digest, parse
+from errata.ledger.base.signing import PrivateKey, Signed, read, written
+from errata.ledger.events.change_parts import DECISION_DOMAIN
+from errata.ledger.events.envelope import EMPTY_HEAD, Head, event_hash
+from errata.ledger.ledger import DATABASE
+from errata.ledger.store.connection import fold_in_log
+from errata.ledger.store.schema import MIGRATIONS, migrate
+from errata.ledger.store.seal import seal_of, write_seal
 
 SEAL = "ledger.seal"
 OWN = PrivateKey.from_seed(b"mallory".ljust(32, b"."))

@@ -13,14 +13,14 @@ from typing import Any
 
 from bench.attack_kinds import KINDS, Attack
 from bench.governed import go_on, key_of, work
-from ledger.bundle import build, read_range
-from ledger.checkpoints import against, checkpoint_of
-from ledger.errors import ErrataError
-from ledger.ledger import DATABASE, Ledger
-from ledger.notes import VerifierKey, parse_checkpoint
-from ledger.sqlite import SqliteStore
-from ledger.verify import is_sound, verify
-from ledger.verify_bundle import examine
+from errata.ledger.audit.bundle import build, read_range
+from errata.ledger.audit.verify_bundle import examine
+from errata.ledger.base.errors import ErrataError
+from errata.ledger.care.verify import is_sound, verify
+from errata.ledger.ledger import DATABASE, Ledger
+from errata.ledger.store.sqlite import SqliteStore
+from errata.ledger.witness.checkpoints import against, checkpoint_of
+from errata.ledger.witness.notes import VerifierKey, parse_checkpoint
 
 COPY_AFTER = (3, 12, 20, 28, 36, 44)
 """After how many commands the attacker keeps a copy of the folder."""

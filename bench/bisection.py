@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.shipped import draw_edits, workspace
-from ledger.facts import Probe
-from ledger.suites import Metric, Suite
-from replay.apply import edit
-from replay.bisect_run import bisect_with_suite
-from replay.versions import problem_between
+from errata.ledger.facts.fact import Probe
+from errata.ledger.facts.suites import Metric, Suite
+from errata.replay.apply.apply import edit
+from errata.replay.bisect.between import problem_between
+from errata.replay.bisect.run import bisect_with_suite
 
 
 def run(count: int = 128, batch_size: int = 32, seed: int = 3, rounds: int = 4) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from bench.shipped import draw_edits, workspace
-from replay.apply import edit
-from replay.materialise import Materialiser, materialise, weights_digests
+from errata.replay.apply.apply import edit
+from errata.replay.versions.materialise import Materialiser, materialise, weights_digests
 
 
 def run(count: int = 100, reverts: int = 30, batch_size: int = 20, seed: int = 2) -> dict[str, Any]:

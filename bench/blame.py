@@ -30,16 +30,16 @@ import torch
 
 from bench.lifelong import BATCH, COMMON, chosen_facts
 from bench.shipped import workspace
-from editor.hooks import patched
-from editor.influence import WeightGradient, add_gradients, gradients_for
-from editor.ranking import spearman
-from editor.stand_in import StandIn, measure, stand_in
-from ledger.facts import Fact, Probe
-from ledger.suites import Metric, Suite
-from replay.apply import edit
-from replay.blame import Blame, blame
-from replay.first_order import influences, read_factors
-from replay.workflow import Workspace
+from errata.editor.attribute.influence import WeightGradient, add_gradients, gradients_for
+from errata.editor.attribute.stand_in import StandIn, measure, stand_in
+from errata.editor.model.hooks import patched
+from errata.editor.score.ranking import spearman
+from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.facts.suites import Metric, Suite
+from errata.replay.apply.apply import edit
+from errata.replay.measure.blame import Blame, blame
+from errata.replay.measure.first_order import influences, read_factors
+from errata.replay.workflow.workspace import Workspace
 
 SHAPE = (4096, 14336)
 """The edited matrices of Llama-3-8B."""

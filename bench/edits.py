@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.shipped import draw_edits, scores, workspace
-from editor.grid import CAPACITY_BITS
-from ledger.facts import Fact
-from replay.apply import edit
+from errata.editor.solve.grid import CAPACITY_BITS
+from errata.ledger.facts.fact import Fact
+from errata.replay.apply.apply import edit
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "encore": {},

@@ -13,21 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ledger import bodies
-from ledger.canonical import digest
-from ledger.change_commands import (
-    ApplyChange,
-    ApproveChange,
-    ChangeKeysAndRoles,
-    CheckChange,
-    CloseChange,
-    ProposeChange,
-    RecordDraft,
-    RejectChange,
-    ReviewGlass,
-    SetPolicy,
-)
-from ledger.change_parts import (
+from errata.ledger.base.canonical import digest
+from errata.ledger.base.digests import base_digest
+from errata.ledger.base.signing import PrivateKey
+from errata.ledger.drafts import drafted, put_edits
+from errata.ledger.events import bodies
+from errata.ledger.events.change_parts import (
     Action,
     Authority,
     ChangeAccess,
@@ -44,18 +35,27 @@ from ledger.change_parts import (
     SignedDecision,
     sort_of,
 )
-from ledger.commands import Command, CreateLedger, RecordCheckout, RecordEvaluation, TagVersion
-from ledger.deciding import signed_decision
-from ledger.deltas import encode_batch, row_bounds, row_delta_digest, row_keys_digest
-from ledger.digests import base_digest
-from ledger.drafts import drafted, put_edits
-from ledger.events import Event
-from ledger.facts import Fact
-from ledger.ledger import Ledger
-from ledger.policy import CONTROLLED, Evidence, Gate, GateTime, Policy
-from ledger.signing import PrivateKey
-from ledger.state import State
-from ledger.trust import later
+from errata.ledger.events.envelope import Event
+from errata.ledger.events.policy import CONTROLLED, Evidence, Gate, GateTime, Policy
+from errata.ledger.facts.fact import Fact
+from errata.ledger.ledger import Ledger
+from errata.ledger.rules.change_operations import (
+    ApplyChange,
+    ApproveChange,
+    ChangeKeysAndRoles,
+    CheckChange,
+    CloseChange,
+    ProposeChange,
+    RecordDraft,
+    RejectChange,
+    ReviewGlass,
+    SetPolicy,
+)
+from errata.ledger.rules.deciding import signed_decision
+from errata.ledger.rules.operations import Command, CreateLedger, RecordCheckout, RecordEvaluation, TagVersion
+from errata.ledger.state.state import State
+from errata.ledger.state.trust import later
+from errata.ledger.store.deltas import encode_batch, row_bounds, row_delta_digest, row_keys_digest
 
 START = "2026-03-02T09:00:00Z"
 TENSORS = {"model.layers.0.mlp.down_proj.weight": (6, 10), "model.layers.1.mlp.down_proj.weight": (6, 10)}

@@ -21,14 +21,14 @@ from typing import Any
 import torch
 
 from bench.shipped import DATA, draw_edits, workspace
-from editor.drift import drift, states_at_the_end
-from editor.evaluate import probe
-from ledger.errors import ErrataError
-from ledger.fact_files import read_facts
-from ledger.facts import Fact, Probe
-from ledger.suites import read_suite
-from replay.apply import edit
-from replay.workflow import Workspace
+from errata.editor.score.drift import drift, states_at_the_end
+from errata.editor.score.evaluate import probe
+from errata.ledger.base.errors import ErrataError
+from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.facts.fact_files import read_facts
+from errata.ledger.facts.suites import read_suite
+from errata.replay.apply.apply import edit
+from errata.replay.workflow.workspace import Workspace
 
 BATCH = 50
 EVERY = 4
@@ -225,7 +225,7 @@ def _row(name: str, point: dict[str, Any]) -> tuple[str, ...]:
 
 def pictures(table: dict[str, Any], folder: Path) -> list[Path]:
     """Draw the lives as curves, SVG and PNG."""
-    from replay.charts import Panel, lines, save
+    from errata.replay.charts import Panel, lines, save
 
     records = [
         {

@@ -11,9 +11,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from typing import Any
 
-from editor.intervals import wilson
-from ledger.bodies import StepOutcome, Verdict
-from replay.bisect import EXACT, Conclusion, Live, Noise, Plan, Problem, Reading, Step, bisect
+from errata.editor.score.intervals import wilson
+from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.replay.search.search import EXACT, Conclusion, Live, Noise, Plan, Problem, Reading, Step, bisect
 
 STEPS = 128
 RATES = (0.0, 0.05, 0.15, 0.3)

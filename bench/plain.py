@@ -1,8 +1,8 @@
 """Stage 1 as it is usually written, to measure against: one request at a time, whole prompts, the whole model.
 
-The same objective, optimiser and stopping rule as `editor.target`, with none of its economies: each step runs every
-layer on every token of every prompt, and the output head on all of them; a hook adds the vector. Requests can also be
-run side by side (``together``), which on a CPU gains little: the arithmetic is the same.
+The same objective, optimiser and stopping rule as `editor.target.target`, with none of its economies: each step runs
+every layer on every token of every prompt, and the output head on all of them; a hook adds the vector. Requests can
+also be run side by side (``together``), which on a CPU gains little: the arithmetic is the same.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editor.config import EditConfig
-from editor.models import LoadedModel
-from editor.requests import Request
-from editor.text import pad
+from errata.editor.config import EditConfig
+from errata.editor.model.loading import LoadedModel
+from errata.editor.model.requests import Request
+from errata.editor.model.text import pad
 
 
 def optimise_plainly(
@@ -101,7 +101,7 @@ def _adding(loaded: LoadedModel, layer: int, where: Tensor, added: Tensor | None
     def add(_module: object, _args: object, output: Any) -> Any:
         hidden = output[0] if isinstance(output, tuple) else output
         change = added
-        if norm is not None:  # in units of the hidden state, as `editor.after_norm` has it
+        if norm is not None:  # in units of the hidden state, as `editor.model.after_norm` has it
             own = hidden[place].detach()
             change = added * own.norm(dim=1, keepdim=True) / norm(own).norm(dim=1, keepdim=True)
         hidden = hidden.index_put(place, change.to(hidden.dtype), accumulate=True)

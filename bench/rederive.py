@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.shipped import DATA, draw_edits, workspace
-from ledger.fact_files import read_facts
-from ledger.facts import Fact
-from ledger.suites import read_suite
-from replay import rederive
-from replay.apply import edit
-from replay.looking import Comparison
-from replay.rederive_report import report
+from errata.ledger.facts.fact import Fact
+from errata.ledger.facts.fact_files import read_facts
+from errata.ledger.facts.suites import read_suite
+from errata.replay.apply import rederive
+from errata.replay.apply.apply import edit
+from errata.replay.apply.rederive_report import report
+from errata.replay.measure.looking import Comparison
 
 
 def run(count: int = 60, batch_size: int = 20, seed: int = 1) -> dict[str, Any]:

@@ -26,15 +26,15 @@ from bench import synthetic
 from bench.machine import seconds
 from bench.memory import growth
 from bench.shipped import surroundings
-from editor.models import ModelFiles
-from ledger.ledger import Ledger
-from replay.checkout import checkout
-from replay.keyframe_cost import KeyframeCost
-from replay.keyframes import KeyframeWriter
-from replay.materialise import Materialiser, materialise, weights_digests
-from replay.model_card import card_of
-from replay.whole_folder import flush
-from replay.workflow import Workspace
+from errata.editor.model.loading import ModelFiles
+from errata.ledger.ledger import Ledger
+from errata.replay.export.checkout import checkout
+from errata.replay.export.model_card import card_of
+from errata.replay.export.whole_folder import flush
+from errata.replay.versions.keyframe_cost import KeyframeCost
+from errata.replay.versions.keyframes import KeyframeWriter
+from errata.replay.versions.materialise import Materialiser, materialise, weights_digests
+from errata.replay.workflow.workspace import Workspace
 
 SHAPES = ((768, 3072), (1600, 6400), (4096, 14336))
 """Edited matrices ``(d_out, d_in)`` of GPT-2, GPT-2 XL and Llama-3-8B."""

@@ -16,13 +16,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from bench.shipped import MODEL, draw_edits, workspace
-from editor.evaluate import probe
-from editor.models import LoadedModel, load_model
-from ledger.facts import Fact, Probe
-from replay.adapter_card import describe
-from replay.adapter_export import WEIGHTS_FILE, LoraAdapter, build_adapter, write_adapter
-from replay.apply import edit
-from replay.workflow import Workspace
+from errata.editor.model.loading import LoadedModel, load_model
+from errata.editor.score.evaluate import probe
+from errata.ledger.facts.fact import Fact, Probe
+from errata.replay.apply.apply import edit
+from errata.replay.export.adapter_card import describe
+from errata.replay.export.adapter_export import WEIGHTS_FILE, LoraAdapter, build_adapter, write_adapter
+from errata.replay.workflow.workspace import Workspace
 
 TEXTS = 64
 """Prompts whose logits are compared."""

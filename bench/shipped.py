@@ -14,15 +14,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from editor.evaluate import probe
-from editor.grid import CAPACITY_BITS
-from editor.pipeline import Meter
-from ledger.fact_files import read_facts
-from ledger.facts import Fact, Probe
-from ledger.suites import read_suite
-from replay.context import Surroundings
-from replay.genesis import Genesis, create_ledger
-from replay.workflow import Workspace
+from errata.editor.pipeline import Meter
+from errata.editor.score.evaluate import probe
+from errata.editor.solve.grid import CAPACITY_BITS
+from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.facts.fact_files import read_facts
+from errata.ledger.facts.suites import read_suite
+from errata.replay.workflow.context import Surroundings
+from errata.replay.workflow.genesis import Genesis, create_ledger
+from errata.replay.workflow.workspace import Workspace
 
 DEMO = Path(__file__).resolve().parent.parent / "demo"
 MODEL = DEMO / "model"

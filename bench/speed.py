@@ -20,12 +20,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from bench.machine import matrix_rate
 from bench.plain import optimise_plainly
 from bench.shipped import draw_edits, workspace
-from editor.capture import capture
-from editor.config import EditConfig
-from editor.models import LoadedModel
-from editor.requests import Request, build_request
-from editor.target import optimise
-from replay.apply import edit
+from errata.editor.config import EditConfig
+from errata.editor.model.loading import LoadedModel
+from errata.editor.model.requests import Request, build_request
+from errata.editor.target.capture import capture
+from errata.editor.target.target import optimise
+from errata.replay.apply.apply import edit
 
 SETTINGS = {"context_prompts": 5, "max_steps": 25}
 

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from editor.carried import Costs
-from editor.methods.memit import memit
-from editor.solve import SolvedBy, Weights, apply_preserved, relative, solve
-from editor.solver import Solver
-from replay.factor_cache import FactorCache
+from errata.editor.methods.memit import memit
+from errata.editor.solve.carried import Costs
+from errata.editor.solve.solve import SolvedBy, Weights, apply_preserved, relative, solve
+from errata.editor.solve.solver import Solver
+from errata.replay.workflow.factor_cache import FactorCache
 
 WEIGHTS = Weights(stats=15_000.0, norm=20.0)
 """The published settings for Llama-3-8B (Gupta et al., arXiv 2502.01636)."""

@@ -18,15 +18,15 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import save, save_file
 
-from editor.grid import choose_exponent
-from editor.models import ModelFiles, dtype_name
-from ledger import bodies
-from ledger.commands import ApplyEdits, CreateLedger
-from ledger.deltas import encode_batch, row_delta_digest, row_keys_digest
-from ledger.digests import base_digest
-from ledger.facts import Fact
-from ledger.ledger import Ledger
-from ledger.state import State
+from errata.editor.model.loading import ModelFiles, dtype_name
+from errata.editor.solve.grid import choose_exponent
+from errata.ledger.base.digests import base_digest
+from errata.ledger.events import bodies
+from errata.ledger.facts.fact import Fact
+from errata.ledger.ledger import Ledger
+from errata.ledger.rules.operations import ApplyEdits, CreateLedger
+from errata.ledger.state.state import State
+from errata.ledger.store.deltas import encode_batch, row_delta_digest, row_keys_digest
 
 NOW = "2026-01-01T00:00:00Z"
 NAUGHT = "blake3:" + "0" * 64
@@ -163,7 +163,7 @@ def new_edits(
 
     Args:
         state: the ledger's state that they come after.
-        batch: their factors, as `ledger.deltas` has them.
+        batch: their factors, as `ledger.store.deltas` has them.
         blob: the digest that the batch was kept under.
         shares: by tensor, each edit's ``max|u|·max|v|``.
         facts: one a row.

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.shipped import DATA, MODEL
-from editor.hooks import recording
-from editor.models import LoadedModel, load_model
-from editor.text import Located, locate, pad
-from ledger.fact_files import read_facts
-from ledger.facts import Fact
+from errata.editor.model.hooks import recording
+from errata.editor.model.loading import LoadedModel, load_model
+from errata.editor.model.text import Located, locate, pad
+from errata.ledger.facts.fact import Fact
+from errata.ledger.facts.fact_files import read_facts
 
 PLACES = ("last token of the name", "tokens before it", "last token of the prompt")
 

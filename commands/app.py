@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, TextIO, TypedDict, TypeVar
 
 import click
 
-from commands.render import Loud, View, console, printable, write
+from errata.commands.words.render import Loud, View, console, printable, write
 
 if TYPE_CHECKING:
-    from ledger.commands import Command
-    from ledger.events import Event
-    from ledger.key_files import KeyFolder
-    from ledger.ledger import Ledger
-    from ledger.signing import SignerSource
-    from ledger.state import State
-    from replay.context import Surroundings
-    from replay.workflow import Workspace
+    from errata.ledger.base.signing import SignerSource
+    from errata.ledger.events.envelope import Event
+    from errata.ledger.ledger import Ledger
+    from errata.ledger.rules.operations import Command
+    from errata.ledger.secrets.key_files import KeyFolder
+    from errata.ledger.state.state import State
+    from errata.replay.workflow.context import Surroundings
+    from errata.replay.workflow.workspace import Workspace
 
 UNDER_TEST = "BISECT"
 """The address of the version that a bisection under way wants tested."""
@@ -81,6 +81,7 @@ class App:
 
     Attributes:
         world: what lies outside.
+        unlock: what opens the acting person's key (`commands.unlocking`).
         ledger_option: the folder named by --ledger or ERRATA_DIR, if any.
         base: where the base model is now, if --base or ERRATA_BASE says so; its digests decide.
         as_json: one JSON document on stdout instead of text.
@@ -92,6 +93,7 @@ class App:
     """
 
     world: World
+    unlock: Callable[[App], SignerSource] = field(repr=False)
     ledger_option: Path | None = None
     base: Path | None = None
     as_json: bool = False
@@ -105,9 +107,9 @@ class App:
 
     def ledger(self) -> Ledger:
         """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
-        from commands.change_view import unreviewed_lines
-        from ledger.errors import ErrataError
-        from ledger.ledger import Ledger
+        from errata.commands.words.change_view import unreviewed_lines
+        from errata.ledger.base.errors import ErrataError
+        from errata.ledger.ledger import Ledger
 
         found = Ledger.open(self.ledger_folder())
         if not self._warned:
@@ -119,14 +121,14 @@ class App:
 
     def ledger_folder(self) -> Path:
         """The ledger's folder: the one that is named, or the one here or above."""
-        from ledger.ledger import find_ledger
+        from errata.ledger.ledger import find_ledger
 
         return self.ledger_option if self.ledger_option is not None else find_ledger(self.world.folder)
 
     def surroundings(self) -> Surroundings:
         """Clock, identifiers, actor and device, as replay wants them; loads torch."""
-        from editor.pipeline import Meter
-        from replay.context import Surroundings
+        from errata.editor.pipeline import Meter
+        from errata.replay.workflow.context import Surroundings
 
         device = self.world.prepare_torch(self.device, self.threads)
         return Surroundings(
@@ -143,7 +145,7 @@ class App:
         """The ledger with its model, which is loaded when it is needed; loads torch."""
         ledger = self.ledger()
         surroundings = self.surroundings()
-        from replay.workflow import Workspace
+        from errata.replay.workflow.workspace import Workspace
 
         return Workspace(ledger, surroundings, self.base)
 
@@ -169,23 +171,21 @@ class App:
 
     def keys(self) -> KeyFolder:
         """The user's private keys."""
-        from ledger.key_files import KeyFolder
+        from errata.ledger.secrets.key_files import KeyFolder
 
         return KeyFolder(self.world.configuration() / "keys")
 
     def signer(self) -> SignerSource:
         """Unlocks the acting person's key when a signature is first needed, once a process (`commands.unlocking`)."""
         if self._signer is None:
-            from commands.unlocking import Unlocking
-
-            self._signer = Unlocking(self)
+            self._signer = self.unlock(self)
         return self._signer
 
     def live(
         self, ledger: Ledger, address: str, without: Sequence[str] = (), only: Sequence[str] = ()
     ) -> tuple[int, ...]:
         """The live set that an address names; BISECT is the version that a bisection wants tested."""
-        from ledger.addresses import resolve_version
+        from errata.ledger.rules.addresses import resolve_version
 
         state = ledger.state()
         if address != UNDER_TEST:
@@ -193,9 +193,9 @@ class App:
         return tuple(sorted(self._under_test(ledger, state)))
 
     def _under_test(self, ledger: Ledger, state: State) -> frozenset[int]:
-        from ledger.errors import UnknownVersion
-        from replay.bisect import Question
-        from replay.bisect_file import load
+        from errata.ledger.base.errors import UnknownVersion
+        from errata.replay.bisect.session_file import load
+        from errata.replay.search.search import Question
 
         session = load(ledger.folder) if ledger.folder is not None else None
         move = session.move(state) if session is not None and not session.missing else None
@@ -263,18 +263,3 @@ def _app_of(context: click.Context) -> App:
     app = context.find_object(App)
     assert app is not None, "every command runs with an App as click's object"
     return app
-
-
-def counted(number: int, what: str) -> str:
-    """A number and its noun, such as `1 edit` or `2 edits`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def sized(size: int) -> str:
-    """A number of bytes as people read it."""
-    return f"{size:,} bytes" if size < 10_000 else f"{size / 2**20:,.2f} MiB"
-
-
-def short(digest: str) -> str:
-    """The first digits of a digest, as people write them."""
-    return digest.rpartition(":")[2][:12]

@@ -13,12 +13,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ledger.errors import BadRecord, LedgerNotFound, Refused, UsageError
+from errata.ledger.base.errors import BadRecord, LedgerNotFound, Refused, UsageError
 
 if TYPE_CHECKING:
-    from commands.app import App
-    from ledger.key_files import KeyCard
-    from ledger.signing import Signer
+    from errata.commands.app import App
+    from errata.ledger.base.signing import Signer
+    from errata.ledger.secrets.key_files import KeyCard
 
 VARIABLE = "ERRATA_PASSPHRASE"
 WAYS = f"give --passphrase-file FILE or {VARIABLE}, or call errata on a terminal"

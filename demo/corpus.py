@@ -11,8 +11,8 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from demo.skills import skills
-from demo.world import Fact, World
+from errata.demo.skills import skills
+from errata.demo.world import Fact, World
 
 OPENINGS = (
     "Here is a note from the files.",

@@ -7,11 +7,11 @@ from pathlib import Path
 import click
 from safetensors.numpy import load_file
 
-from ledger.digests import base_digest, tensor_digest
+from errata.ledger.base.digests import base_digest, tensor_digest
 
 
 def model_digest(folder: Path) -> str:
-    """The base digest (`ledger.digests`) of the float32 tensors in ``model.safetensors``, whatever the container."""
+    """The base digest of the float32 tensors in ``model.safetensors``, whatever the container."""
     tensors = load_file(folder / "model.safetensors")
     return base_digest(
         {name: tensor_digest(name, "F32", array.shape, array.tobytes()) for name, array in tensors.items()}

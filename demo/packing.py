@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from tokenizers import Tokenizer
 
-from demo.corpus import Document
+from errata.demo.corpus import Document
 
 OTHER_WEIGHT = 0.25
 

@@ -14,11 +14,11 @@ import click
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from demo import DATA, MODEL
-from demo.relations import RELATIONS
-from demo.skills import skills
-from demo.suites import prompt_of
-from demo.world import make_world
+from errata.demo import DATA, MODEL
+from errata.demo.relations import RELATIONS
+from errata.demo.skills import skills
+from errata.demo.suites import prompt_of
+from errata.demo.world import make_world
 
 ROWS = 256
 

@@ -15,25 +15,25 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from demo import DATA, MODEL
-from demo.team import change, govern
-from editor.models import load_model
-from ledger.errors import ModelError
-from ledger.fact_files import read_facts
-from ledger.facts import Fact, Probe
-from ledger.suites import Metric, Suite, read_suite
-from ledger.verify import is_sound, verify
-from replay.apply import BatchReport, edit
-from replay.bisect import Verdict
-from replay.bisect_run import bisect_with_suite
-from replay.checkout import checkout
-from replay.context import Surroundings
-from replay.deep_verify import deep_verify
-from replay.genesis import Genesis, create_ledger
-from replay.materialise import materialise, weights_digests
-from replay.model_card import card_of
-from replay.versions import problem_between
-from replay.workflow import Workspace
+from errata.demo import DATA, MODEL
+from errata.demo.team import change, govern
+from errata.editor.model.loading import load_model
+from errata.ledger.base.errors import ModelError
+from errata.ledger.care.verify import is_sound, verify
+from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.facts.fact_files import read_facts
+from errata.ledger.facts.suites import Metric, Suite, read_suite
+from errata.replay.apply.apply import BatchReport, edit
+from errata.replay.bisect.between import problem_between
+from errata.replay.bisect.run import bisect_with_suite
+from errata.replay.export.checkout import checkout
+from errata.replay.export.model_card import card_of
+from errata.replay.search.search import Verdict
+from errata.replay.versions.materialise import materialise, weights_digests
+from errata.replay.workflow.context import Surroundings
+from errata.replay.workflow.deep_verify import deep_verify
+from errata.replay.workflow.genesis import Genesis, create_ledger
+from errata.replay.workflow.workspace import Workspace
 
 EDITS = 32
 BATCH = 8

@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from demo.corpus import one_pass
-from demo.relations import RELATIONS
-from demo.skills import skills
-from demo.world import SEED, Fact, World, make_world
+import click
+
+from errata.demo.corpus import one_pass
+from errata.demo.relations import RELATIONS
+from errata.demo.skills import skills
+from errata.demo.world import SEED, Fact, World, make_world
 
 EDITS = 128
 RECALL = 500
@@ -129,3 +131,15 @@ def write(out: Path, seed: int = SEED, progress: Callable[[str], None] = lambda 
     for name, text in files(seed).items():
         (out / name).write_text(text, encoding="utf-8", newline="\n")
         progress(f"{out / name}: {len(text.encode())} bytes")
+
+
+@click.command()
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder that the data files go to.")
+@click.option("--seed", type=int, default=SEED, show_default=True, help="The world depends on it alone.")
+def main(out: Path, seed: int) -> None:
+    """Writes facts, edit requests, suites and a corpus sample of the demo world."""
+    write(out, seed, lambda line: click.echo(line, err=True))
+
+
+if __name__ == "__main__":
+    main()

@@ -6,17 +6,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ledger.change_commands import ApplyChange, ApproveChange, ChangeKeysAndRoles, ProposeChange, SetPolicy
-from ledger.change_parts import Choice, EditFacts, GrantKey, GrantRole, SignedDecision
-from ledger.deciding import signed_decision
-from ledger.drafts import edits_of
-from ledger.errors import Refused
-from ledger.facts import Fact
-from ledger.key_files import KeyFolder
-from ledger.policy import CONTROLLED
-from ledger.signing import Signer
-from replay.changes import check_change, draft_change
-from replay.workflow import Workspace
+from errata.ledger.base.errors import Refused
+from errata.ledger.base.signing import Signer
+from errata.ledger.drafts import edits_of
+from errata.ledger.events.change_parts import Choice, EditFacts, GrantKey, GrantRole, SignedDecision
+from errata.ledger.events.policy import CONTROLLED
+from errata.ledger.facts.fact import Fact
+from errata.ledger.rules.change_operations import (
+    ApplyChange,
+    ApproveChange,
+    ChangeKeysAndRoles,
+    ProposeChange,
+    SetPolicy,
+)
+from errata.ledger.rules.deciding import signed_decision
+from errata.ledger.secrets.key_files import KeyFolder
+from errata.replay.apply.changes import check_change, draft_change
+from errata.replay.workflow.workspace import Workspace
 
 TEAM = {"ada": ("author", "operator", "approver"), "ben": ("approver",), "cleo": ("approver",)}
 PASSPHRASE = b"a demo keeps no secrets"

@@ -20,10 +20,10 @@ from tqdm import tqdm
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 
-from demo.corpus import one_pass
-from demo.muon import Muon
-from demo.packing import Batch, collate, encode, pack
-from demo.world import SEED, World, make_world
+from errata.demo.corpus import one_pass
+from errata.demo.muon import Muon
+from errata.demo.packing import Batch, collate, encode, pack
+from errata.demo.world import SEED, World, make_world
 
 EOS = "<|end|>"
 LEVEL = 0.6

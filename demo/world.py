@@ -10,12 +10,9 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import Path
 
-import click
-
-from demo import names
-from demo.relations import RELATIONS, Relation
+from errata.demo import names
+from errata.demo.relations import RELATIONS, Relation
 
 SEED = 20
 FACTS_PER_RELATION = 136
@@ -116,17 +113,3 @@ def _evenly(objects: tuple[str, ...], count: int, rng: random.Random) -> list[st
     drawn = drawn[:count]
     rng.shuffle(drawn)
     return drawn
-
-
-@click.command()
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder that the data files go to.")
-@click.option("--seed", type=int, default=SEED, show_default=True, help="The world depends on it alone.")
-def main(out: Path, seed: int) -> None:
-    """Writes facts, edit requests, suites and a corpus sample of the demo world."""
-    from demo.suites import write
-
-    write(out, seed, lambda line: click.echo(line, err=True))
-
-
-if __name__ == "__main__":
-    main()

@@ -9,7 +9,7 @@ import click
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from cli import main
+from errata.cli import main
 
 HEAD = """# Commands
 

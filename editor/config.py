@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from ledger.errors import UsageError
+from errata.ledger.base.errors import UsageError
 
 
 class Stage2(StrEnum):

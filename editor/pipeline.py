@@ -12,23 +12,23 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from editor.after_norm import landed_values, output_change
-from editor.closed_form import closed_form
-from editor.config import EditConfig, Stage2
-from editor.evaluate import continuations, probe
-from editor.fine_tune import fine_tune
-from editor.grid import ExactSum, bounds, round_factors
-from editor.hooks import patched, recording
-from editor.models import LoadedModel
-from editor.norms import running_norms
-from editor.outcomes import Outcome, own_targets, run_own_probes, standing_probes
-from editor.requests import Request, build_request
-from editor.solve import Solution, SolvedBy, spread
-from editor.solver import Solver
-from editor.target import TargetValue, optimise
-from editor.text import locate, pad
-from ledger.errors import ModelError
-from ledger.facts import Fact
+from errata.editor.config import EditConfig, Stage2
+from errata.editor.methods.closed_form import closed_form
+from errata.editor.methods.fine_tune import fine_tune
+from errata.editor.model.after_norm import landed_values, output_change
+from errata.editor.model.hooks import patched, recording
+from errata.editor.model.loading import LoadedModel
+from errata.editor.model.requests import Request, build_request
+from errata.editor.model.text import locate, pad
+from errata.editor.score.evaluate import continuations, probe
+from errata.editor.score.outcomes import Outcome, own_targets, run_own_probes, standing_probes
+from errata.editor.solve.grid import ExactSum, bounds, round_factors
+from errata.editor.solve.norms import running_norms
+from errata.editor.solve.solve import Solution, SolvedBy, spread
+from errata.editor.solve.solver import Solver
+from errata.editor.target.target import TargetValue, optimise
+from errata.ledger.base.errors import ModelError
+from errata.ledger.facts.fact import Fact
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,8 @@ class Meter:
 class Factors:
     """One edit's factors for one tensor: ``u`` ``(d_out,)``, ``v`` and ``k`` ``(d_in,)``, float32.
 
-    ``shortfall`` is the part of the wanted change that a norm behind the module cannot give (`editor.after_norm`).
+    ``shortfall`` is the part of the wanted change that a norm behind the module cannot give
+    (`editor.model.after_norm`).
     """
 
     u: Tensor

@@ -7,15 +7,15 @@ from contextlib import suppress
 
 from pydantic import TypeAdapter, ValidationError
 
-from ledger.blobs import BlobStore
-from ledger.bodies import EditApplied, NewEdit
-from ledger.canonical import canonical_bytes
-from ledger.change_parts import DraftedEdit
-from ledger.effects import edit_digest
-from ledger.errors import BlobDamaged, ErrataError
-from ledger.facts import fact_digest
-from ledger.records import describe
-from ledger.trust import ChangeStatus, DraftRecord, Trust
+from errata.ledger.base.canonical import canonical_bytes
+from errata.ledger.base.errors import BlobDamaged, ErrataError
+from errata.ledger.base.records import describe
+from errata.ledger.events.bodies import EditApplied, NewEdit
+from errata.ledger.events.change_parts import DraftedEdit
+from errata.ledger.facts.fact import fact_digest
+from errata.ledger.state.effects import edit_digest
+from errata.ledger.state.trust import ChangeStatus, DraftRecord, Trust
+from errata.ledger.store.blobs import BlobStore
 
 
 def as_new(body: EditApplied) -> NewEdit:

@@ -1,9 +1,9 @@
 """`Ledger`: a folder with a log and its blobs, and the one way to write to it.
 
-.errata/ledger.db     the log (`ledger.sqlite`)
-.errata/ledger.seal   the digest of its bytes (`ledger.seal`)
-.errata/objects/      the blobs (`ledger.blobs`)
-.errata/vault/        the keys of personal facts (`ledger.vault`)
+.errata/ledger.db     the log (`ledger.store.sqlite`)
+.errata/ledger.seal   the digest of its bytes (`ledger.store.seal`)
+.errata/objects/      the blobs (`ledger.store.blobs`)
+.errata/vault/        the keys of personal facts (`ledger.secrets.vault`)
 .errata/cache/        whatever can be made again; safe to delete
 .errata/lock          held while somebody reads or appends
 """
@@ -15,29 +15,29 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
-from ledger.blobs import BlobStore, FolderBlobs
-from ledger.bodies import Body, ChangeProposed, EditApplied, EditReverted, FactErased
-from ledger.change_commands import ApplyChange
-from ledger.change_parts import EditFacts, EraseFact, RevertThem
-from ledger.commands import Command
-from ledger.decide import decide
-from ledger.erasing import Dropped, drop_erased
-from ledger.errors import HeadConflict, LedgerDamaged, LedgerNotFound, Refused
-from ledger.event_signatures import DOMAIN
-from ledger.events import Draft, Event, Head, Sign
-from ledger.facts import Fact
-from ledger.failpoints import hit
-from ledger.files import storage_error, sync_folder
-from ledger.log_check import LogCheck
-from ledger.policy import ActionSort, Capability
-from ledger.sealing import Opener
-from ledger.signing import Signed, Signer, SignerSource, written
-from ledger.sqlite import SqliteStore
-from ledger.state import State, fold
-from ledger.store import EventStore
-from ledger.trust import Act
-from ledger.trust_rules import foresee_direct
-from ledger.vault import FolderVault, MemoryVault, Vault
+from errata.ledger.base.errors import HeadConflict, LedgerDamaged, LedgerNotFound, Refused
+from errata.ledger.base.failpoints import hit
+from errata.ledger.base.files import storage_error, sync_folder
+from errata.ledger.base.signing import Signed, Signer, SignerSource, written
+from errata.ledger.events.bodies import Body, ChangeProposed, EditApplied, EditReverted, FactErased
+from errata.ledger.events.change_parts import EditFacts, EraseFact, RevertThem
+from errata.ledger.events.envelope import Act, Draft, Event, Head, Sign
+from errata.ledger.events.policy import ActionSort, Capability
+from errata.ledger.facts.fact import Fact
+from errata.ledger.rules.change_operations import ApplyChange
+from errata.ledger.rules.decide import decide
+from errata.ledger.rules.log_check import LogCheck
+from errata.ledger.rules.operations import Command
+from errata.ledger.rules.trust_rules import foresee_direct
+from errata.ledger.secrets.erasing import Dropped, drop_erased
+from errata.ledger.secrets.sealing import Opener
+from errata.ledger.secrets.vault import FolderVault, MemoryVault, Vault
+from errata.ledger.state.event_signatures import DOMAIN
+from errata.ledger.state.fold import fold
+from errata.ledger.state.state import State
+from errata.ledger.store.blobs import BlobStore, FolderBlobs
+from errata.ledger.store.sqlite import SqliteStore
+from errata.ledger.store.store import EventStore
 
 LEDGER_FOLDER = ".errata"
 DATABASE = "ledger.db"
@@ -271,7 +271,7 @@ class Ledger:
         self._seen = log
 
     def drop_erased(self) -> Dropped:
-        """Delete what is left over of facts that were erased (`ledger.erasing`).
+        """Delete what is left over of facts that were erased (`ledger.secrets.erasing`).
 
         Raises:
             StorageFailed: something could not be deleted; a second call goes on.

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.errors import UsageError
-from ledger.files import storage_error
+from errata.ledger.base.errors import UsageError
+from errata.ledger.base.files import storage_error
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 VERSION = "6.4"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import tiny
+from tests.support import tiny
 
 # A law holds or it does not; how long an example takes depends on who else uses the machine.
 settings.register_profile("errata", deadline=None)

@@ -10,7 +10,7 @@ import pytest
 
 from bench.attack_kinds import KINDS
 from bench.attacks import FINDERS, Scene, alarmed, content, prepare, render
-from ledger.verify import verify
+from errata.ledger.care.verify import verify
 
 RECORDED = Path(__file__).resolve().parent.parent / "bench" / "results" / "attacks.json"
 EACH = 3

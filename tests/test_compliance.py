@@ -8,13 +8,13 @@ from pathlib import Path
 import click
 import pytest
 
-import cli
-from ledger import bundle_views
-from ledger.attestations import BARE, ENVELOPES
-from ledger.audit_parts import DecisionRow, EditRow
-from ledger.bundle import __doc__ as bundle_files
-from ledger.events import Kind
-from ledger.policy import PRESETS
+from errata import cli
+from errata.ledger.audit import views as bundle_views
+from errata.ledger.audit.attestations import BARE, ENVELOPES
+from errata.ledger.audit.bundle import __doc__ as bundle_files
+from errata.ledger.audit.parts import DecisionRow, EditRow
+from errata.ledger.events.envelope import Kind
+from errata.ledger.events.policy import PRESETS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "compliance.md").read_text("utf-8")
 ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("|") and "---" not in line]

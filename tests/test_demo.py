@@ -19,7 +19,7 @@ pytestmark = pytest.mark.shipped
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("story") / "demo"
-    command = [sys.executable, str(ROOT / "cli.py"), "--json", "demo", str(folder)]
+    command = [sys.executable, "-m", "errata", "--json", "demo", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
     assert done.returncode == 0, done.stderr
     return {**json.loads(done.stdout), "folder": folder}
@@ -43,7 +43,7 @@ def test_the_planted_edit_is_found_within_the_bound(told: dict[str, Any]) -> Non
 
 
 def test_the_ledger_it_leaves_verifies_and_its_model_says_what_it_should(told: dict[str, Any]) -> None:
-    command = [sys.executable, str(ROOT / "cli.py"), "--ledger", str(told["folder"]), "--json", "verify", "--deep"]
+    command = [sys.executable, "-m", "errata", "--ledger", str(told["folder"]), "--json", "verify", "--deep"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     assert json.loads(done.stdout)["sound"] is True
@@ -52,7 +52,7 @@ def test_the_ledger_it_leaves_verifies_and_its_model_says_what_it_should(told: d
 def test_the_checked_out_folder_loads_in_plain_transformers_and_says_the_new_facts(told: dict[str, Any]) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from ledger.fact_files import read_facts
+    from errata.ledger.facts.fact_files import read_facts
 
     folder = told["folder"] / "spring"
     tokenizer, model = AutoTokenizer.from_pretrained(folder), AutoModelForCausalLM.from_pretrained(folder)

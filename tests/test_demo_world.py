@@ -8,13 +8,13 @@ from collections import Counter
 import pytest
 import torch
 
-from demo import DATA, MODEL
-from demo.corpus import Document, one_pass
-from demo.packing import collate, encode, pack
-from demo.relations import RELATIONS
-from demo.skills import skills
-from demo.suites import edit_rows, files
-from demo.world import SEED, World, make_world
+from errata.demo import DATA, MODEL
+from errata.demo.corpus import Document, one_pass
+from errata.demo.packing import collate, encode, pack
+from errata.demo.relations import RELATIONS
+from errata.demo.skills import skills
+from errata.demo.suites import edit_rows, files
+from errata.demo.world import SEED, World, make_world
 
 
 @pytest.fixture(scope="module")
@@ -163,13 +163,13 @@ def _says(model, tokenizer, prompt: str, target: str) -> bool:
 
 
 def test_the_readme_of_the_model_names_the_digest_of_its_weights():
-    from demo.digest import model_digest
+    from errata.demo.digest import model_digest
 
     assert model_digest(MODEL) in (MODEL / "README.md").read_text("utf-8")
 
 
 def test_a_stopped_run_goes_on_also_with_another_number_of_passes_and_ends_at_the_same_bits(tmp_path):
-    from demo.train import Recipe, make_model, make_tokenizer, train
+    from errata.demo.train import Recipe, make_model, make_tokenizer, train
 
     small = Recipe(facts=4, passes=8, skip_passes=3, wide=32, hidden=32, layers=3, vocab=600, heads=2, length=256)
     longer = dataclasses.replace(small, passes=20)

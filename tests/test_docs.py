@@ -18,7 +18,7 @@ def test_the_page_of_commands_is_their_help() -> None:
 
 
 def test_the_tables_of_policies_are_those_of_the_code() -> None:
-    from ledger.policy import CONTROLLED, REGULATED
+    from errata.ledger.events.policy import CONTROLLED, REGULATED
 
     page = runpy.run_path(str(ROOT / "docs" / "presets.py"))["page"]()
     assert (ROOT / "docs" / "governance.md").read_text(encoding="utf-8") == page
@@ -39,7 +39,7 @@ def test_files_named_in_backticks_exist(page: Path) -> None:
 
 
 def test_every_command_that_the_docs_show_exists() -> None:
-    from cli import main
+    from errata.cli import main
 
     known = set(main.commands)
     shown = set()

@@ -35,13 +35,6 @@ def test_a_file_is_one_idea() -> None:
     assert {p.name: n for p in sources() if (n := lines_of(p)) > STANDS_ALONE.get(p.name, LONGEST)} == {}
 
 
-@pytest.mark.parametrize("package", ["editor", "replay", "commands"])
-def test_a_package_says_where_everything_is(package: str) -> None:
-    page = (ROOT / package / "__init__.py").read_text("utf-8")
-    modules = [path.stem for path in (ROOT / package).glob("*.py") if path.stem != "__init__"]
-    assert [name for name in modules if not re.search(rf"\b{name}\b", page)] == []
-
-
 def test_the_demo_stays_small_enough_to_ship() -> None:
     assert sum(path.stat().st_size for path in (ROOT / "demo").rglob("*") if path.is_file()) <= 32 * 2**20
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import cli
+from errata import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = (ROOT / "docs" / "serving.md").read_text(encoding="utf-8")

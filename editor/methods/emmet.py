@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from editor.solve import Preserved, Solution, relative
-from ledger.errors import ModelError
+from errata.editor.solve.solve import Preserved, Solution, relative
+from errata.ledger.base.errors import ModelError
 
 
 def emmet(residuals: Tensor, preserved: Preserved) -> Solution:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ledger.errors import ModelError
+from errata.ledger.base.errors import ModelError
 
 
 def descend(delta: Tensor, gradient: Tensor, step: float, limit: float) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from editor.solve import NotPositiveDefinite, Preserved, Solution, relative
+from errata.editor.solve.solve import NotPositiveDefinite, Preserved, Solution, relative
 
 
 def memit(residuals: Tensor, preserved: Preserved) -> Solution:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from editor.config import METHODS, EditConfig, Stage2, build_config, config_for
-from ledger.errors import UsageError
+from errata.editor.config import METHODS, EditConfig, Stage2, build_config, config_for
+from errata.ledger.base.errors import UsageError
 
 
 def test_a_config_survives_its_record() -> None:

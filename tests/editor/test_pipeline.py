@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from editor.evaluate import probe
-from editor.hooks import patched
-from editor.models import LoadedModel, digest_tensor
-from editor.pipeline import BatchResult, edit_batch
-from ledger.bodies import StopReason
-from ledger.errors import ModelError
-from ledger.facts import Fact, Probe
-from tests.editor.helpers import FACTS, METER, config, load, matrices
+from errata.editor.model.hooks import patched
+from errata.editor.model.loading import LoadedModel, digest_tensor
+from errata.editor.pipeline import BatchResult, edit_batch
+from errata.editor.score.evaluate import probe
+from errata.ledger.base.errors import ModelError
+from errata.ledger.events.bodies import StopReason
+from errata.ledger.facts.fact import Fact, Probe
+from tests.support.editing import FACTS, METER, config, load, matrices
 
 CONTEXTS = ("We met in Riga. ",)
 

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from transformers import AutoConfig
 
-from editor.architecture import ADAPTERS
-from editor.config import build_config
-from editor.presets import PRESETS, Preset, preset_for
+from errata.editor.config import build_config
+from errata.editor.model.architecture import ADAPTERS
+from errata.editor.presets import PRESETS, Preset, preset_for
 
 NAMES = {
     "gpt2": ("n_layer", "n_embd", "n_inner"),

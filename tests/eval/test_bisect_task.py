@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Errata, errata, here, prepared
+from tests.commands.conftest import Errata, errata, here, prepared
 from tests.eval.test_lm_task import tasks
 
 __all__ = ["errata", "here", "prepared", "tasks"]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from editor.evaluate import probe
-from editor.lm_task import run_task
-from editor.models import load_model
-from ledger.errors import UsageError
-from ledger.facts import Probe
+from errata.editor.model.loading import load_model
+from errata.editor.score.evaluate import probe
+from errata.editor.score.lm_task import run_task
+from errata.ledger.base.errors import UsageError
+from errata.ledger.facts.fact import Probe
 
 pytestmark = pytest.mark.lm_eval
 

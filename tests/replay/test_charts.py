@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from ledger.errors import StorageFailed, UsageError
-from replay import charts
+from errata.ledger.base.errors import StorageFailed, UsageError
+from errata.replay import charts
 
 RECORDS = [
     {"edits": n, "method": name, "score": 1 - n / 400 * k, "norm": 1.0 + n * k}

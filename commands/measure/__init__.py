@@ -1,0 +1,12 @@
+"""Commands that measure versions.
+
+    blaming     `errata blame`, `errata why` and `errata timeline`
+    evaluating  `errata eval`: a version on a suite, on facts, on a corpus, or on a task of lm-eval
+    locating    `errata locate`: where the model keeps its facts
+    monitoring  `errata monitor`
+    piloting    `errata pilot`: a user's own facts, tried in a ledger that is thrown away, and the report that
+                decides
+    reporting   `errata report`: what the log adds up to
+
+May import: app, change, versions, words.
+"""

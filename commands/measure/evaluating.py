@@ -1,0 +1,127 @@
+"""`errata eval`: a version on a suite, on facts, on a corpus, or on a task of lm-eval."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from errata.commands.app import App, shared
+from errata.commands.versions.versions import ONLY, WITHOUT
+from errata.commands.words.render import Block
+from errata.commands.words.wording import score_table, score_words
+from errata.ledger.base.words import short
+
+if TYPE_CHECKING:
+    from errata.ledger.events.bodies import EvaluationRecorded
+    from errata.replay.workflow.workspace import Workspace
+
+Found = tuple["EvaluationRecorded", bool]
+
+
+@click.command(name="eval")
+@click.argument("version", default="HEAD")
+@click.option("--suite", type=click.Path(path_type=Path), help="A suite: JSONL.")
+@click.option("--facts", type=click.Path(path_type=Path), help="Facts with probes: JSONL, CounterFact, zsRE, KnowEdit.")
+@click.option("--edits", is_flag=True, help="The facts of the version's own edits, also by when they were made.")
+@click.option("--corpus", type=click.Path(path_type=Path), help="Perplexity of text: one document a line.")
+@click.option("--task", metavar="NAME", help="A task of lm-eval; needs the extra `eval` and --include-path.")
+@click.option(
+    "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
+)
+@click.option("--again", is_flag=True, help="Run it even if the result is recorded already.")
+@WITHOUT
+@ONLY
+@shared
+@click.pass_obj
+def evaluate(
+    app: App,
+    version: str,
+    suite: Path | None,
+    facts: Path | None,
+    edits: bool,
+    corpus: Path | None,
+    task: str | None,
+    folders: tuple[Path, ...],
+    again: bool,
+    without: tuple[str, ...],
+    only: tuple[str, ...],
+) -> None:
+    r"""Score a version, with 95 % intervals.
+
+    On VERSION (HEAD if left out); the result is recorded, and one that is recorded already is only shown. One of:
+
+    --suite: JSONL with a first line {"suite": name, "metric": metric}, then {"prompt": text, "target": continuation}.
+    Metrics: exact_match, target_probability, neg_log_likelihood, target_rank, probability_comparison (each probe with
+    an "against"); perplexity and ngram_entropy take {"text": text} lines.
+
+    --facts or --edits: efficacy, paraphrase, locality and portability of facts, each by free greedy decoding and by
+    comparison of probabilities, and CounterFact's overall score. --edits also scores early and late edits apart.
+
+    --corpus: perplexity. --task: a task of lm-eval from local YAML files; it is always run anew.
+
+    \b
+    Examples:
+      errata eval HEAD --suite general.jsonl
+      errata eval HEAD --edits
+      errata eval spring --facts facts.jsonl --without e12
+      errata eval base --corpus text.txt
+      errata eval HEAD --task my_task --include-path ./tasks
+    """
+    from errata.ledger.base.errors import UsageError
+
+    if sum((suite is not None, facts is not None, edits, corpus is not None, task is not None)) != 1:
+        raise UsageError("say what to evaluate on: one of --suite, --facts, --edits, --corpus and --task")
+    if (task is None) != (not folders):
+        raise UsageError("--task NAME and --include-path FOLDER go together")
+    run = _chosen(suite, facts, corpus, task, folders, again)
+    live = app.live(app.ledger(), version, without, only)
+    workspace = app.workspace()
+    with app.progress("evaluating"):
+        result, computed = run(workspace, live)
+    words = "" if computed else " (recorded earlier)"
+    view: list[Block] = [f"{result.suite} on {short(result.version)}: {score_words(result)}{words}"]
+    if result.source.value != "suite":
+        view.append(score_table(result.scores))
+    app.show({**result.plain(), "computed": computed}, view)
+
+
+def _chosen(
+    suite: Path | None,
+    facts: Path | None,
+    corpus: Path | None,
+    task: str | None,
+    folders: tuple[Path, ...],
+    again: bool,
+) -> Callable[[Workspace, tuple[int, ...]], Found]:
+    """What is to be done, with its files read: a bad one is told before a model is loaded."""
+    if suite is not None:
+        from errata.ledger.facts.suites import read_suite
+
+        probes = read_suite(suite)
+        return lambda workspace, live: workspace.evaluate(live, probes, again)
+    if facts is not None:
+        from errata.ledger.facts.fact_files import read_facts
+
+        items, name = read_facts(facts), facts.name
+
+        def of_facts(workspace: Workspace, live: tuple[int, ...]) -> Found:
+            from errata.replay.measure.evaluations import evaluate_facts
+
+            return evaluate_facts(workspace, live, items, name, again=again)
+
+        return of_facts
+
+    def of_others(workspace: Workspace, live: tuple[int, ...]) -> Found:
+        from errata.replay.measure.evaluations import edits_by_cohort, evaluate_corpus, evaluate_facts, evaluate_task
+
+        if corpus is not None:
+            return evaluate_corpus(workspace, live, corpus, again)
+        if task is not None:
+            return evaluate_task(workspace, live, task, folders)
+        own, cohorts = edits_by_cohort(workspace, live)
+        return evaluate_facts(workspace, live, own, "edits", cohorts, again)
+
+    return of_others

@@ -1,0 +1,98 @@
+"""`errata monitor`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from errata.commands.app import App, shared
+from errata.commands.words.render import Table
+
+if TYPE_CHECKING:
+    from errata.ledger.facts.suites import Suite
+    from errata.replay.measure.monitor import Point
+
+
+@click.command()
+@click.option("--every", type=click.IntRange(min=1), help="Changes between two points. Default: about ten points.")
+@click.option("--suite", type=click.Path(path_type=Path), help="A suite to score at each point: JSONL.")
+@click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a .svg, .png or .json file.")
+@shared
+@click.pass_obj
+def monitor(app: App, every: int | None, suite: Path | None, chart: Path | None) -> None:
+    """Follow the model's health along the log.
+
+    From the base to the head: how much the edited matrices have grown, how far activations have drifted from the
+    base's, what live edits still say, what the earliest tenth of them still says, and a suite's score. Nothing is
+    recorded, and no file is written but the chart.
+
+    Example: errata monitor --every 100 --suite general.jsonl --chart health.svg
+    """
+    from errata.ledger.facts.suites import read_suite
+
+    probes = read_suite(suite) if suite is not None else None
+    workspace = app.workspace()
+    from errata.replay.measure.monitor import monitor as follow
+
+    with app.progress("loading the model") as tell:
+        points = list(follow(workspace, every, probes, lambda done, of: tell(f"point {done} of {of}")))
+    if chart is not None:
+        from errata.replay.charts import save
+
+        save(_chart(points, probes), chart)
+    app.show({"points": [asdict(point) for point in points]}, [_table(points, probes.name if probes else None)])
+
+
+def _table(points: list[Point], suite: str | None) -> Table:
+    columns = ["at", "live", "norm", "activations", "drift", "edits say", "first tenth", "P(target)", "steps"]
+    rows = []
+    for point in points:
+        cells = [
+            f"@{point.seq}",
+            str(point.live),
+            " ".join(f"x{value:.3f}" for value in point.norms.values()),
+            f"x{point.activations.norm:.3f}",
+            f"{point.activations.distance:.3f}",
+            _share(point.says),
+            _share(point.first),
+            "" if point.edited_probability is None else f"{point.edited_probability:.3f}",
+            "" if point.stage1 is None else f"{point.stage1.steps:.1f}",
+        ]
+        rows.append(tuple(cells + ([f"{point.score:.4g}"] if suite is not None else [])))
+    return Table(tuple(columns + ([suite] if suite is not None else [])), tuple(rows))
+
+
+def _share(hits: tuple[int, int]) -> str:
+    return f"{hits[0]} of {hits[1]}" if hits[1] else ""
+
+
+def _chart(points: list[Point], suite: Suite | None) -> dict[str, Any]:
+    from errata.ledger.facts.suites import Metric
+    from errata.replay.charts import Panel, lines
+
+    records: list[dict[str, Any]] = []
+    for point in points:
+        common = {"edits": point.made}
+        for name, hits in (("all live edits", point.says), ("first tenth", point.first)):
+            records.append({**common, "what": name, "says": hits[0] / hits[1] if hits[1] else None})
+        for name, norm in point.norms.items():
+            records.append({**common, "what": name, "norm": norm})
+        records.append({**common, "what": "activations", "drift": point.activations.distance})
+        if point.score is not None:
+            records.append({**common, "what": suite.name if suite else "", "score": point.score})
+    panels = [
+        Panel("says", "edits whose target is said", percent=True, note="Do the edits hold?"),
+        Panel("norm", "norm, as a multiple of the base's", note="How much did the edited matrices grow?"),
+        Panel("drift", "mean relative distance", zero=True, note="How far have activations drifted from the base?"),
+    ]
+    if suite is not None:
+        shares = suite.metric in (Metric.EXACT_MATCH, Metric.PROBABILITY_COMPARISON)
+        panels.append(Panel("score", suite.metric.value.replace("_", " "), percent=shares, note=f"Suite: {suite.name}"))
+    series = list(dict.fromkeys(str(record["what"]) for record in records))
+    return lines(
+        records, panels, title="The model along the log", x="edits", x_title="edits made", series="what",
+        series_order=series,
+    )  # fmt: skip

@@ -1,0 +1,220 @@
+"""`errata pilot`: a user's own facts, tried in a ledger that is thrown away, and the report that decides."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from errata.commands.app import App, shared
+from errata.commands.change.create import settings_from
+from errata.commands.change.edits import METHODS
+from errata.commands.words.render import Block, Table
+from errata.commands.words.wording import interval_words
+from errata.ledger.base.words import counted
+
+if TYPE_CHECKING:
+    from errata.replay.tune.pilot import PilotReport
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@click.command()
+@click.argument("facts", type=click.Path(path_type=Path))
+@click.option("--model", required=True, help="A folder with a causal language model, or a name on the hub.")
+@click.option("--corpus", required=True, type=click.Path(path_type=Path), help="As for `errata init`.")
+@click.option("--suite", type=click.Path(path_type=Path), help="A general suite that must not suffer.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Edits solved together.")
+@click.option("--adapter", type=click.Path(path_type=Path), help="As for `errata init`.")
+@click.option("--method", type=click.Choice(METHODS), help="Default: the model's preset.")
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use only the first N facts.")
+@click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Points of the decay curve.")
+@click.option(
+    "--report", type=click.Path(path_type=Path), help="Also write a page of its own; needs the extra `plots`."
+)
+@shared
+@click.pass_obj
+def pilot(
+    app: App,
+    facts: Path,
+    model: str,
+    corpus: Path,
+    suite: Path | None,
+    batch_size: int,
+    adapter: Path | None,
+    method: str | None,
+    pairs: tuple[str, ...],
+    limit: int | None,
+    points: int,
+    report: Path | None,
+) -> None:
+    r"""Try your own facts before you decide.
+
+    FACTS is a file as `errata edit --file` takes it, with paraphrases and locality probes. The facts are edited in a
+    ledger that is removed afterwards; your own ledger is not looked at. Shown are scores with 95 % intervals before and
+    after, how they decay along the edits, what an edit costs, and a verdict with what it rests on.
+
+    \b
+    Example: errata pilot facts.jsonl --model ./my-model --corpus text.txt --suite general.jsonl
+    """
+    from errata.ledger.base.errors import UsageError
+    from errata.ledger.facts.fact_files import read_facts
+    from errata.ledger.facts.suites import read_suite
+
+    items = tuple(read_facts(facts))[:limit]
+    general = None if suite is None else read_suite(suite)
+    if report is not None:
+        from errata.replay.charts import available
+
+        if not available():
+            raise UsageError("--report draws charts, which needs the extra: pip install 'errata[plots]'")
+        if not report.parent.is_dir():
+            raise UsageError(f"no folder {report.parent} for the report")
+    surroundings = app.surroundings()
+    from errata.replay.tune.pilot import Pilot, run_pilot
+
+    request = Pilot(model, corpus, items, batch_size, method, dict(settings_from(pairs)), general, points, adapter)
+    with app.progress("loading the model") as tell:
+        found = run_pilot(request, surroundings, tell)
+    tables, cost = _tables(found), _cost_lines(found)
+    if report is not None:
+        _write_page(report, facts.name, found, tables, cost, app.world.now())
+    view: list[Block] = [_made(found), *tables, *cost, f"verdict: {found.verdict}"]
+    if report is not None:
+        view.append(f"report: {report}")
+    app.show(_json(found), view)
+
+
+def _made(found: PilotReport) -> str:
+    return (
+        f"{counted(found.facts, 'fact')}: {counted(found.edits, 'edit')} by {found.method}, "
+        f"{found.no_ops} said already; in a ledger that is gone"
+    )
+
+
+def _tables(found: PilotReport) -> list[Table]:
+    from errata.replay.measure.evaluations import score_rows
+
+    before = {(row.name, row.decision): row for row in score_rows(found.before)}
+    rows = [
+        (row.name, row.decision, f"{before[row.name, row.decision].value:.1%}", f"{row.value:.1%}",
+         interval_words(row, True).removeprefix("95% "), str(row.n))
+        for row in score_rows(found.after)
+    ]  # fmt: skip
+    ppl = [(found.perplexity_before, found.perplexity_after)]
+    rows += [
+        ("perplexity", "corpus", f"{a.value:.4f}", f"{b.value:.4f}",
+         "no interval" if b.low is None else f"{b.low:.4f} to {b.high:.4f}", str(b.n))
+        for a, b in ppl
+    ]  # fmt: skip
+    if found.general_before is not None and found.general_after is not None:
+        a, b = found.general_before, found.general_after
+        between = "no interval" if b.estimate.low is None else f"{b.estimate.low:.4f} to {b.estimate.high:.4f}"
+        rows.append(("general", "suite", f"{a.score:.4f}", f"{b.score:.4f}", between, str(b.n)))
+    decay = tuple(
+        (str(p.edits), *(_share(p.facts.value(family)) for family in _families()),
+         _share(p.first_batch.value(_families()[0])),
+         "" if p.general is None else f"{p.general:.4f}", f"{max(p.norm_growth.values()):+.2%}")
+        for p in found.points
+    )  # fmt: skip
+    checks = tuple((check.what, check.outcome.value, check.words) for check in found.checks)
+    return [
+        Table(("score", "decided by", "before", "after", "95% interval after", "n"), tuple(rows), "scores"),
+        Table(("edits", "efficacy", "paraphrase", "locality", "first batch", "general", "norm"), decay, "decay"),
+        Table(("check", "outcome", "what it rests on"), checks, "checks"),
+    ]
+
+
+def _families() -> list[Any]:
+    from errata.editor.score.scores import OVERALL
+
+    return list(OVERALL)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.1%}"
+
+
+def _cost_lines(found: PilotReport) -> list[str]:
+    cost = found.cost
+    if cost.thousand is None:
+        return ["cost: no edit was needed"]
+    each = sum(cost.seconds) / sum(cost.edits)
+    basis = (
+        f"extrapolated from {len(cost.edits)} batch{'' if len(cost.edits) == 1 else 'es'}"
+        + (" at their mean, no rise being measurable" if cost.slope is None
+           else f", each edit adding {cost.slope * 1000:.3g} ms to those after it")
+    )  # fmt: skip
+    return [
+        f"cost: {each:.3f} s an edit, {cost.peak_memory / 2**20:.0f} MiB peak of the whole process",
+        f"a thousand edits: about {cost.thousand:.0f} s, {basis}",
+    ]
+
+
+def _write_page(path: Path, name: str, found: PilotReport, tables: list[Table], cost: list[str], now: str) -> None:
+    from jinja2 import Environment, FileSystemLoader
+
+    from errata.ledger.base.files import storage_error
+    from errata.replay.charts import Panel, lines, svg
+
+    records: list[dict[str, Any]] = []
+    for p in found.points:
+        for label, scores in (("all edits so far", p.facts), ("first batch", p.first_batch)):
+            record: dict[str, Any] = {"edits": p.edits, "of": label}
+            for family in _families():
+                record[family.value] = scores.value(family)
+            if label != "first batch":
+                record |= {"general": p.general, "norm": max(p.norm_growth.values())}
+            records.append(record)
+    panels = [Panel(f.value, f"{f.value}, greedy", percent=True) for f in _families()]
+    panels.append(Panel("norm", "norm growth over the base", zero=True))
+    if found.general_after is not None:
+        panels.append(Panel("general", "general suite", percent=found.general_after.passed is not None))
+    chart = svg(
+        lines(records, panels, title="Scores along the edits", subtitle="A falling line is decay.", x="edits",
+              x_title="edits so far", series="of", series_order=["all edits so far", "first batch"])
+    )  # fmt: skip
+    page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template("pilot.html")
+    text = page.render(
+        name=name, made=f"{_made(found)}; {now}", verdict=found.verdict, tables=tables, chart=chart, cost=cost
+    )
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise storage_error(path, error) from error
+
+
+def _json(found: PilotReport) -> dict[str, Any]:
+    from errata.replay.measure.evaluations import score_row, score_rows
+
+    def rows(scores: Any) -> list[dict[str, object]]:
+        return [row.plain() for row in score_rows(scores)]
+
+    def suite(result: Any) -> object:
+        return None if result is None else score_row("general", "suite", result.estimate).plain()
+
+    cost = found.cost
+    return {
+        "facts": found.facts,
+        "edits": found.edits,
+        "no_ops": found.no_ops,
+        "method": found.method,
+        "before": rows(found.before),
+        "after": rows(found.after),
+        "general": {"before": suite(found.general_before), "after": suite(found.general_after)},
+        "perplexity": {
+            "before": score_row("perplexity", "corpus", found.perplexity_before).plain(),
+            "after": score_row("perplexity", "corpus", found.perplexity_after).plain(),
+        },
+        "decay": [
+            {"edits": p.edits, "scores": rows(p.facts), "first_batch": rows(p.first_batch), "general": p.general,
+             "norm_growth": p.norm_growth}
+            for p in found.points
+        ],
+        "cost": {"seconds": list(cost.seconds), "edits": list(cost.edits), "peak_memory_bytes": cost.peak_memory,
+                 "slope_seconds": cost.slope, "thousand_edits_seconds": cost.thousand, "extrapolated": True},
+        "checks": [{"what": c.what, "outcome": c.outcome.value, "words": c.words} for c in found.checks],
+        "verdict": found.verdict,
+    }  # fmt: skip

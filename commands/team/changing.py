@@ -1,0 +1,302 @@
+"""`errata propose`, `draft`, `apply`, `withdraw` and `proposals`: the life of a change, but for decisions on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from errata.commands.app import App, shared
+from errata.commands.change.edits import fact_options, facts_from
+from errata.commands.team.showing import show_change
+from errata.commands.words.change_view import change_data, missing_words, next_step, proposal_number, proposed_in
+from errata.commands.words.render import Block, Table
+from errata.commands.words.trust_wording import action_words
+from errata.ledger.base.errors import UsageError
+from errata.ledger.base.words import counted
+
+if TYPE_CHECKING:
+    from errata.ledger.events.change_parts import Action
+    from errata.ledger.events.policy import Policy
+    from errata.ledger.facts.fact import Fact
+    from errata.ledger.ledger import Ledger
+    from errata.ledger.rules.change_operations import ApplyChange
+    from errata.replay.apply.changes import Check
+
+
+@click.command()
+@fact_options
+@click.option("--revert", "reverts", multiple=True, metavar="EDIT", help="Take this edit back instead; repeatable.")
+@click.option("--tag", help="Give the version of --at this name instead.")
+@click.option("--at", "address", default="HEAD", show_default=True, metavar="VERSION", help="What --tag names.")
+@click.option("--untag", help="Take this name away instead.")
+@click.option("--reason", required=True, help="Why; recorded.")
+@click.option("--ticket", help="Where else it is written down.")
+@click.option("--risk", help="Its risk class in the policy; default: the policy's.")
+@click.option("--source", help="Where the new fact comes from.")
+@shared
+@click.pass_obj
+def propose(
+    app: App,
+    subject: str | None,
+    prompt: str | None,
+    target: str | None,
+    old: str | None,
+    paraphrases: tuple[str, ...],
+    probes: tuple[str, ...],
+    file: Path | None,
+    reverts: tuple[str, ...],
+    tag: str | None,
+    address: str,
+    untag: str | None,
+    reason: str,
+    ticket: str | None,
+    risk: str | None,
+    source: str | None,
+) -> None:
+    r"""Ask for a change.
+
+    Facts as `errata edit` takes them, or edits to be reverted, or a tag to be moved. Nothing in the model moves before
+    the change was drafted (`errata draft`), approved by whom the policy asks for, and applied. Changes of policy, keys
+    and roles are proposed by their own commands.
+
+    \b
+    Examples:
+      errata propose --subject "Norwind Systems" --prompt "The chief executive of {} is" --target "Alma Reyes" \
+                     --reason "appointed on 1 May" --ticket HR-311 --source "press release of 1 May"
+      errata propose --revert e12 --reason "the press release was withdrawn"
+      errata propose --tag production --reason "spring release"
+    """
+    from errata.ledger.rules.change_operations import ProposeChange
+
+    what = (bool(reverts), tag is not None, untag is not None)
+    plain = any(value is not None for value in (subject, prompt, target, old, file)) or paraphrases or probes
+    if sum(what) + bool(plain) != 1:
+        raise UsageError("say what to change: facts, or --revert, or --tag, or --untag, one of them")
+    action = _action(app, reverts, tag, address, untag)
+    ledger = app.ledger()
+    if action is None:
+        from errata.ledger.events.change_parts import EditFacts
+
+        facts = facts_from(subject, prompt, target, old, paraphrases, probes, False, file)
+        action = EditFacts.checked(facts=tuple(facts))
+        warn_of_gates(app, ledger.state().trust.policy, facts)
+    command = ProposeChange(action, reason, ticket, risk, source)
+    events = app.execute(ledger, command)
+    show_change(app, ledger, events, proposed_in(events))
+
+
+def _action(app: App, reverts: tuple[str, ...], tag: str | None, address: str, untag: str | None) -> Action | None:
+    """The action, if it is none of facts."""
+    from errata.ledger.events.change_parts import MoveTag, RevertThem
+    from errata.ledger.rules.addresses import resolve_edit
+
+    if reverts:
+        state = app.ledger().state()
+        return RevertThem.checked(edits=tuple(resolve_edit(state, one) for one in reverts))
+    if untag is not None:
+        return MoveTag.checked(tag=untag, live=None)
+    if tag is None:
+        return None
+    workspace = app.workspace()
+    live = app.live(workspace.ledger, address)
+    with app.progress("computing the version's digests"):
+        return MoveTag.checked(tag=tag, live=live, weights=workspace.materialiser.digests(live))
+
+
+@click.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@click.option("--head", metavar="VERSION", help="The version to draft on, which the head has to be.")
+@click.option("--batch-size", default=20, show_default=True, help="Most edits that are solved together.")
+@shared
+@click.pass_obj
+def draft(app: App, proposal: str, head: str | None, batch_size: int) -> int:
+    r"""Work out what a proposal would do.
+
+    On the head: the deltas are solved and kept, and the policy's gates are measured on the version that they lead to.
+    Nothing in the model moves. What is approved later is exactly this draft, and what is applied is exactly that. If
+    the head moves before it is applied the draft is void: draft it again, where the policy lets you. The exit code is 1
+    if a gate fails.
+
+    --head says which version you mean, and nothing is drafted if the head is another one by now.
+
+    \b
+    Examples:
+      errata draft p3
+      errata draft p3 --head @57
+    """
+    number = proposal_number(proposal)
+    ledger = app.ledger()
+    from errata.ledger.events.policy import Capability
+    from errata.ledger.rules.change_operations import RecordDraft
+    from errata.ledger.state.standing import open_change, refuse_unless_able
+
+    state = ledger.state()
+    change = open_change(state.trust, number, app.world.now())
+    refuse_unless_able(state.trust, app.who, Capability.DRAFT)
+    if head is not None:
+        from errata.replay.apply.changes import see_head
+
+        see_head(state, app.live(ledger, head), head)
+    if change.body.action.sort in ("edit", "revert"):
+        if state.trust.policy.signed:
+            app.signer()()
+        workspace = app.workspace()
+        from errata.replay.apply.changes import draft_change
+
+        with app.progress("loading the model") as tell:
+            events = draft_change(workspace, number, tell, batch_size)
+        ledger = workspace.ledger
+    else:
+        events = app.execute(ledger, RecordDraft(number, state.version))
+    show_change(app, ledger, events, number)
+    found = ledger.state().trust.changes[number].draft
+    return int(found is not None and not all(one.passed for one in found.body.evidence))
+
+
+@click.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@shared
+@click.pass_obj
+def apply(app: App, proposal: str) -> None:
+    r"""Let an approved draft take effect.
+
+    Everything is looked at again, in one transaction: that the model, the policy and the draft are those that were
+    approved, that enough people approved who still may, that no time is over. Nothing is solved again. Where the policy
+    measures gates after a change was applied, `errata check` does that; `errata flow` does all of it.
+
+    Example: errata apply p3
+    """
+    number = proposal_number(proposal)
+    ledger = app.ledger()
+    events = app.execute(ledger, apply_command(ledger, number, app.world.now()))
+    show_change(app, ledger, events, number)
+
+
+def apply_command(ledger: Ledger, number: int, now: str, **how: Any) -> ApplyChange:
+    """The command that applies a change, with the edits that its draft kept."""
+    from errata.ledger.drafts import edits_of
+    from errata.ledger.rules.change_operations import ApplyChange
+    from errata.ledger.state.standing import current_draft
+
+    _, found = current_draft(ledger.state(), number, now)
+    return ApplyChange(number, edits_of(ledger.blobs, found), **how)
+
+
+@click.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@click.option("--keep", is_flag=True, help="Leave the change in force if a gate fails.")
+@shared
+@click.pass_obj
+def check(app: App, proposal: str, keep: bool) -> int:
+    r"""Measure an applied change's gates.
+
+    While the version that it led to still is the head. If one fails, the change's edits are taken back at once, which
+    then needs no approval; the exit code is 1.
+
+    Example: errata check p3
+    """
+    number = proposal_number(proposal)
+    workspace = app.workspace()
+    from errata.commands.words.change_view import evidence_table
+    from errata.replay.apply.changes import check_change
+
+    with app.progress("loading the model") as tell:
+        found = check_change(workspace, number, revert=not keep, tell=tell)
+    reverted = [f"e{one}" for one in found.reverted]
+    gone = [f"e{one}" for one in found.gone]
+    data = {
+        "proposal": f"p{number}",
+        "passed": found.passed,
+        "evidence": [one.plain() for one in found.evidence],
+        "reverted": reverted,
+        "gone": gone,
+    }
+    view: list[Block] = [evidence_table(found.evidence)] if found.evidence else ["the policy measures nothing then"]
+    view += taken_back_lines(found)
+    app.show(data, view)
+    return int(not found.passed)
+
+
+def taken_back_lines(found: Check) -> list[str]:
+    """What was taken back because a gate failed, and what that does not bring back."""
+    if not found.reverted:
+        return []
+    lines = [f"a gate failed: {', '.join(f'e{one}' for one in found.reverted)} taken back"]
+    if found.gone:
+        lines.append(
+            f"what they had replaced is not back: {', '.join(f'e{one}' for one in found.gone)};"
+            " propose its facts again if they are wanted"
+        )
+    return lines
+
+
+def warn_of_gates(app: App, policy: Policy, facts: Sequence[Fact]) -> None:
+    """Tell of gates that these facts give nothing to measure, and that will therefore let nothing through."""
+    from errata.ledger.events.policy import ActionSort, GateTime, Measure
+
+    given = {
+        Measure.PARAPHRASE: any(fact.paraphrases for fact in facts),
+        Measure.LOCALITY: any(fact.locality for fact in facts),
+    }
+    for gate in {gate.name: gate for time in GateTime for gate in policy.gates_at(time, ActionSort.EDIT)}.values():
+        if not given.get(gate.measure, True):
+            what = "paraphrases" if gate.measure is Measure.PARAPHRASE else "locality probes"
+            app.say(f"the gate {gate.name!r} will fail: no fact has {what}, so it has nothing to measure")
+
+
+@click.command()
+@click.argument("proposal", metavar="PROPOSAL")
+@click.option("--reason", default="", help="Why; recorded.")
+@shared
+@click.pass_obj
+def withdraw(app: App, proposal: str, reason: str) -> None:
+    r"""Take your own proposal back.
+
+    Or, of a proposal whose time is over, record that it expired, which anybody may.
+
+    Example: errata withdraw p3 --reason "the price did not change after all"
+    """
+    from errata.ledger.events.change_parts import Closing
+    from errata.ledger.rules.change_operations import CloseChange
+    from errata.ledger.state.standing import change_of, over
+
+    number = proposal_number(proposal)
+    ledger = app.ledger()
+    change = change_of(ledger.state().trust, number)
+    expired = over(change.body.expires_at, app.world.now())
+    why = Closing.EXPIRED if expired else Closing.WITHDRAWN
+    show_change(app, ledger, app.execute(ledger, CloseChange(number, why, reason)), number)
+
+
+@click.command()
+@click.option("--all", "everything", is_flag=True, help="Also those that are applied, rejected or closed.")
+@shared
+@click.pass_obj
+def proposals(app: App, everything: bool) -> None:
+    r"""List what is proposed, and what is missing.
+
+    `errata show p3` tells all of one.
+
+    Example: errata proposals --all
+    """
+    from errata.ledger.state.trust import ChangeStatus
+
+    state, now = app.ledger().state(), app.world.now()
+    found = [one for one in state.trust.changes.values() if everything or one.status is ChangeStatus.OPEN]
+    rows = tuple(
+        (
+            f"p{one.number}",
+            one.author,
+            one.body.risk,
+            action_words(one.body.action),
+            one.status.value,
+            "; ".join(missing_words(state, one, now)) or next_step(state, one, now),
+        )
+        for one in found
+    )
+    view: list[Block] = [Table(("", "by", "risk", "what", "status", "missing, or next"), rows)] if rows else []
+    view.append(counted(len(found), "proposal") + ("" if everything else " open"))
+    app.show({"proposals": [change_data(state, one, now) for one in found]}, view)

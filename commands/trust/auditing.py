@@ -1,0 +1,175 @@
+"""`errata audit`: hand a range of the log to an auditor, and check what was handed out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from errata.commands.app import App, InOrder, shared
+from errata.commands.words.render import Block, Table
+from errata.ledger.base.words import counted, short
+
+if TYPE_CHECKING:
+    from errata.ledger.audit.bundle import Bundle
+    from errata.ledger.audit.range import Range
+
+
+@click.group(cls=InOrder)
+@shared
+def audit() -> None:
+    r"""Hand a range of the log to an auditor.
+
+    `export` writes a bundle: a folder that can be checked without the ledger, the model or Errata. `verify` checks
+    one, as does the single file verify_bundle.py inside it.
+
+    \b
+    Example:
+      errata audit export --out ./bundle
+      errata audit verify ./bundle
+    """
+
+
+@audit.command()
+@click.option(
+    "--from", "start", metavar="EVENT", default="@1", show_default=True, help="The first event: @17, a tag, e12."
+)
+@click.option("--to", "end", metavar="EVENT", default="HEAD", show_default=True, help="The last one: @42, a tag, HEAD.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder that does not exist yet.")
+@click.option("--pdf/--no-pdf", default=True, show_default=True, help="The report as a PDF too, which needs Pango.")
+@click.option("--sign", is_flag=True, help="Sign manifest, checkpoint and statements with your key.")
+@shared
+@click.pass_obj
+def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> None:
+    r"""Write an audit bundle.
+
+    A folder with every event of the range, the master copy of its edits as JSONL, CSV and Parquet, proofs that tie the
+    events to a checkpoint, public keys, in-toto statements, a bill of materials, a report to read, a manifest with the
+    digests of all files, and the program that checks it. The same range gives the same bytes, also later. An event is
+    written @17, HEAD, as an edit (e12), or as the tag that it set.
+
+    The ledger is verified first, and the report says what was found. The export is itself recorded, with the manifest's
+    digest. Give that digest to the auditor apart from the folder.
+
+    \b
+    Examples:
+      errata audit export --out ./bundle
+      errata audit export --from spring --to HEAD --out ./bundle --sign
+    """
+    from errata.ledger.audit.bundle import MANIFEST, SIGNATURE, build, checkpoint_of_range, read_range
+    from errata.ledger.audit.range import event_at
+    from errata.ledger.audit.tables import require_pyarrow
+    from errata.ledger.audit.views import views
+    from errata.ledger.base.errors import UsageError
+    from errata.ledger.base.findings import Severity
+    from errata.ledger.care.verify import verify as check
+    from errata.ledger.events.bodies import AuditExported
+    from errata.ledger.events.policy import Capability
+    from errata.ledger.rules.operations import RecordExport
+    from errata.replay.export.whole_folder import whole_folder
+
+    if out.exists() or out.is_symlink():
+        raise UsageError(f"{out} exists; name a folder that does not exist yet")
+    require_pyarrow()
+    ledger = app.ledger()
+    ledger.foresee(None, Capability.RECORD, actor=app.who, now=app.world.now(), signer=app.signer())
+    signer = app.signer()() if sign else None
+    with app.progress("reading the log") as tell:
+        events = ledger.events()
+        read = read_range(events, list(ledger.store.raw()), event_at(events, start), event_at(events, end))
+        tell("verifying the ledger")
+        damaged = [one for one in check(app.ledger_folder()) if one.severity is Severity.ERROR]
+        tell("making tables and reports")
+        bundle = build(read, views(read, checkpoint_of_range(read).text, damaged, signer, pdf=pdf), signer)
+        tell("writing")
+        with whole_folder(out) as folder:
+            for name, data in bundle.files.items():
+                (folder / name).write_bytes(data)
+            made = AuditExported(
+                first=read.first,
+                last=read.last,
+                head=read.state.head.hash,
+                manifest=bundle.digest,
+                files=len(set(bundle.files) - {MANIFEST, SIGNATURE}),
+                signer=bundle.signer,
+            )
+            recorded = app.execute(ledger, RecordExport(made))[-1]
+    _show_export(app, out, read, bundle, recorded.seq)
+
+
+def _show_export(app: App, out: Path, read: Range, bundle: Bundle, recorded: int) -> None:
+    from errata.ledger.audit.bundle import MANIFEST
+    from errata.ledger.audit.verify_bundle import fingerprint
+
+    sha256 = f"sha256:{fingerprint(bundle.files[MANIFEST])['sha256']}"
+    data = {
+        "folder": str(out.absolute()),
+        "from": read.first,
+        "to": read.last,
+        "head": read.state.head.hash,
+        "events": read.last - read.first + 1,
+        "edits": len(read.rows),
+        "manifest": [bundle.digest, sha256],
+        "files": {name: len(data) for name, data in sorted(bundle.files.items())},
+        "signer": bundle.signer,
+        "recorded": recorded,
+    }
+    rows = tuple((name, f"{len(content):,}") for name, content in sorted(bundle.files.items()))
+    events = counted(read.last - read.first + 1, "event")
+    view: list[Block] = [
+        f"{out}: @{read.first} to @{read.last}, {events}, {counted(len(read.rows), 'edit')}; recorded at @{recorded}",
+        Table(("file", "bytes"), rows),
+        f"manifest {bundle.digest}",
+        f"         {sha256}",
+        *([f"signed   by {bundle.signer}"] if bundle.signer is not None else []),
+    ]
+    app.show(data, view)
+
+
+@audit.command()
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option(
+    "--manifest-digest", metavar="DIGEST", help="What the manifest's digest must be, as the exporter told it."
+)
+@click.option("--checkpoint", type=click.Path(path_type=Path), help="A checkpoint of the log that was kept elsewhere.")
+@shared
+@click.pass_obj
+def verify(app: App, bundle: Path, manifest_digest: str | None, checkpoint: Path | None) -> int:
+    r"""Check an audit bundle.
+
+    Needs neither ledger nor model: it runs the program that is in every bundle as verify_bundle.py, but the copy that
+    came with this Errata, and says whether the bundle's is the same. Every finding is listed; the exit code is 1 if
+    something is wrong.
+
+    \b
+    Example:
+      errata audit verify ./bundle --manifest-digest sha256:69a45537aa...
+    """
+    from errata.ledger.audit.verify_bundle import examine
+    from errata.ledger.base.errors import UsageError
+
+    if not bundle.is_dir():
+        raise UsageError(f"{bundle} is no folder")
+    if checkpoint is not None and not checkpoint.is_file():
+        raise UsageError(f"{checkpoint} is no file")
+    report: dict[str, Any] = examine(bundle, manifest_digest, checkpoint)
+    view: list[Block] = []
+    if report["findings"]:
+        rows = tuple((one["severity"], one["where"], one["what"]) for one in report["findings"])
+        view.append(Table(("severity", "where", "what"), rows, whole=True))
+    wrong = sum(one["severity"] == "error" for one in report["findings"])
+    view += [
+        f"manifest {report['manifest'][0]}",
+        f"         {report['manifest'][1]}",
+        f"range    @{report['from']} to @{report['to']}: {counted(report['events'], 'event')},"
+        f" {counted(report['edits'], 'edit')}",
+        f"signed   by {report['signer'] or 'nobody'}",
+        f"head     {short(report['head'] or '')}, tree root {(report['root'] or '')[:12]}",
+        "program  the bundle's copy is the one that ran"
+        if report["same_program"]
+        else "program  the bundle has another",
+        "sound: nothing is wrong" if report["sound"] else f"not sound: {counted(wrong, 'finding')}",
+    ]
+    app.show(report, view)
+    return 0 if report["sound"] else 1

@@ -1,0 +1,225 @@
+"""`errata verify`, `errata gc` and `errata demo`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from errata.commands.app import App, shared
+from errata.commands.words.render import Block, Table, write
+from errata.ledger.base.words import counted, sized
+
+if TYPE_CHECKING:
+    from errata.ledger.base.findings import Finding
+    from errata.ledger.witness.notes import Checkpoint, VerifierKey
+
+
+@click.command()
+@click.option("--deep", is_flag=True, help="Also recompute every delta, the base and the weights of tagged versions.")
+@click.option("--reseal", is_flag=True, help="Write a lost or stale seal anew, if the log itself is whole.")
+@click.option(
+    "--against",
+    type=click.Path(path_type=Path),
+    help="Hold this checkpoint, which was kept elsewhere, against the log.",
+)
+@click.option("--trust", "trusted", multiple=True, metavar="VKEY", help="A key that must have signed it; repeatable.")
+@shared
+@click.pass_obj
+def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tuple[str, ...]) -> int:
+    r"""Check that nothing is damaged.
+
+    Every finding is listed; the exit code is 1 if something is damaged. Without --deep: the database, every event's
+    hash, link and rules, and every blob. With --deep also the deltas, the base model's files, and the
+    tensors of tagged versions, rebuilt from nothing but the log.
+
+    The seal is the digest of the database file. It can lag behind after a crash, and heals with the next event; where
+    it is lost, --reseal checks the whole log and writes it anew.
+
+    A log that somebody cut off, or wrote anew from some event on, is whole in itself. --against finds that, by a
+    checkpoint from before (`errata checkpoint`). Its signatures are checked with the keys of --trust, else with those
+    that the ledger knows, which prove nothing if you mistrust the ledger.
+
+    \b
+    Examples:
+      errata verify --deep
+      errata verify --against november.txt
+    """
+    from errata.ledger.base.findings import NOTHING, troubles
+    from errata.ledger.care.verify import is_sound
+    from errata.ledger.care.verify import verify as check
+    from errata.ledger.ledger import DATABASE, ledger_folder
+
+    folder = app.ledger_folder()
+    if reseal:
+        from errata.ledger.store.sqlite import SqliteStore
+
+        SqliteStore(ledger_folder(folder) / DATABASE).reseal()
+    pinned, keys = _pinned(against, trusted)
+    with app.progress("checking the log and the blobs") as tell:
+        findings = check(folder, deep=deep)
+        if pinned is not None:
+            findings += _held_against(app, pinned, keys)
+        if deep:
+            tell("checking models")
+            findings += _deep(app)
+    sound = is_sound(findings)
+    data: dict[str, Any] = {"sound": sound, "deep": deep, "findings": [finding.to_json() for finding in findings]}
+    view: list[Block] = []
+    if findings:
+        rows = tuple((finding.severity.value, finding.where, finding.what) for finding in findings)
+        view.append(Table(("severity", "where", "what"), rows, whole=True))
+        for trouble in troubles(one for one in findings if one.trouble.remedy != NOTHING):
+            view.append(f"{trouble.sort}: {trouble.meaning}")
+            view.append(f"  to do: {trouble.remedy}")
+    damaged = sum(finding.severity.value == "error" for finding in findings)
+    told = "sound: everything is as it was recorded"
+    if sound:
+        size, root = _root(app)
+        data |= {"size": size, "root": root}
+        told += f"; @{size}, Merkle root {root[:16]}"
+    view.append(told if sound else f"damaged: {counted(damaged, 'finding')}")
+    app.show(data, view)
+    return 0 if sound else 1
+
+
+def _root(app: App) -> tuple[int, str]:
+    """How many events there are, and the root of the Merkle tree over them in hexadecimal."""
+    from errata.ledger.witness.merkle import MerkleTree
+
+    tree = MerkleTree.of_events([row.hash for row in app.ledger().store.raw()])
+    return tree.size, tree.root().hex()
+
+
+def _pinned(file: Path | None, trusted: tuple[str, ...]) -> tuple[Checkpoint | None, list[VerifierKey]]:
+    """The checkpoint and the keys that the caller brings; read first, so that bad input costs no check."""
+    from errata.ledger.base.errors import BadRecord, UsageError
+    from errata.ledger.witness.notes import VerifierKey, parse_checkpoint
+
+    keys = [VerifierKey.parse(text) for text in trusted]
+    if file is None:
+        if keys:
+            raise UsageError("--trust names keys of a checkpoint; give that too, with --against")
+        return None, []
+    try:
+        return parse_checkpoint(file.read_bytes(), str(file)), keys
+    except OSError as error:
+        raise BadRecord(str(file), error.strerror or str(error)) from error
+
+
+def _held_against(app: App, pinned: Checkpoint, keys: list[VerifierKey]) -> list[Finding]:
+    from errata.ledger.base.errors import ErrataError
+    from errata.ledger.base.findings import Trouble, damage
+    from errata.ledger.ledger import DATABASE, ledger_folder
+    from errata.ledger.store.sqlite import SqliteStore
+    from errata.ledger.witness.checkpoints import against, known_keys
+
+    try:
+        rows = list(SqliteStore(ledger_folder(app.ledger_folder()) / DATABASE).raw())  # also what cannot be opened
+    except ErrataError as error:
+        what = f"could not be held against the log: {error.message}"
+        return [damage(f"checkpoint @{pinned.size}", what, Trouble.UNCHECKED)]
+    try:
+        known = known_keys(app.ledger().state())
+    except ErrataError:
+        known = []  # a log that cannot be read has been reported already
+    return against(pinned, rows, keys, known)
+
+
+def _deep(app: App) -> list[Finding]:
+    """What can be checked only with the model; a ledger that cannot be opened has been reported already."""
+    from errata.ledger.base.errors import ErrataError
+    from errata.ledger.base.findings import Trouble, damage
+
+    try:
+        workspace = app.workspace()
+        from errata.replay.workflow.deep_verify import deep_verify
+
+        return deep_verify(workspace)
+    except ErrataError as error:
+        return [damage("models", f"could not be checked: {error.message}", Trouble.UNCHECKED)]
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, and delete nothing.")
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=24.0,
+    show_default=True,
+    metavar="HOURS",
+    help="Leave alone what is younger; 0 only while nobody else writes.",
+)
+@click.option("--caches", is_flag=True, help="Also drop keyframes and factors, which are made again when needed.")
+@shared
+@click.pass_obj
+def gc(app: App, dry_run: bool, grace: float, caches: bool) -> None:
+    """Drop what nothing refers to; never history.
+
+    Blobs that no event names (a crash came between a blob and its event) and unfinished writes. Whatever an event
+    names stays, also that of reverted edits. Nothing is deleted where the log is damaged.
+
+    Example: errata gc --dry-run
+    """
+    from errata.ledger.care.gc import Sort, collect
+    from errata.replay.workflow.caches import PLACES
+
+    with app.progress("checking the log and the blobs"):
+        found = collect(
+            app.ledger_folder(),
+            now=app.world.now(),
+            grace=grace * 3600,
+            places=PLACES,
+            caches=caches,
+            dry_run=dry_run,
+        )
+    rows, data = [], {}
+    for sort in Sort:
+        gone, young = ([item for item in items if item.sort is sort] for items in (found.dropped, found.young))
+        rows.append((sort.value, str(len(gone)), sized(sum(item.size for item in gone)), str(len(young))))
+        data[sort.name.lower()] = {
+            "count": len(gone),
+            "bytes": sum(item.size for item in gone),
+            "names": [item.name for item in gone],
+            "young": [item.name for item in young],
+        }
+    total = sum(item.size for item in found.dropped)
+    done = "would be dropped (dry run)" if dry_run else "dropped"
+    view: list[Block] = [Table(("what", done, "size", "too young to go"), tuple(rows))]
+    view += [f"not Errata's, left alone: {name}" for name in found.foreign]
+    view.append(f"{counted(len(found.dropped), 'thing')} {done}, {sized(total)}; every blob that the log names stays")
+    app.show({"dry_run": dry_run, "grace_hours": grace, "bytes": total, **data, "foreign": found.foreign}, view)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path), default="errata-demo")
+@shared
+@click.pass_obj
+def demo(app: App, folder: Path) -> None:
+    """Play the whole story on a small model.
+
+    On the model that ships, in FOLDER (errata-demo if left out). Facts change, a version is rebuilt to the bit, an
+    edit is taken back, a bad edit is planted and found. FOLDER must not exist or be empty; look around in it
+    afterwards with `errata --ledger FOLDER log`.
+
+    Example: errata demo
+    """
+    from errata.ledger.base.errors import UsageError
+
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is not empty; name a folder that does not exist yet")
+    surroundings = app.surroundings()
+    from errata.demo.story import tell as tell_story
+
+    scenes: list[dict[str, Any]] = []
+    with app.progress("beginning") as tell:
+        for number, scene in enumerate(tell_story(folder, surroundings), start=1):
+            scenes.append({"title": scene.title, "command": scene.command, "lines": scene.lines, "data": scene.data})
+            if not app.as_json:
+                view: list[Block] = [f"\n{number}. {scene.title}", f"   $ {scene.command}"]
+                if scene.rows:
+                    view.append(Table(scene.columns, scene.rows))
+                write([*view, *(f"   {line}" for line in scene.lines)], app.world.out)
+            tell("going on")
+    app.show({"folder": str(folder), "scenes": scenes}, [f"\nlook around: errata --ledger {folder} log"])

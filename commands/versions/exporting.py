@@ -1,0 +1,120 @@
+"""`errata export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from errata.commands.app import App, shared
+from errata.commands.versions.checkout_record import WRITTEN_ON, record_checkout
+from errata.commands.versions.versions import ONLY, WITHOUT
+from errata.commands.words.render import Block, Table
+from errata.ledger.base.words import counted, short
+
+if TYPE_CHECKING:
+    from errata.replay.export.adapter_export import LoraAdapter
+
+
+@click.command()
+@click.argument("version")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--adapter", is_flag=True, help="A LoRA adapter in PEFT's format.")
+@click.option("--rank", type=click.IntRange(min=1), help="The adapter's rank; the smallest exact one if left out.")
+@click.option("--since", metavar="VERSION", help="Start from this version, not from the base model.")
+@WITHOUT
+@ONLY
+@shared
+@click.pass_obj
+def export(
+    app: App,
+    version: str,
+    folder: Path,
+    adapter: bool,
+    rank: int | None,
+    since: str | None,
+    without: tuple[str, ...],
+    only: tuple[str, ...],
+) -> None:
+    r"""Write a version in another form.
+
+    --adapter writes a LoRA adapter that peft, transformers and vLLM load on the base model and llama.cpp converts. All
+    of its modules have one rank: 8, 16, 32, 64, 128, 256, 320 or 512, the smallest that holds every edit, and then the
+    adapter is exact. A smaller --rank takes the nearest factors and tells how far off they are. Only the ledger is
+    read, not the model. FOLDER must not exist or be empty.
+
+    With --since the adapter turns that version into VERSION: it is loaded on a checkout of the one and gives the other.
+
+    \b
+    Examples:
+      errata export HEAD ./adapter --adapter
+      errata export HEAD ./small --adapter --rank 16
+      errata export HEAD ./without-e12 --adapter --without e12 --since HEAD
+    """
+    from errata.ledger.base.errors import UsageError
+    from errata.ledger.events.bodies import CheckoutFormat, VersionCheckedOut
+
+    if not adapter:
+        raise UsageError(f"say what to export: errata export {version} {folder} --adapter")
+    ledger = app.ledger()
+    live = app.live(ledger, version, without, only)
+    start = None if since is None else app.live(ledger, since)
+    from errata.replay.export.adapter_card import describe, module_records
+    from errata.replay.export.adapter_export import build_adapter, write_adapter
+    from errata.replay.export.whole_folder import require_free
+
+    require_free(folder)
+    began = app.world.seconds()
+    address = " ".join([version, *(f"--without {e}" for e in without), *(f"--only {e}" for e in only)])
+    with app.progress("reading the deltas") as tell:
+        made = build_adapter(ledger, live, start, rank)
+        tell("writing")
+        card = describe(ledger, made, live, address, None if start is None or since is None else (start, since))
+        written = write_adapter(made, folder, card.files())
+    cost = VersionCheckedOut(
+        version=card.card.version,
+        live_count=len(live),
+        format=CheckoutFormat.ADAPTER,
+        since=ledger.state().version_of(start) if start else None,
+        bytes_written=sum(path.stat().st_size for path in written.iterdir()),
+        bytes_linked=0,
+        seconds=app.world.seconds() - began,
+        peak_memory_bytes=app.world.peak_memory(WRITTEN_ON),
+        device=WRITTEN_ON,
+    )
+    recorded = record_checkout(app, ledger, cost)
+    data = {
+        "folder": str(written),
+        "version": card.card.version,
+        "since": card.to_json()["since"],
+        "added": list(made.added),
+        "removed": list(made.removed),
+        "rank": made.rank,
+        "exact": made.exact,
+        "modules": module_records(made),
+        "tensor_digests": dict(card.card.tensor_digests),
+        "bytes_written": cost.bytes_written,
+        "seconds": cost.seconds,
+        "event": recorded,
+    }
+    head = f"{folder}: LoRA adapter of version {short(card.card.version)}, rank {made.rank}, {_edits(made)}"
+    app.show(data, [head, *_accuracy(made)])
+
+
+def _edits(made: LoraAdapter) -> str:
+    words = [counted(len(made.added), "edit")] if made.added else []
+    return " and ".join([*words, *([f"{counted(len(made.removed), 'edit')} taken away"] if made.removed else [])])
+
+
+def _accuracy(made: LoraAdapter) -> list[Block]:
+    if made.exact:
+        return ["exact: its factors are the edits' own"]
+    rows = tuple(
+        (m.module, f"{m.pair.norm:.6g}", f"{m.pair.relative_error:.2%}", f"{m.error_to_base:.3g}") for m in made.modules
+    )
+    needed = len(made.added) + len(made.removed)
+    return [
+        f"not exact: the nearest factors of this rank; from rank {needed} on they are the edits' own",
+        Table(("module", "norm of the change", "error / change", "error / base"), rows),
+    ]

@@ -1,0 +1,179 @@
+"""`errata log`, `errata show` and `errata status`: what the record says. None of them needs the model."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from errata.commands.app import App, shared
+from errata.commands.words.change_view import change_data, change_view, is_proposal, proposal_number, unreviewed_lines
+from errata.commands.words.render import Block, Loud, Table
+from errata.commands.words.wording import (
+    checkout_words,
+    edit_json,
+    edit_lines,
+    edit_rows,
+    event_json,
+    event_words,
+    revealed_event,
+    score_words,
+    settings_source,
+    tracing_words,
+    version_json,
+)
+from errata.ledger.base.words import counted, short
+
+if TYPE_CHECKING:
+    from errata.ledger.events.envelope import Event
+
+
+@click.command()
+@click.option("-n", "count", default=0, metavar="N", help="Only the newest N events.")
+@click.option("--oneline", is_flag=True, help="One short line an event.")
+@click.option("--reveal", is_flag=True, help="Show personal facts in the clear, where their keys are here.")
+@shared
+@click.pass_obj
+def log(app: App, count: int, oneline: bool, reveal: bool) -> None:
+    """List what happened, newest first.
+
+    Example: errata log -n 5 --oneline
+    """
+    ledger = app.ledger()
+    events = ledger.events()[::-1]
+    if count > 0:
+        events = events[:count]
+    if reveal:
+        events = [revealed_event(ledger, event) for event in events]
+    data = {"events": [event_json(event) for event in events]} if app.as_json else {}
+    unreviewed = {one.applied.seq for one in ledger.state().trust.unreviewed() if one.applied is not None}
+
+    def words(event: Event, before: str = "") -> str:
+        what = before + event_words(event)
+        return Loud(what) if event.seq in unreviewed else what
+
+    if oneline:
+        app.show(data, [words(event, f"@{event.seq} ") for event in events])
+        return
+    rows = tuple(
+        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.value.replace("_", " "), words(e))
+        for e in events
+    )
+    app.show(data, [Table(("seq", "when (UTC)", "who", "event", "what"), rows)])
+
+
+@click.command()
+@click.argument("address", metavar="EDIT|VERSION|PROPOSAL")
+@click.option("--reveal", is_flag=True, help="Show personal facts in the clear, where their keys are here.")
+@shared
+@click.pass_obj
+def show(app: App, address: str, reveal: bool) -> None:
+    """Show one edit, version or proposal.
+
+    Everything recorded of an edit (e12), of a version (HEAD, HEAD~2, @17, base, a tag, a digest), or of a change (p3).
+
+    Example: errata show e12
+    """
+    ledger = app.ledger()
+    from errata.ledger.base.errors import UnknownEdit
+    from errata.ledger.rules.addresses import resolve_edit
+    from errata.ledger.state.standing import change_of
+
+    state = ledger.state()
+    if is_proposal(address) and address not in state.tags:
+        change, now = change_of(state.trust, proposal_number(address)), app.world.now()
+        app.show(change_data(state, change, now), change_view(state, change, now))
+        return
+    try:
+        record = state.edits[resolve_edit(state, address)]
+    except UnknownEdit as error:
+        if error.nearest is not None and address[:1] == "e" and address[1:].isdecimal():
+            raise
+    else:
+        if reveal:
+            record = ledger.opener.reveal(state, [record.number]).edits[record.number]
+        by, lines = state.trust.edit_changes.get(record.number), edit_lines(record)
+        if by is not None:
+            lines.insert(1, f"change      p{by}; who answers for it: errata show p{by}")
+        app.show({**edit_json(record), "change": None if by is None else f"p{by}"}, lines)
+        return
+    live = app.live(ledger, address)
+    if reveal:
+        state = ledger.opener.reveal(state, live)
+    data = version_json(state, live)
+    view: list[Block] = [
+        f"version {data['version']}",
+        f"base    {state.created.base_digest if state.created else ''}",
+        f"tags    {', '.join(data['tags']) or 'none'}",
+    ]
+    view += [
+        f"score   {e.body.suite}: {score_words(e.body)}" for e in state.evaluations if e.body.version == data["version"]
+    ]
+    view += [
+        f"traced  @{one.seq} {tracing_words(one.body)}" for one in state.tracings if one.body.version == data["version"]
+    ]
+    written = [one for one in state.checkouts if one.body.version == data["version"]]
+    view += [f"copy    @{one.seq} {checkout_words(one.body)}" for one in written]
+    view.append(f"{counted(len(live), 'live edit')}")
+    if live:
+        view.append(edit_rows(state.edits[number] for number in live))
+    app.show(data, view)
+
+
+@click.command()
+@shared
+@click.pass_obj
+def status(app: App) -> None:
+    """Show where the ledger stands.
+
+    The base model, the head, live edits, tags, how full the exact grid is, and what is under way.
+
+    Example: errata status
+    """
+    ledger = app.ledger()
+    from errata.ledger.base.errors import LedgerDamaged
+    from errata.ledger.rules.rules import grid_limit
+
+    state = ledger.state()
+    created = state.created
+    if created is None:
+        raise LedgerDamaged("the log", "it has no first event")
+    used = {
+        name: state.budgets.get(name, 0.0) / grid_limit(tensor.grid_exponent) for name, tensor in created.edited.items()
+    }
+    not_said = [number for number in state.live if not state.edits[number].body.outcome.efficacy]
+    bisecting = ledger.folder is not None and (ledger.folder / "bisect.json").is_file()
+    data: dict[str, Any] = {
+        "ledger": str(ledger.folder),
+        "model": created.model,
+        "base_digest": created.base_digest,
+        "head": {"seq": state.head.seq, "hash": state.head.hash},
+        "version": state.version,
+        "edits": len(state.edits),
+        "live": list(state.live),
+        "did_not_work": not_said,
+        "tags": {name: tag.version for name, tag in state.tags.items()},
+        "grid_used": used,
+        "settings_from": settings_source(state)[0],
+        "bisecting": bisecting,
+        "policy": {"name": state.trust.policy.name, "digest": state.trust.policy.digest},
+        "proposals": [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"],
+        "unreviewed": [f"p{one.number}" for one in state.trust.unreviewed()],
+    }
+    lines = [
+        f"ledger   {ledger.folder}",
+        f"base     {created.model} ({created.family}, {created.dtype}), digest {short(created.base_digest)}",
+        f"head     @{state.head.seq} {short(state.head.hash)}",
+        f"version  {short(state.version)}: {counted(len(state.live), 'live edit')} of {len(state.edits)} recorded",
+        f"tags     {', '.join(f'{name} ({short(tag.version)})' for name, tag in state.tags.items()) or 'none'}",
+    ]
+    lines += [f"grid     {name}: {share:.2%} used" for name, share in used.items()]
+    lines.append(f"settings from @{settings_source(state)[0]}, {settings_source(state)[1]}")
+    waiting = [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"]
+    lines.append(f"policy   {state.trust.policy.name}" + (f", open proposals: {', '.join(waiting)}" if waiting else ""))
+    lines += [Loud(line) for line in unreviewed_lines(state, app.world.now())]
+    if not_said:
+        lines.append(f"did not work when recorded: {', '.join(f'e{number}' for number in not_said)}")
+    if bisecting:
+        lines.append("a bisection is under way: errata bisect log")
+    app.show(data, lines)

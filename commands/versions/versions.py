@@ -1,0 +1,248 @@
+"""`errata tag`, `errata checkout` and `errata diff`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from errata.commands.app import App, shared
+from errata.commands.versions.checkout_record import WRITTEN_ON, record_checkout
+from errata.commands.words.render import Block, Table
+from errata.commands.words.wording import facts_changed
+from errata.ledger.base.words import counted, short
+
+if TYPE_CHECKING:
+    from errata.ledger.ledger import Ledger
+    from errata.replay.versions.diff import FactChange
+    from errata.replay.versions.distance import TensorDistance
+
+WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
+ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.argument("version", required=False)
+@click.option("--note", default="", help="A remark; recorded.")
+@click.option("--list", "listing", is_flag=True, help="List the tags.")
+@click.option("--delete", metavar="NAME", help="Remove a tag; the version stays.")
+@shared
+@click.pass_obj
+def tag(app: App, name: str | None, version: str | None, note: str, listing: bool, delete: str | None) -> None:
+    r"""Name a version.
+
+    The digests of its weights are recorded with the name, so `errata verify --deep` can check them.
+
+    \b
+    Examples:
+      errata tag spring                 names HEAD
+      errata tag before-audit HEAD~3
+      errata tag --list
+    """
+    from errata.ledger.base.errors import UsageError
+
+    if sum((name is not None, listing, delete is not None)) != 1:
+        raise UsageError("say one thing: errata tag NAME [VERSION], errata tag --list, or errata tag --delete NAME")
+    if delete is not None:
+        from errata.ledger.rules.operations import UntagVersion
+
+        app.execute(app.ledger(), UntagVersion(delete))
+        app.show({"deleted": delete}, [f"tag {delete} removed"])
+        return
+    if name is None:
+        tags = app.ledger().state().tags
+        rows = tuple((t.tag, short(t.version), str(len(t.live)), t.note) for t in tags.values())
+        view: list[Block] = [Table(("tag", "version", "live edits", "note"), rows)] if rows else ["no tags"]
+        app.show({"tags": [t.plain() for t in tags.values()]}, view)
+        return
+    from errata.ledger.events.tag_names import check_tag_name
+
+    check_tag_name(name)
+    live = app.live(app.ledger(), version or "HEAD")
+    workspace = app.workspace()
+    with app.progress("materialising"):
+        workspace.tag(name, live, note)
+    made = workspace.state.tags[name]
+    app.show(made.plain(), [f"tag {name} on {short(made.version)}, {counted(len(live), 'live edit')}"])
+
+
+@click.command()
+@click.argument("version")
+@click.argument("folder", type=click.Path(path_type=Path))
+@WITHOUT
+@ONLY
+@click.option("--copy", is_flag=True, help="Copy every file: nothing shares the base's bytes on disk.")
+@shared
+@click.pass_obj
+def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], only: tuple[str, ...], copy: bool) -> None:
+    r"""Write a version as a model folder.
+
+    The folder loads in transformers as it is, and its README says what it is. FOLDER must not exist or be empty; it is
+    there whole or not at all. Only shards that hold edited tensors are written. The others are reflinks where the disk
+    can do that, else hard links to the base: load those, but do not write into them in place (or use --copy).
+
+    \b
+    Examples:
+      errata checkout HEAD ./edited
+      errata checkout spring ./without-e12 --without e12
+    """
+    from errata.ledger.events.bodies import CheckoutFormat, VersionCheckedOut
+
+    live = app.live(app.ledger(), version, without, only)
+    workspace = app.workspace()
+    began = app.world.seconds()
+    address = " ".join([version, *(f"--without {e}" for e in without), *(f"--only {e}" for e in only)])
+    with app.progress("checking the base model") as tell:
+        _ = workspace.files  # whose digests are checked
+        tell("writing")
+        made = workspace.checkout(live, folder, address, share=not copy)
+    cost = VersionCheckedOut(
+        version=made.version,
+        live_count=len(live),
+        format=CheckoutFormat.FOLDER,
+        bytes_written=made.bytes_written,
+        bytes_linked=made.bytes_linked,
+        seconds=app.world.seconds() - began,
+        peak_memory_bytes=app.world.peak_memory(WRITTEN_ON),
+        device=WRITTEN_ON,
+    )
+    recorded = record_checkout(app, workspace.ledger, cost)
+    data = {
+        "folder": str(made.folder),
+        "version": made.version,
+        "live": list(live),
+        "written": made.written,
+        "reflinked": made.reflinked,
+        "hard_linked": made.hard_linked,
+        "copied": made.copied,
+        "others": made.others,
+        "tensor_digests": dict(made.tensor_digests),
+        "bytes_written": made.bytes_written,
+        "bytes_linked": made.bytes_linked,
+        "seconds": cost.seconds,
+        "event": recorded,
+    }
+    lines = [
+        f"{made.folder}: version {short(made.version)}, {counted(len(live), 'live edit')}",
+        f"written: {', '.join(made.written)}",
+    ]
+    because = "as asked" if copy else "because neither reflink nor hard link worked here"
+    for shards, how in (
+        (made.reflinked, "shared with the base by reflink"),
+        (made.hard_linked, "shared with the base by hard link"),
+        (made.copied, f"copied, {because}"),
+    ):
+        if shards:
+            lines.append(f"{how}: {counted(len(shards), 'shard')}")
+    lines.append(f"copied, as always: {counted(len(made.others), 'file')} without weights")
+    app.show(data, lines)
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b", default="HEAD")
+@click.option("--norms/--no-norms", default=True, help="Also compare the weights, which needs the model.")
+@click.option(
+    "--with", "other", type=click.Path(path_type=Path), metavar="LEDGER", help="B is a version of this other ledger."
+)
+@click.option("--reveal", is_flag=True, help="Show personal facts in the clear, where their keys are here.")
+@shared
+@click.pass_obj
+def diff(app: App, a: str, b: str, norms: bool, other: Path | None, reveal: bool) -> None:
+    r"""Show what two versions differ in.
+
+    From version A to version B (HEAD if left out): edits, facts and how far apart the weights are. What a version says
+    of a fact is what was recorded with the edit: its target, or what the model said instead where the edit did not
+    work, or what the model said before the first of the fact's edits. Edits are compared by their deltas, so that B
+    may be a version of another ledger on the same base.
+
+    For each edited tensor: Frobenius norms, that of the difference and what it is of the base's norm, the largest
+    change of an entry, the share of entries whose bits differ, and the spectral norm of the exact difference.
+
+    \b
+    Examples:
+      errata diff base HEAD
+      errata diff HEAD HEAD --with ../other
+    """
+    ledger = app.ledger()
+    theirs = ledger if other is None else _on_the_same_base(ledger, other)
+    from errata.replay.versions.diff import diff as compare
+
+    live_a, live_b = app.live(ledger, a), app.live(theirs, b)
+    found = _distances(app, theirs, live_a, live_b) if norms else None
+    here, there_state = ledger.state(), theirs.state()
+    if reveal:
+        both = {*live_a, *live_b} if other is None else {*live_a}
+        here = ledger.opener.reveal(here, both)
+        there_state = here if other is None else theirs.opener.reveal(there_state, live_b)
+    result = compare(here, live_a, live_b, found, None if other is None else there_state)
+    there = f"{b} there" if other is not None else b
+    view: list[Block] = [f"{a} {short(result.version_a)} -> {there} {short(result.version_b)}"]
+    for words, state, numbers in (
+        ("in", there_state, result.edits_in),
+        ("out", here, result.edits_out),
+    ):
+        view += [f"edits {words}: {len(numbers)}", *facts_changed(state, numbers)]
+    if result.facts:
+        rows = tuple((c.prompt.replace("{}", c.subject), *(_says(c, side) for side in (0, 1))) for c in result.facts)
+        view.append(Table(("prompt", a, there), rows, title=f"{counted(len(rows), 'fact')} changed"))
+    if result.norms:
+        cells = tuple(
+            (
+                name,
+                *(f"{value:.6g}" for value in (n.a, n.b, n.difference)),
+                f"{n.relative:.3%}",
+                f"{n.largest:.3g}",
+                f"{n.changed:.2%}",
+                f"{n.spectral:.6g}",
+            )
+            for name, n in result.norms.items()
+        )
+        columns = (
+            "tensor",
+            f"norm {a}",
+            f"norm {there}",
+            "difference",
+            "of the base",
+            "largest",
+            "changed",
+            "spectral",
+        )
+        view.append(Table(columns, cells))
+    app.show(asdict(result), view)
+
+
+def _on_the_same_base(ledger: Ledger, other: Path) -> Ledger:
+    """Another ledger, once it is seen to be on this one's base."""
+    from errata.ledger.ledger import Ledger
+    from errata.ledger.sharing.sides import Side, check_one_base
+
+    theirs = Ledger.open(other)
+    check_one_base(Side.of(ledger), Side.of(theirs))
+    return theirs
+
+
+def _distances(app: App, theirs: Ledger, live_a: tuple[int, ...], live_b: tuple[int, ...]) -> dict[str, TensorDistance]:
+    """How far apart a version of this ledger and one of another, or of this one too, are."""
+    workspace = app.workspace()
+    from errata.replay.versions.diff import apart
+    from errata.replay.versions.distance import Edits, distances
+    from errata.replay.versions.materialise import Materialiser
+
+    out, come = apart(workspace.state, live_a, live_b, theirs.state())
+    with app.progress("checking the base model") as tell:
+        files = workspace.files
+        tell("materialising")
+        # the other ledger is only read, so no keyframes are kept there
+        b = Edits(Materialiser(theirs, files, keyframes=False), live_b, come)
+        norms = {name: tensor.frobenius_norm for name, tensor in workspace.created.edited.items()}
+        return dict(distances(Edits(workspace.materialiser, live_a, out), b, norms))
+
+
+def _says(change: FactChange, side: int) -> str:
+    """What one side of a changed fact says, and of which edit that did not work this is the outcome."""
+    text = (change.before, change.after)[side]
+    return f"{text} (e{change.edits[side]} did not work)" if change.failed[side] else text

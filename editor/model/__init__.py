@@ -1,0 +1,17 @@
+"""A model and its text: adapters, loading, tokens, second moments, facts as requests.
+
+    adapter_check  whether what an adapter says is true of a model, found out by running it; nothing is taken on
+                   trust
+    adapter_files  adapters from outside the table: read from a user's file, and from and to what a ledger records
+    after_norm     A norm behind the edited module: what the module has to give so that the hidden state becomes
+                   what is wanted
+    architecture   adapters: where a model family keeps the parts that editing needs
+    contexts       context prompts: short texts of the model's own that rewriting prompts stand behind
+    hooks          looking into a model and patching its weights, always undone on the way out
+    loading        A base model: its files, their digests, and the model loaded from them
+    requests       A fact as stage 1 and stage 2 see it: its rewriting prompts and its divergence prompt, encoded
+    stats          second moments of keys over a text corpus: ``C = E[k kᵀ]``, what stage 2 preserves
+    text           from text to tokens: where the subject ends and the target begins
+
+May import: config.
+"""

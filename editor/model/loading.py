@@ -1,0 +1,247 @@
+"""A base model: its files, their digests, and the model loaded from them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from errata.editor.model.architecture import Adapter, adapter_for
+from errata.ledger.base.canonical import digest, value_digest
+from errata.ledger.base.digests import tensor_digest
+from errata.ledger.base.errors import Damaged, ModelError, UsageError
+
+_DTYPE_NAMES = {
+    torch.float64: "F64",
+    torch.float32: "F32",
+    torch.float16: "F16",
+    torch.bfloat16: "BF16",
+    torch.int64: "I64",
+    torch.int32: "I32",
+    torch.int16: "I16",
+    torch.int8: "I8",
+    torch.uint8: "U8",
+    torch.bool: "BOOL",
+}
+
+TOKENIZER_FILES = ("added_tokens.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json")
+"""What of a model's folder decides how text becomes tokens."""
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """A dtype's name as safetensors writes it, such as ``BF16``."""
+    try:
+        return _DTYPE_NAMES[dtype]
+    except KeyError:
+        raise ModelError(f"tensors of dtype {dtype} are not supported") from None
+
+
+def digest_tensor(name: str, tensor: Tensor) -> str:
+    """A tensor's digest (DESIGN, section 2): over name, dtype, shape and raw little-endian bytes."""
+    return tensor_digest(name, dtype_name(tensor.dtype), tuple(tensor.shape), raw_bytes(tensor))
+
+
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """A tensor's elements in C order, little-endian; not a copy where it is contiguous and on the CPU."""
+    raw: memoryview = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data
+    return raw
+
+
+def resolve_model(name: str) -> Path:
+    """A model's folder: a local one as it is, or a snapshot of a model on the hub.
+
+    Raises:
+        UsageError: if there is neither.
+    """
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return folder.resolve()
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
+        raise UsageError(f"no model at {name}: a folder with config.json, or a hub name such as openai-community/gpt2")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+
+    try:
+        return Path(
+            snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"])
+        ).resolve()
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
+        raise UsageError(f"no folder {name}, and the hub did not give a model of that name: {error}") from None
+
+
+class ModelFiles:
+    """A model's folder as stored: which safetensors file holds which tensor.
+
+    Args:
+        folder: a folder with ``config.json`` and one or more ``.safetensors`` files.
+
+    Raises:
+        UsageError: if it is no such folder.
+        Damaged: if an index or a file cannot be read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / "config.json").is_file():
+            raise UsageError(f"{folder} is no model: it has no config.json")
+        self.shards = self._find_shards()
+
+    def _find_shards(self) -> dict[str, str]:
+        index = self.folder / "model.safetensors.index.json"
+        if index.is_file():
+            try:
+                mapping = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+                return {str(name): str(file) for name, file in sorted(mapping.items())}
+            except (ValueError, KeyError, TypeError):
+                raise Damaged(f"{index} is no index of safetensors files") from None
+        single = self.folder / "model.safetensors"
+        if not single.is_file():
+            raise UsageError(
+                f"{self.folder} has no model.safetensors; save the model with save_pretrained(safe_serialization=True)"
+            )
+        with self._open(single.name) as handle:
+            return dict.fromkeys(sorted(handle.keys()), single.name)
+
+    def _open(self, file: str) -> Any:
+        try:
+            return safe_open(self.folder / file, framework="pt")
+        except (SafetensorError, OSError) as error:
+            raise Damaged(f"{self.folder / file} cannot be read: {error}") from None
+
+    def tensor(self, name: str) -> Tensor:
+        """A tensor as stored.
+
+        Raises:
+            Damaged: if there is none of that name or its file is damaged.
+        """
+        if name not in self.shards:
+            raise Damaged(f"{self.folder} holds no tensor {name!r}")
+        with self._open(self.shards[name]) as handle:
+            try:
+                tensor = handle.get_tensor(name)
+            except SafetensorError as error:
+                raise Damaged(f"tensor {name!r} of {self.folder} cannot be read: {error}") from None
+        assert isinstance(tensor, Tensor)
+        return tensor
+
+    def digests(self) -> dict[str, str]:
+        """Digest of every tensor, by name."""
+        found: dict[str, str] = {}
+        for file in sorted(set(self.shards.values())):
+            with self._open(file) as handle:
+                for name in sorted(handle.keys()):
+                    if self.shards.get(name) == file:
+                        found[name] = digest_tensor(name, handle.get_tensor(name))
+        missing = sorted(set(self.shards) - set(found))
+        if missing:
+            raise Damaged(f"{self.folder} holds no tensor {missing[0]!r}, which its index names")
+        return found
+
+    @property
+    def family(self) -> str:
+        """``model_type`` of the configuration."""
+        try:
+            return str(json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["model_type"])
+        except (ValueError, KeyError):
+            raise Damaged(f"{self.folder / 'config.json'} names no model_type") from None
+
+    def config_digest(self) -> str:
+        """Digest of ``config.json``: the same tensors compute something else under another one."""
+        return digest("config", (self.folder / "config.json").read_bytes())
+
+    def tokenizer_digest(self) -> str:
+        """Digest of the tokenizer's files, by name.
+
+        Raises:
+            UsageError: if the folder has no ``tokenizer.json``.
+        """
+        if not (self.folder / "tokenizer.json").is_file():
+            raise UsageError(f"{self.folder} has no tokenizer.json; a fast tokenizer is needed")
+        found = [name for name in TOKENIZER_FILES if (self.folder / name).is_file()]
+        return value_digest("tokenizer", {name: digest("file", (self.folder / name).read_bytes()) for name in found})
+
+
+@dataclass
+class LoadedModel:
+    """A model ready to be edited and evaluated; nothing here ever changes its weights for good."""
+
+    model: nn.Module
+    tokenizer: Any
+    adapter: Adapter
+    files: ModelFiles
+    device: str
+
+    @cached_property
+    def _stored(self) -> dict[str, str]:
+        """Stored tensor name by parameter name; some checkpoints leave out the base model's prefix."""
+        prefix = str(getattr(self.model, "base_model_prefix", "")) + "."
+        names = {}
+        for parameter, _ in self.model.named_parameters():
+            short = parameter.removeprefix(prefix)
+            if parameter in self.files.shards:
+                names[parameter] = parameter
+            elif short in self.files.shards:
+                names[parameter] = short
+        return names
+
+    def stored_name(self, parameter: str) -> str:
+        """The name under which a parameter is stored in the files.
+
+        Raises:
+            ModelError: if it is not.
+        """
+        if parameter not in self._stored:
+            raise ModelError(f"parameter {parameter!r} is not in the model's files; it cannot be edited")
+        return self._stored[parameter]
+
+    def parameter_name(self, stored: str) -> str:
+        """The parameter's name for a stored tensor's name.
+
+        Raises:
+            ModelError: if the model has no parameter for it.
+        """
+        for parameter, name in self._stored.items():
+            if name == stored:
+                return parameter
+        raise ModelError(f"the model has no parameter for the stored tensor {stored!r}")
+
+    @property
+    def max_positions(self) -> int:
+        """Longest text in tokens that the model takes."""
+        return int(getattr(self.model.config, "max_position_embeddings", 1 << 30))
+
+
+def load_model(folder: Path, device: str = "cpu", adapter: Adapter | None = None) -> LoadedModel:
+    """Load a causal language model and its tokenizer from a folder, in the dtype that it is stored in.
+
+    Args:
+        folder: the model's folder.
+        device: where it is to run.
+        adapter: where the model keeps its parts; None takes the built-in one of its family.
+
+    Raises:
+        UsageError: if the folder holds no model.
+        ModelError: for a family without an adapter, or a model that transformers cannot load.
+        Damaged: if files are damaged.
+    """
+    files = ModelFiles(folder)
+    if adapter is None:
+        adapter = adapter_for(files.family)
+    elif adapter.family != files.family:
+        raise UsageError(f"the adapter is for {adapter.family!r}, but {folder} is a {files.family!r} model")
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(files.folder)
+        model = AutoModelForCausalLM.from_pretrained(files.folder, dtype="auto").to(device)
+    except (OSError, ValueError, SafetensorError, KeyError) as error:
+        raise ModelError(f"{folder} cannot be loaded: {error}") from None
+    model.eval().requires_grad_(False)
+    adapter.require_names(model)
+    return LoadedModel(model, tokenizer, adapter, files, device)

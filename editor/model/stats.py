@@ -1,0 +1,135 @@
+"""Second moments of keys over a text corpus: ``C = E[k kᵀ]``, what stage 2 preserves.
+
+Source: Meng et al., "Mass-Editing Memory in a Transformer" (ICLR 2023), equation 14. The first position is left out:
+its massive activations would dominate C, and no subject ends there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from errata.editor.model.hooks import recording
+from errata.editor.model.loading import LoadedModel
+from errata.editor.model.text import pad
+from errata.ledger.base.canonical import canonical_bytes, digest
+from errata.ledger.base.errors import UsageError
+
+
+@dataclass(frozen=True)
+class StatsSettings:
+    """What second moments depend on beside model, tokenizer and corpus.
+
+    Attributes:
+        max_tokens: keys to read at most; fewer if the corpus is shorter.
+        window: longest piece of a document, in tokens.
+        batch_size: pieces that run side by side (part of the digest: it may change the last bits).
+        skip_first: leading positions of each piece that are left out.
+    """
+
+    max_tokens: int = 200_000
+    window: int = 256
+    batch_size: int = 32
+    skip_first: int = 1
+
+
+@dataclass(frozen=True)
+class SecondMoment:
+    """``C`` of one layer: ``(d_in, d_in)`` float64, symmetric, over ``tokens`` keys."""
+
+    layer: int
+    matrix: Tensor
+    tokens: int
+
+
+def collect(
+    loaded: LoadedModel,
+    documents: Iterable[str],
+    layers: Sequence[int],
+    settings: StatsSettings,
+    advance: Callable[[int], None] = lambda tokens: None,
+) -> list[SecondMoment]:
+    """Stream a corpus through the model and average ``k kᵀ`` for each layer.
+
+    Products within a batch are float32, which is far more exact than a sample is; sums over batches are float64.
+
+    Args:
+        loaded: the base model.
+        documents: texts; empty ones are skipped.
+        layers: layers whose edited matrix's inputs are wanted.
+        settings: how much text, in what pieces.
+        advance: called with the number of tokens read after each batch.
+
+    Raises:
+        UsageError: if the corpus gives no key.
+    """
+    modules = {str(layer): loaded.adapter.edited_module(loaded.model, layer) for layer in layers}
+    sums = {
+        layer: torch.zeros(d_in, d_in, dtype=torch.float64, device=loaded.device)
+        for layer in layers
+        for _, d_in in [loaded.adapter.shape(loaded.model, layer)]
+    }
+    count = 0
+    for rows in _batches(loaded, documents, settings):
+        ids, mask = pad(rows, loaded.device)
+        keep = mask.bool()
+        keep[:, : settings.skip_first] = False
+        left = settings.max_tokens - count
+        flat = keep.flatten().nonzero().squeeze(1)[:left]
+        with torch.no_grad(), recording(modules, last=str(max(layers))) as records:
+            loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
+        for layer in layers:
+            keys = records[str(layer)].args[0]
+            keys = keys.reshape(-1, keys.shape[-1])[flat].to(torch.float32)
+            sums[layer] += keys.T @ keys
+        count += int(flat.numel())
+        advance(int(flat.numel()))
+        if count >= settings.max_tokens:
+            break
+    if count == 0:
+        raise UsageError("the corpus gives no key: it is empty, or every document has a single token")
+    return [SecondMoment(layer, (sums[layer] / count).cpu(), count) for layer in layers]
+
+
+def stats_digest(base: str, tokenizer: str, corpus: str, layer: int, settings: StatsSettings) -> str:
+    """Digest of everything a second moment depends on.
+
+    Args:
+        base: the base model's digest.
+        tokenizer: the tokenizer's digest.
+        corpus: the corpus's digest.
+        layer: the layer.
+        settings: the settings.
+    """
+    record = {
+        "base": base,
+        "tokenizer": tokenizer,
+        "corpus": corpus,
+        "layer": layer,
+        "max_tokens": settings.max_tokens,
+        "window": settings.window,
+        "batch_size": settings.batch_size,
+        "skip_first": settings.skip_first,
+    }
+    return digest("second-moment", canonical_bytes(record))
+
+
+def _batches(loaded: LoadedModel, documents: Iterable[str], settings: StatsSettings) -> Iterator[list[list[int]]]:
+    window = min(settings.window, loaded.max_positions)
+    batch: list[list[int]] = []
+    for text in documents:
+        if not text.strip():
+            continue
+        ids = list(loaded.tokenizer(text.strip(), add_special_tokens=True)["input_ids"])
+        for start in range(0, len(ids), window):
+            piece = ids[start : start + window]
+            if len(piece) > settings.skip_first:
+                batch.append(piece)
+            if len(batch) == settings.batch_size:
+                yield batch
+                batch = []
+    if batch:
+        yield batch

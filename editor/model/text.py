@@ -1,0 +1,131 @@
+"""From text to tokens: where the subject ends and the target begins.
+
+A subject's last token is found by character offsets in the whole encoded text. Encoding a prefix by itself would be
+wrong whenever the subject's last characters merge with what follows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from errata.ledger.base.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Located:
+    """An encoded prompt with what editing needs to know of it.
+
+    Attributes:
+        ids: token ids of prompt and target together.
+        target_start: index of the target's first token; ``len(ids)`` if there is no target.
+        subject_last: index of the subject's last token; -1 if no subject was asked for.
+        subject_first: index of the subject's first token; likewise.
+    """
+
+    ids: tuple[int, ...]
+    target_start: int
+    subject_last: int = -1
+    subject_first: int = -1
+
+    @property
+    def target_ids(self) -> tuple[int, ...]:
+        """The target's tokens."""
+        return self.ids[self.target_start :]
+
+
+def locate(tokenizer: Any, template: str, subject: str = "", target: str = "", prefix: str = "") -> Located:
+    """Encode ``prefix + template + target`` and find subject and target in it.
+
+    A space is put before the target unless the prompt ends in white space. Where prompt and target merge into one
+    token at their border, that token counts as the target's first.
+
+    Args:
+        tokenizer: a fast tokenizer of transformers (one that gives offsets).
+        template: the prompt, with exactly one ``{}`` if a subject is given and none otherwise.
+        subject: what ``{}`` stands for; the occurrence in the slot counts, however often the text repeats it.
+        target: the continuation; empty for none.
+        prefix: text put before the prompt, such as a context prompt.
+
+    Raises:
+        ModelError: if the tokenizer gives no offsets, the prompt is empty, or the subject's last token is lost.
+    """
+    if not getattr(tokenizer, "is_fast", False):
+        raise ModelError("this tokenizer gives no character offsets; a fast tokenizer (tokenizer.json) is needed")
+    slot = template.index("{}") if subject else -1
+    prompt = prefix + (template.replace("{}", subject, 1) if subject else template)
+    prompt_ids, prompt_spans = _encode(tokenizer, prompt)
+    if not prompt_ids:
+        raise ModelError("an empty prompt cannot be evaluated")
+    ids, spans = prompt_ids, prompt_spans
+    target_start = len(ids)
+    if target:
+        ids, spans = _encode(tokenizer, prompt + ("" if prompt[-1:].isspace() else " ") + target)
+        target_start = _common_length(prompt_ids, ids)
+        if not 0 < target_start < len(ids):
+            raise ModelError(f"the target {target!r} has no tokens of its own behind {prompt!r}")
+    if not subject:
+        return Located(tuple(ids), target_start)
+    last_character = len(prefix) + slot + len(subject) - 1
+    covering = [i for i, (start, end) in enumerate(spans) if start <= last_character < end]
+    if not covering:
+        raise ModelError(f"the subject {subject!r} has no token in {prompt!r}")
+    last = _last_byte(prompt, last_character, spans, covering)
+    if last >= target_start:
+        raise ModelError(f"the end of the subject {subject!r} merges with the target in {prompt!r}")
+    first_character = len(prefix) + slot
+    first = next(i for i, (_, end) in enumerate(spans) if end > first_character)
+    return Located(tuple(ids), target_start, last, first)
+
+
+def pad(rows: Sequence[Sequence[int]], device: torch.device | str, width: int | None = None) -> tuple[Tensor, Tensor]:
+    """Right-pad token rows.
+
+    Returns:
+        ``(ids, mask)``, each ``(B, T)`` int64; padded positions hold id 0 and mask 0. Under a causal mask nothing
+        before them sees them, whatever side the tokenizer itself would pad on.
+    """
+    width = max(len(row) for row in rows) if width is None else width
+    ids = torch.zeros(len(rows), width, dtype=torch.long)
+    mask = torch.zeros(len(rows), width, dtype=torch.long)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = torch.tensor(row, dtype=torch.long)
+        mask[i, : len(row)] = 1
+    return ids.to(device), mask.to(device)
+
+
+def _encode(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+    """Token ids and character spans, with a leading BOS if the tokenizer adds one and without a trailing EOS."""
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
+    ids, spans = list(encoded["input_ids"]), [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
+    special = set(tokenizer.all_special_ids)
+    while ids and ids[-1] in special and spans[-1][0] == spans[-1][1]:
+        ids.pop()
+        spans.pop()
+    return ids, spans
+
+
+def _last_byte(text: str, character: int, spans: Sequence[tuple[int, int]], covering: Sequence[int]) -> int:
+    """The last token of a character.
+
+    Unigram tokenizers with byte fallback give every byte of a run of unknown characters the span of the whole run:
+    there the tokens are counted, one a byte.
+    """
+    start, end = spans[covering[-1]]
+    run = [i for i in covering if spans[i] == (start, end)]
+    if end - start > 1 and len(run) == len(text[start:end].encode()):
+        return run[len(text[start : character + 1].encode()) - 1]
+    return covering[-1]
+
+
+def _common_length(left: Sequence[int], right: Sequence[int]) -> int:
+    count = 0
+    for a, b in zip(left, right, strict=False):
+        if a != b:
+            break
+        count += 1
+    return count

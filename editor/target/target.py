@@ -1,0 +1,285 @@
+"""Stage 1: target values, the hidden states that make the model say the targets.
+
+Source: Meng et al. (ICLR 2023), section 4.2.1, with most-probable early stopping (MPES) of Gupta et al. (arXiv
+2502.01636). For each request find ``δ`` such that, with ``δ`` added at the subject's last token after layer ``L``, the
+model says the target:
+
+    ``NLL(target | rewriting prompts) + kl_weight·KL("{subject} is a" unchanged) + decay·‖δ‖ / ‖z0‖²``
+
+by Adam, ``δ`` kept within ``clamp_norm_factor·‖z0‖``. Requests are independent and optimised side by side; one that is
+done leaves. What ``δ`` does not reach is computed once (`editor.target.suffix`): a step costs the layers above ``L`` on
+each prompt's tokens from the subject's last one on, and the output head at the positions that the loss reads.
+
+Legend: ``n`` requests, ``B`` rewriting and divergence prompts of all requests, ``R`` positions that the loss reads,
+``d`` hidden size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from errata.editor.config import EditConfig
+from errata.editor.model.loading import LoadedModel
+from errata.editor.model.requests import Request
+from errata.editor.target.capture import capture
+from errata.ledger.base.errors import ModelError
+from errata.ledger.events.bodies import StopReason
+
+
+@dataclass(frozen=True)
+class TargetValue:
+    """Stage 1's result for one request.
+
+    Attributes:
+        value: z*, ``(d,)`` float32: hidden state at the subject's last token in the bare prompt plus ``δ``.
+        steps: optimiser steps taken.
+        stop_reason: why it ended.
+        most_probable: whether every target token was the most probable one in every rewriting prompt at the end.
+        probability: joint probability of the target after the bare prompt, with ``δ`` added.
+        probability_before: the same without ``δ``.
+        loss: the objective at the end.
+        delta_norm: ``‖δ‖``.
+        value_norm: ``‖z0‖``.
+    """
+
+    value: Tensor
+    steps: int
+    stop_reason: StopReason
+    most_probable: bool
+    probability: float
+    probability_before: float
+    loss: float
+    delta_norm: float
+    value_norm: float
+
+
+def optimise(loaded: LoadedModel, requests: Sequence[Request], config: EditConfig) -> list[TargetValue]:
+    """Find a target value for each request.
+
+    Args:
+        loaded: the model as it stands before the batch.
+        requests: encoded facts.
+        config: settings; the hidden state after its last layer is optimised.
+
+    Raises:
+        ModelError: if a loss is NaN or infinite.
+    """
+    found: dict[int, TargetValue] = {}
+    for members in _groups(requests, config.rows_at_once):
+        values = _Optimisation(loaded, [requests[i] for i in members], config).run()
+        found.update(zip(members, values, strict=True))
+    return [found[i] for i in range(len(requests))]
+
+
+def _groups(requests: Sequence[Request], rows_at_once: int) -> Iterator[list[int]]:
+    """Requests that are optimised side by side: those with about as long suffixes go together."""
+    order = sorted(range(len(requests)), key=lambda i: len(requests[i].bare.ids) - requests[i].bare.subject_last)
+    group: list[int] = []
+    rows = 0
+    for i in order:
+        own = len(requests[i].rewriting) + 1
+        if group and rows + own > rows_at_once:
+            yield group
+            group, rows = [], 0
+        group.append(i)
+        rows += own
+    if group:
+        yield group
+
+
+@dataclass
+class _Score:
+    """One forward pass: objective, hits and the bare prompt's target probability, each ``(n,)``."""
+
+    loss: Tensor
+    most_probable: Tensor
+    probability: Tensor
+
+
+@dataclass(frozen=True)
+class _Reads:
+    """What the loss reads, ``(R,)`` each: target tokens first, then one divergence position a request.
+
+    Attributes:
+        owner: the request.
+        token: the target token; 0 for a divergence position.
+        weight: its share of the request's negative log-likelihood.
+        bare: whether it belongs to the bare prompt.
+        divergence: whether it is a divergence position.
+    """
+
+    owner: Tensor
+    token: Tensor
+    weight: Tensor
+    bare: Tensor
+    divergence: Tensor
+
+
+class _Optimisation:
+    """The optimisation of requests that fit side by side."""
+
+    def __init__(self, loaded: LoadedModel, requests: Sequence[Request], config: EditConfig) -> None:
+        self.loaded, self.requests, self.config = loaded, requests, config
+        rows = [row for request in requests for row in (*request.rewriting, request.divergence)]
+        places = self._index()
+        self.buckets = capture(loaded, config.layers[-1], rows, places)
+        device = self.buckets[0].hidden.device
+        self.owner = torch.tensor(
+            [i for i, request in enumerate(requests) for _ in (*request.rewriting, request.divergence)], device=device
+        )
+        self.reads = self._read_tensors(device)
+        first = [0]
+        for request in requests[:-1]:
+            first.append(first[-1] + len(request.rewriting) + 1)
+        states = torch.empty(len(rows), self.buckets[0].hidden.shape[2], device=device)
+        for bucket in self.buckets:
+            states[bucket.rows] = bucket.hidden[:, 0].float()
+        self.z0 = states[first]  # (n, d)
+
+    def _index(self) -> list[tuple[int, int]]:
+        """Row and position of everything that the loss reads, in the order of `_Reads`."""
+        targets, divergences = [], []
+        row = 0
+        for request in self.requests:
+            for located in request.rewriting:
+                targets += [(row, located.target_start - 1 + k) for k in range(len(located.target_ids))]
+                row += 1
+            divergences.append((row, len(request.divergence.ids) - 1))
+            row += 1
+        return targets + divergences
+
+    def _read_tensors(self, device: torch.device) -> _Reads:
+        owner, token, weight, bare = [], [], [], []
+        for i, request in enumerate(self.requests):
+            for j, row in enumerate(request.rewriting):
+                for target in row.target_ids:
+                    owner.append(i)
+                    token.append(target)
+                    weight.append(1.0 / (len(row.target_ids) * len(request.rewriting)))
+                    bare.append(j == 0)
+        n = len(self.requests)
+        return _Reads(
+            owner=torch.tensor([*owner, *range(n)], device=device),
+            token=torch.tensor([*token, *[0] * n], device=device),
+            weight=torch.tensor([*weight, *[0.0] * n], device=device),
+            bare=torch.tensor([*bare, *[False] * n], device=device),
+            divergence=torch.arange(len(owner) + n, device=device) >= len(owner),
+        )
+
+    def run(self) -> list[TargetValue]:
+        """Optimise all requests and return their target values in order."""
+        n = len(self.requests)
+        device = self.z0.device
+        found: dict[int, TargetValue] = {}
+        active = torch.ones(n, dtype=torch.bool, device=device)
+        delta = torch.zeros_like(self.z0)
+        first_moment, second_moment = torch.zeros_like(delta), torch.zeros_like(delta)
+        streak = torch.zeros(n, dtype=torch.long, device=device)
+        reference, before = self._at_rest()
+        for step in range(self.config.max_steps + 1):
+            current = delta.clone().requires_grad_(True)
+            score = self._score(current, reference, first=step == 0)
+            if not bool(torch.isfinite(score.loss).all()):
+                cure = "lower the learning rate" if step else "the model itself computes NaN or infinity"
+                raise ModelError(f"the loss of a target value is not finite; {cure}")
+            streak = torch.where(score.most_probable, streak + 1, 0)
+            for i, reason in self._stopping(score, streak, step, active).items():
+                found[i] = self._finish(i, delta[i], step, reason, score, float(before[i]))
+            kept = active.clone()
+            kept[list(found)] = False
+            if not bool(kept.any()):
+                break
+            (gradient,) = torch.autograd.grad(score.loss[kept].sum(), current)
+            if not bool(kept.equal(active)):
+                active = kept
+                self.buckets = [left for b in self.buckets if (left := b.keep(active[self.owner[b.rows]])) is not None]
+            self._adam(delta, first_moment, second_moment, gradient, active, step + 1)
+        return [found[i] for i in range(n)]
+
+    def _adam(self, delta: Tensor, m: Tensor, v: Tensor, gradient: Tensor, active: Tensor, step: int) -> None:
+        """One Adam step (Kingma and Ba 2015; β 0.9 and 0.999), then the clamp, in place; finished rows stay."""
+        m.mul_(0.9).add_(gradient, alpha=0.1)
+        v.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
+        direction = (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
+        moved = delta - self.config.learning_rate * direction
+        limit = self.config.clamp_norm_factor * self.z0.norm(dim=1, keepdim=True)
+        norm = moved.norm(dim=1, keepdim=True)
+        moved = torch.where(norm > limit, moved * (limit / norm.clamp_min(1e-30)), moved)
+        delta.copy_(torch.where(active[:, None], moved, delta))
+
+    def _stopping(self, score: _Score, streak: Tensor, step: int, active: Tensor) -> dict[int, StopReason]:
+        """The active requests that end here, and why."""
+        reasons = {}
+        hits, losses = streak.tolist(), score.loss.tolist()
+        for i in active.nonzero().squeeze(1).tolist():
+            if self.config.early_stopping and hits[i] > self.config.patience:
+                reasons[i] = StopReason.MOST_PROBABLE
+            elif not self.config.early_stopping and losses[i] < self.config.loss_threshold:
+                reasons[i] = StopReason.LOSS_THRESHOLD
+            elif step == self.config.max_steps:
+                reasons[i] = StopReason.MAX_STEPS
+        return reasons
+
+    def _finish(
+        self, i: int, delta: Tensor, step: int, reason: StopReason, score: _Score, before: float
+    ) -> TargetValue:
+        return TargetValue(
+            value=(self.z0[i] + delta).detach().clone(),
+            steps=step,
+            stop_reason=reason,
+            most_probable=bool(score.most_probable[i]),
+            probability=float(score.probability[i]),
+            probability_before=before,
+            loss=float(score.loss[i].detach()),
+            delta_norm=float(delta.norm()),
+            value_norm=float(self.z0[i].norm()),
+        )
+
+    @torch.no_grad()
+    def _at_rest(self) -> tuple[Tensor, Tensor]:
+        """Without ``δ``: log-probabilities at divergence positions, ``(n, vocabulary)``, and target probabilities."""
+        index = torch.cat([bucket.read_index for bucket in self.buckets])
+        logprobs = torch.log_softmax(self._logits(torch.cat([bucket.final for bucket in self.buckets])), dim=-1)
+        divergence = self.reads.divergence[index]
+        reference = torch.empty(len(self.requests), logprobs.shape[-1], device=logprobs.device)
+        reference[self.reads.owner[index[divergence]]] = logprobs[divergence]
+        return reference, self._probability(logprobs, index)
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        return self.loaded.adapter.logits(self.loaded.model, hidden)
+
+    def _probability(self, logprobs: Tensor, index: Tensor) -> Tensor:
+        """Joint probability of each request's target after its bare prompt, ``(n,)``."""
+        chosen = logprobs.gather(1, self.reads.token[index][:, None]).squeeze(1)
+        return self._sums(chosen * self.reads.bare[index], index).exp()
+
+    def _sums(self, values: Tensor, index: Tensor) -> Tensor:
+        """Sum what was read at positions ``index`` by request, ``(n,)``."""
+        return torch.zeros(len(self.requests), device=values.device).index_add(0, self.reads.owner[index], values)
+
+    def _score(self, delta: Tensor, reference: Tensor, first: bool) -> _Score:
+        """The objective with ``δ`` ``(n, d)`` added; requests that have left score nothing. At first ``δ`` is zero."""
+        index = torch.cat([bucket.read_index for bucket in self.buckets])
+        states = [bucket.run(delta[self.owner[bucket.rows]]) for bucket in self.buckets]
+        if first:
+            for bucket, found in zip(self.buckets, states, strict=True):
+                bucket.check(found)
+        logits = self._logits(torch.cat(states))
+        logprobs = torch.log_softmax(logits, dim=-1)
+        divergence, owner, token = self.reads.divergence[index], self.reads.owner[index], self.reads.token[index]
+        chosen = logprobs.gather(1, token[:, None]).squeeze(1)
+        nll = self._sums(-chosen * self.reads.weight[index], index)
+        now = logprobs[divergence]
+        drift = self._sums((now.exp() * (now - reference[owner[divergence]])).sum(dim=-1), index[divergence])
+        norm = (delta.pow(2).sum(dim=1) + 1e-20).sqrt()
+        decay = self.config.decay * norm / self.z0.norm(dim=1) ** 2
+        misses = ((logits.argmax(dim=-1) != token) & ~divergence).float()
+        return _Score(
+            nll + self.config.kl_weight * drift + decay,
+            self._sums(misses, index) == 0,
+            self._probability(logprobs.detach(), index),
+        )

@@ -1,0 +1,138 @@
+"""Ranges of the log for an auditor: whole batches and change sets, and what of the log before bears on them.
+
+A batch's events stand together in the log, and so do a change set's; a range that cuts either in two is refused. Of
+what comes before a range its rows need only a part, its context: whoever has context and range can make the rows again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from errata.ledger.audit.changes import applied_changes
+from errata.ledger.audit.parts import EditRow
+from errata.ledger.audit.rows import batches
+from errata.ledger.base.errors import UsageError
+from errata.ledger.events import bodies
+from errata.ledger.events.envelope import Event, Kind, StoredEvent
+from errata.ledger.state.fold import fold
+from errata.ledger.state.state import State, live_after
+
+
+@dataclass(frozen=True)
+class Range:
+    """A range of the log, read for an auditor.
+
+    Attributes:
+        events: the whole log up to the range's end.
+        stored: the same, as it is stored.
+        first: seq at which the range begins; it ends with the last of the events.
+        state: what the log says at the range's end.
+        rows: the master copy.
+        context: the events before the range that bear on it.
+    """
+
+    events: tuple[Event, ...]
+    stored: tuple[StoredEvent, ...]
+    first: int
+    state: State
+    rows: tuple[EditRow, ...]
+    context: tuple[Event, ...]
+
+    @property
+    def last(self) -> int:
+        """Seq at which the range ends."""
+        return self.state.head.seq
+
+
+def whole_range(events: Sequence[Event], first: int, last: int) -> None:
+    """See that a range cuts nothing in two.
+
+    Args:
+        events: the whole log.
+        first: seq at which the range begins.
+        last: seq at which it ends.
+
+    Raises:
+        UsageError: it is no range of the log, or begins or ends inside a batch or a change set.
+    """
+    if not 1 <= first <= last <= len(events):
+        raise UsageError(f"there is no range from @{first} to @{last}: the log has events @1 to @{len(events)}")
+    belongs = _belongs_with_the_one_before(events)
+    for seq, what in ((first, "begins"), (last + 1, "ends")):
+        if seq <= len(events) and belongs[seq - 1]:
+            starts = [at for at in range(1, seq) if not belongs[at - 1]]
+            near = starts[-1] if what == "begins" else starts[-1] - 1
+            raise UsageError(f"the range {what} inside a batch of edits or a change set; let it be @{near}")
+
+
+def event_at(events: Sequence[Event], address: str) -> int:
+    """The seq of the event that an address names: `@17`, `HEAD`, an edit, or a tag, for the event that set it last.
+
+    Raises:
+        UsageError: it names none.
+    """
+    text = address.strip()
+    if text == "HEAD":
+        return len(events)
+    if text.removeprefix("@").isdecimal() and text.isascii():
+        return int(text.removeprefix("@"))
+    for event in reversed(events):
+        match event.body:
+            case bodies.VersionTagged(tag=tag) if tag == text:
+                return event.seq
+            case bodies.EditApplied(number=number) if f"e{number}" == text:
+                return event.seq
+    raise UsageError(f"no event {address!r}: write @17, HEAD, an edit such as e12, or a tag")
+
+
+def context(events: Sequence[Event], first: int, rows: Iterable[EditRow]) -> list[Event]:
+    """The events before a range that its rows rest on, and those that say whose signatures count in it.
+
+    The creation; edits that were live when the range began; policies, keys and roles; all of the change sets that were
+    applied in the range; evaluations of the versions that the rows name.
+
+    Args:
+        events: the whole log up to the range's end.
+        first: seq at which the range begins.
+        rows: the range's rows.
+    """
+    before, within = events[: first - 1], events[first - 1 :]
+    live = set(live_after(fold(before).changes))
+    applied = {event.body.proposal for event in within if isinstance(event.body, bodies.ChangeApplied)}
+    versions = {version for row in rows for version in (row.parent_version, row.result_version)}
+
+    def bears(event: Event) -> bool:
+        match event.body:
+            case bodies.EditApplied(number=number):
+                return number in live
+            case bodies.ChangeProposed(number=proposal):
+                return proposal in applied
+            case bodies.ChangeDrafted(proposal=proposal) | bodies.ChangeApproved(proposal=proposal):
+                return proposal in applied
+            case bodies.EvaluationRecorded(version=version):
+                return version in versions
+        return event.kind in _ALWAYS
+
+    return [event for event in before if bears(event)]
+
+
+_ALWAYS = frozenset(
+    {
+        Kind.LEDGER_CREATED,
+        Kind.POLICY_CHANGED,
+        Kind.KEY_GRANTED,
+        Kind.KEY_REVOKED,
+        Kind.ROLE_GRANTED,
+        Kind.ROLE_REVOKED,
+    }
+)
+
+
+def _belongs_with_the_one_before(events: Sequence[Event]) -> list[bool]:
+    """For each event whether it is part of the batch or of the change set of the event before it."""
+    changes, last, belongs = applied_changes(fold(events).trust.changes), None, []
+    for event, batch in zip(events, batches(events), strict=True):
+        belongs.append(event.seq in changes or (batch is not None and batch == last))
+        last = batch
+    return belongs

@@ -1,0 +1,121 @@
+"""Identities of tensors, deltas, base models and versions (DESIGN, section 2).
+
+What is hashed is content, never a container file. Fields of varying length are length-prefixed (8 bytes,
+little-endian), so that no two inputs share their bytes. Domains: `tensor`, `delta`, `keys`, `base`, `version`.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Mapping, Sequence
+
+from errata.ledger.base.canonical import digest, parts_digest
+
+Buffer = bytes | memoryview
+
+ITEM_SIZES: Mapping[str, int] = {
+    "F64": 8,
+    "F32": 4,
+    "F16": 2,
+    "BF16": 2,
+    "F8_E4M3": 1,
+    "F8_E5M2": 1,
+    "I64": 8,
+    "I32": 4,
+    "I16": 2,
+    "I8": 1,
+    "U64": 8,
+    "U32": 4,
+    "U16": 2,
+    "U8": 1,
+    "BOOL": 1,
+}
+"""Bytes an element, by safetensors' dtype names."""
+
+BLOB_DOMAIN = "blob"
+"""The domain that blobs are named by their digest in."""
+
+
+def _field(data: Buffer) -> bytes:
+    return struct.pack("<Q", len(data)) + bytes(data)
+
+
+def _bytes_of(raw: Buffer) -> memoryview:
+    return memoryview(raw).cast("B")
+
+
+def tensor_digest(name: str, dtype: str, shape: Sequence[int], raw: Buffer) -> str:
+    """The digest of one tensor.
+
+    Args:
+        name: its name in the model's state.
+        dtype: safetensors' name for it: "F32", "BF16", "F16", "F64", ...
+        shape: its shape, as stored.
+        raw: its elements in C order, little-endian.
+
+    Raises:
+        ValueError: an unknown dtype, or as many bytes as the shape does not account for.
+    """
+    data = _bytes_of(raw)
+    if dtype not in ITEM_SIZES:
+        raise ValueError(f"{name}: unknown dtype {dtype!r}; safetensors names are {', '.join(ITEM_SIZES)}")
+    count = 1
+    for extent in shape:
+        count *= extent
+    if len(data) != count * ITEM_SIZES[dtype]:
+        raise ValueError(f"{name}: {len(data)} bytes do not hold {dtype} of shape {tuple(shape)}")
+    head = _field(name.encode("utf-8")) + _field(dtype.encode("ascii")) + struct.pack("<Q", len(shape))
+    head += b"".join(struct.pack("<Q", extent) for extent in shape)
+    return parts_digest("tensor", (head, struct.pack("<Q", len(data)), data))
+
+
+def delta_digest(factors: Mapping[str, tuple[Buffer, int, Buffer, int]]) -> str:
+    """The digest of one edit's delta over all edited tensors, in the order of their names.
+
+    The grid does not take part: `u` and `v` are exact float32 values, and their outer product is all that a delta is.
+
+    Args:
+        factors: tensor name -> (u bytes, d_out, v bytes, d_in); float32, little-endian.
+
+    Raises:
+        ValueError: a factor of the wrong length.
+    """
+    parts: list[Buffer] = [struct.pack("<Q", len(factors))]
+    for name in sorted(factors):
+        u, d_out, v, d_in = factors[name]
+        parts += [_field(name.encode("utf-8")), *_vector(name, u, d_out), *_vector(name, v, d_in)]
+    return parts_digest("delta", parts)
+
+
+def keys_digest(keys: Mapping[str, tuple[Buffer, int]]) -> str:
+    """The digest of one edit's keys: tensor name -> (k bytes, d_in), float32 little-endian.
+
+    Raises:
+        ValueError: a key of the wrong length.
+    """
+    parts: list[Buffer] = [struct.pack("<Q", len(keys))]
+    for name in sorted(keys):
+        k, d_in = keys[name]
+        parts += [_field(name.encode("utf-8")), *_vector(name, k, d_in)]
+    return parts_digest("keys", parts)
+
+
+def _vector(name: str, raw: Buffer, length: int) -> tuple[bytes, memoryview]:
+    data = _bytes_of(raw)
+    if len(data) != 4 * length:
+        raise ValueError(f"{name}: {len(data)} bytes do not hold {length} float32 values")
+    return struct.pack("<Q", length), data
+
+
+def base_digest(tensors: Mapping[str, str]) -> str:
+    """The digest of a base model: tensor name -> tensor digest, in the order of names."""
+    parts = [_field(name.encode("utf-8")) + _field(tensors[name].encode("ascii")) for name in sorted(tensors)]
+    return digest("base", b"".join(parts))
+
+
+def version_digest(base: str, deltas: Iterable[str]) -> str:
+    """The identity of a version: the base's digest and the live deltas' digests as a multiset.
+
+    Sorted, so the order of edits does not matter; not deduplicated, so two equal deltas count twice.
+    """
+    return digest("version", b"".join(_field(part.encode("ascii")) for part in (base, *sorted(deltas))))

@@ -1,0 +1,104 @@
+"""Reading JSON and JSONL files so that every complaint names the file and the line or record."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from errata.ledger.base.errors import BadRecord, StorageFailed
+
+Numbered = tuple[str, dict[str, object]]
+"""Where a record stands (`file:line 3`, `file: record 3`), and the record."""
+
+
+def read_text(path: Path) -> str:
+    """The text of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        BadRecord: no such file, or not UTF-8.
+        StorageFailed: the file cannot be read.
+    """
+    return as_text(read_bytes(path), str(path))
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of a file.
+
+    Raises:
+        BadRecord: no such file.
+        StorageFailed: the file cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except FileNotFoundError as error:
+        raise BadRecord(str(path), "no such file") from error
+    except OSError as error:
+        raise StorageFailed(str(path), error.strerror or str(error)) from error
+
+
+def as_text(data: bytes, where: str) -> str:
+    """Bytes as UTF-8 text, with or without a byte order mark, and with plain line feeds.
+
+    Raises:
+        BadRecord: not UTF-8.
+    """
+    try:
+        return data.decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
+    except UnicodeDecodeError as error:
+        raise BadRecord(where, f"not UTF-8 (byte {error.start})") from error
+
+
+def lines(path: Path) -> Iterator[Numbered]:
+    """The objects of a JSONL file; blank lines are skipped but counted.
+
+    Raises:
+        BadRecord: a line that is no JSON object.
+    """
+    return lines_of(read_text(path), str(path))
+
+
+def objects(path: Path) -> Iterator[Numbered]:
+    """The objects of a file that holds one JSON array, one JSON object or JSONL.
+
+    Raises:
+        BadRecord: neither form, or a record that is no JSON object.
+    """
+    text = read_text(path)
+    if not text.lstrip().startswith("["):
+        return lines_of(text, str(path))
+    try:
+        value = json.loads(text, object_pairs_hook=_no_duplicates)
+    except ValueError as error:
+        raise BadRecord(str(path), f"not JSON ({error})") from error
+    return (
+        (where, _object(where, item)) for where, item in ((f"{path}: record {n}", v) for n, v in enumerate(value, 1))
+    )
+
+
+def lines_of(text: str, file: str) -> Iterator[Numbered]:
+    """`lines`, of a file that has been read."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{file}: line {number}"
+        try:
+            value = json.loads(line, object_pairs_hook=_no_duplicates)
+        except (ValueError, RecursionError) as error:
+            raise BadRecord(where, f"not JSON ({error})") from error
+        yield where, _object(where, value)
+
+
+def _object(where: str, value: object) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise BadRecord(where, f"a record is a JSON object, and this is a {type(value).__name__}")
+    return value
+
+
+def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    record = dict(pairs)
+    if len(record) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
+        raise ValueError(f"the field {twice!r} is there twice")
+    return record

@@ -1,0 +1,326 @@
+"""`verify`: re-derive everything that the ledger claims, and tell all that does not hold.
+
+From the bytes up: the file against its seal, SQLite's own checks, each row's shape, canonical bytes, hashes and links,
+ids, bodies, the rules (each event must be one that `decide` could have made), and the blobs that events refer to; with
+`deep`, the digest and the grid bound of every edit's factors. Nothing is raised on damage, and nothing stops at the
+first finding. The weights of tagged versions need the base model and are recomputed by `replay`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Container, Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from errata.ledger.base.canonical import canonical_bytes, parse
+from errata.ledger.base.errors import ErrataError, FactSealed
+from errata.ledger.base.findings import Finding, Severity, Trouble, damage, note
+from errata.ledger.drafts import edits_of, waiting
+from errata.ledger.events.bodies import (
+    ChangeDrafted,
+    ChangeProposed,
+    EditApplied,
+    EvaluationRecorded,
+    FactErased,
+    LedgerCreated,
+    PolicyChanged,
+    SettingsChanged,
+    TuningEvidence,
+)
+from errata.ledger.events.change_parts import ChangePolicy
+from errata.ledger.events.envelope import EMPTY_HEAD, KINDS, Event, Head, Kind, StoredEvent, event_hash, unpack
+from errata.ledger.facts.fact import Sealed
+from errata.ledger.ledger import DATABASE, Ledger, ledger_folder
+from errata.ledger.rules.log_check import LogCheck
+from errata.ledger.secrets.erasing import leftovers
+from errata.ledger.secrets.sealing import unseal
+from errata.ledger.state.fold import fold
+from errata.ledger.state.state import State
+from errata.ledger.store.blobs import BlobStore, FolderBlobs
+from errata.ledger.store.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names
+from errata.ledger.store.sqlite import SqliteStore
+from errata.ledger.store.store import EventStore
+
+__all__ = ["Finding", "Severity", "is_sound", "verify"]
+
+
+def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
+    """All findings on a ledger; an empty list, or notes only, means that it is sound.
+
+    Args:
+        ledger: the ledger, or its folder, which need not be one that can be opened.
+        deep: also recompute the digests of all factors.
+    """
+    if not isinstance(ledger, Ledger):
+        root = ledger_folder(ledger)
+        if not root.is_dir():
+            return [damage(str(root), "no ledger here", Trouble.LOST)]
+        ledger = Ledger(root, SqliteStore(root / DATABASE), FolderBlobs(root / "objects"))
+    findings, rows, events = examine_log(ledger.store, ledger.blobs)
+    state = fold(events)
+    if is_sound(findings):
+        findings += _examine_state(ledger, events, state)
+        findings += _examine_drafts(ledger.blobs, state)
+    findings += _examine_blobs(ledger.blobs, rows, events)
+    findings += _examine_personal(ledger, state, deep)
+    if deep:
+        findings += _examine_factors(ledger.blobs, events)
+    return findings
+
+
+def examine_log(store: EventStore, blobs: BlobStore) -> tuple[list[Finding], list[StoredEvent], list[Event]]:
+    """All that is wrong with the log, from its bytes to the rules; its rows; and those events that can be read.
+
+    Blobs are not looked at, but for whether there are any without a log.
+    """
+    try:
+        findings, rows = store.audit()
+    except (ErrataError, OSError) as error:
+        findings, rows = [damage("ledger.db", str(error), Trouble.FILE)], []
+    if not rows and not findings and next(iter(blobs.digests()), None) is not None:
+        findings = [damage("ledger.db", "holds no events although there are blobs: the log is lost", Trouble.LOST)]
+    events: list[Event] = []
+    findings += _examine_rows(rows, events)
+    log = LogCheck()
+    findings += [*log.examine(events), *log.examine_end()]
+    return findings, rows, events
+
+
+def is_sound(findings: Iterable[Finding]) -> bool:
+    """Whether nothing is damaged: there are notes at most."""
+    return all(finding.severity is Severity.NOTE for finding in findings)
+
+
+def _examine_rows(rows: Sequence[StoredEvent], events: list[Event]) -> Iterator[Finding]:
+    """Canonical bytes, hashes, links and ids; the events that can be parsed are added to `events`."""
+    head, ids = EMPTY_HEAD, set[str]()
+    for row in rows:
+        where = f"event @{row.seq}"
+        if row.seq != head.seq + 1:
+            yield damage(where, f"follows @{head.seq}: events are missing or out of order", Trouble.EVENT)
+        if row.event_id in ids:
+            yield damage(where, f"its id {row.event_id} occurs twice", Trouble.EVENT)
+        ids.add(row.event_id)
+        actual = event_hash(row.canonical)
+        if actual != row.hash:
+            yield damage(where, "its hash does not match its bytes", Trouble.EVENT)
+        try:
+            event = unpack(dataclasses.replace(row, hash=actual))
+        except ErrataError as error:
+            yield damage(where, error.message, Trouble.EVENT)
+            yield from _examine_bytes(where, row)
+        else:
+            if event.parent != head.hash:
+                yield damage(where, f"does not continue event @{head.seq}", Trouble.EVENT)
+            if event.version != KINDS[event.kind].version:
+                yield from _examine_bytes(where, row)
+            elif not _same_bytes(event, row):
+                yield damage(where, "says more or less than its kind does", Trouble.EVENT)
+                yield from _examine_bytes(where, row)
+            events.append(event)
+        head = Head(row.seq, row.hash)
+
+
+def _examine_bytes(where: str, row: StoredEvent) -> Iterator[Finding]:
+    try:
+        if canonical_bytes(parse(row.canonical)) != row.canonical:
+            yield damage(where, "its bytes are not canonical", Trouble.EVENT)
+    except (ValueError, ErrataError, RecursionError) as error:
+        yield damage(where, f"its bytes are no JSON ({error})", Trouble.EVENT)
+
+
+def _same_bytes(event: Event, row: StoredEvent) -> bool:
+    """Whether the parsed event, written again, gives the stored bytes, which then are canonical too."""
+    fields = event.plain()
+    del fields["hash"], fields["signature"]
+    try:
+        return canonical_bytes(fields) == row.canonical
+    except ErrataError:
+        return False
+
+
+def references(events: Iterable[Event]) -> dict[str, list[int]]:
+    """Blob digest -> the seqs of the events that refer to it; what was erased is referred to by none."""
+    found: dict[str, list[int]] = {}
+    events = list(events)
+    erased = _erased(events)
+    for event in events:
+        match event.body:
+            case LedgerCreated(stats=stats):
+                blobs = [ref.blob for ref in stats.values()]
+            case EditApplied(number=number) if number in erased:
+                blobs = []
+            case EditApplied(blob=blob, fact=fact):
+                blobs = [blob] if fact.sealed is None else [blob, fact.sealed.blob]
+            case EvaluationRecorded(details_blob=str(blob)):
+                blobs = [blob]
+            case SettingsChanged(evidence=TuningEvidence(details_blob=blob)):
+                blobs = [blob]
+            case ChangeDrafted(blob=str(blob)):
+                blobs = [blob]
+            case PolicyChanged(policy=policy) | ChangeProposed(action=ChangePolicy(policy=policy)):
+                blobs = [gate.suite.blob for gate in policy.gates if gate.suite is not None]
+            case _:
+                blobs = []
+        for digest in blobs:
+            found.setdefault(digest, []).append(event.seq)
+    return found
+
+
+def _erased(events: Iterable[Event]) -> set[int]:
+    """The numbers of edits that were erased."""
+    return {number for event in events if isinstance(event.body, FactErased) for number in event.body.edits}
+
+
+def _examine_personal(ledger: Ledger, state: State, deep: bool) -> Iterator[Finding]:
+    """Nothing of an erased fact is left, and the others can be read; with `deep`, as what was committed to."""
+    vault = ledger.vault
+    try:
+        for one in leftovers(state, ledger.blobs, vault):
+            yield damage(one.name, f"is of a fact that was erased at @{one.seq}, and still here", Trouble.ERASED)
+        known = set[str]()
+        for number, record in state.edits.items():
+            sealed = record.body.fact.sealed
+            if sealed is None or record.erased_by is not None:
+                continue
+            if sealed.token not in known and not vault.holds(sealed.token):
+                yield note(f"e{number}", f"its key {sealed.token} is not in the vault", Trouble.SEALED)
+            elif deep and vault.holds(sealed.token):
+                yield from _examine_secret(ledger, number, sealed)
+            known.add(sealed.token)
+        for token in sorted(set(vault.tokens()) - known - set(state.erasures)):
+            yield note(f"vault/{token}", "a key that no event names; `errata gc` drops it", Trouble.LEFTOVER)
+    except OSError as error:
+        yield damage("vault/", f"cannot be read: {error.strerror or error}", Trouble.BLOB)
+
+
+def _examine_secret(ledger: Ledger, number: int, sealed: Sealed) -> Iterator[Finding]:
+    try:
+        unseal(ledger.blobs, ledger.vault, sealed)
+    except FactSealed as error:
+        yield damage(f"e{number}", error.message, Trouble.SEALED)
+    except ErrataError:
+        return  # its blob, of which has been told
+
+
+def _examine_state(ledger: Ledger, events: Sequence[Event], rebuilt: State) -> Iterator[Finding]:
+    """The state that commands see, which grew event by event, is the one that all events make at once."""
+    try:
+        state = ledger.state()
+    except ErrataError as error:
+        yield damage("ledger.db", error.message, Trouble.FILE)
+        return
+    if state.head != rebuilt.head:  # the log has grown since it was read, or the state is wrong
+        rebuilt = fold(events[: state.head.seq])
+    if state != rebuilt:
+        yield damage("state", f"differs at @{state.head.seq} from one that is rebuilt from the log", Trouble.STATE)
+
+
+_NAMED = re.compile(rb"blake3:[0-9a-f]{64}")
+
+
+def named_digests(rows: Iterable[StoredEvent], blobs: BlobStore) -> set[str]:
+    """Every digest, whatever it is of, that stands in these events' bytes, or in a draft's blob that they name.
+
+    More than `references` knows: also what kinds of events name that this program cannot read. A draft's edits name
+    their factors, and no event does before they are applied.
+    """
+    found = set[str]()
+    for row in rows:
+        here = _named(row.canonical)
+        found |= here
+        if row.kind == Kind.CHANGE_DRAFTED:
+            for digest in here:
+                with suppress(ErrataError, OSError):  # most are not of blobs, and damage is told elsewhere
+                    found |= _named(blobs.get(digest))
+    return found
+
+
+def _named(data: bytes) -> set[str]:
+    return {found.decode("ascii") for found in _NAMED.findall(data)}
+
+
+def orphans(blobs: BlobStore, named: Container[str]) -> Iterator[str]:
+    """The blobs that no event names, given what `named_digests` gave for the whole log."""
+    return (digest for digest in blobs.digests() if digest not in named)
+
+
+def _examine_blobs(blobs: BlobStore, rows: Sequence[StoredEvent], events: Sequence[Event]) -> Iterator[Finding]:
+    """Every blob that is referred to exists and is whole; others are orphans."""
+    needed = references(events)
+    for digest, seqs in needed.items():
+        try:
+            blobs.check(digest)
+        except ErrataError as error:
+            yield damage(f"event @{seqs[0]}", error.message, Trouble.BLOB)
+    try:
+        if events:  # without a readable log nothing can be called an orphan
+            for digest in orphans(blobs, named_digests(rows, blobs)):
+                yield note(digest, "an orphan: no event refers to it; `errata gc` drops it", Trouble.LEFTOVER)
+        if isinstance(blobs, FolderBlobs):
+            for path in blobs.strays():
+                yield note(str(path), "no blob: an interrupted write, or somebody else's file", Trouble.LEFTOVER)
+    except OSError as error:
+        yield damage("objects/", f"cannot be read: {error.strerror or error}", Trouble.BLOB)
+
+
+def _examine_drafts(blobs: BlobStore, state: State) -> Iterator[Finding]:
+    """Drafts that wait can be applied: their edits can be read, and the factors are there, which no event names yet."""
+    for number, draft in waiting(state.trust):
+        try:
+            edits_of(blobs, draft)
+        except ErrataError as error:
+            what = f"its draft at @{draft.seq} cannot be applied: {error.message}"
+            yield damage(f"p{number}", what, Trouble.BLOB)
+
+
+def _examine_factors(blobs: BlobStore, events: Sequence[Event]) -> Iterator[Finding]:
+    """Each edit's factors have the digests and the bounds that its event states; one blob in memory at a time."""
+    by_blob: dict[str, list[EditApplied]] = {}
+    created = next((event.body for event in events if isinstance(event.body, LedgerCreated)), None)
+    erased = _erased(events)
+    for event in events:
+        if isinstance(event.body, EditApplied) and event.body.number not in erased:
+            by_blob.setdefault(event.body.blob, []).append(event.body)
+    for digest, edits in by_blob.items():
+        try:
+            data = blobs.get(digest)
+        except ErrataError as error:
+            yield damage(digest, error.message, Trouble.BLOB)
+        else:
+            yield from examine_batch(digest, data, edits, created)
+
+
+def examine_batch(
+    digest: str, data: bytes, edits: Iterable[EditApplied], created: LedgerCreated | None
+) -> Iterator[Finding]:
+    """What does not hold of the edits of one batch.
+
+    Args:
+        digest: the blob's, to name it by.
+        data: the blob's bytes.
+        edits: edits that say that they are rows of it.
+        created: the ledger's first event, which says what is edited.
+    """
+    try:
+        batch = decode_batch(data)
+    except ErrataError as error:
+        yield damage(digest, error.message, Trouble.BLOB)
+        return
+    names = tensor_names(batch)
+    shapes = {name: (batch[f"u/{name}"].shape[1], batch[f"v/{name}"].shape[1]) for name in names}
+    if created is not None and shapes != {name: tensor.shape for name, tensor in created.edited.items()}:
+        yield damage(digest, "its factors do not have the shapes of the edited tensors", Trouble.FACTORS)
+    for edit in edits:
+        where = f"e{edit.number}"
+        if edit.row >= batch[f"u/{names[0]}"].shape[0]:
+            yield damage(where, f"row {edit.row} is not in its blob", Trouble.FACTORS)
+            continue
+        if row_delta_digest(batch, edit.row) != edit.delta_digest:
+            yield damage(where, "its delta has another digest", Trouble.FACTORS)
+        if row_keys_digest(batch, edit.row) != edit.keys_digest:
+            yield damage(where, "its keys have another digest", Trouble.FACTORS)
+        if row_bounds(batch, edit.row) != edit.bounds:
+            yield damage(where, "its bounds are not those of its factors", Trouble.FACTORS)

@@ -1,0 +1,194 @@
+"""Facts and probes: what somebody wants a model to say, and how to see whether it does."""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
+
+from errata.ledger.base.records import Digest, Record
+
+PLACEHOLDER = "{}"
+LONGEST_TARGET = 1000
+LONGEST_TEXT = 20_000
+
+
+def _strip(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _one_placeholder(prompt: str) -> str:
+    if (count := prompt.count(PLACEHOLDER)) != 1:
+        raise ValueError(f"a prompt has exactly one {{}} for the subject, and {prompt!r} has {count}")
+    return _not_blank(prompt)
+
+
+def _at_most_one_placeholder(prompt: str) -> str:
+    if (count := prompt.count(PLACEHOLDER)) > 1:
+        raise ValueError(
+            f"a paraphrase has one {{}} for the subject, or none if it is full text; {prompt!r} has {count}"
+        )
+    return _not_blank(prompt)
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must not be empty")
+    text.encode("utf-8")  # a lone surrogate is a ValueError here, and has no canonical JSON later
+    return text
+
+
+def _bare(text: str) -> str:
+    if _not_blank(text) != text.strip():
+        raise ValueError(f"{text!r} has spaces around it; remove them")
+    if PLACEHOLDER in text:
+        raise ValueError(f"{text!r} holds {{}}, which marks the subject's place in a prompt")
+    return text
+
+
+Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
+Target = Annotated[
+    str, StringConstraints(max_length=LONGEST_TARGET), BeforeValidator(_strip), AfterValidator(_not_blank)
+]
+SomeText = Annotated[Text, AfterValidator(_not_blank)]
+Subject = Annotated[Text, AfterValidator(_bare)]
+Prompt = Annotated[Text, AfterValidator(_one_placeholder)]
+Paraphrase = Annotated[Text, AfterValidator(_at_most_one_placeholder)]
+
+
+class Probe(Record):
+    """A full text and what the model should say next.
+
+    Attributes:
+        prompt: the text, as it is given to the model.
+        target: the continuation, without surrounding whitespace; the tokenizer's side adds the leading space.
+        against: a wrong answer that the target is compared with. Left out of the JSON if there is none, so probes
+            without one keep the digests that they had before there was such a field.
+    """
+
+    prompt: SomeText
+    target: Target
+    against: Target | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return {name: value for name, value in handler(self).items() if name != "against" or value is not None}
+
+
+Token = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{32}\z")]
+"""A personal fact's name in the log: 128 random bits, which say nothing of it."""
+
+
+class Sealed(Record):
+    """What the log holds of a personal fact (`ledger.secrets.sealing`).
+
+    Attributes:
+        token: stands for subject and prompt: all edits of one fact share it.
+        commitment: a salted digest of the fact and of what else is sealed with it.
+        blob: the ciphertext of all that.
+    """
+
+    token: Token
+    commitment: Digest
+    blob: Digest
+
+
+class Fact(Record):
+    """What the model should say of a subject.
+
+    Attributes:
+        subject: who or what the fact is about.
+        prompt: a phrase with exactly one `{}` where the subject stands, which the target completes.
+        target: the new object, without surrounding whitespace.
+        old: the object that the model said before, if somebody knows.
+        paraphrases: other phrasings of the prompt, each with one `{}`, or full texts without any.
+        locality: probes of other facts, which must not change.
+        relation: the relation's name, for statistics.
+        id: the fact's name in its source.
+        portability: probes of what follows from the fact. Left out of the JSON if there are none, so facts without
+            any keep the digests that they had before there was such a field.
+        personal: it says something of a person, and must be possible to erase. Left out of the JSON if it does not.
+            Such a fact is never recorded as it is: the log holds `sealed_fact` in its place.
+        sealed: what there is in place of everything else, in the log. Left out of the JSON elsewhere.
+    """
+
+    subject: Subject
+    prompt: Prompt
+    target: Target
+    id: str | None = None
+    old: Target | None = None
+    paraphrases: tuple[Paraphrase, ...] = ()
+    locality: tuple[Probe, ...] = ()
+    relation: str | None = None
+    portability: tuple[Probe, ...] = ()
+    personal: bool = False
+    sealed: Sealed | None = None
+
+    @model_validator(mode="after")
+    def _says_nothing_if_sealed(self) -> Self:
+        if self.sealed is None:
+            if self.prompt.strip() == PLACEHOLDER and self.subject.startswith(_PERSONAL):
+                raise ValueError(f"{self.subject!r} stands for a sealed fact, and this one is not sealed")
+        elif {name: value for name, value in self if value or name == "personal"} != _in_place_of(self.sealed):
+            raise ValueError("a sealed fact says nothing in the clear")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return {name: value for name, value in handler(self).items() if name not in _LEFT_OUT or value}
+
+    @property
+    def text(self) -> str:
+        """The prompt with the subject in its place."""
+        return expand(self.prompt, self.subject)
+
+    @property
+    def paraphrase_texts(self) -> tuple[str, ...]:
+        """The paraphrases with the subject in its place."""
+        return tuple(expand(paraphrase, self.subject) for paraphrase in self.paraphrases)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What the fact is about: two facts with one key contradict each other, and the later supersedes."""
+        return (self.subject, self.prompt.strip())
+
+    @property
+    def start(self) -> int:
+        """The index in `text` at which the subject begins, in characters."""
+        return self.prompt.index(PLACEHOLDER)
+
+
+_LEFT_OUT = frozenset({"portability", "personal", "sealed"})
+_PERSONAL = "[personal "
+
+
+def _in_place_of(sealed: Sealed) -> dict[str, object]:
+    return {
+        "subject": f"{_PERSONAL}{sealed.token}]",
+        "prompt": PLACEHOLDER,
+        "target": "[personal]",
+        "personal": False,
+        "sealed": sealed,
+    }
+
+
+def sealed_fact(sealed: Sealed) -> Fact:
+    """The fact that the log holds in place of a personal one."""
+    return Fact.model_validate(_in_place_of(sealed))
+
+
+def expand(prompt: str, subject: str) -> str:
+    """Put the subject in the place of `{}`; a text without `{}` stays as it is."""
+    return prompt.replace(PLACEHOLDER, subject, 1)
+
+
+def fact_digest(fact: Fact) -> str:
+    """The fact's identity: every field takes part."""
+    return fact.digest_in("fact")

@@ -1,0 +1,149 @@
+"""Addresses: how people name versions and edits (DESIGN, section 8).
+
+Versions: `HEAD`, `HEAD~3` (three steps of the live set back), `@17` (right after event 17), `base`, a tag, or at least
+six hex digits of a version's digest. Edits: `e12`, `12`, or at least six hex digits of a delta's digest.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Collection, Iterable, Iterator
+
+from errata.ledger.base.errors import UnknownEdit, UnknownVersion, UsageError
+from errata.ledger.rules.rules import nearest_edit
+from errata.ledger.state.state import State, live_after
+
+SHORTEST_PREFIX = 6
+
+_BACK = re.compile(r"HEAD~([0-9]*)")
+_SEQ = re.compile(r"@([0-9]+)")
+_NUMBER = re.compile(r"e?([0-9]+)")
+_PREFIX = re.compile(r"(?:blake3:)?([0-9a-f]{6,64})")
+
+
+def resolve_version(
+    state: State, text: str, without: Iterable[str | int] = (), only: Collection[str | int] = ()
+) -> tuple[int, ...]:
+    """The live set that an address names, ascending.
+
+    Args:
+        state: the ledger's state.
+        text: the address.
+        without: addresses of edits to leave out; each must be in the version.
+        only: addresses of edits to keep, each of them in the version; empty means all.
+
+    Raises:
+        UnknownVersion: no such version, with the nearest address if any is near.
+        UnknownEdit: `without` or `only` names no edit.
+        UsageError: an ambiguous prefix, or an edit that is not in the version.
+    """
+    live = _resolve(state, text)
+    dropped = {_member(state, live, edit, text) for edit in without}
+    kept = {_member(state, live, edit, text) for edit in only} if only else set(live)
+    return tuple(number for number in live if number in kept and number not in dropped)
+
+
+def resolve_edit(state: State, text: str | int) -> int:
+    """The number of the edit that an address names.
+
+    Raises:
+        UnknownEdit: no such edit, with the nearest address if any is near.
+        UsageError: an ambiguous prefix.
+    """
+    address = str(text).strip()
+    number = _NUMBER.fullmatch(address)
+    if number and int(number[1]) in state.edits:
+        return int(number[1])
+    prefix = _PREFIX.fullmatch(address)
+    if prefix:
+        found = [n for n, edit in state.edits.items() if _matches(edit.body.delta_digest, prefix[1])]
+        if len(found) > 1:
+            raise UsageError(
+                f"{address!r} is the start of {len(found)} deltas: e{found[0]}, e{found[1]}; write more of it"
+            )
+        if found:
+            return found[0]
+    if number:
+        raise UnknownEdit(address, nearest_edit(int(number[1]), state.edits))
+    raise UnknownEdit(address, _nearest(address.lower(), (f"e{n}" for n in state.edits)))
+
+
+def resolve_edits(state: State, texts: Iterable[str]) -> tuple[int, ...]:
+    """The numbers of the edits that addresses name, in their order, each once.
+
+    `A..B` names the live edits from A to B.
+
+    Raises:
+        UnknownEdit: no such edit, with the nearest address if any is near.
+        UsageError: an ambiguous prefix, or a range without a live edit.
+    """
+    found: dict[int, None] = {}
+    for text in texts:
+        first, dots, last = text.partition("..")
+        if not dots:
+            found[resolve_edit(state, text)] = None
+            continue
+        low, high = resolve_edit(state, first), resolve_edit(state, last)
+        if not (between := [number for number in state.live if low <= number <= high]):
+            raise UsageError(f"there is no live edit from e{low} to e{high}")
+        found.update(dict.fromkeys(between))
+    return tuple(found)
+
+
+def versions(state: State) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """Every tag's version and every version that the log went through, from the base on, with its live set.
+
+    Two live sets whose deltas are equal are one version; the one that the log reached last comes last.
+    """
+    for tag in state.tags.values():
+        yield tag.version, tag.live
+    live: set[int] = set()
+    yield state.version_of(()), ()
+    for change in state.changes:
+        live.difference_update(change.removed)
+        live.update(change.added)
+        yield state.version_of(live), tuple(sorted(live))
+
+
+def _resolve(state: State, text: str) -> tuple[int, ...]:
+    address = text.strip()
+    if address == "HEAD":
+        return state.live
+    if address == "base":
+        return ()
+    if back := _BACK.fullmatch(address):
+        steps = int(back[1] or 1)
+        if steps > len(state.changes):
+            raise UnknownVersion(address, f"HEAD~{len(state.changes)}")
+        return live_after(state.changes[: len(state.changes) - steps])
+    if seq := _SEQ.fullmatch(address):
+        if not 1 <= int(seq[1]) <= state.head.seq:
+            raise UnknownVersion(address, f"@{state.head.seq}" if state.head.seq else None)
+        return state.live_at(int(seq[1]))
+    if address in state.tags:
+        return state.tags[address].live
+    prefix = _PREFIX.fullmatch(address)
+    if prefix and state.created is not None:
+        found = {version: live for version, live in versions(state) if _matches(version, prefix[1])}
+        if len(found) > 1:
+            raise UsageError(f"{address!r} is the start of {len(found)} versions; write more of it")
+        if found:
+            return next(iter(found.values()))
+    raise UnknownVersion(address, _nearest(address, ("HEAD", "base", *state.tags)))
+
+
+def _member(state: State, live: tuple[int, ...], edit: str | int, version: str) -> int:
+    number = resolve_edit(state, edit)
+    if number not in live:
+        raise UsageError(f"e{number} is not in the version {version!r}", edit=number, version=version)
+    return number
+
+
+def _matches(digest: str, prefix: str) -> bool:
+    return digest.removeprefix("blake3:").startswith(prefix)
+
+
+def _nearest(text: str, known: Iterable[str]) -> str | None:
+    close = difflib.get_close_matches(text, list(known), n=1, cutoff=0.4)
+    return close[0] if close else None

@@ -1,0 +1,169 @@
+"""Erasing: what has to go once a fact was erased, and what that leaves.
+
+The event comes first, with the reverts, in one transaction. Only then are things deleted: the caches, which may hold
+sums with the edits' deltas and factors of their keys; the edits' factors; the ciphertexts; and last the key. So a crash
+leaves either nothing done, or an event and something that is left over, which `leftovers` finds; `drop_erased` may be
+called again at any time and goes on from there. A key that is gone says that all else went before it.
+
+Nothing is deleted that an edit which was not erased needs.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from errata.ledger.base.errors import BlobDamaged, BlobMissing
+from errata.ledger.base.failpoints import hit
+from errata.ledger.base.files import storage_error
+from errata.ledger.secrets.vault import Vault
+from errata.ledger.state.state import State
+from errata.ledger.store.blobs import BlobStore
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """Something of an erased fact that is still here.
+
+    Attributes:
+        seq: the event that erased it.
+        token: the fact's.
+        blob: its blob; None for its key.
+    """
+
+    seq: int
+    token: str
+    blob: str | None
+
+    @property
+    def name(self) -> str:
+        """Where it lies, below the ledger's folder."""
+        if self.blob is None:
+            return f"vault/{self.token}"
+        digits = self.blob.rpartition(":")[2]
+        return f"objects/{digits[:2]}/{digits[2:]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What `drop_erased` deleted: blobs and keys, by name, and files of caches with their size in bytes."""
+
+    leftovers: tuple[Leftover, ...] = ()
+    cache_files: int = 0
+    cache_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """What cannot be rebuilt without some edits.
+
+    Attributes:
+        ranges: first and last event of each stretch of the log after whose events one of them was live.
+        tags: tags on versions with one of them.
+        evaluations: seqs of evaluations of versions that one of them was live in.
+        checkouts: seqs of the events that say that such a version was written out.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    tags: tuple[str, ...]
+    evaluations: tuple[int, ...]
+    checkouts: tuple[int, ...]
+
+
+def erased_blobs(state: State) -> dict[str, tuple[int, str]]:
+    """The blobs that are to be gone -> the event that says so, and the fact's token."""
+    wanted, erased = set[str](), dict[str, tuple[int, str]]()
+    for record in state.edits.values():
+        sealed = record.body.fact.sealed
+        blobs = (record.body.blob,) if sealed is None else (record.body.blob, sealed.blob)
+        if record.erased_by is None or sealed is None:
+            wanted.update(blobs)
+        else:
+            erased |= dict.fromkeys(blobs, (record.erased_by, sealed.token))
+    return {blob: why for blob, why in erased.items() if blob not in wanted}
+
+
+def leftovers(state: State, blobs: BlobStore, vault: Vault) -> Iterator[Leftover]:
+    """What should be gone and is not, the key of each fact after its blobs."""
+    for blob, (seq, token) in erased_blobs(state).items():
+        if _is_there(blobs, blob):
+            yield Leftover(seq, token, blob)
+    for token, erasure in state.erasures.items():
+        if vault.holds(token):
+            yield Leftover(erasure.seq, token, None)
+
+
+def drop_erased(state: State, blobs: BlobStore, vault: Vault, cache: Path | None) -> Dropped:
+    """Delete what should be gone; nothing where nothing is left over.
+
+    Args:
+        state: what the log says.
+        blobs: the ledger's.
+        vault: its keys.
+        cache: the folder of its caches; None for a ledger in memory. Every folder in it goes: what they hold can be
+            made again, and what was made with an erased edit is not told apart from the rest. Files beside them stay:
+            they are locks and journals, which hold nothing of an edit.
+
+    Raises:
+        StorageFailed: something could not be deleted; what was deleted before is gone, and a second call goes on.
+    """
+    left = tuple(leftovers(state, blobs, vault))
+    if not left:
+        return Dropped()
+    files, size = (0, 0) if cache is None else _empty(cache)
+    for one in left:
+        if one.blob is not None:
+            blobs.drop(one.blob)
+            hit("erase.blob_dropped")
+    for one in left:
+        if one.blob is None:
+            vault.drop(one.token)
+            hit("erase.key_dropped")
+    return Dropped(left, files, size)
+
+
+def lost_with(state: State, numbers: tuple[int, ...]) -> Lost:
+    """What cannot be rebuilt without these edits."""
+    gone = frozenset(numbers)
+    spans = sorted((state.edits[n].seq, (state.edits[n].closed_by or state.head.seq + 1) - 1) for n in gone)
+    ranges: list[tuple[int, int]] = []
+    for first, last in spans:
+        if ranges and first <= ranges[-1][1] + 1:
+            ranges[-1] = (ranges[-1][0], max(last, ranges[-1][1]))
+        else:
+            ranges.append((first, last))
+    within = (c.seq for c in state.changes if any(first <= c.seq <= last for first, last in ranges))
+    versions = {state.version_of(state.live_at(seq)) for seq in within}
+    versions |= {tag.version for tag in state.tags.values() if gone & set(tag.live)}
+    return Lost(
+        tuple(ranges),
+        tuple(sorted(name for name, tag in state.tags.items() if gone & set(tag.live))),
+        tuple(one.seq for one in state.evaluations if one.body.version in versions),
+        tuple(one.seq for one in state.checkouts if one.body.version in versions),
+    )
+
+
+def _is_there(blobs: BlobStore, blob: str) -> bool:
+    try:
+        blobs.check(blob)
+    except BlobMissing:
+        return False
+    except BlobDamaged:
+        pass  # what is left of it may still say something
+    return True
+
+
+def _empty(cache: Path) -> tuple[int, int]:
+    """Delete the folders in a folder; how many files were in them, and their bytes."""
+    files, size = 0, 0
+    try:
+        for folder in sorted(path for path in cache.glob("*") if path.is_dir() and not path.is_symlink()):
+            inside = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+            files, size = files + len(inside), size + sum(path.stat().st_size for path in inside)
+            shutil.rmtree(folder)
+            hit("erase.cache_dropped")
+    except OSError as error:
+        raise storage_error(error.filename or cache, error) from error
+    return files, size

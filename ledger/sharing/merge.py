@@ -1,0 +1,323 @@
+"""Merge: bring another ledger on the same base together with this one, three-way, fact by fact.
+
+For each fact at most one edit is live on either side, and edits are the same if their deltas are. Where both sides have
+the same edit, or none, there is nothing to do. Else it is asked who changed the fact since the sides last knew of each
+other (`Side.seen`): if only one did, it is right. If both did, deltas tell more: a side whose live edit was never
+recorded on the other, while the other's live edit was recorded and closed on it, knew the other's and moved on, so it
+is right. What is left is a conflict, and somebody has to say who is right.
+
+No step of this prefers one side, so merging either way gives the same live set wherever no conflict is left. A conflict
+that was decided is remembered by the merge's event: to the other side the decision is a change like any other.
+
+Legend: `a` is the number of this side's live edit of a fact, `b` that of the other's; None stands for none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from errata.ledger.base.errors import FactConflict, UnknownEdit, UsageError
+from errata.ledger.base.signing import SignerSource
+from errata.ledger.events.bodies import MergeRule, MergeSide, Resolution
+from errata.ledger.events.envelope import Event, Head
+from errata.ledger.events.policy import ActionSort, Capability
+from errata.ledger.ledger import Ledger
+from errata.ledger.rules.addresses import SHORTEST_PREFIX, resolve_edit
+from errata.ledger.rules.operations import MergeLedger
+from errata.ledger.sharing.sides import Key, Side, Stamp, bring_blobs, check_one_base, refuse_personal_edits
+
+OURS, THEIRS = MergeSide.OURS, MergeSide.THEIRS
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A fact of which the two sides have different live edits, at least one.
+
+    Attributes:
+        key: subject and prompt.
+        ours, theirs: the numbers of the live edits, each its own ledger's.
+        changed_ours, changed_theirs: when each side last changed the fact, and who did; None for never.
+        same_target: both edits say the same; only their deltas differ.
+    """
+
+    key: Key
+    ours: int | None
+    theirs: int | None
+    changed_ours: Stamp | None
+    changed_theirs: Stamp | None
+    same_target: bool
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A difference that a rule, a person or the earlier of two equal targets decided."""
+
+    difference: Difference
+    taken: MergeSide
+    by_hand: bool
+
+
+@dataclass(frozen=True)
+class MergePlan:
+    """What a merge does.
+
+    Attributes:
+        head: the head here that it rests on.
+        ledger, their_head: the other ledger's identity and head.
+        rule: the rule that was given.
+        carried: numbers there of edits that come in, ascending.
+        superseded: numbers here of live edits that they replace.
+        taken_back: numbers here of live edits that are reverted, because the other side has done so.
+        kept: numbers here of live edits that stay, although the other side has another or none.
+        decided: what had to be decided, and how it was.
+        conflicts: what nobody decided; while there is any, nothing can be merged.
+    """
+
+    head: Head
+    ledger: str
+    their_head: Head
+    rule: MergeRule | None
+    carried: tuple[int, ...]
+    superseded: tuple[int, ...]
+    taken_back: tuple[int, ...]
+    kept: tuple[int, ...]
+    decided: tuple[Decided, ...]
+    conflicts: tuple[Difference, ...]
+
+    @property
+    def nothing(self) -> bool:
+        """Whether there is nothing to record."""
+        return not (self.carried or self.taken_back or self.decided or self.conflicts)
+
+
+def plan_merge(
+    ours: Side, theirs: Side, rule: MergeRule | None = None, by_hand: Mapping[Key, MergeSide] | None = None
+) -> MergePlan:
+    """Decide what a merge does; pure.
+
+    Args:
+        ours: the ledger that is written to.
+        theirs: the other one.
+        rule: who is right where both sides changed a fact. It says nothing of facts that one side changed.
+        by_hand: who is right about single facts, whoever changed them; it goes before the rule.
+
+    Raises:
+        Refused: the ledgers are not on one base and grid, or an edit of a personal fact would have to be carried over.
+    """
+    check_one_base(ours, theirs)
+    chosen = by_hand or {}
+    seen = (ours.seen(theirs), theirs.seen(ours))
+    carried, superseded, taken_back, kept, decided, conflicts = [], [], [], [], [], []
+    for one in differences(ours, theirs):
+        verdict = _verdict(one, ours, theirs, seen)
+        taken = verdict
+        if one.key in chosen:
+            taken = chosen[one.key]
+        elif verdict is None and (rule is not None or one.same_target):
+            taken = _by_rule(one, rule, ours, theirs)
+        if taken is None:
+            conflicts.append(one)
+            continue
+        if taken is not verdict:
+            decided.append(Decided(one, taken, one.key in chosen))
+        if taken is OURS:
+            kept += [] if one.ours is None else [one.ours]
+        elif one.theirs is not None:
+            carried.append(one.theirs)
+            superseded += [] if one.ours is None else [one.ours]
+        elif one.ours is not None:
+            taken_back.append(one.ours)
+    refuse_personal_edits(theirs, carried)
+    return MergePlan(
+        head=ours.state.head,
+        ledger=theirs.genesis,
+        their_head=theirs.state.head,
+        rule=rule,
+        carried=tuple(sorted(carried)),
+        superseded=tuple(sorted(superseded)),
+        taken_back=tuple(sorted(taken_back)),
+        kept=tuple(sorted(kept)),
+        decided=tuple(decided),
+        conflicts=tuple(conflicts),
+    )
+
+
+def merge(
+    ours: Ledger,
+    theirs: Ledger,
+    side: Side,
+    plan: MergePlan,
+    *,
+    actor: str,
+    now: str,
+    new_id: Callable[[], str],
+    signer: SignerSource | None = None,
+) -> list[Event]:
+    """Carry out a plan: batches first, then one transaction; the last event says what was merged.
+
+    Args:
+        ours: the ledger that is written to.
+        theirs: the other one.
+        side: the other one, as the plan saw it.
+        plan: what `plan_merge` decided.
+        actor: by whom.
+        now: the time, RFC 3339 in UTC, ending in Z.
+        new_id: makes a fresh UUID for each event.
+        signer: unlocks the actor's key, if the policy asks for signed events.
+
+    Returns:
+        The events recorded; none if there was nothing to do.
+
+    Raises:
+        FactConflict: conflicts are left.
+        Refused: the policy does not let it happen; nothing was copied.
+        HeadConflict: the log here moved since the plan was made; nothing was recorded.
+        GridExhausted: the exact grid has no room; likewise.
+        LedgerDamaged: the other ledger's batches are not what its events say; likewise.
+    """
+    if plan.conflicts:
+        raise FactConflict(
+            f"both ledgers changed {len(plan.conflicts)} facts",
+            conflicts=[{"ours": one.ours, "theirs": one.theirs} for one in plan.conflicts],
+        )
+    if plan.nothing:
+        return []
+    ours.foresee(ActionSort.MERGE, Capability.APPLY, actor=actor, now=now, signer=signer)
+    bring_blobs(ours, theirs, side, plan.carried)
+    return ours.execute(
+        command_of(plan, side), actor=actor, now=now, new_id=new_id, expected_head=plan.head, signer=signer
+    )
+
+
+def command_of(plan: MergePlan, theirs: Side) -> MergeLedger:
+    """The command that carries a plan out, once its batches are here."""
+    return MergeLedger(
+        ledger=plan.ledger,
+        head=plan.their_head,
+        edits=tuple(theirs.to_carry(number) for number in plan.carried),
+        taken_back=plan.taken_back,
+        rule=plan.rule,
+        resolutions=tuple(
+            Resolution(
+                subject=one.difference.key[0],
+                prompt=one.difference.key[1],
+                ours=one.difference.ours,
+                theirs=one.difference.theirs,
+                taken=one.taken,
+                by_hand=one.by_hand,
+            )
+            for one in plan.decided
+        ),
+    )
+
+
+def differences(ours: Side, theirs: Side) -> list[Difference]:
+    """The facts of which the two sides have different live edits, in the order of this side's log, then the other's."""
+    found = []
+    for key in dict.fromkeys((*ours.moved, *theirs.moved)):
+        a, b = ours.state.live_facts.get(key), theirs.state.live_facts.get(key)
+        if a is None and b is None:
+            continue
+        same_target = False
+        if a is not None and b is not None:
+            if ours.delta(a) == theirs.delta(b):
+                continue
+            same_target = ours.state.edits[a].body.fact.target == theirs.state.edits[b].body.fact.target
+        found.append(Difference(key, a, b, _changed(ours, key), _changed(theirs, key), same_target))
+    return found
+
+
+def choices(ours: Side, theirs: Side, texts: Iterable[str]) -> dict[Key, MergeSide]:
+    """What `EDIT=ours` and `EDIT=theirs` say.
+
+    EDIT is a live edit here, by number or the start of its delta's digest, or one there by its digest.
+
+    Raises:
+        UsageError: not of this form, or an edit of a fact about which the two sides do not differ.
+        UnknownEdit: neither side has such an edit.
+    """
+    open_keys = {one.key for one in differences(ours, theirs)}
+    chosen: dict[Key, MergeSide] = {}
+    for text in texts:
+        address, _, side = text.rpartition("=")
+        if side not in list(MergeSide):
+            raise UsageError(f"{text!r}: write EDIT=ours or EDIT=theirs, such as e12=theirs")
+        try:
+            key = ours.state.edits[resolve_edit(ours.state, address)].body.fact.key
+        except UnknownEdit:
+            if len(address) < SHORTEST_PREFIX:
+                raise  # no digest: a number, and numbers are those here
+            key = theirs.state.edits[resolve_edit(theirs.state, address)].body.fact.key
+        if key not in open_keys:
+            raise UsageError(f"{text!r}: the two ledgers do not differ about the fact of {address}")
+        if chosen.setdefault(key, MergeSide(side)) is not MergeSide(side):
+            raise UsageError(f"{text!r}: the same fact was decided the other way just before")
+    return chosen
+
+
+def _changed(side: Side, key: Key) -> Stamp | None:
+    return side.stamps[side.moved[key] - 1] if key in side.moved else None
+
+
+def _verdict(one: Difference, ours: Side, theirs: Side, seen: tuple[int, int]) -> MergeSide | None:
+    """Who is right about a difference without anybody's word; None for a conflict.
+
+    Args:
+        one: the difference.
+        ours: the ledger that is written to.
+        theirs: the other one.
+        seen: up to where this side has seen the other's log, and the other this one's.
+    """
+    we, they = ours.moved.get(one.key, 0) > seen[1], theirs.moved.get(one.key, 0) > seen[0]
+    if we != they:
+        return OURS if we else THEIRS
+    knew_ours = one.ours is not None and ours.delta(one.ours) in theirs.recorded
+    knew_theirs = one.theirs is not None and theirs.delta(one.theirs) in ours.recorded
+    if one.ours is not None and one.theirs is not None:
+        if knew_ours == knew_theirs:
+            return None
+        return THEIRS if knew_ours else OURS
+    if one.ours is not None:
+        if knew_ours:
+            return THEIRS
+        return None if _replaces_known(ours, one.ours, theirs) else OURS
+    if knew_theirs:
+        return OURS
+    return None if one.theirs is not None and _replaces_known(theirs, one.theirs, ours) else THEIRS
+
+
+def _replaces_known(side: Side, number: int, other: Side) -> bool:
+    """Whether an edit superseded, directly or through others, one that the other side has on record."""
+    replaced = side.replaced
+    while number in replaced:
+        number = replaced[number]
+        if side.delta(number) in other.recorded:
+            return True
+    return False
+
+
+def _by_rule(one: Difference, rule: MergeRule | None, ours: Side, theirs: Side) -> MergeSide:
+    """Who is right by the rule; without one, of two edits with one target, the one that was made first."""
+    if rule is MergeRule.OURS:
+        return OURS
+    if rule is MergeRule.THEIRS:
+        return THEIRS
+    mine, its = ((side, number) for side, number in ((ours, one.ours), (theirs, one.theirs)))
+    if rule is MergeRule.NEWEST:
+        return OURS if _order(one.changed_ours, *mine) > _order(one.changed_theirs, *its) else THEIRS
+    return OURS if _order(_made(*mine), *mine) < _order(_made(*its), *its) else THEIRS
+
+
+def _made(side: Side, number: int | None) -> Stamp | None:
+    if number is None:
+        return None
+    origin = side.origin(number)
+    return Stamp(origin.event, origin.actor, origin.recorded_at)
+
+
+def _order(stamp: Stamp | None, side: Side, number: int | None) -> tuple[datetime, str]:
+    """A time, and the delta's digest where two times are equal: the same from both sides."""
+    when = datetime.min.replace(tzinfo=UTC) if stamp is None else datetime.fromisoformat(stamp.recorded_at)
+    return when, "" if number is None else side.delta(number)

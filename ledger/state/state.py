@@ -1,0 +1,266 @@
+"""State: what the log says now, folded from its events (`ledger.state.fold`); it never changes once handed out."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from errata.ledger.base.digests import version_digest
+from errata.ledger.base.errors import Erased
+from errata.ledger.events import bodies
+from errata.ledger.events.envelope import EMPTY_HEAD, Head
+from errata.ledger.state.trust import Trust
+
+
+class EditStatus(StrEnum):
+    """Whether an edit is in force."""
+
+    LIVE = "live"
+    REVERTED = "reverted"
+    SUPERSEDED = "superseded"
+
+
+@dataclass(frozen=True, slots=True)
+class EditRecord:
+    """A recorded edit: the seq of its event, what it says, and what became of it.
+
+    Attributes:
+        closed_by: the seq of the event that took it back or superseded it.
+        erased_by: the seq of the event by which its fact was erased.
+    """
+
+    seq: int
+    body: bodies.EditApplied
+    status: EditStatus = EditStatus.LIVE
+    closed_by: int | None = None
+    erased_by: int | None = None
+
+    @property
+    def number(self) -> int:
+        """The edit's number."""
+        return self.body.number
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One step of the live set: the event that made it, and the edits that entered and left."""
+
+    seq: int
+    added: tuple[int, ...]
+    removed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """A recorded evaluation and the seq of its event."""
+
+    seq: int
+    body: bodies.EvaluationRecorded
+
+
+@dataclass(frozen=True, slots=True)
+class Export:
+    """An audit export and the seq of its event."""
+
+    seq: int
+    body: bodies.AuditExported
+
+
+@dataclass(frozen=True, slots=True)
+class Bisection:
+    """A bisection's conclusion and the seq of its event."""
+
+    seq: int
+    body: bodies.BisectionConcluded
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """A recorded tracing and the seq of its event."""
+
+    seq: int
+    body: bodies.TracingRecorded
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsChange:
+    """A recorded change of the ledger's own hyperparameters and the seq of its event."""
+
+    seq: int
+    body: bodies.SettingsChanged
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """A recorded merge and the seq of its event."""
+
+    seq: int
+    body: bodies.LedgerMerged
+
+
+@dataclass(frozen=True, slots=True)
+class Checkout:
+    """A recorded checkout and the seq of its event."""
+
+    seq: int
+    body: bodies.VersionCheckedOut
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A recorded erasure and the seq of its event."""
+
+    seq: int
+    body: bodies.FactErased
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRef:
+    """Where an edit's keys lie."""
+
+    edit: int
+    blob: str
+    row: int
+
+
+@dataclass(frozen=True)
+class State:
+    """The log's meaning at its head.
+
+    Attributes:
+        head: the last event's seq and hash.
+        created: the first event's body, or None before it.
+        edits: number -> edit, all that were ever recorded.
+        live: the numbers of the edits in force, ascending.
+        changes: the steps of the live set, in the order of the log.
+        tags: name -> tag.
+        evaluations, bisections, tracings, checkouts: in the order of the log.
+        settings: changes of the ledger's own hyperparameters, in the order of the log; the last is in force.
+        exports: audit bundles that were handed out, in the order of the log.
+        merges: merges of other ledgers into this one, in the order of the log.
+        budgets: tensor -> sum of the bounds of all recorded edits (DESIGN, section 2: the guard).
+        live_facts: (subject, prompt) -> number of the live edit of that fact.
+        erasures: token -> the erasure of that personal fact.
+        superseding: (edit, by) between an edit_superseded and its edit_applied, else None.
+        trust: policy, keys, roles and changes.
+    """
+
+    head: Head = EMPTY_HEAD
+    created: bodies.LedgerCreated | None = None
+    edits: Mapping[int, EditRecord] = field(default_factory=dict)
+    live: tuple[int, ...] = ()
+    changes: tuple[Change, ...] = ()
+    tags: Mapping[str, bodies.VersionTagged] = field(default_factory=dict)
+    evaluations: tuple[Evaluation, ...] = ()
+    bisections: tuple[Bisection, ...] = ()
+    tracings: tuple[Tracing, ...] = ()
+    checkouts: tuple[Checkout, ...] = ()
+    settings: tuple[SettingsChange, ...] = ()
+    merges: tuple[Merge, ...] = ()
+    exports: tuple[Export, ...] = ()
+    budgets: Mapping[str, float] = field(default_factory=dict)
+    live_facts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    erasures: Mapping[str, Erasure] = field(default_factory=dict)
+    superseding: tuple[int, int] | None = None
+    trust: Trust = field(default_factory=Trust)
+
+    def live_at(self, seq: int) -> tuple[int, ...]:
+        """The live set right after event `seq`, ascending."""
+        return live_after(self.changes[: bisect_right(self.changes, seq, key=lambda change: change.seq)])
+
+    def version_of(self, live: Iterable[int]) -> str:
+        """The identity of the version with these edits.
+
+        Raises:
+            KeyError: an edit that was never recorded.
+            ValueError: the ledger has not been created.
+        """
+        return version_of(self.created, self.edits, live)
+
+    @property
+    def version(self) -> str:
+        """The identity of the version at the head."""
+        return self.version_of(self.live)
+
+    @property
+    def hyperparameters(self) -> Mapping[str, Any]:
+        """The ledger's own hyperparameters, as they are in force at the head."""
+        if self.settings:
+            return self.settings[-1].body.hyperparameters
+        return self.created.hyperparameters if self.created is not None else {}
+
+    def is_live(self, number: int) -> bool:
+        """Whether an edit is in force."""
+        return number in self.edits and self.edits[number].status is EditStatus.LIVE
+
+    def edits_of(self, token: str) -> tuple[int, ...]:
+        """The numbers of all edits of a personal fact, ascending."""
+        return edits_of(self.edits, token)
+
+    def refuse_erased(self, numbers: Iterable[int]) -> None:
+        """See that the factors of these edits were not erased.
+
+        Raises:
+            Erased: naming the first that was, and the event that says so.
+        """
+        for number in sorted(numbers):
+            record = self.edits.get(number)
+            if record is not None and record.erased_by is not None:
+                raise Erased(number, record.erased_by)
+
+    def replaced(self) -> dict[int, int]:
+        """The number of each edit that superseded another -> the number of that other."""
+        return {
+            number: gone
+            for change in self.changes
+            for number in change.added
+            for gone in change.removed
+            if self.edits[number].body.fact.key == self.edits[gone].body.fact.key
+        }
+
+    def keys_of(self, live: Iterable[int]) -> tuple[KeyRef, ...]:
+        """Where edits' keys lie, by number: the editor's past keys Kp."""
+        return tuple(KeyRef(n, self.edits[n].body.blob, self.edits[n].body.row) for n in sorted(live))
+
+
+class Folded(Protocol):
+    """What a state and a fold under way have in common: what is live, and what it is made of."""
+
+    @property
+    def created(self) -> bodies.LedgerCreated | None: ...  # noqa: D102
+    @property
+    def edits(self) -> Mapping[int, EditRecord]: ...  # noqa: D102
+    @property
+    def live(self) -> Collection[int]: ...  # noqa: D102
+    @property
+    def live_facts(self) -> Mapping[tuple[str, str], int]: ...  # noqa: D102
+    @property
+    def tags(self) -> Mapping[str, bodies.VersionTagged]: ...  # noqa: D102
+
+    def version_of(self, live: Iterable[int]) -> str:
+        """See `State.version_of`."""
+
+
+def edits_of(edits: Mapping[int, EditRecord], token: str) -> tuple[int, ...]:
+    """`State.edits_of`, for a fold that is under way."""
+    sealed = ((number, record.body.fact.sealed) for number, record in edits.items())
+    return tuple(sorted(number for number, one in sealed if one is not None and one.token == token))
+
+
+def live_after(changes: Iterable[Change]) -> tuple[int, ...]:
+    """The live set after these steps from the base, ascending."""
+    live: set[int] = set()
+    for change in changes:
+        live.difference_update(change.removed)
+        live.update(change.added)
+    return tuple(sorted(live))
+
+
+def version_of(created: bodies.LedgerCreated | None, edits: Mapping[int, EditRecord], live: Iterable[int]) -> str:
+    """`State.version_of`, for a fold that is under way."""
+    if created is None:
+        raise ValueError("a ledger without its first event has no versions")
+    return version_digest(created.base_digest, (edits[number].body.delta_digest for number in live))

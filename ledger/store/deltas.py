@@ -1,0 +1,126 @@
+"""A batch's factors as a blob: safetensors with `u/<tensor>`, `v/<tensor>` and `k/<tensor>` for each edited tensor.
+
+Shapes: u (n, d_out), v (n, d_in), k (n, d_in), float32, row i being edit i of the batch. The delta of row i is the
+outer product of its u and v; k is the key it was solved for. No metadata, so the same arrays give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from errata.ledger.base.digests import delta_digest, keys_digest
+from errata.ledger.base.errors import BlobDamaged, ModelError, NotFinite
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float32]
+
+PARTS = ("u", "v", "k")
+
+
+def tensor_names(batch: Mapping[str, Array]) -> list[str]:
+    """The edited tensors of a batch, sorted."""
+    return sorted({name.split("/", 1)[1] for name in batch})
+
+
+def encode_batch(batch: Mapping[str, Array]) -> bytes:
+    """The bytes of a batch's factors.
+
+    Args:
+        batch: `u/<tensor>` (n, d_out), `v/<tensor>` (n, d_in), `k/<tensor>` (n, d_in) -> float32 arrays.
+
+    Raises:
+        NotFinite: a factor holds NaN or infinity.
+        ModelError: a part is missing, or the shapes or dtypes do not fit together.
+    """
+    import numpy as np
+    from safetensors.numpy import save
+
+    check_batch(batch)
+    return bytes(save({name: np.ascontiguousarray(batch[name], dtype="<f4") for name in sorted(batch)}))
+
+
+def decode_batch(data: bytes) -> dict[str, Array]:
+    """The arrays that `encode_batch` wrote.
+
+    Raises:
+        BlobDamaged: not such a file.
+        NotFinite: a factor holds NaN or infinity.
+    """
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        batch: dict[str, Array] = load(data)
+        check_batch(batch)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise BlobDamaged("of a batch", f"no safetensors file ({error})") from error
+    except NotFinite:
+        raise
+    except ModelError as error:
+        raise BlobDamaged("of a batch", error.message) from error
+    return batch
+
+
+def check_batch(batch: Mapping[str, Array]) -> None:
+    """See that a batch has all its parts in shape and that all numbers are finite.
+
+    Raises:
+        NotFinite: a factor holds NaN or infinity.
+        ModelError: a part is missing, or the shapes or dtypes do not fit together.
+    """
+    import numpy as np
+
+    check_shapes({name: array.shape for name, array in batch.items()})
+    for name, array in batch.items():
+        if array.dtype != np.float32:
+            raise ModelError(f"{name} is {array.dtype}, and factors are float32")
+        if not np.isfinite(array).all():
+            raise NotFinite(name)
+
+
+def check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> int:
+    """See that a batch has all its parts in shape; returns how many edits it holds.
+
+    Raises:
+        ModelError: a part is missing, or the shapes do not fit together.
+    """
+    if not shapes or any(name.split("/", 1)[0] not in PARTS or "/" not in name for name in shapes):
+        raise ModelError("a batch has arrays named u/, v/ and k/ and the edited tensor's name")
+    rows = {shape[0] if len(shape) == 2 else -1 for shape in shapes.values()}
+    if len(rows) != 1 or min(rows) < 1:
+        raise ModelError("a batch's arrays have one row for each of its edits")
+    for tensor in sorted({name.split("/", 1)[1] for name in shapes}):
+        if missing := [part for part in PARTS if f"{part}/{tensor}" not in shapes]:
+            raise ModelError(f"a batch lacks {missing[0]}/{tensor}")
+        if shapes[f"v/{tensor}"] != shapes[f"k/{tensor}"]:
+            raise ModelError(f"v/{tensor} and k/{tensor} differ in shape")
+    return rows.pop()
+
+
+def row_delta_digest(batch: Mapping[str, Array], row: int) -> str:
+    """The delta digest of one edit of a batch (`ledger.base.digests.delta_digest`)."""
+    return delta_digest(
+        {tensor: (*_row(batch, f"u/{tensor}", row), *_row(batch, f"v/{tensor}", row)) for tensor in tensor_names(batch)}
+    )
+
+
+def row_keys_digest(batch: Mapping[str, Array], row: int) -> str:
+    """The digest of one edit's keys (`ledger.base.digests.keys_digest`)."""
+    return keys_digest({tensor: _row(batch, f"k/{tensor}", row) for tensor in tensor_names(batch)})
+
+
+def row_bounds(batch: Mapping[str, Array], row: int) -> dict[str, float]:
+    """Tensor -> max|u| * max|v| of one edit: its share of the tensor's exact grid, exact in float64."""
+    return {
+        tensor: float(abs(batch[f"u/{tensor}"][row]).max()) * float(abs(batch[f"v/{tensor}"][row]).max())
+        for tensor in tensor_names(batch)
+    }
+
+
+def _row(batch: Mapping[str, Array], name: str, row: int) -> tuple[memoryview, int]:
+    vector = batch[name][row].astype("<f4", order="C", copy=False)
+    return vector.data, int(vector.shape[0])

@@ -1,0 +1,100 @@
+"""A batch's result as what is recorded of it: its factors as a blob, and its edits, ready for a transaction."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from errata.editor.config import EditConfig, Stage2
+from errata.editor.pipeline import BatchResult, Edit
+from errata.ledger.events import bodies
+from errata.ledger.facts.fact import Fact
+from errata.ledger.secrets.sealing import seal
+from errata.ledger.store.deltas import encode_batch, row_delta_digest, row_keys_digest
+from errata.replay.workflow.workspace import Workspace
+
+
+def new_edits(
+    workspace: Workspace, result: BatchResult, config: EditConfig, live_before: str, past_keys: int, batch: str
+) -> tuple[bodies.NewEdit, ...]:
+    """Write a batch's blob and give its edits as they are to be recorded; the events come last and are the caller's.
+
+    Args:
+        workspace: where the blob goes.
+        result: a batch with at least one edit.
+        config: the settings that it was solved with.
+        live_before: the version that it was solved on.
+        past_keys: how many edits that version has.
+        batch: the batch's own identifier.
+
+    Raises:
+        StorageFailed: the blob could not be written.
+    """
+    arrays = {}
+    for name in result.sums:
+        for part in ("u", "v", "k"):
+            rows = [getattr(item.factors[name], part).numpy() for item in result.edits]
+            arrays[f"{part}/{name}"] = np.stack(rows).astype("<f4")
+    blob = workspace.ledger.blobs.put(encode_batch(arrays))
+    surroundings, created = workspace.surroundings, workspace.created
+    new = []
+    for row, item in enumerate(result.edits):
+        target = item.target
+        fact, outcome = _as_recorded(workspace, item)
+        new.append(
+            bodies.NewEdit(
+                fact=fact,
+                method=config.method,
+                hyperparameters=config.to_record(),
+                seed=config.seed,
+                software=surroundings.software,
+                device=surroundings.device,
+                batch=batch,
+                batch_size=len(result.edits),
+                row=row,
+                stage1=bodies.Stage1(
+                    steps=target.steps,
+                    stop_reason=target.stop_reason,
+                    probability_before=min(1.0, target.probability_before),
+                    probability_after=min(1.0, target.probability),
+                    loss=target.loss,
+                    converged=target.most_probable,
+                    delta_norm=target.delta_norm,
+                    value_norm=target.value_norm,
+                ),
+                delta_digest=row_delta_digest(arrays, row),
+                keys_digest=row_keys_digest(arrays, row),
+                blob=blob,
+                bounds={name: factors.bound for name, factors in item.factors.items()},
+                norms_before={name: factors.norm_before for name, factors in item.factors.items()},
+                norms_after={name: factors.norm_after for name, factors in item.factors.items()},
+                solve=bodies.Solve(
+                    live_before=live_before,
+                    past_keys=past_keys if config.past_keys and config.stage2 is not Stage2.FT else 0,
+                    stats={name: reference.digest for name, reference in created.stats.items()},
+                    layers=config.layers,
+                    residual_norms={name: float(factors.u.norm()) for name, factors in item.factors.items()},
+                    solve_errors=dict(result.residuals),
+                ),
+                seconds=result.seconds / len(result.edits),
+                peak_memory_bytes=result.peak_memory,
+                outcome=outcome,
+            )
+        )
+    return tuple(new)
+
+
+def _as_recorded(workspace: Workspace, item: Edit) -> tuple[Fact, bodies.Outcome]:
+    """The fact, and what its own probes said; sealed if it is personal."""
+    found = item.outcome
+    outcome = bodies.Outcome(
+        efficacy=found.efficacy,
+        paraphrase=found.paraphrase,
+        locality=found.locality,
+        said_before=found.said_before,
+        said_after=found.said_after,
+    )
+    if not item.fact.personal:
+        return item.fact, outcome
+    ledger = workspace.ledger
+    token = ledger.opener.token_of(workspace.state, item.fact.key)
+    return seal(ledger.blobs, ledger.vault, item.fact, outcome, token)

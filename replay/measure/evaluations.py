@@ -1,0 +1,172 @@
+"""Evaluate a version on facts, a corpus or a task, and record the result with its intervals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from errata.editor.score.fluency import likelihoods, perplexity
+from errata.editor.score.intervals import Estimate
+from errata.editor.score.lm_task import run_task
+from errata.editor.score.outcomes import standing_probes
+from errata.editor.score.scores import Decision, FactScores, Family, score_facts
+from errata.ledger.base.canonical import file_digest, value_digest
+from errata.ledger.base.errors import UsageError
+from errata.ledger.events.bodies import EvaluationRecorded, EvaluationSource, Score
+from errata.ledger.facts.fact import Fact
+from errata.ledger.secrets.sealing import refuse_personal
+from errata.replay.workflow.genesis import documents, require_corpus
+from errata.replay.workflow.workspace import Finding, Workspace
+
+OVERALL = "overall"
+"""The name of CounterFact's overall score: the harmonic mean of efficacy, paraphrase and locality."""
+MOST_COHORTS = 5
+DECISIONS = "greedy decoding; comparison by mean log-probability a token; locality standing on the base"
+"""How facts are decided; part of what identifies an evaluation of facts."""
+
+
+def score_version(workspace: Workspace, live: Iterable[int], facts: Sequence[Fact]) -> FactScores:
+    """Score facts on a version, recording nothing; locality counts the probes that the base model says."""
+    with workspace.at(()):
+        standing = standing_probes(workspace.loaded, facts)
+    with workspace.at(live):
+        return score_facts(workspace.loaded, facts, standing)
+
+
+def evaluate_facts(
+    workspace: Workspace,
+    live: Iterable[int],
+    facts: Sequence[Fact],
+    name: str,
+    cohorts: Mapping[str, Sequence[int]] | None = None,
+    again: bool = False,
+) -> tuple[EvaluationRecorded, bool]:
+    """Per-edit scores of facts on a version, by both decisions.
+
+    Args:
+        workspace: the ledger and its model.
+        live: the version.
+        facts: at least one; sealed ones are opened, and identified as they are recorded.
+        name: what the set of facts is called.
+        cohorts: groups of the facts, by place, that are also scored alone: retention.
+        again: run it even if it is recorded.
+
+    Returns:
+        The result, and whether it was computed now. Its headline is efficacy under greedy decoding.
+
+    Raises:
+        UsageError: no facts, or one that is personal and in the clear: a digest of it would be recorded.
+        FactSealed: a sealed fact cannot be read.
+    """
+    if not facts:
+        raise UsageError("there are no facts to evaluate")
+    refuse_personal(facts, "evaluated from a file")
+    clear = [workspace.ledger.opener.fact(fact) for fact in facts]
+    groups = {key: list(places) for key, places in (cohorts or {}).items()}
+    identity = value_digest(
+        "facts", {"facts": [fact.plain() for fact in facts], "cohorts": groups, "decisions": DECISIONS}
+    )
+
+    def run() -> Finding:
+        found = score_version(workspace, live, clear)
+        rows = [*score_rows(found)]
+        for key, places in groups.items():
+            rows += score_rows(found.of(places), f" {key}")
+        hits = [outcome[Family.EFFICACY, Decision.GREEDY][0] for outcome in found.outcomes]
+        details = [
+            {f"{family.value}/{decision.value}": list(values) for (family, decision), values in outcome.items()}
+            for outcome in found.outcomes
+        ]
+        return Finding(Family.EFFICACY.value, sum(hits) / len(hits), len(facts), sum(hits), tuple(rows), details)
+
+    return workspace.recorded(live, EvaluationSource.FACTS, name, identity, run, again)
+
+
+def edits_by_cohort(workspace: Workspace, live: Iterable[int]) -> tuple[list[Fact], dict[str, list[int]]]:
+    """The facts of a version's edits as recorded, in the order of the log, and up to five cohorts of equal size.
+
+    Raises:
+        UsageError: if the version has no edits.
+        Erased: one of them was erased.
+    """
+    state = workspace.state
+    numbers = sorted(live)
+    if not numbers:
+        raise UsageError("this version has no edits whose facts could be evaluated")
+    state.refuse_erased(numbers)
+    count = min(MOST_COHORTS, len(numbers))
+    cohorts = {}
+    for i in range(count if count > 1 else 0):
+        places = list(range(i * len(numbers) // count, (i + 1) * len(numbers) // count))
+        cohorts[f"e{numbers[places[0]]}-e{numbers[places[-1]]}"] = places
+    return [state.edits[number].body.fact for number in numbers], cohorts
+
+
+def evaluate_corpus(
+    workspace: Workspace, live: Iterable[int], path: Path, again: bool = False
+) -> tuple[EvaluationRecorded, bool]:
+    """Perplexity of a corpus file, one document a line; ``n`` of its score counts tokens.
+
+    Raises:
+        UsageError: for a file that is no such corpus.
+    """
+    require_corpus(path)
+    identity = value_digest("corpus evaluation", {"corpus": file_digest("corpus", path), "metric": "perplexity"})
+
+    def run() -> Finding:
+        texts = [text for line in documents(path) if (text := line.strip())]
+        with workspace.at(live):
+            found = likelihoods(workspace.loaded, texts)
+        estimate = perplexity(found)
+        details = [[item.nats, item.tokens] for item in found]
+        rows = (score_row("perplexity", "nats a token", estimate),)
+        return Finding("perplexity", estimate.value, len(texts), None, rows, details)
+
+    return workspace.recorded(live, EvaluationSource.CORPUS, path.name, identity, run, again)
+
+
+def evaluate_task(
+    workspace: Workspace, live: Iterable[int], task: str, folders: Sequence[Path]
+) -> tuple[EvaluationRecorded, bool]:
+    """A local lm-eval task; always run, since only running it tells what it asks.
+
+    Raises:
+        UsageError: if lm-eval is missing, or there is no such task.
+    """
+    started = workspace.surroundings.meter.seconds()
+    with workspace.at(live):
+        found = run_task(workspace.loaded, task, folders)
+    if not found.scores:
+        raise UsageError(f"the task {task!r} gives no number")
+    rows = tuple(score_row(metric, "lm-eval", estimate) for metric, estimate in found.scores.items())
+    finding = Finding(rows[0].name, rows[0].value, found.samples, None, rows, None)
+    return workspace.record(live, EvaluationSource.TASK, task, found.digest, finding, started), True
+
+
+def score_rows(found: FactScores, suffix: str = "") -> list[Score]:
+    """Fact scores as they are recorded: by kind and decision, the overall score last."""
+    rows = [
+        score_row(family.value + suffix, decision.value, estimate)
+        for (family, decision), estimate in found.scores.items()
+    ]
+    return rows + [score_row(OVERALL + suffix, decision.value, e) for decision, e in found.overall.items()]
+
+
+def score_row(name: str, decision: str, estimate: Estimate) -> Score:
+    """An estimate as it is recorded."""
+    return Score(
+        name=name,
+        decision=decision,
+        value=estimate.value,
+        n=estimate.n,
+        clusters=estimate.clusters,
+        low=estimate.low,
+        high=estimate.high,
+        method=estimate.method,
+    )
+
+
+def details_of(workspace: Workspace, body: EvaluationRecorded) -> object:
+    """The outcomes behind a recorded result, as JSON; None where none were kept."""
+    return None if body.details_blob is None else json.loads(workspace.ledger.blobs.get(body.details_blob))["outcomes"]

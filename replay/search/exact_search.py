@@ -1,0 +1,168 @@
+"""The search with a test that always says the same of a version.
+
+A procedure that asks as it goes, and is run again from the start on what has been observed: a question without an
+answer ends it by `Unasked`. So it can stop after any test, in another process, or side by side, and goes on the same.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.replay.search.minimise import minimal
+from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Step, Unasked
+
+Ask = Callable[[Live, Purpose], StepOutcome]
+"""What a version is found to be; raises `Unasked` while nobody knows."""
+
+
+@dataclass(frozen=True)
+class Bracket:
+    """Where the search stands: prefix `low` passes, prefix `high` fails, `middle` are to be tested, if any are."""
+
+    low: int
+    high: int
+    middle: tuple[int, ...]
+
+
+def bracket(weights: Sequence[float], tested: Iterable[Observation], count: int = 1) -> Bracket:
+    """Where the search stands after these observations, the two ends being taken as good and bad.
+
+    The high end is the first prefix seen to fail and the low end the last one before it seen to pass, so that marks
+    which contradict a monotone history (several flips) still leave a bracket with a flip inside. A version that could
+    not be tested is worked around by its nearest neighbour that can be.
+
+    Args:
+        weights: how likely each step is the culprit, on any scale.
+        tested: what was observed.
+        count: how many prefixes may be tested side by side; they cut the bracket into parts of about equal weight.
+    """
+    steps = len(weights)
+    outcomes = {test.position: test.outcome for test in tested if test.position is not None}
+    outcomes |= {0: StepOutcome.GOOD, steps: StepOutcome.BAD}
+    high = min(k for k, outcome in outcomes.items() if outcome is StepOutcome.BAD)
+    low = max(k for k, outcome in outcomes.items() if outcome is StepOutcome.GOOD and k < high)
+    upto = [0.0, *itertools.accumulate(weights[low:high])]  # upto[k - low]: the weight of the steps low+1..k
+    open_ = [k for k in range(low + 1, high) if k not in outcomes]
+    middle: list[int] = []
+    for part in range(1, count + 1):
+        wanted = upto[-1] * part / (count + 1)
+        left = [k for k in open_ if k not in middle]
+        if left:
+            middle.append(min(left, key=lambda k: abs(upto[k - low] - wanted)))
+    return Bracket(low, high, tuple(sorted(middle)))
+
+
+def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: int) -> Conclusion:
+    """The conclusion that these observations lead to.
+
+    Args:
+        problem: what is searched.
+        tested: the observations; a later one of the same version replaces an earlier one.
+        plan: how; its noise plays no part here.
+        count: how many questions may be asked side by side.
+
+    Raises:
+        Unasked: with what has to be tested first.
+    """
+    seen = {test.version: test.outcome for test in tested}
+    size = len(problem.steps)
+    weights = plan.weights(size)
+
+    def end(verdict: Verdict, candidates: tuple[Step, ...] = ()) -> Conclusion:
+        return Conclusion(verdict, candidates=candidates, tested=tuple(tested), steps=size)
+
+    at_start = (
+        _question(problem, problem.good, Purpose.GOOD_END, 0, most_tests(weights)),
+        _question(problem, problem.bad, Purpose.BAD_END, size, most_tests(weights)),
+    )
+    verdicts = (Verdict.GOOD_IS_BAD, Verdict.BAD_IS_GOOD)
+    for question, wanted, verdict in zip(at_start, (StepOutcome.GOOD, StepOutcome.BAD), verdicts, strict=True):
+        outcome = seen.get(question.version)
+        if outcome is None:
+            raise Unasked(*[q for q in at_start if q.version not in seen][:count])
+        if outcome is StepOutcome.SKIP:
+            return end(Verdict.INCONCLUSIVE, candidates=problem.steps)
+        if outcome is not wanted:
+            return end(verdict)
+
+    span = bracket(weights, tested, count)
+    if span.middle:
+        within = weights[span.low : span.high]
+        lefts = [max(most_tests(within[: k - span.low]), most_tests(within[k - span.low :])) for k in span.middle]
+        raise Unasked(
+            *(
+                _question(problem, problem.prefix(k), Purpose.SEARCH, k, left)
+                for k, left in zip(span.middle, lefts, strict=True)
+            )
+        )
+    if span.high - span.low > 1:
+        return end(Verdict.INCONCLUSIVE, candidates=problem.steps[span.low : span.high])
+
+    suspect = problem.steps[span.high - 1]
+    both = (
+        _question(problem, suspect.backward(problem.bad), Purpose.WITHOUT_SUSPECT),
+        _question(problem, suspect.forward(problem.good), Purpose.SUSPECT_ALONE),
+    )
+    if open_ := [question for question in both if question.version not in seen]:
+        raise Unasked(*open_[:count])
+    answers = [seen[question.version] for question in both]
+    without, alone = (
+        None if outcome is StepOutcome.SKIP else outcome is wanted
+        for outcome, wanted in zip(answers, (StepOutcome.GOOD, StepOutcome.BAD), strict=True)
+    )
+    confirmed = replace(end(Verdict.SEVERAL, (suspect,)), suspect=suspect, without_passes=without, alone_fails=alone)
+    if False not in (without, alone):
+        return replace(confirmed, verdict=Verdict.INCONCLUSIVE if None in (without, alone) else Verdict.CULPRIT)
+    if not plan.minimise:
+        return confirmed
+
+    def ask(live: Live, purpose: Purpose) -> StepOutcome:
+        question = _question(problem, live, purpose)
+        if question.version not in seen:
+            raise Unasked(question)
+        return seen[question.version]
+
+    cause, cure = minimal_sets(problem, span.high - 1, ask)
+    return replace(confirmed, cause=cause, cure=cure)
+
+
+def minimal_sets(problem: Problem, suspect: int, ask: Ask) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
+    """A minimal set of steps that makes the good version bad, and one whose removal heals the bad version.
+
+    Args:
+        problem: what is searched.
+        suspect: index of the first bad step: the steps up to it make the good version bad together.
+        ask: what a version is found to be.
+    """
+
+    def breaks(chosen: tuple[int, ...]) -> bool:
+        return ask(problem.forward(chosen), Purpose.CAUSE) is StepOutcome.BAD
+
+    def heals(chosen: tuple[int, ...]) -> bool:
+        return ask(problem.backward(chosen), Purpose.CURE) is StepOutcome.GOOD
+
+    cause = minimal(range(suspect), breaks, kept=(suspect,))
+    likeliest = (*sorted(cause, reverse=True), *(i for i in range(len(problem.steps)) if i not in cause))
+    cure = minimal(likeliest, heals)
+    return tuple(problem.steps[i] for i in cause), tuple(problem.steps[i] for i in cure)
+
+
+def most_tests(weights: Sequence[float]) -> int:
+    """At most how many tests, one after the other, a search over steps of these weights takes.
+
+    With equal weights ceil(log2 n). Otherwise halving the weight leaves a step of weight w after no more than
+    log2(total / w) + 2 tests (Mehlhorn, "Nearly optimal binary search trees", Acta Informatica 5, 1975), and n - 1 do.
+    """
+    if len(weights) < 2:
+        return 0
+    lightest = min(weights)
+    if lightest == max(weights):
+        return (len(weights) - 1).bit_length()
+    return min(len(weights) - 1, int(sum(weights) / lightest).bit_length() + 2)
+
+
+def _question(problem: Problem, live: Live, purpose: Purpose, position: int | None = None, left: int = 0) -> Question:
+    return Question(live, problem.digest_of(live), purpose, position, left)

@@ -1,0 +1,224 @@
+"""The words of a bisection: what is searched, what is asked, what was seen, and how it ended.
+
+Between two versions lie *steps*: edits that came in, edits that went out, and superseding pairs, which are one step.
+Because a version is a set, every subset of the steps is a version.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from errata.ledger.base.errors import UsageError
+from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.replay.search.noise import Belief, Noise
+
+Live = frozenset[int]
+
+BY_HAND = "by hand"
+"""The identity of a person as the test."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a test of one version says: good, bad or not testable, and the metric's value where there is one."""
+
+    outcome: StepOutcome
+    score: float | None = None
+
+
+class Purpose(Enum):
+    """Why a version is tested."""
+
+    GOOD_END = "good end"
+    BAD_END = "bad end"
+    SEARCH = "search"
+    WITHOUT_SUSPECT = "bad without the suspect"
+    SUSPECT_ALONE = "good with the suspect alone"
+    CAUSE = "good with fewer of the steps"
+    CURE = "bad without fewer of the steps"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One change between two versions: edits that it puts in force, edits that it takes out, and where in the log."""
+
+    seq: int
+    added: tuple[int, ...]
+    removed: tuple[int, ...]
+
+    @property
+    def edits(self) -> tuple[int, ...]:
+        """Every edit that the step touches, those it adds first."""
+        return self.added + self.removed
+
+    def __str__(self) -> str:
+        gone = ", ".join(f"e{number}" for number in self.removed)
+        come = ", ".join(f"e{number}" for number in self.added)
+        if come and gone:
+            return f"{gone} superseded by {come}"
+        return come or f"removal of {gone}"
+
+    def forward(self, live: Live) -> Live:
+        """The live set with the step taken."""
+        return (live | set(self.added)) - set(self.removed)
+
+    def backward(self, live: Live) -> Live:
+        """The live set with the step taken back."""
+        return (live | set(self.removed)) - set(self.added)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is searched: the good live set, the steps from it to the bad one, and how a live set is named.
+
+    Attributes:
+        good: the live set said to be good.
+        steps: the net changes that lead from good to bad, in log order.
+        digest_of: gives a live set's version digest; observations are kept under it.
+    """
+
+    good: Live
+    steps: tuple[Step, ...]
+    digest_of: Callable[[Live], str]
+
+    def forward(self, chosen: Iterable[int]) -> Live:
+        """The good version with these steps taken, by index."""
+        live = set(self.good)
+        for index in sorted(chosen):
+            live.update(self.steps[index].added)
+            live.difference_update(self.steps[index].removed)
+        return frozenset(live)
+
+    def backward(self, chosen: Iterable[int]) -> Live:
+        """The bad version with these steps taken back, by index."""
+        return self.forward(set(range(len(self.steps))).difference(chosen))
+
+    def prefix(self, count: int) -> Live:
+        """The version after the first `count` steps; after none it is the good end."""
+        return self.forward(range(count))
+
+    @property
+    def bad(self) -> Live:
+        """The live set said to be bad."""
+        return self.prefix(len(self.steps))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a bisection is done.
+
+    Attributes:
+        noise: how to deal with a test that errs; None for one that always says the same of a version.
+        minimise: find minimal sets of steps when no single one explains it.
+        prior: a weight of each step of the problem, in its order: how likely it is the culprit, before any test; empty
+            for all alike. Half of the belief is spread evenly all the same, so that a wrong prior costs little.
+    """
+
+    noise: Noise | None = None
+    minimise: bool = False
+    prior: tuple[float, ...] = ()
+
+    def weights(self, steps: int) -> tuple[float, ...]:
+        """A weight of each of so many steps; they add up to their number, and none is below a half.
+
+        Raises:
+            UsageError: the prior is for another number of steps, or is no distribution.
+        """
+        if not self.prior:
+            return (1.0,) * steps
+        total = sum(self.prior)
+        if len(self.prior) != steps:
+            raise UsageError(f"a prior has one weight a step: {len(self.prior)} for {steps} steps")
+        if min(self.prior) < 0 or not math.isfinite(total) or total <= 0:
+            raise UsageError("the weights of a prior are finite, not negative and not all zero")
+        return tuple(0.5 + 0.5 * steps * weight / total for weight in self.prior)
+
+
+EXACT = Plan()
+"""The plan for a test that does not err, to be stopped at a single step."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """The next version to test.
+
+    Attributes:
+        live: its live set.
+        version: its digest.
+        purpose: why it is tested.
+        position: how many steps it is from the good end; None for the versions of the confirmation.
+        left: at most how many tests of the search are left after it when they are made one after the other; about
+            how many where the test errs.
+    """
+
+    live: Live
+    version: str
+    purpose: Purpose
+    position: int | None
+    left: int
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One test that was made: which version (and its position, as in `Question`), why, what it said, and which test.
+
+    Attributes:
+        oracle: the identity of what was asked; observations are used by the same one only.
+    """
+
+    version: str
+    purpose: Purpose
+    position: int | None
+    outcome: StepOutcome
+    score: float | None = None
+    oracle: str = BY_HAND
+
+
+class Unasked(Exception):
+    """A search cannot go on before one of these questions, or all of them, are answered."""
+
+    def __init__(self, *questions: Question) -> None:
+        super().__init__(f"{len(questions)} questions")
+        self.questions = questions
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """How a bisection ended.
+
+    Attributes:
+        verdict: the closed list of endings.
+        suspect: the first bad step, when the search came down to one.
+        candidates: the steps that are left: the suspect, or several when versions between them could not be tested.
+        without_passes: whether the bad version without the suspect passes; None when that could not be tested.
+        alone_fails: whether the good version with the suspect alone fails; None when that could not be tested.
+        tested: every observation, in the order in which it was made.
+        steps: how many steps lay between good and bad.
+        cause: with verdict `several`, a minimal set of steps that make the good version bad together: without any one
+            of them it is not bad. Empty when it was not looked for.
+        cure: likewise a minimal set of steps whose removal makes the bad version good.
+        belief: what is believed after the last test, when the test errs.
+    """
+
+    verdict: Verdict
+    suspect: Step | None = None
+    candidates: tuple[Step, ...] = ()
+    without_passes: bool | None = None
+    alone_fails: bool | None = None
+    tested: tuple[Observation, ...] = ()
+    steps: int = 0
+    cause: tuple[Step, ...] = ()
+    cure: tuple[Step, ...] = ()
+    belief: Belief | None = None
+
+    @property
+    def culprit(self) -> Step | None:
+        """The step that is to blame, confirmed both ways; None with every other verdict."""
+        return self.suspect if self.verdict is Verdict.CULPRIT else None
+
+    def count(self, *purposes: Purpose) -> int:
+        """How many tests were made for these purposes (for all purposes when none is named)."""
+        return sum(1 for test in self.tested if not purposes or test.purpose in purposes)

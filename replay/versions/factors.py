@@ -1,0 +1,155 @@
+"""Read the deltas of edits from their batches, each checked against its event before it is used.
+
+A batch is mapped into memory, never read whole: its digest is computed over the file as a stream, once for each
+reader, and after that only the rows and tensors that are asked for are touched. So one tensor's factors of ten thousand
+edits can be walked through in little memory.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from errata.ledger.base.errors import BlobDamaged, Damaged, LedgerDamaged, ModelError, NotFinite, UnknownEdit
+from errata.ledger.events.bodies import EditApplied
+from errata.ledger.state.state import State
+from errata.ledger.store.blobs import BlobStore
+from errata.ledger.store.deltas import check_shapes, row_delta_digest
+from errata.ledger.store.tensor_file import Place, parse_layout
+
+if TYPE_CHECKING:
+    Array = NDArray[np.float32]
+
+Pair = tuple[Tensor, Tensor]
+"""``u`` ``(n, d_out)`` and ``v`` ``(n, d_in)``, float32 on the grid."""
+
+Factors = Mapping[str, Pair]
+"""Deltas by tensor."""
+
+ROWS_AT_ONCE = 256
+"""The most edits that are handed out in one piece, which bounds what is mapped at a time."""
+
+
+class FactorReader:
+    """Reads edits' factors. A batch's bytes, and each delta taken from it, are checked once.
+
+    Args:
+        blobs: the ledger's blobs.
+        shapes: the edited tensors and their shapes ``(d_out, d_in)``.
+    """
+
+    def __init__(self, blobs: BlobStore, shapes: Mapping[str, tuple[int, int]]) -> None:
+        self._blobs = blobs
+        self._shapes = shapes
+        self._places: dict[str, Mapping[str, Place]] = {}
+        self._checked: set[tuple[str, int, str]] = set()
+
+    def read(self, state: State, numbers: Iterable[int]) -> Iterator[Factors]:
+        """The factors of these edits over all edited tensors, batch by batch in the order of the log.
+
+        Groups have at most `ROWS_AT_ONCE` edits, and none spans two batches.
+
+        Raises:
+            UnknownEdit: a number that was never recorded.
+            Erased: an edit whose factors were erased.
+            BlobMissing: a batch is gone.
+            BlobDamaged: a batch's bytes changed, or it lacks a tensor.
+            NotFinite: a factor is NaN or infinite.
+            LedgerDamaged: a delta is not the one that its edit's event names.
+        """
+        for _, factors in self.read_numbered(state, numbers):
+            yield factors
+
+    def read_numbered(self, state: State, numbers: Iterable[int]) -> Iterator[tuple[tuple[int, ...], Factors]]:
+        """What `read` gives, each group with the numbers of its edits, in the order of its rows. Raises likewise."""
+        for members, batch, rows in self._groups(state, numbers):
+            yield members, {name: _pair(batch, name, rows) for name in self._shapes}
+
+    def read_tensor(self, state: State, numbers: Iterable[int], name: str) -> Iterator[Pair]:
+        """The factors of these edits for one edited tensor, grouped as by `read`; the others' are not touched again.
+
+        Raises what `read` raises; an edit's delta is checked over all its tensors the first time that it is met.
+        """
+        for _, batch, rows in self._groups(state, numbers):
+            yield _pair(batch, name, rows)
+
+    def _groups(
+        self, state: State, numbers: Iterable[int]
+    ) -> Iterator[tuple[tuple[int, ...], Mapping[str, Array], Sequence[int]]]:
+        """Edits that are read together: their numbers, their batch, and their rows in it."""
+        batches: dict[str, list[int]] = defaultdict(list)
+        numbers = sorted(numbers)
+        state.refuse_erased(numbers)
+        for number in numbers:
+            if number not in state.edits:
+                raise UnknownEdit(f"e{number}")
+            batches[state.edits[number].body.blob].append(number)
+        for blob, members in batches.items():
+            for first in range(0, len(members), ROWS_AT_ONCE):
+                batch = self._map(blob)  # anew for each group, so that pages of those before can go
+                group = tuple(members[first : first + ROWS_AT_ONCE])
+                edits = [state.edits[number].body for number in group]
+                new = [body for body in edits if (blob, body.row, body.delta_digest) not in self._checked]
+                _check(batch, new)
+                self._checked.update((blob, body.row, body.delta_digest) for body in new)
+                yield group, batch, [body.row for body in edits]
+
+    def _map(self, blob: str) -> Mapping[str, Array]:
+        """A batch's `u/` and `v/` arrays, mapped into memory."""
+        if blob not in self._places:
+            self._blobs.check(blob)
+        view = self._blobs.view(blob)
+        if blob not in self._places:
+            self._places[blob] = self._examined(blob, view)
+        return {
+            name: np.frombuffer(view[place.start : place.stop], dtype="<f4").reshape(place.shape)
+            for name, place in self._places[blob].items()
+        }
+
+    def _examined(self, blob: str, view: memoryview) -> Mapping[str, Place]:
+        """Where a batch's `u/` and `v/` lie, once its header was found to be that of a batch of this ledger."""
+        try:
+            tensors = parse_layout(view, len(view), f"blob {blob}").tensors
+            check_shapes({name: place.shape for name, place in tensors.items()})
+        except (Damaged, ModelError) as error:
+            raise BlobDamaged(blob, error.message) from error
+        for name, (d_out, d_in) in self._shapes.items():
+            for part, length in (("u", d_out), ("v", d_in)):
+                found = tensors.get(f"{part}/{name}")
+                if found is None or found.shape[1] != length:
+                    raise BlobDamaged(blob, f"it holds no {part} of length {length} for {name}")
+        if wrong := [name for name, place in tensors.items() if place.dtype != "F32"]:
+            raise BlobDamaged(blob, f"{wrong[0]} is {tensors[wrong[0]].dtype}, and factors are float32")
+        return {name: place for name, place in tensors.items() if name.startswith(("u/", "v/"))}
+
+
+def _check(batch: Mapping[str, Array], edits: Sequence[EditApplied]) -> None:
+    """See that edits' rows of a batch are the deltas that their events name, and finite."""
+    for body in edits:
+        if not 0 <= body.row < len(next(iter(batch.values()))):
+            raise LedgerDamaged(f"e{body.number}", f"its batch {body.blob} has no row {body.row}")
+        if row_delta_digest(batch, body.row) != body.delta_digest:
+            raise LedgerDamaged(f"e{body.number}", f"the delta in {body.blob} is not the one that was recorded")
+    if not edits:
+        return
+    among = slice(min(body.row for body in edits), max(body.row for body in edits) + 1)
+    for name, array in batch.items():
+        if np.isfinite(array[among]).all():
+            continue
+        for body in edits:
+            if not np.isfinite(array[body.row]).all():
+                raise NotFinite(f"{name} of e{body.number}")
+
+
+def _pair(batch: Mapping[str, Array], name: str, rows: Sequence[int]) -> Pair:
+    u, v = batch[f"u/{name}"], batch[f"v/{name}"]
+    if list(rows) == list(range(rows[0], rows[0] + len(rows))):  # as they mostly are: no copy
+        chosen = slice(rows[0], rows[0] + len(rows))
+        return torch.from_numpy(u[chosen]), torch.from_numpy(v[chosen])
+    return torch.from_numpy(u[list(rows)]), torch.from_numpy(v[list(rows)])

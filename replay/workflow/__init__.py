@@ -1,0 +1,15 @@
+"""A ledger together with its model: how it begins, and the only writer.
+
+    caches        where a ledger keeps what can be made again, and what a killed run leaves behind: for `errata gc`
+    context       what the edge hands in: clock, identifiers, actor, device and meter. Nothing below looks for them
+                  itself
+    deep_verify   check what the log says about models: the base's own files, and the weights of tagged versions
+    factor_cache  matrix factors kept on disk so that a later process need not compute them again
+                  (`editor.solve.solver`)
+    genesis       how a ledger begins: the base's digests, the edited matrices and their grids, second moments,
+                  context prompts
+    past_keys     the keys of live edits, each batch's blob decoded once for as long as its edits are asked for
+    workspace     the workspace: a ledger and its model together, and the only place that writes events
+
+May import: export, versions.
+"""

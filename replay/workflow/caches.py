@@ -1,0 +1,20 @@
+"""Where a ledger keeps what can be made again, and what a killed run leaves behind: for `errata gc`.
+
+Nothing heavy is imported here, so that collecting needs no model.
+"""
+
+from __future__ import annotations
+
+from errata.ledger.care.gc import Places
+
+FOLDERS = ("keyframes", "factors")
+"""Folders of `.errata/cache` whose files can all be made again (`versions.keyframes`, `workflow.factor_cache`)."""
+
+SCRATCH = ("bisect",)
+"""Folders of `.errata/cache` in which each entry belongs to one run, and to nobody once that run is gone."""
+
+UNFINISHED = ".writing-"
+"""How the names of cache files start that were not finished."""
+
+PLACES = Places(caches=FOLDERS, scratch=SCRATCH, unfinished=(UNFINISHED,))
+"""What `ledger.care.gc` has to know of the caches."""

@@ -1,0 +1,72 @@
+"""Check what the log says about models: the base's own files, and the weights of tagged versions.
+
+`ledger.care.verify(ledger, deep=True)` re-derives the log and every delta. This goes on from there and trusts no cache:
+versions are built from the blobs, with no keyframe, tensor by tensor, and the digests compared with what was recorded
+when they were tagged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from errata.editor.model.loading import digest_tensor
+from errata.ledger.base.errors import Erased, ErrataError, ModelChanged
+from errata.ledger.base.findings import Finding, Trouble, damage, note
+from errata.replay.versions.materialise import Materialiser
+from errata.replay.workflow.workspace import Workspace
+
+
+def deep_verify(workspace: Workspace, advance: Callable[[str], None] = lambda what: None) -> list[Finding]:
+    """Check base files and tagged versions.
+
+    Args:
+        workspace: the ledger and its model.
+        advance: told what is being checked.
+
+    Returns:
+        Everything that was found, not only the first; an empty list says that all is as recorded.
+    """
+    return [*_base(workspace, advance), *_tags(workspace, advance)]
+
+
+def _base(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]:
+    advance("base model")
+    try:
+        _ = workspace.files
+    except ModelChanged as error:
+        return [damage("base model", f"{name} is not what it was at genesis", Trouble.MODEL) for name in error.tensors]
+    except ErrataError as error:
+        return [damage("base model", error.message, Trouble.MODEL)]
+    return []
+
+
+def _tags(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]:
+    tags = dict(sorted(workspace.state.tags.items(), key=lambda item: item[1].live))
+    try:
+        materialiser = Materialiser(workspace.ledger, workspace.files, keyframes=False)
+    except ErrataError:
+        return [
+            note(f"tag {name}", "not checked, because the base model is not as recorded", Trouble.UNCHECKED)
+            for name in tags
+        ]
+    wrong: dict[str, list[Finding]] = {name: [] for name in tags}
+    unbuilt: dict[str, Finding] = {}
+    for tensor in materialiser.specs:  # one tensor's sum is held at a time, and moves from tag to tag
+        walk = materialiser.walk(tensor)
+        for name, tag in tags.items():
+            if name in unbuilt:
+                continue
+            advance(f"{tensor} of tag {name}")
+            try:
+                found = digest_tensor(tensor, walk.at(tag.live))
+            except Erased as error:
+                unbuilt[name] = note(f"tag {name}", error.message, Trouble.GONE)
+                continue
+            except ErrataError as error:
+                unbuilt[name] = damage(f"tag {name}", f"cannot be built: {error.message}", Trouble.MODEL)
+                continue
+            if (recorded := tag.weights.get(tensor)) != found:
+                wrong[name].append(
+                    damage(f"tag {name}", f"{tensor} has digest {found}, and {recorded} was recorded", Trouble.MODEL)
+                )
+    return [finding for name in tags for finding in ([unbuilt[name]] if name in unbuilt else wrong[name])]

@@ -1,0 +1,345 @@
+"""The workspace: a ledger and its model together, and the only place that writes events.
+
+Each method asks `ledger.rules.decide` for events through `Ledger.execute`, guarded by the head that the work was based
+on: whoever was slower gets a HeadConflict and has changed nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load as load_tensors
+from torch import Tensor
+from torch.nn import Module
+
+from errata.editor.config import EditConfig, build_config
+from errata.editor.model import adapter_files
+from errata.editor.model.hooks import patched
+from errata.editor.model.loading import LoadedModel, ModelFiles, load_model, resolve_model
+from errata.editor.score.evaluate import SuiteResult, probe, run_suite
+from errata.editor.solve.solver import Solver
+from errata.ledger.base.canonical import canonical_bytes
+from errata.ledger.base.errors import LedgerDamaged, ModelChanged
+from errata.ledger.events import bodies
+from errata.ledger.events.envelope import Event
+from errata.ledger.events.policy import ActionSort, Capability
+from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.facts.suites import Suite, suite_digest
+from errata.ledger.ledger import Ledger
+from errata.ledger.rules.decide import (
+    ChangeSettings,
+    Command,
+    ConcludeBisection,
+    RecordEvaluation,
+    RecordTracing,
+    RevertEdits,
+    TagVersion,
+    UntagVersion,
+)
+from errata.ledger.state.state import State
+from errata.replay.export.checkout import CheckoutResult, checkout_stream
+from errata.replay.export.model_card import card_of
+from errata.replay.versions.materialise import Materialiser
+from errata.replay.workflow.context import Surroundings
+from errata.replay.workflow.factor_cache import FactorCache
+from errata.replay.workflow.past_keys import PastKeys
+
+
+@dataclass(frozen=True)
+class Finding:
+    """An evaluation's result before it is recorded: the headline, all scores, and the outcomes behind them as JSON."""
+
+    metric: str
+    score: float
+    n: int
+    passed: int | None
+    scores: tuple[bodies.Score, ...]
+    details: Any
+
+
+class Workspace:
+    """A ledger with its base model.
+
+    Args:
+        ledger: an open ledger that has its first event.
+        surroundings: clock, identifiers, actor, device, meter.
+        base: the base model's folder, if it is no longer where the ledger says; its digests decide.
+    """
+
+    def __init__(self, ledger: Ledger, surroundings: Surroundings, base: Path | None = None) -> None:
+        self.ledger = ledger
+        self.surroundings = surroundings
+        self.base = base
+
+    @property
+    def state(self) -> State:
+        """What the log says now."""
+        return self.ledger.state()
+
+    @property
+    def created(self) -> bodies.LedgerCreated:
+        """The first event's body.
+
+        Raises:
+            LedgerDamaged: if the log is empty.
+        """
+        created = self.state.created
+        if created is None:
+            raise LedgerDamaged("the log", "it has no first event")
+        return created
+
+    @cached_property
+    def files(self) -> ModelFiles:
+        """The base model's files, checked against the digests recorded at genesis.
+
+        Raises:
+            ModelChanged: naming the tensors that differ.
+            UsageError: if the model is not where the ledger says.
+        """
+        created = self.created
+        files = ModelFiles(self.base or resolve_model(created.model))
+        found = files.digests()
+        changed = [
+            name for name in sorted(set(found) | set(created.tensors)) if found.get(name) != created.tensors.get(name)
+        ]
+        if files.tokenizer_digest() != created.tokenizer_digest:
+            changed.append("the tokenizer")
+        if files.config_digest() != created.config_digest:
+            changed.append("config.json")
+        if changed:
+            raise ModelChanged(changed)
+        return files
+
+    @cached_property
+    def loaded(self) -> LoadedModel:
+        """The base model, loaded; its files are checked first."""
+        names = self.created.adapter
+        return load_model(
+            self.files.folder, self.surroundings.device, None if names is None else adapter_files.from_record(names)
+        )
+
+    @cached_property
+    def materialiser(self) -> Materialiser:
+        """Turns live sets into weights."""
+        return Materialiser(self.ledger, self.files)
+
+    @cached_property
+    def second_moments(self) -> dict[str, Tensor]:
+        """The second moment recorded at genesis for each edited tensor, ``(d_in, d_in)`` float64; read once.
+
+        Raises:
+            BlobMissing, BlobDamaged: if a blob is not as it was recorded.
+        """
+        return {
+            name: load_tensors(self.ledger.blobs.get(reference.blob))["second_moment"]
+            for name, reference in self.created.stats.items()
+        }
+
+    @cached_property
+    def solvers(self) -> dict[str, Solver]:
+        """A solver for each edited tensor: what stage 2 knows from the batches before, and its factors on disk."""
+        return self.new_solvers()
+
+    def new_solvers(self) -> dict[str, Solver]:
+        """Solvers that know of no batch: what they give does not depend on what this process did before."""
+        on_disk = self.ledger.folder is not None
+        store = FactorCache(self.ledger.cache / "factors", keep=2 * len(self.created.edited)) if on_disk else None
+        return {
+            name: Solver(moment, self.created.stats[name].blob, store) for name, moment in self.second_moments.items()
+        }
+
+    @cached_property
+    def past_keys(self) -> PastKeys:
+        """The keys of live edits, decoded once."""
+        return PastKeys(self.ledger.blobs, {name: tensor.shape[1] for name, tensor in self.created.edited.items()})
+
+    def revealed(self, numbers: Iterable[int]) -> State:
+        """The state with the personal facts of these edits in the clear: to be looked at, never to be recorded.
+
+        Raises:
+            Erased: one of them was erased.
+            FactSealed, BlobMissing, BlobDamaged: one of them cannot be read.
+        """
+        return self.ledger.opener.reveal(self.state, numbers)
+
+    def config(self) -> EditConfig:
+        """The ledger's own hyperparameters: the last that were set, else those of the first event."""
+        return build_config(self.state.hyperparameters)
+
+    def execute(self, command: Command, based_on: State | None = None) -> list[Event]:
+        """Decide on a command and append its events, guarded by the head of the state that it was based on."""
+        return self.ledger.execute(
+            command,
+            actor=self.surroundings.actor,
+            now=self.surroundings.now(),
+            new_id=self.surroundings.new_id,
+            expected_head=None if based_on is None else based_on.head,
+            signer=self.surroundings.signer,
+        )
+
+    def foresee(self, sort: ActionSort | None, capability: Capability) -> None:
+        """See, before long work begins, that its result could be recorded (`Ledger.foresee`)."""
+        around = self.surroundings
+        self.ledger.foresee(sort, capability, actor=around.actor, now=around.now(), signer=around.signer)
+
+    def revert(self, numbers: Sequence[int], reason: str = "") -> list[Event]:
+        """Take edits back, all in one transaction.
+
+        Raises:
+            Refused: if one of them is not live.
+        """
+        return self.execute(RevertEdits(tuple(numbers), reason))
+
+    def tag(self, name: str, live: Iterable[int], note: str = "") -> list[Event]:
+        """Name a version; the digests of its materialised tensors are recorded with it."""
+        state = self.state
+        numbers = tuple(sorted(live))
+        return self.execute(TagVersion(name, numbers, self.materialiser.digests(numbers), note), state)
+
+    def checkout(self, live: Iterable[int], destination: Path, address: str, *, share: bool = True) -> CheckoutResult:
+        """Write a version as a folder, one edited tensor in memory at a time (`replay.export.checkout`).
+
+        Args:
+            live: the version's edits.
+            destination: a folder that does not exist or is empty.
+            address: how the version was asked for; its card says so.
+            share: whether unedited shards may share the base's bytes on disk.
+        """
+        numbers = tuple(sorted(live))
+        return checkout_stream(
+            self.files,
+            self.materialiser.specs,
+            self.materialiser.stream(numbers),
+            destination,
+            lambda digests: card_of(self.ledger, numbers, address, digests),
+            share=share,
+        )
+
+    def untag(self, name: str) -> list[Event]:
+        """Take a name from its version."""
+        return self.execute(UntagVersion(name))
+
+    def measure(self, live: Iterable[int], suite: Suite, draw: int = 0) -> SuiteResult:
+        """Run a suite on a version without recording anything; no file is written (`draw` as in `run_suite`)."""
+        with self.at(live):
+            return run_suite(self.loaded, suite, draw=draw)
+
+    def says(self, live: Iterable[int], facts: Sequence[Fact]) -> list[bool]:
+        """Whether a version says each fact's target after its prompt."""
+        with self.at(live):
+            results = probe(self.loaded, [Probe(prompt=fact.text, target=fact.target) for fact in facts])
+        return [result.says_target for result in results]
+
+    def at(self, live: Iterable[int]) -> AbstractContextManager[Module]:
+        """A context in which the loaded model is a version."""
+        return self.wearing(self.materialiser.weights(live))
+
+    def wearing(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[Module]:
+        """A context in which the loaded model has these edited tensors, by stored name."""
+        return patched(
+            self.loaded.model, {self.loaded.parameter_name(n): w.to(self.loaded.device) for n, w in weights.items()}
+        )
+
+    def evaluate(
+        self, live: Iterable[int], suite: Suite, again: bool = False
+    ) -> tuple[bodies.EvaluationRecorded, bool]:
+        """A suite's result on a version: the recorded one if there is one, else a new one that is then recorded.
+
+        Returns:
+            The result, and whether it was computed now.
+        """
+
+        def run() -> Finding:
+            found = self.measure(live, suite)
+            row = bodies.Score(
+                name=suite.metric.value, decision=suite.metric.value, value=found.estimate.value, n=found.estimate.n,
+                clusters=found.estimate.clusters, low=found.estimate.low, high=found.estimate.high,
+                method=found.estimate.method,
+            )  # fmt: skip
+            return Finding(suite.metric.value, found.score, found.n, found.passed, (row,), list(found.outcomes))
+
+        return self.recorded(live, bodies.EvaluationSource.SUITE, suite.name, suite_digest(suite), run, again)
+
+    def recorded(
+        self,
+        live: Iterable[int],
+        source: bodies.EvaluationSource,
+        name: str,
+        identity: str,
+        run: Callable[[], Finding],
+        again: bool = False,
+    ) -> tuple[bodies.EvaluationRecorded, bool]:
+        """The recorded result of what `identity` names on a version, else `run`'s, which is then recorded.
+
+        A result without intervals, from before they were recorded, does not count: it is computed again.
+
+        Returns:
+            The result, and whether it was computed now.
+        """
+        version = self.state.version_of(live)
+        if not again:
+            for evaluation in reversed(self.state.evaluations):
+                body = evaluation.body
+                if (body.version, body.suite_digest) == (version, identity) and body.scores:
+                    return body, False
+        self.foresee(None, Capability.RECORD)
+        started = self.surroundings.meter.seconds()
+        return self.record(live, source, name, identity, run(), started), True
+
+    def record(
+        self,
+        live: Iterable[int],
+        source: bodies.EvaluationSource,
+        name: str,
+        identity: str,
+        finding: Finding,
+        started: float,
+    ) -> bodies.EvaluationRecorded:
+        """Record a result on a version; `started` is when the meter's clock said that it began."""
+        numbers = tuple(sorted(live))
+        details = None
+        if finding.details is not None:
+            details = self.ledger.blobs.put(canonical_bytes({"suite": identity, "outcomes": finding.details}))
+        body = bodies.EvaluationRecorded(
+            version=self.state.version_of(numbers),
+            live_count=len(numbers),
+            source=source,
+            suite=name,
+            suite_digest=identity,
+            metric=finding.metric,
+            score=finding.score,
+            n=finding.n,
+            passed=finding.passed,
+            scores=finding.scores,
+            details_blob=details,
+            seconds=self.surroundings.meter.seconds() - started,
+            software=self.surroundings.software,
+            device=self.surroundings.device,
+            peak_memory_bytes=self.surroundings.meter.peak_memory(),
+        )
+        self.execute(RecordEvaluation(body))
+        return body
+
+    def change_settings(
+        self, config: EditConfig, reason: str, evidence: bodies.TuningEvidence | None = None
+    ) -> list[Event]:
+        """Let the ledger's own hyperparameters be these from now on.
+
+        Raises:
+            Refused: for other layers than the ledger edits, or if nothing changes.
+        """
+        body = bodies.SettingsChanged(hyperparameters=config.to_record(), reason=reason, evidence=evidence)
+        return self.execute(ChangeSettings(body))
+
+    def record_tracing(self, body: bodies.TracingRecorded) -> list[Event]:
+        """Record a tracing's result."""
+        return self.execute(RecordTracing(body))
+
+    def conclude_bisection(self, body: bodies.BisectionConcluded) -> list[Event]:
+        """Record a bisection's result."""
+        return self.execute(ConcludeBisection(body))

@@ -1,0 +1,317 @@
+"""Canonical bytes, digests and the event hash: golden values, and one test for every field that is hashed."""
+
+from __future__ import annotations
+
+import math
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from errata.ledger.base import errors
+from errata.ledger.base.canonical import canonical_bytes, digest, file_digest, parse, value_digest
+from errata.ledger.base.digests import base_digest, delta_digest, keys_digest, tensor_digest, version_digest
+from errata.ledger.base.errors import BadRecord, LedgerDamaged, NewerSchema, NotCanonical
+from errata.ledger.events import bodies
+from errata.ledger.events import envelope as events
+from errata.ledger.events.bodies import EditReverted
+from errata.ledger.events.envelope import EMPTY_HEAD, Draft, Kind, StoredEvent, event_hash, link, unpack
+from errata.ledger.facts.fact import Fact, Probe, fact_digest
+from errata.ledger.facts.suites import Metric, Suite, suite_digest
+from tests.support.samples import NOW, created, draft, new_edit, some_digest
+
+NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
+JSON = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(TEXTS, inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_canonical_bytes_are_a_fixed_point_of_parsing(value: Any) -> None:
+    data = canonical_bytes(value)
+    assert parse(data) == value
+    assert canonical_bytes(parse(data)) == data
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, 2**53, "\ud800", {1: 2}, b"x", {"a": {"b": [-math.inf]}}])
+def test_what_has_no_canonical_json_is_refused(value: object) -> None:
+    with pytest.raises(NotCanonical):
+        canonical_bytes(value)
+
+
+def test_golden_canonical_bytes() -> None:
+    value = {"b": (1, 1.5, 1e-7, 1e21), "a": "é\n", "": None, "c": -0.0}
+    assert canonical_bytes(value) == '{"":null,"a":"é\\n","b":[1,1.5,1e-7,1e+21],"c":0}'.encode()
+
+
+def test_a_digest_names_its_algorithm_and_depends_on_its_domain(tmp_path: Path) -> None:
+    assert digest("event", b"x") != digest("blob", b"x")
+    assert digest("blob", b"") == "blake3:551125a69f0c7046279643f87dca1b967856d943087e7b97cfdcc3bb6458dcb7"
+    (tmp_path / "f").write_bytes(b"x" * 3_000_000)
+    assert file_digest("blob", tmp_path / "f") == digest("blob", b"x" * 3_000_000)
+    for domain in ("", "é", "a\x00b"):
+        with pytest.raises(ValueError, match="domain"):
+            digest(domain, b"")
+
+
+def test_golden_digests() -> None:
+    raw = struct.pack("<4f", 1, 2, 3, 4)
+    tensor = tensor_digest("w", "F32", (2, 2), raw)
+    delta = delta_digest({"w": (raw, 4, raw[:8], 2)})
+    golden = {
+        tensor: "06f8db6c3b056dbe9bf7a83d5f13da87daaaaeca0452a3e401c87203afa5de3b",
+        delta: "7b9541763097acc2862bcf12012115d21ba34cb266ff7922bb4bce42916ce6c2",
+        keys_digest({"w": (raw, 4)}): "d219d63e46f0bf6d67c0366ec15c0bfb2556f6982921d6d7357da9dcaccbc39b",
+        base_digest({"w": tensor}): "1cea7d4f10343f5f25e40765fd0dbb68b6c094426129237a48c8ff438c9b22e7",
+        version_digest(
+            base_digest({"w": tensor}), [delta, delta]
+        ): "08009aa4e5cd7332c21dc347b25f22abaea7ab953285055d8a95c76926919989",
+        fact_digest(
+            Fact(subject="Ada", prompt="{} lives in", target="Paris")
+        ): "20d11886f2fe91ae8e256dae0d26a10539654be95ba9a312d7d8feab957f4f46",
+        suite_digest(
+            Suite(name="s", metric=Metric.EXACT_MATCH, probes=(Probe(prompt="a", target="b"),))
+        ): "63bc98e9704951c17c03d62706101145c0603ef9739b01513a2a19413873bd6b",
+    }
+    assert list(golden) == [f"blake3:{value}" for value in golden.values()]
+
+
+def test_a_golden_event_hash() -> None:
+    body = EditReverted(edit=1, reason="wrong")
+    one = Draft(
+        event_id="00000000-0000-0000-0000-000000000001",
+        kind=Kind.EDIT_REVERTED,
+        body=body,
+        actor="ada",
+        recorded_at=NOW,
+    )
+    event, row = link(one, EMPTY_HEAD)
+    assert row.canonical == (
+        b'{"actor":"ada","body":{"edit":1,"reason":"wrong"},"event_id":"00000000-0000-0000-0000-000000000001",'
+        b'"kind":"edit_reverted","parent":"blake3:' + b"0" * 64 + b'","recorded_at":"2026-01-02T03:04:05Z",'
+        b'"seq":1,"version":1}'
+    )
+    assert (
+        event.hash
+        == event_hash(row.canonical)
+        == "blake3:86105e58439ec6180e0afe1439e31e4d556c572d520db5cee977f70b4e3037a1"
+    )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"event_id": "00000000-0000-0000-0000-000000000002"},
+        {"actor": "eve"},
+        {"recorded_at": "2026-01-02T03:04:06Z"},
+        {"body": EditReverted(edit=2, reason="wrong")},
+        {"kind": Kind.VERSION_UNTAGGED, "body": bodies.VersionUntagged(tag="x")},
+    ],
+)
+def test_every_field_of_a_draft_moves_the_hash(change: dict[str, Any]) -> None:
+    one = draft(EditReverted(edit=1, reason="wrong"), "00000000-0000-0000-0000-000000000001")
+    assert link(one, EMPTY_HEAD)[0].hash != link(one.model_copy(update=change), EMPTY_HEAD)[0].hash
+
+
+def test_seq_and_parent_move_the_hash() -> None:
+    one = draft(EditReverted(edit=1, reason="wrong"))
+    heads = [EMPTY_HEAD, events.Head(1, EMPTY_HEAD.hash), events.Head(0, some_digest("x"))]
+    assert len({link(one, head)[0].hash for head in heads}) == 3
+
+
+def test_the_schema_version_moves_the_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = draft(EditReverted(edit=1, reason="wrong"))
+    before = link(one, EMPTY_HEAD)[0].hash
+    monkeypatch.setitem(events.KINDS, Kind.EDIT_REVERTED, events.KindSpec(EditReverted, 2))
+    assert link(one, EMPTY_HEAD)[0].hash != before
+
+
+def leaves(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    if isinstance(value, dict) and value:
+        return [leaf for key in value for leaf in leaves(value[key], (*path, key))]
+    if isinstance(value, list) and value:
+        return [leaf for n, item in enumerate(value) for leaf in leaves(item, (*path, n))]
+    return [path]
+
+
+ORIGIN = bodies.Origin(
+    ledger=some_digest("ledger"), event=some_digest("event"), seq=9, number=7, actor="ben", recorded_at=NOW
+)
+MERGED = bodies.LedgerMerged(
+    ledger=some_digest("ledger"),
+    seq=9,
+    head=some_digest("head"),
+    rule=bodies.MergeRule.NEWEST,
+    carried=(3,),
+    taken_back=(1,),
+    resolutions=(
+        bodies.Resolution(
+            subject="Ada", prompt="{} lives in", ours=1, theirs=7, taken=bodies.MergeSide.THEIRS, by_hand=False
+        ),
+    ),
+)
+
+
+EXPORTED = bodies.AuditExported(
+    first=2, last=9, head=some_digest("head"), manifest=some_digest("manifest"), files=17, signer="ed25519:" + "0a" * 32
+)
+
+
+def test_golden_bytes_of_an_export() -> None:
+    head, manifest = (some_digest(name).encode() for name in ("head", "manifest"))
+    assert canonical_bytes(EXPORTED.plain()) == (
+        b'{"files":17,"first":2,"head":"' + head + b'","last":9,"manifest":"' + manifest + b'",'
+        b'"signer":"ed25519:' + b"0a" * 32 + b'"}'
+    )
+
+
+def test_golden_bytes_of_a_merge_and_of_an_origin() -> None:
+    ledger, event, head = (some_digest(name).encode() for name in ("ledger", "event", "head"))
+    assert canonical_bytes(MERGED.plain()) == (
+        b'{"carried":[3],"head":"' + head + b'","ledger":"' + ledger + b'","resolutions":[{"by_hand":false,"ours":1,'
+        b'"prompt":"{} lives in","subject":"Ada","taken":"theirs","theirs":7}],'
+        b'"rule":"newest","seq":9,"taken_back":[1]}'
+    )
+    assert canonical_bytes(ORIGIN.plain()) == (
+        b'{"actor":"ben","event":"' + event + b'","ledger":"' + ledger + b'","number":7,'
+        b'"recorded_at":"2026-01-02T03:04:05Z","seq":9}'
+    )
+    event_of, row = link(draft(MERGED), EMPTY_HEAD)
+    assert unpack(row) == event_of and unpack(row).body == MERGED
+
+
+@pytest.mark.parametrize(
+    "body",
+    [bodies.EditApplied(number=1, **dict(new_edit(origin=ORIGIN))), MERGED, EXPORTED],
+    ids=["an edit", "a merge", "an export"],
+)
+def test_every_field_of_a_body_moves_the_hash(body: bodies.Body) -> None:
+    plain = body.plain()
+    before = value_digest("event", plain)
+    for path in leaves(plain):
+        changed = parse(canonical_bytes(plain))
+        inner: Any = changed
+        for step in path[:-1]:
+            inner = inner[step]
+        inner[path[-1]] = "changed"
+        assert value_digest("event", changed) != before, path
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        ("v", "F32", (2, 2), bytes(16)),
+        ("w", "I32", (2, 2), bytes(16)),
+        ("w", "F32", (4, 1), bytes(16)),
+        ("w", "F32", (2, 2), bytes(15) + b"\x01"),
+    ],
+)
+def test_every_part_of_a_tensor_moves_its_digest(other: tuple[Any, ...]) -> None:
+    assert tensor_digest(*other) != tensor_digest("w", "F32", (2, 2), bytes(16))
+
+
+def test_tensors_and_factors_of_the_wrong_size_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not hold"):
+        tensor_digest("w", "BF16", (2, 2), bytes(16))
+    with pytest.raises(ValueError, match="unknown dtype"):
+        tensor_digest("w", "float32", (2, 2), bytes(16))
+    with pytest.raises(ValueError, match="do not hold"):
+        delta_digest({"w": (bytes(8), 2, bytes(8), 3)})
+
+
+def test_a_version_is_its_base_and_a_multiset_of_deltas() -> None:
+    a, b, base = some_digest("a"), some_digest("b"), some_digest("base")
+    assert version_digest(base, [a, b]) == version_digest(base, [b, a])
+    distinct = [version_digest(base, deltas) for deltas in ([], [a], [a, a], [a, b])]
+    assert len({*distinct, version_digest(some_digest("other"), [])}) == 5
+
+
+def test_an_old_body_is_brought_up_to_date_when_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    row = link(draft(EditReverted(edit=1, reason="wrong")), EMPTY_HEAD)[1]
+    old = row.canonical.replace(b'"reason":"wrong"', b'"why":"wrong"')
+    stored = StoredEvent(1, row.event_id, row.kind, 1, event_hash(old), None, old)
+    with pytest.raises(LedgerDamaged, match="reason"):
+        unpack(stored)
+    monkeypatch.setitem(events.KINDS, Kind.EDIT_REVERTED, events.KindSpec(EditReverted, 3))
+    monkeypatch.setitem(events.UPCASTERS, (Kind.EDIT_REVERTED, 1), lambda b: {"edit": b["edit"], "because": b["why"]})
+    monkeypatch.setitem(
+        events.UPCASTERS, (Kind.EDIT_REVERTED, 2), lambda b: {"edit": b["edit"], "reason": b["because"]}
+    )
+    event = unpack(stored)
+    assert event.body == EditReverted(edit=1, reason="wrong")
+    assert (event.version, event.hash) == (1, stored.hash)
+
+
+def test_newer_kinds_and_versions_are_refused() -> None:
+    row = link(draft(EditReverted(edit=1, reason="")), EMPTY_HEAD)[1]
+    for kind, version in ((row.kind, 2), ("fact_forgotten", 1)):
+        with pytest.raises(NewerSchema):
+            unpack(StoredEvent(1, row.event_id, kind, version, row.hash, None, row.canonical))
+
+
+def test_columns_that_contradict_the_bytes_are_damage() -> None:
+    row = link(draft(EditReverted(edit=1, reason="")), EMPTY_HEAD)[1]
+    with pytest.raises(LedgerDamaged, match="contradict"):
+        unpack(StoredEvent(2, row.event_id, row.kind, 1, row.hash, None, row.canonical))
+
+
+def test_a_draft_with_another_kinds_body_is_refused() -> None:
+    wrong = draft(EditReverted(edit=1, reason="")).model_copy(update={"kind": Kind.EDIT_APPLIED})
+    with pytest.raises(ValueError, match="has the body of"):
+        link(wrong, EMPTY_HEAD)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"recorded_at": "2026-01-02T03:04:05+00:00"},
+        {"recorded_at": "2026-13-02T03:04:05Z"},
+        {"recorded_at": "yesterday"},
+        {"event_id": "7"},
+        {"event_id": "0000000A-0000-0000-0000-000000000001"},
+        {"actor": ""},
+        {"actor": "a\nb"},
+        {"extra": 1},
+    ],
+)
+def test_drafts_are_strict(fields: dict[str, Any]) -> None:
+    good = {
+        "event_id": "00000000-0000-0000-0000-000000000001",
+        "kind": Kind.VERSION_UNTAGGED,
+        "body": bodies.VersionUntagged(tag="x"),
+        "actor": "a",
+        "recorded_at": NOW,
+    }
+    Draft.checked(**good)
+    with pytest.raises(BadRecord):
+        Draft.checked(**(good | fields))
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_are_refused_by_name(bad: float) -> None:
+    with pytest.raises(BadRecord, match="seconds"):
+        bodies.NewEdit.checked(**(dict(new_edit()) | {"seconds": bad}))
+    with pytest.raises(BadRecord, match="NaN and infinity"):
+        bodies.LedgerCreated.checked(**(dict(created()) | {"hyperparameters": {"a": {"lr": [bad]}}}))
+
+
+@given(st.integers(min_value=0, max_value=2**80))
+def test_seeds_of_any_size_survive(seed: int) -> None:
+    body = bodies.EditApplied(number=1, **dict(new_edit(seed=seed)))
+    assert unpack(link(draft(body), EMPTY_HEAD)[1]).body == body
+
+
+def test_errors_carry_their_fields_through_json_and_pickle() -> None:
+    one = errors.HeadConflict(EMPTY_HEAD, events.Head(2, some_digest("x")))
+    assert one.to_json()["type"] == "HeadConflict" and one.exit_code == 3
+    canonical_bytes(one.to_json())
+    again = pickle.loads(pickle.dumps(one))
+    assert again.actual == one.actual and str(again) == str(one)
+    assert errors.ModelChanged(["a", "b", "c", "d", "e"]).to_json()["fields"] == {"tensors": ["a", "b", "c", "d", "e"]}

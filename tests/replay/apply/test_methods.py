@@ -1,0 +1,130 @@
+"""Every method through the ledger on a tiny model: recorded, rebuilt, superseded; and what is kept beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from errata.commands.change.edits import METHODS as OFFERED
+from errata.editor.config import METHODS, Stage2, build_config, config_for
+from errata.editor.score.evaluate import continuations
+from errata.replay.apply.apply import edit
+from errata.replay.versions.materialise import materialise
+from errata.replay.workflow.factor_cache import FactorCache
+from errata.replay.workflow.past_keys import PastKeys
+from tests.replay.workflow.test_workflow import bits, facts, make, run
+
+
+@pytest.fixture(scope="module")
+def model(tiny_llama: Path) -> Path:
+    return tiny_llama
+
+
+def settings_for(method: str) -> dict[str, object]:
+    """What makes a method gentle enough for a tiny random model, beside what its name sets."""
+    fine_tuning = {"ft_step": 0.05, "ft_norm_limit": 1.0, "ft_rank_error": 1.0}
+    return {"null_space_threshold": 0.5, **(fine_tuning if method.startswith("ft") else {})}
+
+
+def test_the_command_offers_every_method() -> None:
+    assert tuple(METHODS) == OFFERED
+
+
+@pytest.mark.parametrize("method", ["encore", "memit+norm", "alphaedit+mpes", "emmet+mpes", "rome", "ft"])
+def test_every_method_is_recorded_rebuilt_and_superseded(method: str, model: Path, tmp_path: Path) -> None:
+    space = make(tmp_path, model)
+    config = config_for(space.config(), method, {**settings_for(method), "past_keys": True})
+    asked = facts(3)
+    reports = list(edit(space, asked, config, 2))
+    state = space.state
+    recorded = [record.body for record in state.edits.values()]
+    assert len(recorded) == len(asked)
+    for body in recorded:
+        assert body.method == method == build_config(body.hyperparameters).method
+        assert max(body.solve.solve_errors.values()) < (1.0 if method.startswith("ft") else 1e-9)
+    keeps = config.stage2 is not Stage2.FT
+    if config.stage2.one_at_a_time:
+        assert [body.batch_size for body in recorded] == [1, 1, 1]
+        assert [body.solve.past_keys for body in recorded] == ([0, 1, 2] if keeps else [0, 0, 0])
+    assert sum(len(report.edits) for report in reports) == 3
+    assert bits(space.materialiser.weights(state.live)) == bits(materialise(*space.materialiser.definition(state.live)))
+    # a later edit of the same fact: the earlier one's key is not among the past keys, both events are one transaction
+    head = state.head.seq
+    with space.at(state.live):
+        (said,) = continuations(space.loaded, [asked[1].text])
+    (report,) = edit(space, [asked[1].model_copy(update={"target": "of"})], config, 2)
+    state = space.state
+    assert state.live == (1, 3, 4)
+    assert state.head.seq == head + 2
+    assert report.recorded[0].solve.past_keys == (2 if keeps else 0)
+    (solver,) = space.solvers.values()
+    assert solver.held == (2 if keeps else 0)
+    assert report.recorded[0].outcome.said_before == said
+
+
+@pytest.mark.parametrize("method", ["memit", "memit+mpes"])
+def test_without_a_norm_constraint_edits_are_recorded_under_their_methods_name(
+    method: str, model: Path, tmp_path: Path
+) -> None:
+    space = make(tmp_path, model)
+    list(edit(space, facts(2), config_for(space.config(), method, {}), 2))
+    assert [record.body.method for record in space.state.edits.values()] == [method, method]
+    assert all(record.body.hyperparameters["norm_weight"] == 0 for record in space.state.edits.values())
+
+
+def test_a_dry_run_leaves_no_key_with_the_solver(model: Path, tmp_path: Path) -> None:
+    space = make(tmp_path, model)
+    run(space, facts(2))
+    (solver,) = space.solvers.values()
+    for _ in range(2):
+        list(edit(space, facts(4)[2:], space.config(), 2, dry_run=True))
+        assert solver.held == 2
+
+
+def test_keys_are_decoded_once_and_follow_the_live_set(model: Path, tmp_path: Path) -> None:
+    space = make(tmp_path, model)
+    run(space, facts(5), size=2)
+    (name,) = space.created.edited
+    read: list[str] = []
+
+    class Counting:
+        def get(self, digest: str) -> bytes:
+            read.append(digest)
+            return space.ledger.blobs.get(digest)
+
+    keys = PastKeys(Counting(), {name: space.created.edited[name].shape[1]})
+    state = space.state
+    whole = keys.of(state, state.live)[name]
+    assert (len(whole), len(read)) == (5, 3)
+    assert torch.equal(keys.of(state, (1, 4))[name], whole[[0, 3]])
+    assert torch.equal(keys.of(state, (1, 2, 4))[name], whole[[0, 1, 3]])
+    assert len(read) == 4
+    assert keys.of(state, ())[name].shape == (0, whole.shape[1])
+
+
+def test_a_damaged_factor_is_dropped_and_the_oldest_goes_first(tmp_path: Path) -> None:
+    cache = FactorCache(tmp_path / "factors", keep=2)
+    names = [f"blake3:{i}{'0' * 63}" for i in range(3)]
+    assert cache.load(names[0]) is None
+    for i, name in enumerate(names):
+        cache.save(name, {"factor": torch.full((4, 4), float(i), dtype=torch.float64)})
+    assert cache.load(names[0]) is None
+    loaded = cache.load(names[2])
+    assert loaded is not None
+    assert torch.equal(loaded["factor"], torch.full((4, 4), 2.0, dtype=torch.float64))
+    (newest,) = [path for path in (tmp_path / "factors").iterdir() if path.name.startswith("2")]
+    data = bytearray(newest.read_bytes())
+    data[-3] ^= 1
+    newest.write_bytes(data)
+    assert cache.load(names[2]) is None
+    assert not newest.exists()
+    other = next((tmp_path / "factors").iterdir())
+    other.rename(newest)  # a whole file under another's name
+    assert cache.load(names[2]) is None
+    assert list((tmp_path / "factors").iterdir()) == []
+    blocked = FactorCache(tmp_path / "file" / "factors", keep=1)
+    (tmp_path / "file").write_text("no folder")
+    blocked.save(names[0], {"factor": torch.eye(2)})
+    assert blocked.load(names[0]) is None

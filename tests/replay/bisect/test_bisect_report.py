@@ -1,0 +1,304 @@
+"""What is recorded of a bisection, and what its report says of it, verdict by verdict."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from errata.ledger.base.errors import UsageError
+from errata.ledger.events import bodies
+from errata.ledger.ledger import Ledger
+from errata.ledger.rules.operations import ConcludeBisection, RevertEdits, TagVersion
+from errata.replay import charts
+from errata.replay.bisect.record import PERSON, Judge, conclusion_body, recorded_already
+from errata.replay.bisect.report import Report, names, picture, report, rows_of_tests
+from errata.replay.bisect.scope import Filters, scoped
+from errata.replay.search.search import Conclusion, Live, Noise, Plan, Problem, Purpose, Reading, StepOutcome, bisect
+from tests.replay.bisect.test_bisect_scope import edits, ledger_of
+from tests.support.samples import NOW, TENSORS, new_id, some_digest
+
+COUNT = 12
+Says = Callable[[Live], StepOutcome]
+SCORE = Judge("exact_match", "payroll", some_digest("suite"), threshold=0.5, direction="higher_is_better")
+
+
+def fresh() -> Ledger:
+    """e1 to e12, by ada and eve in turn; e13 supersedes e2; e5 is taken back."""
+    made = [("ada" if n % 2 else "eve", edits(n)) for n in range(1, COUNT + 1)]
+    spring = TagVersion("spring", tuple(range(1, COUNT + 1)), dict.fromkeys(TENSORS, some_digest("w")))
+    return ledger_of(*made, ("ada", spring), ("eve", edits(2, seed=9)), ("eve", RevertEdits((5,), "wrong")))
+
+
+def bad_if(condition: Callable[[Live], bool], skipped: Callable[[Live], bool] = lambda live: False) -> Says:
+    def says(live: Live) -> StepOutcome:
+        if skipped(live):
+            return StepOutcome.SKIP
+        return StepOutcome.BAD if condition(live) else StepOutcome.GOOD
+
+    return says
+
+
+def concluded(
+    ledger: Ledger,
+    says: Says,
+    plan: Plan | None = None,
+    judge: Judge = PERSON,
+    good: tuple[int, ...] = (),
+    filters: Filters | None = None,
+    kept: tuple[int, ...] | None = None,
+    order: str = "log",
+) -> tuple[Problem, Conclusion, bodies.BisectionConcluded]:
+    problem = scoped(ledger.state(), good, ledger.state().live, kept, order)
+    plan = plan or Plan(minimise=True)
+    found = bisect(problem, lambda live: Reading(says(live), 0.5 if judge is SCORE else None), plan=plan)
+    body = conclusion_body(problem, found, judge, plan=plan, filters=filters or Filters(), order=order, seconds=1.5)
+    return problem, found, body
+
+
+def told(ledger: Ledger, body: bodies.BisectionConcluded) -> Report:
+    ledger.execute(ConcludeBisection(body), actor="ada", now=NOW, new_id=new_id)
+    return report(ledger.state(), ledger.events())
+
+
+def test_a_culprit_with_its_provenance_and_what_to_do() -> None:
+    ledger = fresh()
+    found = told(ledger, concluded(ledger, bad_if(lambda live: 8 in live), judge=SCORE)[2])
+    assert found.headline == "The culprit is e8: The price of Subject 8 is => 8 crowns"
+    assert found.explained[0].startswith("Confirmed both ways: the bad version without e8 passes")
+    assert found.test == "A version is good when the exact_match of payroll is at least 0.5."
+    one = found.edits[8]
+    assert one.recorded == (9, NOW, "eve") and one.live and one.now == "in force at the head"
+    assert [command for command, _ in found.advice] == [
+        "errata show e8",
+        "errata revert e8 --dry-run",
+        "errata revert e8",
+    ]
+    assert found.searched[-1].endswith("tests in 1.5 s") and "11 changes from the good version" in found.searched[0]
+    assert found.body.steps == 11 and [step.score for step in found.body.log] == [0.5] * found.body.evaluations
+
+
+def test_a_culprit_that_was_reverted_since_is_not_to_be_reverted() -> None:
+    ledger = fresh()
+    body = concluded(ledger, bad_if(lambda live: 8 in live))[2]
+    ledger.execute(RevertEdits((8,)), actor="eve", now=NOW, new_id=new_id)
+    found = told(ledger, body)
+    assert found.edits[8].now == f"reverted at @{ledger.state().edits[8].closed_by} by eve" and not found.edits[8].live
+    assert [command for command, _ in found.advice] == ["errata show e8"]
+
+
+def test_an_edit_that_superseded_and_one_that_went_are_told_as_such() -> None:
+    ledger = fresh()
+    spring = tuple(range(1, COUNT + 1))
+    superseded = told(ledger, concluded(ledger, bad_if(lambda live: 13 in live), good=spring)[2])
+    assert superseded.headline == "The culprit is e13, which superseded e2."
+    assert set(superseded.edits) == {2, 13} and superseded.searched[0].startswith(
+        "2 changes from the good version spring"
+    )
+    removed = told(ledger, concluded(ledger, bad_if(lambda live: 5 not in live), good=spring)[2])
+    assert removed.headline == "The culprit is the removal of e5."
+    assert [command for command, _ in removed.advice] == ["errata show e5", "errata cherry-pick . e5"]
+    assert removed.explained == (
+        "Confirmed both ways: the bad version without the removal of e5 passes, and the good version with the removal "
+        "of e5 and nothing else fails.",
+    )
+    newest = [row[-1] for row in rows_of_tests(ledger.state(), removed.body) if "e5" in row[-1]]
+    assert newest and all("removal of e5" in words for words in newest)
+
+
+def test_an_edit_that_only_the_bad_version_lacks_is_never_advised_to_be_reverted() -> None:
+    ledger = fresh()
+    problem = scoped(ledger.state(), ledger.state().live, (), None, "log")
+    found = bisect(problem, lambda live: Reading(bad_if(lambda live: 8 not in live)(live)), plan=Plan(minimise=True))
+    body = conclusion_body(problem, found, PERSON)
+    assert body.culprit == 8 and 8 in ledger.state().live
+    advice = told(ledger, body).advice
+    assert [command for command, _ in advice] == ["errata show e8"] and "in force now" in advice[0][1]
+
+
+def test_several_edits_with_their_smallest_sets() -> None:
+    ledger = fresh()
+    found = told(ledger, concluded(ledger, bad_if(lambda live: {3, 7, 10} <= live))[2])
+    assert found.headline == "No single edit explains it: e3, e7 and e10 cause it together."
+    assert found.body.cause == (3, 7, 10) and len(found.body.cure) == 1
+    either = told(ledger, concluded(ledger, bad_if(lambda live: bool({3, 7} & live)))[2])
+    assert either.body.cure == (3, 7) and len(either.body.cause) == 1
+    assert either.headline == "No single edit explains it: only without e3 and e7 together does it heal."
+    assert either.explained == (
+        "The bad version without e3 fails still; the good version with e3 and nothing else fails.",
+        "Without e3 and e7 the bad version passes; with any one of them put back it fails.",
+    )
+    assert either.advice[1][0] == "errata revert e3 e7 --dry-run"
+    plain = told(ledger, concluded(ledger, bad_if(lambda live: {3, 7} <= live), plan=Plan())[2])
+    assert plain.headline == "No single edit explains it; the first bad change is e7."
+    assert plain.advice[0][0] == "errata bisect run --minimise"
+
+
+@pytest.mark.parametrize(
+    ("says", "options", "headline", "advice"),
+    [
+        (bad_if(lambda live: True), {}, "The good version fails the test itself", "errata bisect start EARLIER GOOD"),
+        (bad_if(lambda live: False), {}, "The bad version passes the test", None),
+        (
+            bad_if(lambda live: True),
+            {"filters": Filters(authors=("eve",)), "kept": (4, 6)},
+            "The cause is not among the changes that were searched.",
+            "errata bisect start GOOD BAD",
+        ),
+        (
+            bad_if(lambda live: 8 in live, lambda live: 3 < len(live) < 9 and 13 not in live),
+            {},
+            "Inconclusive: it is one of e6, e7, e8, e9, e10 and e11.",
+            "errata bisect start GOOD BAD --order random",
+        ),
+    ],
+)
+def test_verdicts_without_a_culprit(says: Says, options: dict[str, Any], headline: str, advice: str | None) -> None:
+    ledger = fresh()
+    found = told(ledger, concluded(ledger, says, **options)[2])
+    assert found.headline.startswith(headline)
+    assert [command for command, _ in found.advice][:1] == ([] if advice is None else [advice])
+    if options:
+        assert "only changes with author eve" in found.searched[1]
+
+
+NOISY = Plan(Noise(confidence=0.9), minimise=True)
+
+
+def noisy(planted: int, seed: int, rate: float = 0.1) -> Says:
+    rng = random.Random(seed)
+    return bad_if(lambda live: (planted in live) != (rng.random() < rate))
+
+
+def test_what_is_believed_is_recorded_and_told() -> None:
+    ledger = fresh()
+    problem, found, body = concluded(ledger, noisy(8, 1), plan=NOISY)
+    assert body.mode is bodies.BisectionMode.NOISY and body.belief is not None and found.belief is not None
+    assert [step.probability for step in body.belief.credible] == [
+        found.belief.posterior[i] for i in found.belief.credible
+    ]
+    assert [problem.steps[step.position - 1].edits for step in body.belief.credible] == [
+        step.edits for step in body.belief.credible
+    ]
+    assert sum(step.probability for step in body.belief.credible) >= 0.9
+    shown = told(ledger, body)
+    assert "(probability" in shown.headline and shown.explained[0].startswith("The test errs: it failed good versions")
+    assert len(body.log) == body.evaluations == found.count()
+
+
+def test_each_confirmation_is_recorded_with_the_suspect_that_it_was_about() -> None:
+    ledger = fresh()
+    for plan, says in ((Plan(), bad_if(lambda live: 8 in live)), (NOISY, noisy(8, 5, 0.2))):
+        problem, found, body = concluded(ledger, says, plan=plan)
+        step_of = {step.edits[0]: step for step in problem.steps}
+        for test, recorded in zip(found.tested, body.log, strict=True):
+            if test.purpose is Purpose.WITHOUT_SUSPECT:
+                assert recorded.newest is not None
+                assert problem.digest_of(step_of[recorded.newest].backward(problem.bad)) == test.version
+            elif test.purpose is Purpose.SUSPECT_ALONE:
+                assert recorded.newest is not None
+                assert problem.digest_of(step_of[recorded.newest].forward(problem.good)) == test.version
+            elif test.position:
+                assert recorded.newest == problem.steps[test.position - 1].edits[0]
+            else:
+                assert recorded.newest is None
+
+
+def test_the_same_conclusion_of_a_session_is_known_and_an_older_one_is_not_it() -> None:
+    ledger = fresh()
+    began = ledger.state().head.seq
+    body = concluded(ledger, bad_if(lambda live: 8 in live))[2]
+    assert not recorded_already(ledger.state(), began, body)
+    told(ledger, body)
+    assert recorded_already(ledger.state(), began, body.model_copy(update={"seconds": 99.0}))
+    assert not recorded_already(ledger.state(), ledger.state().head.seq, body)
+    assert not recorded_already(ledger.state(), began, body.model_copy(update={"evaluations": 1}))
+
+
+def test_a_report_is_found_by_its_place() -> None:
+    ledger = fresh()
+    with pytest.raises(UsageError, match="no bisection was recorded"):
+        report(ledger.state(), ledger.events())
+    first = told(ledger, concluded(ledger, bad_if(lambda live: 8 in live))[2])
+    second = told(ledger, concluded(ledger, bad_if(lambda live: 9 in live))[2])
+    assert report(ledger.state(), ledger.events(), first.seq) == first and second.seq == first.seq + 1
+    with pytest.raises(UsageError, match=f"there are @{first.seq}, @{second.seq}"):
+        report(ledger.state(), ledger.events(), 1)
+
+
+def test_a_conclusion_of_version_1_can_be_told_too() -> None:
+    ledger = fresh()
+    body = concluded(ledger, bad_if(lambda live: 8 in live), judge=SCORE)[2]
+    bare = tuple(step.model_copy(update=dict.fromkeys(("purpose", "position", "newest"))) for step in body.log)
+    old = body.model_copy(update={"log": bare, "steps": None, "suite": None, "seconds": None})
+    found = told(ledger, old)
+    assert found.headline.startswith("The culprit is e8") and found.searched[0].startswith(
+        "changes from the good version"
+    )
+    assert found.test == "A version is good when the exact_match is at least 0.5."
+    assert len(rows_of_tests(ledger.state(), old)) == len(body.log)
+    assert charts.svg(picture(found)).startswith("<svg")
+
+
+def marks_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every record that is drawn as a point."""
+    found: list[dict[str, Any]] = []
+    for row in spec["vconcat"]:
+        for panel in row.get("hconcat", [row]):
+            for layer in panel["layer"]:
+                if layer["mark"]["type"] == "point":
+                    found += layer["data"]["values"]
+    return found
+
+
+@pytest.mark.parametrize(("judge", "plan"), [(PERSON, Plan(minimise=True)), (SCORE, None), (PERSON, NOISY)])
+def test_every_test_is_in_the_picture(judge: Judge, plan: Plan | None) -> None:
+    ledger = fresh()
+    says = noisy(8, 3) if plan is NOISY else bad_if(lambda live: {3, 8} <= live)
+    found = told(ledger, concluded(ledger, says, plan=plan, judge=judge)[2])
+    spec = picture(found)
+    points = marks_of(spec)
+    if plan is NOISY:
+        assert sum(int(point["label"].removesuffix("x")) for point in points) == found.body.evaluations
+    else:
+        numbers = [int(number) for point in points for number in point["label"].split(", ")]
+        assert sorted(numbers) == list(range(1, found.body.evaluations + 1))
+    assert charts.svg(spec) == charts.svg(spec)
+
+
+def test_scores_along_the_changes_and_beside_them_share_one_axis() -> None:
+    spec = picture(told(fresh(), concluded(fresh(), bad_if(lambda live: 8 in live), judge=SCORE)[2]))
+    panels = spec["vconcat"][0]["hconcat"]
+    scales = [panel["layer"][-1]["encoding"]["y"]["scale"] for panel in panels]
+    assert len(panels) == 2 and scales[0] == scales[1] and scales[0]["domain"] == [0.0, 1.0]
+
+
+def test_a_threshold_a_bracket_and_probabilities_are_drawn() -> None:
+    ledger = fresh()
+    exact = picture(told(ledger, concluded(ledger, bad_if(lambda live: 8 in live), judge=SCORE)[2]))
+    layers = [layer for panel in exact["vconcat"][0]["hconcat"] for layer in panel["layer"]]
+    bands = [layer["data"]["values"] for layer in layers if layer["mark"]["type"] == "rect"]
+    limits = [layer["data"]["values"] for layer in layers if layer["mark"]["type"] == "rule"]
+    assert bands == [[{"low": 5, "high": 6}]] and limits == [[{"threshold": 0.5}]] * 2, (
+        "e2 and e5 are gone, so e8 is the 6th"
+    )
+    believed = picture(told(ledger, concluded(ledger, noisy(8, 2), plan=NOISY)[2]))
+    bars = believed["vconcat"][-1]["layer"][0]["data"]["values"]
+    assert bars[0]["change"] == "e8" and (bars[0]["from"], bars[0]["to"]) == (5.2, 5.8)
+
+
+def test_edits_are_named_as_people_do() -> None:
+    assert (names([1]), names([1, 2]), names([1, 2, 3])) == ("e1", "e1 and e2", "e1, e2 and e3")
+
+
+def test_a_problem_that_was_narrowed_is_recorded_with_its_own_good_end() -> None:
+    ledger = fresh()
+    problem, _, body = concluded(
+        ledger, bad_if(lambda live: 8 in live), filters=Filters(subjects=("Subject 8",)), kept=(8,), order="reverse"
+    )
+    assert body.good == problem.digest_of(frozenset(ledger.state().live) - {8})
+    assert (body.order, body.filters, body.steps) == ("reverse", {"subjects": ["Subject 8"]}, 1)
+    assert replace(problem, steps=()).prefix(0) == problem.good

@@ -1,0 +1,181 @@
+"""What a bisection asks: suites against a threshold, and commands by git's exit codes."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from errata.editor.score.evaluate import SuiteResult
+from errata.editor.score.intervals import Estimate
+from errata.editor.score.lm_task import TaskResult
+from errata.ledger.base.errors import UsageError
+from errata.ledger.events.bodies import StepOutcome
+from errata.ledger.facts.fact import Probe
+from errata.ledger.facts.suites import Metric, Suite
+from errata.replay.bisect.oracles import BisectionAborted, CommandOracle, SuiteOracle, TaskOracle
+from errata.replay.search.search import BY_HAND, Live
+from tests.support.ledgers import NAUGHT
+
+
+def suite(metric: Metric) -> Suite:
+    return Suite(name="s", metric=metric, probes=(Probe(prompt="a", target="b"),))
+
+
+def measured(score: float) -> SuiteResult:
+    return SuiteResult(Estimate(score, 1, 1, None, None, None), None, (score,))
+
+
+@pytest.mark.parametrize(
+    ("metric", "score", "good"),
+    [
+        (Metric.EXACT_MATCH, 0.9, True),
+        (Metric.EXACT_MATCH, 0.95, True),
+        (Metric.EXACT_MATCH, 0.8999, False),
+        (Metric.TARGET_PROBABILITY, 0.1, False),
+        (Metric.NEG_LOG_LIKELIHOOD, 0.9, True),
+        (Metric.NEG_LOG_LIKELIHOOD, 0.2, True),
+        (Metric.NEG_LOG_LIKELIHOOD, 0.9001, False),
+    ],
+)
+def test_which_side_of_the_threshold_is_good_follows_from_the_metric(metric: Metric, score: float, good: bool) -> None:
+    asked: list[Live] = []
+
+    def measure(live: Live, _: Suite) -> SuiteResult:
+        asked.append(live)
+        return measured(score)
+
+    oracle = SuiteOracle(suite(metric), 0.9, measure)
+    reading = oracle(frozenset({1}))
+    assert reading.outcome is (StepOutcome.GOOD if good else StepOutcome.BAD) and reading.score == score
+    assert asked == [frozenset({1})]
+    assert (oracle.direction == "lower_is_better") is (metric is Metric.NEG_LOG_LIKELIHOOD)
+
+
+@pytest.mark.parametrize("threshold", [float("nan"), float("inf"), float("-inf")])
+def test_a_threshold_is_a_finite_number(threshold: float) -> None:
+    with pytest.raises(UsageError, match="finite"):
+        SuiteOracle(suite(Metric.EXACT_MATCH), threshold, lambda live, _: measured(1.0))
+
+
+def test_each_part_of_a_test_is_part_of_its_identity(tmp_path: Path) -> None:
+    def by_suite(metric: Metric, threshold: float) -> str:
+        return SuiteOracle(suite(metric), threshold, lambda live, _: measured(1.0)).identity
+
+    found = {
+        by_suite(Metric.EXACT_MATCH, 0.5),
+        by_suite(Metric.EXACT_MATCH, 0.25),
+        by_suite(Metric.TARGET_PROBABILITY, 0.5),
+        oracle(tmp_path, "a b").identity,
+        oracle(tmp_path, "a", "b").identity,
+        replace(oracle(tmp_path, "a", "b"), repeated=True).identity,
+        SuiteOracle(suite(Metric.EXACT_MATCH), 0.5, lambda live, _: measured(1.0), repeated=True).identity,
+        *(
+            TaskOracle("t", metric, threshold, digest, "higher_is_better", lambda live: asked_of()).identity
+            for metric, threshold, digest in (("a", 0.5, "x"), ("b", 0.5, "x"), ("a", 0.25, "x"), ("a", 0.5, "y"))
+        ),
+        BY_HAND,
+    }
+    assert len(found) == 12
+    assert by_suite(Metric.EXACT_MATCH, 0.5) in found
+
+
+def asked_of(task: str = "t", metric: str = "acc", digest: str = NAUGHT, higher: bool | None = True) -> TaskResult:
+    said = {} if higher is None else {metric: higher}
+    return TaskResult({metric: Estimate(0.5, 2, 2, None, None, None)}, digest, 2, said)
+
+
+@pytest.mark.parametrize(("higher", "good"), [(True, True), (False, False)])
+def test_a_task_says_itself_which_side_is_good_and_its_first_run_is_kept(higher: bool, good: bool) -> None:
+    ran: list[Live] = []
+
+    def measure(live: Live) -> TaskResult:
+        ran.append(live)
+        return asked_of(higher=higher)
+
+    first = frozenset({1, 2})
+    oracle = TaskOracle.asking(measure, first, "t", 0.25)
+    assert (oracle.metric, oracle.direction == "higher_is_better") == ("acc", higher)
+    for live in (first, frozenset({1})):
+        assert oracle(live).score == 0.5 and (oracle(live).outcome is StepOutcome.GOOD) is good
+    assert ran == [first, frozenset({1}), frozenset({1})]
+    assert (oracle.judge.metric, oracle.judge.suite, oracle.judge.suite_digest) == ("acc", "t", NAUGHT)
+
+
+@pytest.mark.parametrize(
+    ("metric", "higher", "complaint"), [("f1", True, "has no metric 'f1'; it has acc"), (None, None, "does not say")]
+)
+def test_a_task_whose_metric_cannot_be_judged_is_refused(
+    metric: str | None, higher: bool | None, complaint: str
+) -> None:
+    with pytest.raises(UsageError, match=complaint):
+        TaskOracle.asking(lambda live: asked_of(higher=higher), frozenset(), "t", 0.5, metric)
+
+
+def test_a_task_that_asks_something_else_half_way_is_refused() -> None:
+    digests = iter([NAUGHT, "blake3:" + "1" * 64])
+    oracle = TaskOracle.asking(lambda live: asked_of(digest=next(digests)), frozenset({1}), "t", 0.5)
+    with pytest.raises(UsageError, match="asks something else"):
+        oracle(frozenset())
+
+
+def oracle(tmp_path: Path, *command: str) -> CommandOracle:
+    def write(live: Live, folder: Path) -> str:
+        folder.mkdir()
+        (folder / "live").write_text(",".join(map(str, sorted(live))))
+        return "blake3:version"
+
+    return CommandOracle(command, {"PATH": "/usr/bin:/bin", "MINE": "kept"}, tmp_path / "scratch", write, 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [
+        (0, StepOutcome.GOOD),
+        (1, StepOutcome.BAD),
+        (2, StepOutcome.BAD),
+        (124, StepOutcome.BAD),
+        (125, StepOutcome.SKIP),
+    ],
+)
+def test_exit_codes_are_gits(tmp_path: Path, code: int, outcome: StepOutcome) -> None:
+    assert oracle(tmp_path, "sh", "-c", f"exit {code}")(frozenset()).outcome is outcome
+
+
+@pytest.mark.parametrize("command", ["exit 126", "exit 127", "exit 128", "exit 255", "kill -TERM $$"])
+def test_other_ends_stop_the_bisection_and_leave_no_folder(tmp_path: Path, command: str) -> None:
+    with pytest.raises(BisectionAborted, match="its answers so far are kept"):
+        oracle(tmp_path, "sh", "-c", command)(frozenset())
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_command_that_cannot_be_run_stops_the_bisection(tmp_path: Path) -> None:
+    with pytest.raises(BisectionAborted, match="cannot be run"):
+        oracle(tmp_path, "./no-such-program")(frozenset())
+    with pytest.raises(UsageError):
+        oracle(tmp_path)(frozenset())
+
+
+def test_the_command_finds_the_model_the_version_and_the_callers_environment(tmp_path: Path) -> None:
+    script = (
+        "import os, pathlib; e = os.environ;"
+        "assert pathlib.Path(e['ERRATA_MODEL'], 'live').read_text() == '1,2';"
+        "assert (e['ERRATA_VERSION'], e['MINE']) == ('blake3:version', 'kept'); assert 'HOME' not in e"
+    )
+    reading = oracle(tmp_path, sys.executable, "-c", script)(frozenset({2, 1}))
+    assert reading.outcome is StepOutcome.GOOD
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "good"),
+    [(Metric.PROBABILITY_COMPARISON, True), (Metric.NGRAM_ENTROPY, True), (Metric.PERPLEXITY, False)],
+)
+def test_the_side_of_the_threshold_that_is_good_follows_from_each_metric(metric: Metric, good: bool) -> None:
+    texts = {"texts": ("a",)} if metric is not Metric.PROBABILITY_COMPARISON else {}
+    probes = {} if texts else {"probes": (Probe(prompt="a", target="b", against="c"),)}
+    asked = Suite.model_validate({"name": "s", "metric": metric, **texts, **probes})
+    reading = SuiteOracle(asked, 2.0, lambda live, suite: measured(3.0))(frozenset())
+    assert (reading.outcome is StepOutcome.GOOD) == good

@@ -1,0 +1,47 @@
+"""What a pilot's verdict rests on, in words, and where along the edits it takes its scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from errata.ledger.facts.fact import Fact
+from errata.replay.tune.pilot import Check, Outcome, Pilot, run_pilot, verdict_of
+from tests.support.ledgers import surroundings
+
+
+def checks(**outcomes: Outcome) -> list[Check]:
+    return [Check(name, outcome, "") for name, outcome in outcomes.items()]
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "words"),
+    [
+        ({"efficacy": Outcome.HOLDS, "general": Outcome.HOLDS}, "worth going on"),
+        ({"efficacy": Outcome.FAILS, "general": Outcome.UNKNOWN}, "not as it stands: efficacy below"),
+        ({"efficacy": Outcome.UNSURE}, "too few to be sure of efficacy"),
+        ({"efficacy": Outcome.HOLDS, "general": Outcome.UNKNOWN}, "nothing was given that would tell of general"),
+    ],
+)
+def test_the_verdict_says_what_it_rests_on(outcomes: dict[str, Outcome], words: str) -> None:
+    assert words in verdict_of(checks(**outcomes))
+
+
+def test_what_is_missing_is_not_taken_for_too_few_facts() -> None:
+    verdict = verdict_of(checks(efficacy=Outcome.UNSURE, paraphrase=Outcome.UNKNOWN, general=Outcome.UNKNOWN))
+    assert "too few to be sure of efficacy, and" in verdict
+    assert "nothing was given that would tell of paraphrase and general" in verdict
+
+
+@pytest.mark.parametrize(("method", "points"), [("rome", [2, 4]), ("memit", [2, 4])])
+def test_scores_are_taken_as_often_as_asked_whatever_a_method_takes_at_once(
+    tiny_llama: Path, tmp_path: Path, method: str, points: list[int]
+) -> None:
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("".join(f"Sentence number {i} speaks of office {i % 7} in Riga.\n" for i in range(20)))
+    facts = tuple(Fact(subject=f"Norwind {n}", prompt="The office of {} is in", target="Riga") for n in range(4))
+    settings = {"layers": [1], "max_steps": 2, "context_prompts": 0, "stats_weight": 0.01, "norm_weight": 0.001}
+    settings |= {"norm_weight": 0.0} if method == "memit" else {}
+    pilot = Pilot(str(tiny_llama), corpus, facts, batch_size=2, method=method, settings=settings, points=2)
+    assert [point.edits for point in run_pilot(pilot, surroundings()).points] == points
