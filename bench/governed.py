@@ -36,23 +36,24 @@ from errata.ledger.events.change_parts import (
     sort_of,
 )
 from errata.ledger.events.envelope import Event
+from errata.ledger.events.parts import EditedTensor, Outcome, Solve, Stage1, StopReason
 from errata.ledger.events.policy import CONTROLLED, Evidence, Gate, GateTime, Policy
+from errata.ledger.events.trust_bodies import ChangeApproved, ChangeClosed, ChangeRejected, GlassReviewed, PolicyChanged
 from errata.ledger.facts.fact import Fact
+from errata.ledger.kinds.checkouts import CheckoutFormat, VersionCheckedOut
+from errata.ledger.kinds.evaluations import EvaluationRecorded, EvaluationSource
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.change_operations import (
+from errata.ledger.rules.deciding import signed_decision
+from errata.ledger.rules.operations import (
     ApplyChange,
-    ApproveChange,
     ChangeKeysAndRoles,
     CheckChange,
-    CloseChange,
+    Command,
     ProposeChange,
     RecordDraft,
-    RejectChange,
-    ReviewGlass,
-    SetPolicy,
+    RecordEvent,
+    TagVersion,
 )
-from errata.ledger.rules.deciding import signed_decision
-from errata.ledger.rules.operations import Command, CreateLedger, RecordCheckout, RecordEvaluation, TagVersion
 from errata.ledger.state.state import State
 from errata.ledger.state.trust import later
 from errata.ledger.store.deltas import encode_batch, row_bounds, row_delta_digest, row_keys_digest
@@ -138,7 +139,9 @@ class Office:
 
     def approve(self, person: str, number: int) -> None:
         """A person agrees."""
-        self.run(person, ApproveChange(number, self.decision(person, number, Choice.APPROVE)))
+        self.run(
+            person, RecordEvent(ChangeApproved(proposal=number, decision=self.decision(person, number, Choice.APPROVE)))
+        )
 
     def apply(self, number: int) -> None:
         """Ada lets a change take effect, and measures it where there are gates for that."""
@@ -162,10 +165,10 @@ class Office:
     def evaluate(self, score: int) -> None:
         """Dan evaluates the head."""
         state = self.state
-        body = bodies.EvaluationRecorded(
+        body = EvaluationRecorded(
             version=state.version,
             live_count=len(state.live),
-            source=bodies.EvaluationSource.SUITE,
+            source=EvaluationSource.SUITE,
             suite="general",
             suite_digest=digest("sample", b"general"),
             metric="exact_match",
@@ -177,7 +180,7 @@ class Office:
             device="cpu",
             peak_memory_bytes=2**28,
         )
-        self.run("dan", RecordEvaluation(body))
+        self.run("dan", RecordEvent(body))
 
 
 def measured(gate: Gate, passed: bool) -> Evidence:
@@ -207,9 +210,9 @@ def drawn_edits(ledger: Ledger, facts: Sequence[Fact], batch: str, seed: int) ->
             batch=batch,
             batch_size=len(facts),
             row=row,
-            stage1=bodies.Stage1(
+            stage1=Stage1(
                 steps=9,
-                stop_reason=bodies.StopReason.MOST_PROBABLE,
+                stop_reason=StopReason.MOST_PROBABLE,
                 probability_before=0.01,
                 probability_after=0.9,
                 loss=0.1,
@@ -223,7 +226,7 @@ def drawn_edits(ledger: Ledger, facts: Sequence[Fact], batch: str, seed: int) ->
             bounds=row_bounds(arrays, row),
             norms_before=ones,
             norms_after=ones,
-            solve=bodies.Solve(
+            solve=Solve(
                 live_before=digest("sample", batch.encode()),
                 past_keys=0,
                 stats={},
@@ -233,9 +236,7 @@ def drawn_edits(ledger: Ledger, facts: Sequence[Fact], batch: str, seed: int) ->
             ),
             seconds=1.5,
             peak_memory_bytes=2**28,
-            outcome=bodies.Outcome(
-                efficacy=True, paraphrase=None, locality=None, said_before="Lund", said_after=fact.target
-            ),
+            outcome=Outcome(efficacy=True, paraphrase=None, locality=None, said_before="Lund", said_after=fact.target),
         )
         for row, fact in enumerate(facts)
     )
@@ -251,7 +252,7 @@ def first_event() -> bodies.LedgerCreated:
         base_digest=base_digest(tensors),
         tensors=tensors,
         edited={
-            name: bodies.EditedTensor(
+            name: EditedTensor(
                 shape=shape, dtype="F32", transposed=False, layer=layer, grid_exponent=40, frobenius_norm=1.0
             )
             for layer, (name, shape) in enumerate(TENSORS.items())
@@ -291,11 +292,11 @@ def work(folder: Path, seen: Callable[[Path], None] = lambda folder: None, polic
         policy: the policy that the four agree on.
     """
     here = Office(Ledger.create(folder), seen=seen)
-    here.run("ada", CreateLedger(first_event()))
+    here.run("ada", RecordEvent(first_event()))
     keys = tuple(GrantKey(key=here.keys[person].key, person=person) for person in ROLES)
     roles = tuple(GrantRole(person=person, role=role) for person, held in ROLES.items() for role in held)
     here.run("ada", ChangeKeysAndRoles((*keys, *roles)))
-    here.run("ada", SetPolicy(policy, "we are several now"))
+    here.run("ada", RecordEvent(PolicyChanged(policy=policy, reason="we are several now")))
     weights = {name: digest("sample", b"weights") for name in TENSORS}
     here.evaluate(48)
     here.whole(offices(1, 3), "the seats moved", "ben")
@@ -305,11 +306,13 @@ def work(folder: Path, seen: Callable[[Path], None] = lambda folder: None, polic
     here.whole(MoveTag(tag="production", live=here.state.live, weights=weights), "goes out", "ben")
     refused = here.propose(offices(9, 1, "Atlantis"), "heard it somewhere")
     here.draft(refused)
-    here.run("cleo", RejectChange(refused, here.decision("cleo", refused, Choice.REJECT)))
+    here.run(
+        "cleo", RecordEvent(ChangeRejected(proposal=refused, decision=here.decision("cleo", refused, Choice.REJECT)))
+    )
     here.whole(RevertThem(edits=(2,)), "was wrong", "ben", "cleo")
     here.whole(offices(3, 1, "Lund"), "moved again", "cleo")
     withdrawn = here.propose(offices(10, 1), "a slip")
-    here.run("ada", CloseChange(withdrawn, Closing.WITHDRAWN, "asked twice"))
+    here.run("ada", RecordEvent(ChangeClosed(proposal=withdrawn, why=Closing.WITHDRAWN, reason="asked twice")))
     here.keys["ben"] = key_of("ben", 2)
     lost = RevokeKey(key=key_of("ben").key, reason="the laptop was lost")
     here.whole(ChangeAccess(steps=(lost, GrantKey(key=here.keys["ben"].key, person="ben"))), "a new key", "cleo")
@@ -318,20 +321,25 @@ def work(folder: Path, seen: Callable[[Path], None] = lambda folder: None, polic
     both = tuple(here.decision(person, urgent, Choice.BREAK_GLASS) for person in ("ada", "ben"))
     here.run("ada", ApplyChange(urgent, here.edits(urgent), Authority.BREAK_GLASS, "cannot wait", both))
     verdict = here.decision("cleo", urgent, Choice.REVIEW)
-    here.run("cleo", ReviewGlass(urgent, ReviewVerdict.UPHELD, "it could not wait", verdict))
+    here.run(
+        "cleo",
+        RecordEvent(
+            GlassReviewed(proposal=urgent, verdict=ReviewVerdict.UPHELD, reason="it could not wait", decision=verdict)
+        ),
+    )
     here.whole(ChangePolicy(policy=STRICTER), "no second drafts", "ben")
     here.evaluate(46)
-    size = bodies.VersionCheckedOut(
+    size = VersionCheckedOut(
         version=here.state.version,
         live_count=len(here.state.live),
-        format=bodies.CheckoutFormat.FOLDER,
+        format=CheckoutFormat.FOLDER,
         bytes_written=10**6,
         bytes_linked=0,
         seconds=2.0,
         peak_memory_bytes=2**28,
         device="cpu",
     )
-    here.run("dan", RecordCheckout(size))
+    here.run("dan", RecordEvent(size))
     here.draft(here.propose(offices(7, 1), "waits for an approval"))
     waiting = here.propose(offices(8, 1), "approved, and not applied yet")
     here.draft(waiting)

@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from typing import Any
 
 from errata.editor.score.intervals import wilson
-from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.kinds.bisections import StepOutcome, Verdict
 from errata.replay.search.search import EXACT, Conclusion, Live, Noise, Plan, Problem, Reading, Step, bisect
 
 STEPS = 128

@@ -22,9 +22,10 @@ from errata.editor.model.loading import ModelFiles, dtype_name
 from errata.editor.solve.grid import choose_exponent
 from errata.ledger.base.digests import base_digest
 from errata.ledger.events import bodies
+from errata.ledger.events.parts import EditedTensor, Outcome, Solve, Stage1, StatsRef, StopReason
 from errata.ledger.facts.fact import Fact
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ApplyEdits, CreateLedger
+from errata.ledger.rules.operations import ApplyEdits, RecordEvent
 from errata.ledger.state.state import State
 from errata.ledger.store.deltas import encode_batch, row_delta_digest, row_keys_digest
 
@@ -58,9 +59,9 @@ def base_folder(
     return ModelFiles(folder)
 
 
-STAGE1 = bodies.Stage1(
+STAGE1 = Stage1(
     steps=1,
-    stop_reason=bodies.StopReason.MOST_PROBABLE,
+    stop_reason=StopReason.MOST_PROBABLE,
     probability_before=0.0,
     probability_after=1.0,
     loss=0.1,
@@ -77,7 +78,7 @@ def new_ledger(folder: Path, files: ModelFiles) -> Ledger:
     edited = {}
     for layer, name in enumerate(name for name in files.shards if name.endswith("down_proj.weight")):
         tensor = files.tensor(name)
-        edited[name] = bodies.EditedTensor(
+        edited[name] = EditedTensor(
             shape=(tensor.shape[0], tensor.shape[1]),
             dtype=dtype_name(tensor.dtype),
             transposed=False,
@@ -94,14 +95,14 @@ def new_ledger(folder: Path, files: ModelFiles) -> Ledger:
         base_digest=base_digest(digests),
         tensors=digests,
         edited=edited,
-        stats={n: bodies.StatsRef(blob=moment, digest=NAUGHT, tokens=1, layer=e.layer) for n, e in edited.items()},
+        stats={n: StatsRef(blob=moment, digest=NAUGHT, tokens=1, layer=e.layer) for n, e in edited.items()},
         context_prompts=(),
         hyperparameters={"layers": list(range(len(edited)))},
         software={},
         tokenizer_digest=files.tokenizer_digest(),
         config_digest=files.config_digest(),
     )
-    ledger.execute(CreateLedger(body), actor="bench", now=NOW, new_id=_ids(0))
+    ledger.execute(RecordEvent(body), actor="bench", now=NOW, new_id=_ids(0))
     return ledger
 
 
@@ -157,7 +158,7 @@ def new_edits(
     facts: Sequence[Fact],
     name: str,
     seed: int = 0,
-    stage1: bodies.Stage1 = STAGE1,
+    stage1: Stage1 = STAGE1,
 ) -> tuple[bodies.NewEdit, ...]:
     """A batch of drawn deltas as edits that are ready to be recorded; only what belongs to the deltas says something.
 
@@ -191,7 +192,7 @@ def new_edits(
             bounds={tensor: share[row] for tensor, share in shares.items()},
             norms_before=ones,
             norms_after=ones,
-            solve=bodies.Solve(
+            solve=Solve(
                 live_before=state.version,
                 past_keys=0,
                 stats={},
@@ -201,7 +202,7 @@ def new_edits(
             ),
             seconds=1.0,
             peak_memory_bytes=1,
-            outcome=bodies.Outcome(
+            outcome=Outcome(
                 efficacy=True,
                 paraphrase=None,
                 locality=None,

@@ -11,15 +11,10 @@ from errata.ledger.base.signing import Signer
 from errata.ledger.drafts import edits_of
 from errata.ledger.events.change_parts import Choice, EditFacts, GrantKey, GrantRole, SignedDecision
 from errata.ledger.events.policy import CONTROLLED
+from errata.ledger.events.trust_bodies import ChangeApproved, PolicyChanged
 from errata.ledger.facts.fact import Fact
-from errata.ledger.rules.change_operations import (
-    ApplyChange,
-    ApproveChange,
-    ChangeKeysAndRoles,
-    ProposeChange,
-    SetPolicy,
-)
 from errata.ledger.rules.deciding import signed_decision
+from errata.ledger.rules.operations import ApplyChange, ChangeKeysAndRoles, ProposeChange, RecordEvent
 from errata.ledger.secrets.key_files import KeyFolder
 from errata.replay.apply.changes import check_change, draft_change
 from errata.replay.workflow.workspace import Workspace
@@ -66,7 +61,7 @@ def govern(workspace: Workspace, folder: Path) -> Team:
     keys = tuple(GrantKey(key=team.keys[person].key, person=person) for person in TEAM)
     roles = tuple(GrantRole(person=person, role=role) for person, held in TEAM.items() for role in held)
     team.of("ada").execute(ChangeKeysAndRoles((*keys, *roles)))
-    team.of("ada").execute(SetPolicy(CONTROLLED, "several of us now"))
+    team.of("ada").execute(RecordEvent(PolicyChanged(policy=CONTROLLED, reason="several of us now")))
     return team
 
 
@@ -83,12 +78,12 @@ def change(team: Team, facts: Sequence[Fact]) -> tuple[tuple[str, ...], int]:
     draft = ada.state.trust.changes[number].drafts[-1]
     gates = ", ".join(f"{one.gate} {one.score:.3g}" for one in draft.body.evidence if one.score is not None)
     try:
-        ada.execute(ApproveChange(number, team.decision("ada", number)))
+        ada.execute(RecordEvent(ChangeApproved(proposal=number, decision=team.decision("ada", number))))
     except Refused as error:
         alone = error.message
     else:
         raise Refused("the author approved her own change")
-    ben.execute(ApproveChange(number, team.decision("ben", number)))
+    ben.execute(RecordEvent(ChangeApproved(proposal=number, decision=team.decision("ben", number))))
     ada.execute(ApplyChange(number, edits_of(ada.ledger.blobs, draft)))
     found = check_change(ada, number, revert=True)
     ada.tag("may", ada.state.live, f"p{number}")

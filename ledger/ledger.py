@@ -19,21 +19,22 @@ from errata.ledger.base.errors import HeadConflict, LedgerDamaged, LedgerNotFoun
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import storage_error, sync_folder
 from errata.ledger.base.signing import Signed, Signer, SignerSource, written
-from errata.ledger.events.bodies import Body, ChangeProposed, EditApplied, EditReverted, FactErased
+from errata.ledger.events.bodies import EditApplied, EditReverted, FactErased
 from errata.ledger.events.change_parts import EditFacts, EraseFact, RevertThem
 from errata.ledger.events.envelope import Act, Draft, Event, Head, Sign
+from errata.ledger.events.parts import Body
 from errata.ledger.events.policy import ActionSort, Capability
+from errata.ledger.events.trust_bodies import ChangeProposed
 from errata.ledger.facts.fact import Fact
-from errata.ledger.rules.change_operations import ApplyChange
+from errata.ledger.kinds.evolve import fold
 from errata.ledger.rules.decide import decide
 from errata.ledger.rules.log_check import LogCheck
-from errata.ledger.rules.operations import Command
+from errata.ledger.rules.operations import ApplyChange, Command
 from errata.ledger.rules.trust_rules import foresee_direct
 from errata.ledger.secrets.erasing import Dropped, drop_erased
 from errata.ledger.secrets.sealing import Opener
 from errata.ledger.secrets.vault import FolderVault, MemoryVault, Vault
 from errata.ledger.state.event_signatures import DOMAIN
-from errata.ledger.state.fold import fold
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore, FolderBlobs
 from errata.ledger.store.sqlite import SqliteStore
@@ -245,13 +246,10 @@ class Ledger:
         own = signer() if signer is not None and state.trust.policy.signed else None
         act = Act(actor, now, None if own is None else own.key)
         decided = decide(state, command, act)
-        for _, body in decided:
+        for body in decided:
             self.opener.refuse_telling(state, *_reason_about(body))
-        self.opener.refuse_clear(state, (fact for _, body in decided for fact in _facts_in(body)))
-        drafts = [
-            Draft.checked(event_id=new_id(), kind=kind, body=body, actor=actor, recorded_at=now)
-            for kind, body in decided
-        ]
+        self.opener.refuse_clear(state, (fact for body in decided for fact in _facts_in(body)))
+        drafts = [Draft.checked(event_id=new_id(), body=body, actor=actor, recorded_at=now) for body in decided]
         events = self.store.append(drafts, state.head, None if own is None else event_signer(own))
         self._state = fold(events, state)
         if any(isinstance(event.body, FactErased) for event in events):

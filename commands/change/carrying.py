@@ -142,7 +142,7 @@ def merge(
       errata merge ../other --newest --take e12=ours
     """
     from errata.ledger.base.errors import UsageError
-    from errata.ledger.events.bodies import MergeRule
+    from errata.ledger.kinds.merges import MergeRule
     from errata.ledger.rules.decide import foresee
     from errata.ledger.sharing.merge import choices, command_of, plan_merge
     from errata.ledger.sharing.merge import merge as carry_out

@@ -15,7 +15,7 @@ from errata.commands.words.wording import score_table, score_words
 from errata.ledger.base.words import short
 
 if TYPE_CHECKING:
-    from errata.ledger.events.bodies import EvaluationRecorded
+    from errata.ledger.kinds.evaluations import EvaluationRecorded
     from errata.replay.workflow.workspace import Workspace
 
 Found = tuple["EvaluationRecorded", bool]

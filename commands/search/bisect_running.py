@@ -96,8 +96,8 @@ def run(
         raise UsageError(f"--threshold is a finite number, not {threshold}")
     if not noisy and any(option is not None for option in (confidence, calibrate, limit)):
         raise UsageError("--confidence, --calibrate and --limit are for tests that err: add --noisy")
-    from errata.ledger.events.bodies import Verdict
     from errata.ledger.facts.suites import read_suite
+    from errata.ledger.kinds.bisections import Verdict
 
     probes = read_suite(suite) if suite is not None else None
     likelier = read_suite(prior) if prior is not None else None

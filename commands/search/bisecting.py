@@ -162,13 +162,13 @@ def _go_on(app: App, session: Session) -> int:
         return 0
     tests = len({mark.version for mark in session.marks})
     if move.culprit is not None:
-        from errata.ledger.rules.operations import ConcludeBisection
+        from errata.ledger.rules.operations import RecordEvent
 
         body = conclusion_body(
             session.problem(state), move, PERSON, evaluations=tests, filters=session.filters, order=session.order
         )
         if not recorded_already(state, session.began, body):
-            app.execute(ledger, ConcludeBisection(body))
+            app.execute(ledger, RecordEvent(body))
         bisect_file.reset(folder_of(ledger))
     return show_conclusion(app, state, session, move, tests)
 
@@ -223,7 +223,7 @@ def undo(app: App) -> None:
 
     Example: errata bisect undo
     """
-    from errata.ledger.events.bodies import StepOutcome
+    from errata.ledger.kinds.bisections import StepOutcome
     from errata.replay.bisect import session_file as bisect_file
 
     alone(app)

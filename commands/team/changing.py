@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from errata.ledger.events.policy import Policy
     from errata.ledger.facts.fact import Fact
     from errata.ledger.ledger import Ledger
-    from errata.ledger.rules.change_operations import ApplyChange
+    from errata.ledger.rules.operations import ApplyChange
     from errata.replay.apply.changes import Check
 
 
@@ -69,7 +69,7 @@ def propose(
       errata propose --revert e12 --reason "the press release was withdrawn"
       errata propose --tag production --reason "spring release"
     """
-    from errata.ledger.rules.change_operations import ProposeChange
+    from errata.ledger.rules.operations import ProposeChange
 
     what = (bool(reverts), tag is not None, untag is not None)
     plain = any(value is not None for value in (subject, prompt, target, old, file)) or paraphrases or probes
@@ -130,7 +130,7 @@ def draft(app: App, proposal: str, head: str | None, batch_size: int) -> int:
     number = proposal_number(proposal)
     ledger = app.ledger()
     from errata.ledger.events.policy import Capability
-    from errata.ledger.rules.change_operations import RecordDraft
+    from errata.ledger.rules.operations import RecordDraft
     from errata.ledger.state.standing import open_change, refuse_unless_able
 
     state = ledger.state()
@@ -178,7 +178,7 @@ def apply(app: App, proposal: str) -> None:
 def apply_command(ledger: Ledger, number: int, now: str, **how: Any) -> ApplyChange:
     """The command that applies a change, with the edits that its draft kept."""
     from errata.ledger.drafts import edits_of
-    from errata.ledger.rules.change_operations import ApplyChange
+    from errata.ledger.rules.operations import ApplyChange
     from errata.ledger.state.standing import current_draft
 
     _, found = current_draft(ledger.state(), number, now)
@@ -260,7 +260,8 @@ def withdraw(app: App, proposal: str, reason: str) -> None:
     Example: errata withdraw p3 --reason "the price did not change after all"
     """
     from errata.ledger.events.change_parts import Closing
-    from errata.ledger.rules.change_operations import CloseChange
+    from errata.ledger.events.trust_bodies import ChangeClosed
+    from errata.ledger.rules.operations import RecordEvent
     from errata.ledger.state.standing import change_of, over
 
     number = proposal_number(proposal)
@@ -268,7 +269,9 @@ def withdraw(app: App, proposal: str, reason: str) -> None:
     change = change_of(ledger.state().trust, number)
     expired = over(change.body.expires_at, app.world.now())
     why = Closing.EXPIRED if expired else Closing.WITHDRAWN
-    show_change(app, ledger, app.execute(ledger, CloseChange(number, why, reason)), number)
+    show_change(
+        app, ledger, app.execute(ledger, RecordEvent(ChangeClosed(proposal=number, why=why, reason=reason))), number
+    )
 
 
 @click.command()

@@ -38,12 +38,15 @@ def approve(app: App, proposal: str, meaning: str | None, wanted: str | None) ->
 
     Example: errata approve p3
     """
-    from errata.ledger.rules.change_operations import ApproveChange
+    from errata.ledger.events.trust_bodies import ChangeApproved
+    from errata.ledger.rules.operations import RecordEvent
 
     number, ledger = proposal_number(proposal), app.ledger()
     if wanted is not None:
         _see_draft(ledger, number, wanted)
-    command = ApproveChange(number, _signed(app, ledger, number, Choice.APPROVE, meaning))
+    command = RecordEvent(
+        ChangeApproved(proposal=number, decision=_signed(app, ledger, number, Choice.APPROVE, meaning))
+    )
     show_change(app, ledger, app.execute(ledger, command), number)
 
 
@@ -59,10 +62,11 @@ def reject(app: App, proposal: str, reason: str) -> None:
 
     Example: errata reject p3 --reason "the source is a rumour"
     """
-    from errata.ledger.rules.change_operations import RejectChange
+    from errata.ledger.events.trust_bodies import ChangeRejected
+    from errata.ledger.rules.operations import RecordEvent
 
     number, ledger = proposal_number(proposal), app.ledger()
-    command = RejectChange(number, _signed(app, ledger, number, Choice.REJECT, reason))
+    command = RecordEvent(ChangeRejected(proposal=number, decision=_signed(app, ledger, number, Choice.REJECT, reason)))
     show_change(app, ledger, app.execute(ledger, command), number)
 
 
@@ -80,11 +84,14 @@ def review(app: App, proposal: str, verdict: str, reason: str) -> None:
 
     Example: errata review p3 --verdict upheld --reason "the wrong price was on the website"
     """
-    from errata.ledger.rules.change_operations import ReviewGlass
+    from errata.ledger.events.trust_bodies import GlassReviewed
+    from errata.ledger.rules.operations import RecordEvent
 
     number, ledger = proposal_number(proposal), app.ledger()
     decision = _signed(app, ledger, number, Choice.REVIEW, None)
-    command = ReviewGlass(number, ReviewVerdict(verdict), reason, decision)
+    command = RecordEvent(
+        GlassReviewed.checked(proposal=number, verdict=ReviewVerdict(verdict), reason=reason, decision=decision)
+    )
     show_change(app, ledger, app.execute(ledger, command), number)
 
 

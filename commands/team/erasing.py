@@ -124,7 +124,7 @@ def _directly(trust: Trust, live: Sequence[int]) -> bool:
 
 def _proposed(app: App, ledger: Ledger, edits: tuple[int, ...], reason: str) -> Done:
     from errata.ledger.events.change_parts import EraseFact
-    from errata.ledger.rules.change_operations import ProposeChange
+    from errata.ledger.rules.operations import ProposeChange
 
     events = app.execute(ledger, ProposeChange(EraseFact(edits=edits), reason))
     return Done(events, proposed_in(events))

@@ -120,7 +120,7 @@ def _proposed(
 ) -> None:
     from errata.ledger.events.change_parts import EditFacts
     from errata.ledger.facts.fact_files import read_facts
-    from errata.ledger.rules.change_operations import ProposeChange
+    from errata.ledger.rules.operations import ProposeChange
 
     facts = read_facts(file)
     warn_of_gates(app, workspace.state.trust.policy, facts)

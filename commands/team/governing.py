@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from errata.ledger.events.envelope import Event
     from errata.ledger.events.policy import ActionSort
     from errata.ledger.ledger import Ledger
-    from errata.ledger.rules.change_operations import ProposeChange
-    from errata.ledger.rules.operations import Command
+    from errata.ledger.rules.operations import Command, ProposeChange
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def access_changed(
     """Grant or revoke a key or a role, or propose that."""
     from errata.ledger.events.change_parts import ChangeAccess
     from errata.ledger.events.policy import ActionSort
-    from errata.ledger.rules.change_operations import ChangeKeysAndRoles, ProposeChange
+    from errata.ledger.rules.operations import ChangeKeysAndRoles, ProposeChange
 
     proposal = ProposeChange(ChangeAccess(steps=(step,)), reason, ticket)
     return do_or_propose(app, ledger, ActionSort.ACCESS, ChangeKeysAndRoles((step,)), proposal, own=own)

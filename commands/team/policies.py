@@ -88,10 +88,11 @@ def set_policy(app: App, source: str, reason: str, ticket: str | None) -> None:
     """
     from errata.ledger.events.change_parts import ChangePolicy
     from errata.ledger.events.policy import ActionSort
-    from errata.ledger.rules.change_operations import ProposeChange, SetPolicy
+    from errata.ledger.events.trust_bodies import PolicyChanged
+    from errata.ledger.rules.operations import ProposeChange, RecordEvent
 
     read, ledger = _read(source), app.ledger()
-    command = SetPolicy(read.policy, reason)
+    command = RecordEvent(PolicyChanged(policy=read.policy, reason=reason))
     proposal = ProposeChange(ChangePolicy(policy=read.policy), reason, ticket)
     direct = ActionSort.POLICY in ledger.state().trust.policy.direct
     _keep_suites(app, ledger, read, command if direct else proposal)

@@ -9,8 +9,8 @@ from errata.commands.words.change_view import change_data, evidence_table, missi
 from errata.commands.words.render import Block
 from errata.commands.words.wording import event_json, event_words
 from errata.ledger.base.words import short
-from errata.ledger.events.bodies import ChangeDrafted
 from errata.ledger.events.envelope import Event
+from errata.ledger.events.trust_bodies import ChangeDrafted
 from errata.ledger.ledger import Ledger
 
 

@@ -64,9 +64,9 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> 
     from errata.ledger.base.errors import UsageError
     from errata.ledger.base.findings import Severity
     from errata.ledger.care.verify import verify as check
-    from errata.ledger.events.bodies import AuditExported
     from errata.ledger.events.policy import Capability
-    from errata.ledger.rules.operations import RecordExport
+    from errata.ledger.kinds.exports import AuditExported
+    from errata.ledger.rules.operations import RecordEvent
     from errata.replay.export.whole_folder import whole_folder
 
     if out.exists() or out.is_symlink():
@@ -94,7 +94,7 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> 
                 files=len(set(bundle.files) - {MANIFEST, SIGNATURE}),
                 signer=bundle.signer,
             )
-            recorded = app.execute(ledger, RecordExport(made))[-1]
+            recorded = app.execute(ledger, RecordEvent(made))[-1]
     _show_export(app, out, read, bundle, recorded.seq)
 
 

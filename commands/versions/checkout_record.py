@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from errata.commands.app import App
 
 if TYPE_CHECKING:
-    from errata.ledger.events.bodies import VersionCheckedOut
+    from errata.ledger.kinds.checkouts import VersionCheckedOut
     from errata.ledger.ledger import Ledger
 
 WRITTEN_ON = "cpu"
@@ -29,12 +29,12 @@ def record_checkout(app: App, ledger: Ledger, body: VersionCheckedOut) -> int | 
         The event's seq; None if it was not recorded, which a line on stderr then says with the reason.
     """
     from errata.ledger.base.errors import ErrataError, HeadConflict
-    from errata.ledger.rules.operations import RecordCheckout
+    from errata.ledger.rules.operations import RecordEvent
 
     why: ErrataError | None = None
     for _ in range(TRIES):
         try:
-            return app.execute(ledger, RecordCheckout(body))[-1].seq
+            return app.execute(ledger, RecordEvent(body))[-1].seq
         except HeadConflict as error:
             why = error
         except ErrataError as error:

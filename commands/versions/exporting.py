@@ -53,7 +53,7 @@ def export(
       errata export HEAD ./without-e12 --adapter --without e12 --since HEAD
     """
     from errata.ledger.base.errors import UsageError
-    from errata.ledger.events.bodies import CheckoutFormat, VersionCheckedOut
+    from errata.ledger.kinds.checkouts import CheckoutFormat, VersionCheckedOut
 
     if not adapter:
         raise UsageError(f"say what to export: errata export {version} {folder} --adapter")

@@ -132,7 +132,7 @@ def status(app: App) -> None:
     """
     ledger = app.ledger()
     from errata.ledger.base.errors import LedgerDamaged
-    from errata.ledger.rules.rules import grid_limit
+    from errata.ledger.kinds.edits import grid_limit
 
     state = ledger.state()
     created = state.created

@@ -89,7 +89,7 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
       errata checkout HEAD ./edited
       errata checkout spring ./without-e12 --without e12
     """
-    from errata.ledger.events.bodies import CheckoutFormat, VersionCheckedOut
+    from errata.ledger.kinds.checkouts import CheckoutFormat, VersionCheckedOut
 
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()

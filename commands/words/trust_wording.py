@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from errata.ledger.base.words import counted, short
-from errata.ledger.events import bodies
 from errata.ledger.events.change_parts import (
     AccessStep,
     Action,
@@ -20,45 +19,61 @@ from errata.ledger.events.change_parts import (
     RevokeRole,
     SignedDecision,
 )
+from errata.ledger.events.parts import Body
+from errata.ledger.events.trust_bodies import (
+    ChangeApplied,
+    ChangeApproved,
+    ChangeChecked,
+    ChangeClosed,
+    ChangeDrafted,
+    ChangeProposed,
+    ChangeRejected,
+    GlassReviewed,
+    KeyGranted,
+    KeyRevoked,
+    PolicyChanged,
+    RoleGranted,
+    RoleRevoked,
+)
 
 
-def trust_words(body: bodies.Body) -> str | None:
+def trust_words(body: Body) -> str | None:
     """One line on what an event of trust says; None for other events."""
     match body:
-        case bodies.PolicyChanged():
+        case PolicyChanged():
             return f"policy {body.policy.name} {short(body.policy.digest)} in force" + _why(body.reason)
-        case bodies.KeyGranted():
+        case KeyGranted():
             return f"key {short_key(body.key)} granted to {body.person}"
-        case bodies.KeyRevoked():
+        case KeyRevoked():
             since = "" if body.compromised_since is None else f", compromised since @{body.compromised_since}"
             return f"key {short_key(body.key)} revoked{since}: {body.reason}"
-        case bodies.RoleGranted():
+        case RoleGranted():
             return f"{body.person} is {body.role}"
-        case bodies.RoleRevoked():
+        case RoleRevoked():
             return f"{body.person} is {body.role} no more"
-        case bodies.ChangeProposed():
+        case ChangeProposed():
             ticket = f" ({body.ticket})" if body.ticket else ""
             return f"p{body.number} proposed, risk {body.risk}{ticket}: {action_words(body.action)}" + _why(body.reason)
-        case bodies.ChangeDrafted():
+        case ChangeDrafted():
             failed = [one.gate for one in body.evidence if not one.passed]
             gates = f", gates failed: {', '.join(failed)}" if failed else ", gates passed" if body.evidence else ""
             what = f", {counted(len(body.edits), 'edit')}" if body.edits else ""
             return f"p{body.proposal} drafted{what} on {short(body.parent)}{gates}"
-        case bodies.ChangeApproved():
+        case ChangeApproved():
             return f"p{body.proposal} approved by {decision_words(body.decision)}"
-        case bodies.ChangeRejected():
+        case ChangeRejected():
             return f"p{body.proposal} rejected by {decision_words(body.decision)}"
-        case bodies.ChangeClosed():
+        case ChangeClosed():
             return f"p{body.proposal} {body.why.value}" + _why(body.reason)
-        case bodies.ChangeApplied() if body.authority is Authority.BREAK_GLASS:
+        case ChangeApplied() if body.authority is Authority.BREAK_GLASS:
             who = " and ".join(decision.person for decision in body.decisions)
             return f"p{body.proposal} APPLIED BY BREAKING THE GLASS by {who}, review by {body.review_by}: {body.reason}"
-        case bodies.ChangeApplied():
+        case ChangeApplied():
             return f"p{body.proposal} applied"
-        case bodies.ChangeChecked():
+        case ChangeChecked():
             failed = [one.gate for one in body.evidence if not one.passed]
             return f"p{body.proposal} checked: " + (f"failed {', '.join(failed)}" if failed else "gates passed")
-        case bodies.GlassReviewed():
+        case GlassReviewed():
             return f"p{body.proposal} reviewed, {body.verdict.value} by {decision_words(body.decision)}: {body.reason}"
     return None
 

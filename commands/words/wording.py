@@ -9,6 +9,14 @@ from errata.commands.words.render import Table
 from errata.commands.words.trust_wording import trust_words
 from errata.ledger.base.words import counted, short, sized
 from errata.ledger.events import bodies
+from errata.ledger.events.parts import Origin
+from errata.ledger.kinds.bisections import BisectionConcluded
+from errata.ledger.kinds.checkouts import CheckoutFormat, VersionCheckedOut
+from errata.ledger.kinds.evaluations import EvaluationRecorded, Score
+from errata.ledger.kinds.exports import AuditExported
+from errata.ledger.kinds.merges import LedgerMerged
+from errata.ledger.kinds.settings import SettingsChanged
+from errata.ledger.kinds.tracings import TracingRecorded
 
 if TYPE_CHECKING:
     from errata.ledger.events.envelope import Event
@@ -30,26 +38,26 @@ def event_words(event: Event) -> str:
             return f"e{body.edit} reverted" + (f": {body.reason}" if body.reason else "")
         case bodies.EditSuperseded() as body:
             return f"e{body.edit} superseded by e{body.by}"
-        case bodies.EvaluationRecorded() as body:
+        case EvaluationRecorded() as body:
             return f"{body.suite} on {short(body.version)}: {score_words(body)}"
         case bodies.VersionTagged() as body:
             return f"tag {body.tag} on {short(body.version)}" + (f": {body.note}" if body.note else "")
         case bodies.VersionUntagged() as body:
             return f"tag {body.tag} removed"
-        case bodies.BisectionConcluded() as body:
+        case BisectionConcluded() as body:
             who = (body.culprit,) if body.culprit else body.cause
             what = " ".join((body.verdict.value, *(f"e{number}" for number in who)))
             return f"bisection by {body.metric}: {what}, {counted(body.evaluations, 'evaluation')}"
-        case bodies.TracingRecorded() as body:
+        case TracingRecorded() as body:
             return f"{tracing_words(body)} in {short(body.version)}"
-        case bodies.VersionCheckedOut() as body:
+        case VersionCheckedOut() as body:
             return f"{short(body.version)} {checkout_words(body)}"
-        case bodies.SettingsChanged() as body:
+        case SettingsChanged() as body:
             how = "" if body.evidence is None else f"tuned on {counted(body.evidence.facts, 'fact')}"
             return f"settings changed: {'; '.join(part for part in (how, body.reason) if part)}"
-        case bodies.LedgerMerged() as body:
+        case LedgerMerged() as body:
             return merge_words(body)
-        case bodies.AuditExported() as body:
+        case AuditExported() as body:
             return f"@{body.first} to @{body.last} exported for audit, manifest {short(body.manifest)}"
         case bodies.FactErased() as body:
             which = ", ".join(f"e{number}" for number in body.edits)
@@ -57,7 +65,7 @@ def event_words(event: Event) -> str:
     return trust_words(event.body) or event.kind.value
 
 
-def score_words(body: bodies.EvaluationRecorded) -> str:
+def score_words(body: EvaluationRecorded) -> str:
     """An evaluation's headline, with its interval if one was recorded."""
     head = next((s for s in body.scores if s.name == body.metric and s.value == body.score), None)
     between = "" if head is None or head.low is None else f", {interval_words(head, body.passed is not None)}"
@@ -70,14 +78,14 @@ SHARES = frozenset({"greedy", "comparison", "exact_match", "probability_comparis
 """Decisions whose scores are shares."""
 
 
-def interval_words(score: bodies.Score, as_share: bool) -> str:
+def interval_words(score: Score, as_share: bool) -> str:
     """A score's 95 % interval."""
     if score.low is None or score.high is None:
         return "no interval"
     return f"95% {score.low:.1%} to {score.high:.1%}" if as_share else f"95% {score.low:.6g} to {score.high:.6g}"
 
 
-def score_table(scores: Iterable[bodies.Score]) -> Table:
+def score_table(scores: Iterable[Score]) -> Table:
     """Scores with their intervals and what they rest on."""
     rows = []
     for score in scores:
@@ -90,25 +98,25 @@ def score_table(scores: Iterable[bodies.Score]) -> Table:
     return Table(("score", "decided by", "value", "95% interval", "n", "clusters", "interval by"), tuple(rows))
 
 
-def tracing_words(body: bodies.TracingRecorded) -> str:
+def tracing_words(body: TracingRecorded) -> str:
     """What a tracing found."""
     return f"{counted(body.facts, 'fact')} traced, layers {', '.join(map(str, body.suggested)) or 'none'} suggested"
 
 
-def checkout_words(body: bodies.VersionCheckedOut) -> str:
+def checkout_words(body: VersionCheckedOut) -> str:
     """How a version was written out."""
-    form = "a model folder" if body.format is bodies.CheckoutFormat.FOLDER else "an adapter"
+    form = "a model folder" if body.format is CheckoutFormat.FOLDER else "an adapter"
     since = "" if body.since is None else f" on {short(body.since)}"
     linked = f", {sized(body.bytes_linked)} linked" if body.bytes_linked else ""
     return f"written out as {form}{since}: {sized(body.bytes_written)}{linked}"
 
 
-def origin_words(origin: bodies.Origin) -> str:
+def origin_words(origin: Origin) -> str:
     """Where an edit was carried over from, in short."""
     return f"carried over from ledger {short(origin.ledger)}, e{origin.number}"
 
 
-def merge_words(body: bodies.LedgerMerged) -> str:
+def merge_words(body: LedgerMerged) -> str:
     """What a merge did."""
     done = []
     if body.carried:
@@ -211,7 +219,7 @@ def edit_lines(record: EditRecord) -> list[str]:
     return lines
 
 
-def _origin_lines(origin: bodies.Origin | None) -> list[str]:
+def _origin_lines(origin: Origin | None) -> list[str]:
     if origin is None:
         return []
     return [f"origin      {origin_words(origin)} (@{origin.seq}), recorded by {origin.actor} at {origin.recorded_at}"]

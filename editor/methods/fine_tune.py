@@ -19,7 +19,7 @@ from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import Request
 from errata.editor.model.text import pad
 from errata.ledger.base.errors import ModelError
-from errata.ledger.events.bodies import StopReason
+from errata.ledger.events.parts import StopReason
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from errata.editor.model.architecture import Adapter
 from errata.ledger.base.errors import BadRecord, UsageError
-from errata.ledger.events.bodies import AdapterNames
+from errata.ledger.events.parts import AdapterNames
 
 
 def read_adapter(path: Path) -> Adapter:

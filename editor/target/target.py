@@ -27,7 +27,7 @@ from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import Request
 from errata.editor.target.capture import capture
 from errata.ledger.base.errors import ModelError
-from errata.ledger.events.bodies import StopReason
+from errata.ledger.events.parts import StopReason
 
 
 @dataclass(frozen=True)

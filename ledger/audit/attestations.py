@@ -27,10 +27,11 @@ from errata.ledger.audit import dsse
 from errata.ledger.audit.parts import EditRow
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.signing import Signer
-from errata.ledger.events import bodies
 from errata.ledger.events.envelope import Event
 from errata.ledger.events.parts import Body
 from errata.ledger.events.policy import OPEN, Evidence
+from errata.ledger.events.trust_bodies import ChangeChecked, ChangeDrafted, PolicyChanged
+from errata.ledger.kinds.evaluations import EvaluationRecorded
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -55,7 +56,7 @@ def statements(events: Sequence[Event], rows: Iterable[EditRow], first: int = 1)
     end: Json = {"seq": events[-1].seq, "hash": events[-1].hash} if events else {}
     policy, made = OPEN.digest, list[Json]()
     for event in events:
-        if isinstance(event.body, bodies.PolicyChanged):
+        if isinstance(event.body, PolicyChanged):
             policy = event.body.policy.digest
         if event.seq < first:
             continue
@@ -103,17 +104,17 @@ def _of_edit(row: EditRow, end: Json) -> Json:
 def _of_tests(event: Event, body: Body, policy: str) -> Iterator[Json]:
     """What an event says that was tested, under the policy that was in force."""
     match body:
-        case bodies.EvaluationRecorded():
+        case EvaluationRecorded():
             yield _of_evaluation(event, body)
-        case bodies.ChangeDrafted() if body.evidence:
+        case ChangeDrafted() if body.evidence:
             yield _of_gates(event, body.proposal, body.result, body.policy, body.evidence)
-        case bodies.ChangeChecked():
+        case ChangeChecked():
             yield _of_gates(event, body.proposal, body.version, policy, body.evidence)
         case _:
             return
 
 
-def _of_evaluation(event: Event, body: bodies.EvaluationRecorded) -> Json:
+def _of_evaluation(event: Event, body: EvaluationRecorded) -> Json:
     suite = resource(body.suite, "errataSuite", body.suite_digest)
     told: Json = {
         "event": _place(event),

@@ -25,7 +25,7 @@ from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import Event
 from errata.ledger.facts.fact import expand
-from errata.ledger.state.fold import fold
+from errata.ledger.kinds.evolve import fold
 from errata.ledger.state.state import EditStatus, State
 
 SPEC_VERSION = "1.6"

@@ -35,7 +35,7 @@ from errata.ledger.base.canonical import canonical_bytes, digest
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.signing import Signer
 from errata.ledger.events.envelope import Event, Kind, StoredEvent
-from errata.ledger.state.fold import fold
+from errata.ledger.kinds.evolve import fold
 from errata.ledger.state.trust import KeyRecord
 from errata.ledger.witness.checkpoints import checkpoint_of
 from errata.ledger.witness.merkle import MerkleTree

@@ -15,7 +15,9 @@ from errata.ledger.audit.rows import batches
 from errata.ledger.base.errors import UsageError
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import Event, Kind, StoredEvent
-from errata.ledger.state.fold import fold
+from errata.ledger.events.trust_bodies import ChangeApplied, ChangeApproved, ChangeDrafted, ChangeProposed
+from errata.ledger.kinds.evaluations import EvaluationRecorded
+from errata.ledger.kinds.evolve import fold
 from errata.ledger.state.state import State, live_after
 
 
@@ -99,18 +101,18 @@ def context(events: Sequence[Event], first: int, rows: Iterable[EditRow]) -> lis
     """
     before, within = events[: first - 1], events[first - 1 :]
     live = set(live_after(fold(before).changes))
-    applied = {event.body.proposal for event in within if isinstance(event.body, bodies.ChangeApplied)}
+    applied = {event.body.proposal for event in within if isinstance(event.body, ChangeApplied)}
     versions = {version for row in rows for version in (row.parent_version, row.result_version)}
 
     def bears(event: Event) -> bool:
         match event.body:
             case bodies.EditApplied(number=number):
                 return number in live
-            case bodies.ChangeProposed(number=proposal):
+            case ChangeProposed(number=proposal):
                 return proposal in applied
-            case bodies.ChangeDrafted(proposal=proposal) | bodies.ChangeApproved(proposal=proposal):
+            case ChangeDrafted(proposal=proposal) | ChangeApproved(proposal=proposal):
                 return proposal in applied
-            case bodies.EvaluationRecorded(version=version):
+            case EvaluationRecorded(version=version):
                 return version in versions
         return event.kind in _ALWAYS
 

@@ -20,6 +20,8 @@ from errata.ledger.events import bodies
 from errata.ledger.events.change_parts import Choice
 from errata.ledger.events.envelope import Event, Kind
 from errata.ledger.events.policy import OPEN
+from errata.ledger.events.trust_bodies import ChangeApplied, ChangeApproved, PolicyChanged
+from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.state.trust import ChangeRecord, instant
 
 
@@ -101,7 +103,7 @@ class Report:
     turns: tuple[Turn, ...]
     changes: tuple[ChangeSet, ...]
     endings: tuple[Ending, ...]
-    evaluations: tuple[tuple[Event, bodies.EvaluationRecorded], ...]
+    evaluations: tuple[tuple[Event, EvaluationRecorded], ...]
     tags: tuple[Event, ...]
     redacted: tuple[EditRow, ...]
     findings: tuple[Finding, ...] | None
@@ -137,7 +139,7 @@ def report(read: Range, checkpoint: str, findings: Sequence[Finding] | None = No
         turns=tuple(_turns(within)),
         changes=changes,
         endings=endings,
-        evaluations=tuple((event, event.body) for event in within if isinstance(event.body, bodies.EvaluationRecorded)),
+        evaluations=tuple((event, event.body) for event in within if isinstance(event.body, EvaluationRecorded)),
         tags=tuple(event for event in within if event.kind in (Kind.VERSION_TAGGED, Kind.VERSION_UNTAGGED)),
         redacted=redacted,
         findings=told,
@@ -197,7 +199,7 @@ def _endings(within: Sequence[Event]) -> Iterator[Ending]:
 def _turns(within: Sequence[Event]) -> Iterator[Turn]:
     for event in within:
         if (words := access_words(event.body)) is not None:
-            policy = event.body.policy.digest if isinstance(event.body, bodies.PolicyChanged) else None
+            policy = event.body.policy.digest if isinstance(event.body, PolicyChanged) else None
             yield Turn(event, words, policy)
 
 
@@ -283,7 +285,7 @@ def _figures(read: Range, within: Sequence[Event], endings: Sequence[Ending]) ->
 
 def _broke(event: Event) -> bool:
     body = event.body
-    return isinstance(body, bodies.ChangeApplied) and any(one.choice is Choice.BREAK_GLASS for one in body.decisions)
+    return isinstance(body, ChangeApplied) and any(one.choice is Choice.BREAK_GLASS for one in body.decisions)
 
 
 def _months(within: Sequence[Event]) -> Iterator[Month]:
@@ -310,7 +312,7 @@ def _persons(read: Range, within: Sequence[Event]) -> Iterator[Person]:
     for event in within:
         acted[event.actor] += 1
         wrote[event.actor] += event.kind is Kind.EDIT_APPLIED
-        if isinstance(event.body, bodies.ChangeApproved):
+        if isinstance(event.body, ChangeApproved):
             approved[event.body.decision.person] += 1
     for name in sorted({*acted, *trust.persons}):
         keys = tuple(f"{key.key} (revoked @{key.revoked})" if not key.valid else key.key for key in trust.keys_of(name))

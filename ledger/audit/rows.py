@@ -31,8 +31,10 @@ from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import Event
+from errata.ledger.events.trust_bodies import PolicyChanged, RoleGranted, RoleRevoked
 from errata.ledger.facts.fact import Fact
-from errata.ledger.state.fold import fold
+from errata.ledger.kinds.evaluations import EvaluationRecorded
+from errata.ledger.kinds.evolve import fold
 from errata.ledger.state.state import EditStatus
 from errata.ledger.state.trust import ChangeRecord
 
@@ -127,17 +129,17 @@ class _Reading:
                 self.superseded = body.edit
             case bodies.EditReverted() as body:
                 self._end(event, body.edit, EditStatus.REVERTED, reason=body.reason)
-            case bodies.EvaluationRecorded() as body:
+            case EvaluationRecorded() as body:
                 fields = {name: getattr(body, name) for name in ScoreRow.model_fields if name != "seq"}
                 self.scores.setdefault(body.version, []).append(ScoreRow(seq=event.seq, **fields))
             case bodies.FactErased(edits=edits):
                 for number in edits:
                     self.lives[number].retention = Retention.ERASED
-            case bodies.PolicyChanged() as body:
+            case PolicyChanged() as body:
                 self.policy = PolicyRow(seq=event.seq, name=body.policy.name, digest=body.policy.digest)
-            case bodies.RoleGranted() as body:
+            case RoleGranted() as body:
                 self.roles.setdefault(body.person, set()).add(body.role)
-            case bodies.RoleRevoked() as body:
+            case RoleRevoked() as body:
                 self.roles.get(body.person, set()).discard(body.role)
             case bodies.VersionTagged() as body:
                 self.tags[body.tag] = body

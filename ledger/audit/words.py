@@ -7,7 +7,6 @@ from pathlib import PurePath
 
 from errata.ledger.audit.parts import EditRow
 from errata.ledger.base.words import counted
-from errata.ledger.events import bodies
 from errata.ledger.events.change_parts import (
     Action,
     ChangeAccess,
@@ -20,6 +19,7 @@ from errata.ledger.events.change_parts import (
 )
 from errata.ledger.events.parts import Body
 from errata.ledger.events.policy import Gate, Policy, Requirement
+from errata.ledger.events.trust_bodies import KeyGranted, KeyRevoked, PolicyChanged, RoleGranted, RoleRevoked
 from errata.ledger.facts.fact import expand
 from errata.ledger.state.effects import access_body
 from errata.ledger.state.trust import ChangeRecord
@@ -104,15 +104,15 @@ def action_words(action: Action) -> tuple[str, ...]:
 def access_words(body: Body) -> str | None:
     """What an event says of policy, keys or roles; None for any other."""
     match body:
-        case bodies.PolicyChanged(policy=policy, reason=reason):
+        case PolicyChanged(policy=policy, reason=reason):
             return f"policy {policy.name} in force" + (f": {reason}" if reason else "")
-        case bodies.KeyGranted(key=key, person=person):
+        case KeyGranted(key=key, person=person):
             return f"key {short(key)} signs for {person}"
-        case bodies.KeyRevoked(key=key, reason=reason, compromised_since=since):
+        case KeyRevoked(key=key, reason=reason, compromised_since=since):
             return f"key {short(key)} revoked: {reason}" + ("" if since is None else f"; compromised since @{since}")
-        case bodies.RoleGranted(person=person, role=role):
+        case RoleGranted(person=person, role=role):
             return f"{person} is {role}"
-        case bodies.RoleRevoked(person=person, role=role):
+        case RoleRevoked(person=person, role=role):
             return f"{person} is no longer {role}"
     return None
 

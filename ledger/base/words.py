@@ -1,6 +1,8 @@
-"""Numbers, sizes and digests as people read them."""
+"""Numbers, sizes, lists, instants and digests as people read them."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 def counted(number: int, what: str) -> str:
@@ -13,6 +15,22 @@ def sized(size: int) -> str:
     return f"{size:,} bytes" if size < 10_000 else f"{size / 2**20:,.2f} MiB"
 
 
-def short(digest: str) -> str:
-    """The first digits of a digest, as people write them."""
-    return digest.rpartition(":")[2][:12]
+def short(digest: str | None) -> str:
+    """The first digits of a digest or of a key's name, as people write them; nothing of None."""
+    return "" if digest is None else digest.rpartition(":")[2][:12]
+
+
+def listed(words: Sequence[str]) -> str:
+    """A list as people write it: `ada, ben and cy`; `nobody` if it is empty."""
+    *first, last = words or ("nobody",)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def because(reason: str) -> str:
+    """A reason after what it is the reason of, if there is one."""
+    return f": {reason}" if reason else ""
+
+
+def when(instant: str) -> str:
+    """An RFC 3339 instant to the second, in UTC."""
+    return f"{instant[:19].replace('T', ' ')} UTC"

@@ -17,8 +17,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from errata.ledger.events import bodies
-from errata.ledger.events.bodies import Body
 from errata.ledger.events.envelope import Event
+from errata.ledger.events.parts import Body
+from errata.ledger.events.trust_bodies import ChangeApplied, ChangeDrafted, ChangeProposed
+from errata.ledger.kinds.bisections import BisectionConcluded
+from errata.ledger.kinds.checkouts import VersionCheckedOut
+from errata.ledger.kinds.evaluations import EvaluationRecorded
+from errata.ledger.kinds.tracings import TracingRecorded
 
 SECONDS_AN_HOUR = 3600
 
@@ -141,12 +146,12 @@ class _Changes:
     def requester(self, event: Event) -> str:
         """Who asked for an event, which is the log's next."""
         match event.body:
-            case bodies.ChangeProposed(number=number):
+            case ChangeProposed(number=number):
                 self._authors[number] = event.actor
-            case bodies.ChangeDrafted() as body:
+            case ChangeDrafted() as body:
                 self._drafts[body.proposal, body.number] = event.seq, len(body.edits)
                 return self._authors.get(body.proposal, event.actor)
-            case bodies.ChangeApplied(proposal=proposal, draft=draft) if (proposal, draft) in self._drafts:
+            case ChangeApplied(proposal=proposal, draft=draft) if (proposal, draft) in self._drafts:
                 self._applied, self._left = self._drafts[proposal, draft]
                 self._author = self._authors.get(proposal, event.actor)
             case bodies.EditApplied(seconds=seconds) if self._left:
@@ -214,14 +219,14 @@ def _measured(body: Body) -> tuple[str, float | None, int | None, str | None] | 
     match body:
         case bodies.EditApplied(origin=None):
             return f"edit: {body.method}", body.seconds, body.peak_memory_bytes, body.device
-        case bodies.ChangeDrafted():
+        case ChangeDrafted():
             return "draft", body.seconds, None, None
-        case bodies.EvaluationRecorded():
+        case EvaluationRecorded():
             return f"evaluation: {body.source.value}", body.seconds, body.peak_memory_bytes, body.device
-        case bodies.VersionCheckedOut():
+        case VersionCheckedOut():
             return f"checkout: {body.format.value}", body.seconds, body.peak_memory_bytes, body.device
-        case bodies.BisectionConcluded():
+        case BisectionConcluded():
             return f"bisection: {body.mode.value}", body.seconds, None, None
-        case bodies.TracingRecorded():
+        case TracingRecorded():
             return "tracing", body.seconds, None, None
     return None

@@ -18,25 +18,20 @@ from errata.ledger.base.canonical import canonical_bytes, parse
 from errata.ledger.base.errors import ErrataError, FactSealed
 from errata.ledger.base.findings import Finding, Severity, Trouble, damage, note
 from errata.ledger.drafts import edits_of, waiting
-from errata.ledger.events.bodies import (
-    ChangeDrafted,
-    ChangeProposed,
-    EditApplied,
-    EvaluationRecorded,
-    FactErased,
-    LedgerCreated,
-    PolicyChanged,
-    SettingsChanged,
-    TuningEvidence,
-)
+from errata.ledger.events.bodies import EditApplied, FactErased, LedgerCreated
 from errata.ledger.events.change_parts import ChangePolicy
-from errata.ledger.events.envelope import EMPTY_HEAD, KINDS, Event, Head, Kind, StoredEvent, event_hash, unpack
+from errata.ledger.events.envelope import EMPTY_HEAD, Event, Head, Kind, StoredEvent, event_hash
+from errata.ledger.events.trust_bodies import ChangeDrafted, ChangeProposed, PolicyChanged
 from errata.ledger.facts.fact import Sealed
+from errata.ledger.kinds.chain import unpack
+from errata.ledger.kinds.evaluations import EvaluationRecorded
+from errata.ledger.kinds.evolve import fold
+from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
+from errata.ledger.kinds.table import KINDS
 from errata.ledger.ledger import DATABASE, Ledger, ledger_folder
 from errata.ledger.rules.log_check import LogCheck
 from errata.ledger.secrets.erasing import leftovers
 from errata.ledger.secrets.sealing import unseal
-from errata.ledger.state.fold import fold
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore, FolderBlobs
 from errata.ledger.store.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names

@@ -1,7 +1,9 @@
-"""What each kind of event says: one frozen model a kind.
+"""What those events say that the state is made of: the creation, edits, erasures and tags.
 
-Everything here is hashed, so a field is added by a new schema version and an upcaster (see `ledger.events.envelope`),
-never in place. Shapes are in mathematical orientation: an edited matrix is (d_out, d_in) even if the model stores it
+What all others say stands in `ledger.events.trust_bodies` and with their kinds (`ledger.kinds`).
+
+Everything here is hashed, so a field is added by a new schema version and an upcaster (see `ledger.kinds.spec`), never
+in place. Shapes are in mathematical orientation: an edited matrix is (d_out, d_in) even if the model stores it
 transposed.
 """
 
@@ -14,105 +16,18 @@ from pydantic import Field
 from errata.ledger.base.records import Digest, Line, Record, Settings, WholeNumber
 from errata.ledger.events.parts import (
     AdapterNames,
-    BisectionBelief,
-    BisectionMode,
-    BisectionStep,
     Body,
-    CheckoutFormat,
     Count,
-    CredibleStep,
     EditedTensor,
     EditNumber,
-    EstimatedRate,
-    EvaluationSource,
-    MergeRule,
-    MergeSide,
     NonNegative,
     Origin,
     Outcome,
-    Probability,
-    Resolution,
-    Score,
     Solve,
     Stage1,
     StatsRef,
-    StepOutcome,
-    StopReason,
-    TuningEvidence,
-    Verdict,
-)
-from errata.ledger.events.result_bodies import (
-    BisectionConcluded,
-    EvaluationRecorded,
-    TracingRecorded,
-    VersionCheckedOut,
-)
-from errata.ledger.events.trust_bodies import (
-    AuditExported,
-    ChangeApplied,
-    ChangeApproved,
-    ChangeChecked,
-    ChangeClosed,
-    ChangeDrafted,
-    ChangeProposed,
-    ChangeRejected,
-    GlassReviewed,
-    KeyGranted,
-    KeyRevoked,
-    PolicyChanged,
-    RoleGranted,
-    RoleRevoked,
 )
 from errata.ledger.facts.fact import Fact, Token
-
-__all__ = [
-    "AdapterNames",
-    "AuditExported",
-    "BisectionBelief",
-    "BisectionConcluded",
-    "BisectionMode",
-    "BisectionStep",
-    "Body",
-    "ChangeApplied",
-    "ChangeApproved",
-    "ChangeChecked",
-    "ChangeClosed",
-    "ChangeDrafted",
-    "ChangeProposed",
-    "ChangeRejected",
-    "CheckoutFormat",
-    "Count",
-    "CredibleStep",
-    "EditNumber",
-    "EditedTensor",
-    "EstimatedRate",
-    "EvaluationRecorded",
-    "EvaluationSource",
-    "GlassReviewed",
-    "KeyGranted",
-    "KeyRevoked",
-    "MergeRule",
-    "MergeSide",
-    "NonNegative",
-    "Origin",
-    "Outcome",
-    "PolicyChanged",
-    "Probability",
-    "Resolution",
-    "RoleGranted",
-    "RoleRevoked",
-    "Score",
-    "Solve",
-    "Stage1",
-    "StatsRef",
-    "StepOutcome",
-    "StopReason",
-    "TracingRecorded",
-    "TuningEvidence",
-    "Verdict",
-    "VersionCheckedOut",
-]
-"""The parts that bodies hold, and bodies of results and trust, are named through this module too."""
 
 
 class LedgerCreated(Body):
@@ -163,6 +78,10 @@ class NewEdit(Record):
     outcome: Outcome
     origin: Origin | None = None
 
+    def numbered(self, number: int) -> EditApplied:
+        """The event's body, once it has a number."""
+        return EditApplied(number=number, **{name: getattr(self, name) for name in NewEdit.model_fields})
+
 
 class EditApplied(NewEdit, Body):
     """A fact was written into the model.
@@ -178,6 +97,10 @@ class EditApplied(NewEdit, Body):
     """
 
     number: EditNumber
+
+    def renewed(self, **changes: object) -> NewEdit:
+        """The edit without its number, as it would be recorded once more, but for these changes."""
+        return NewEdit(**({name: getattr(self, name) for name in NewEdit.model_fields} | changes))
 
 
 class EditReverted(Body):
@@ -206,43 +129,6 @@ class FactErased(Body):
     token: Token
     edits: Annotated[tuple[EditNumber, ...], Field(min_length=1)]
     reason: str
-
-
-class SettingsChanged(Body):
-    """The ledger's own hyperparameters are others from here on; those of the first event stay in it.
-
-    Attributes:
-        hyperparameters: all of them, as they are now.
-        reason: why.
-        evidence: what the choice rests on, if it was tuned and not made by hand.
-    """
-
-    hyperparameters: Settings
-    reason: str
-    evidence: TuningEvidence | None = None
-
-
-class LedgerMerged(Body):
-    """Another ledger on the same base was merged into this one; the events right before this one are the merge's.
-
-    From here on, all that the other ledger said up to `head` counts as known here.
-
-    Attributes:
-        ledger: the other ledger's identity: the hash of its first event.
-        seq, head: its head at that time.
-        rule: what decided where both had changed a fact; None if there was no such rule.
-        carried: numbers here of the edits that were carried over.
-        taken_back: numbers of the edits that were reverted because the other side had done so.
-        resolutions: what was decided where both had changed a fact, or by hand.
-    """
-
-    ledger: Digest
-    seq: EditNumber
-    head: Digest
-    rule: Annotated[MergeRule, Field(strict=False)] | None
-    carried: tuple[EditNumber, ...]
-    taken_back: tuple[EditNumber, ...]
-    resolutions: tuple[Resolution, ...]
 
 
 class VersionTagged(Body):

@@ -184,6 +184,11 @@ class ChangeChecked(Body):
     version: Digest
     evidence: Annotated[tuple[Evidence, ...], Field(min_length=1)]
 
+    @property
+    def passed(self) -> bool:
+        """Whether all gates let it through."""
+        return all(one.passed for one in self.evidence)
+
 
 class GlassReviewed(Body):
     """Somebody else looked at a change that was made without approval."""
@@ -192,22 +197,3 @@ class GlassReviewed(Body):
     verdict: Annotated[ReviewVerdict, Field(strict=False)]
     reason: Line
     decision: SignedDecision
-
-
-class AuditExported(Body):
-    """A range of the log was handed out as an audit bundle.
-
-    Attributes:
-        first, last: seqs of its first and last event.
-        head: the hash of the last one.
-        manifest: digest of the bundle's manifest, which names every file with its digests.
-        files: how many those are.
-        signer: the key that signed the manifest, if one did.
-    """
-
-    first: EditNumber
-    last: EditNumber
-    head: Digest
-    manifest: Digest
-    files: EditNumber
-    signer: KeyName | None = None

@@ -11,8 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from errata.ledger.base.errors import UnknownEdit, UnknownVersion, UsageError
-from errata.ledger.rules.rules import nearest_edit
-from errata.ledger.state.state import State, live_after
+from errata.ledger.state.state import State, live_after, nearest_edit
 
 SHORTEST_PREFIX = 6
 

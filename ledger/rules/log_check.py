@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from errata.ledger.base.errors import ErrataError
 from errata.ledger.base.findings import Finding, Trouble, damage
 from errata.ledger.events.envelope import Event, Head
+from errata.ledger.kinds.evolve import take
 from errata.ledger.rules.rules import check
 from errata.ledger.state.event_signatures import signature_problem
 from errata.ledger.state.fold import Fold
@@ -37,7 +38,7 @@ class LogCheck:
                 check(running, event.body, event.act)
             except ErrataError as error:
                 yield damage(f"event @{event.seq}", f"not allowed here: {error.message}", Trouble.RULE)
-            running.add(event.head, event.body, event.act)
+            take(running, event.head, event.body, event.act)
 
     def examine_end(self) -> Iterator[Finding]:
         """What is wrong if the log ends here."""

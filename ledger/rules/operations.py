@@ -4,36 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from errata.ledger.events.bodies import (
-    AuditExported,
-    BisectionConcluded,
-    EvaluationRecorded,
-    LedgerCreated,
-    MergeRule,
-    NewEdit,
-    Resolution,
-    SettingsChanged,
-    TracingRecorded,
-    VersionCheckedOut,
-)
+from errata.ledger.events.bodies import NewEdit
+from errata.ledger.events.change_parts import AccessStep, Action, Authority, DraftedEdit, SignedDecision
 from errata.ledger.events.envelope import Head
-from errata.ledger.rules.change_operations import TrustCommand
+from errata.ledger.events.parts import Body
+from errata.ledger.events.policy import Evidence
+from errata.ledger.kinds.merges import MergeRule, Resolution
 
 
 @dataclass(frozen=True, slots=True)
-class CreateLedger:
-    """Start the log on a base model."""
+class RecordEvent:
+    """Append one event as it is: of a kind of which nothing has to be worked out first."""
 
-    created: LedgerCreated
-
-
-@dataclass(frozen=True, slots=True)
-class ApplyEdits:
-    """Record edits, in this order; live edits of the same facts are superseded."""
-
-    edits: tuple[NewEdit, ...]
-    taken_back: tuple[int, ...] = ()
-    reason: str = ""
+    body: Body
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +28,11 @@ class RevertEdits:
 
 
 @dataclass(frozen=True, slots=True)
-class ReplaceEdits:
+class ApplyEdits:
     """Take edits back, each group for its reason, then record others; live edits of the same facts are superseded."""
 
-    reverts: tuple[RevertEdits, ...]
     edits: tuple[NewEdit, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RecordEvaluation:
-    """Record a suite's result on a version."""
-
-    evaluation: EvaluationRecorded
+    reverts: tuple[RevertEdits, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,41 +53,6 @@ class UntagVersion:
 
 
 @dataclass(frozen=True, slots=True)
-class ConcludeBisection:
-    """Record how a bisection ended."""
-
-    conclusion: BisectionConcluded
-
-
-@dataclass(frozen=True, slots=True)
-class RecordTracing:
-    """Record where a version keeps its facts."""
-
-    tracing: TracingRecorded
-
-
-@dataclass(frozen=True, slots=True)
-class RecordCheckout:
-    """Record that a version was written out."""
-
-    checkout: VersionCheckedOut
-
-
-@dataclass(frozen=True, slots=True)
-class ChangeSettings:
-    """Let the ledger's own hyperparameters be others from now on."""
-
-    settings: SettingsChanged
-
-
-@dataclass(frozen=True, slots=True)
-class RecordExport:
-    """Record that an audit bundle was handed out."""
-
-    export: AuditExported
-
-
-@dataclass(frozen=True, slots=True)
 class ErasePersonal:
     """Erase the personal fact with this token: its live edits are reverted, and all of its edits are erased."""
 
@@ -127,7 +68,7 @@ class MergeLedger:
         ledger, head: the other ledger's identity and its head.
         edits: to be carried over, in this order; live edits of the same facts are superseded.
         taken_back: live edits here to be reverted.
-        rule, resolutions: see `ledger.events.bodies.LedgerMerged`.
+        rule, resolutions: see `ledger.kinds.merges.LedgerMerged`.
     """
 
     ledger: str
@@ -138,20 +79,90 @@ class MergeLedger:
     resolutions: tuple[Resolution, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ChangeKeysAndRoles:
+    """Grant and revoke keys and roles, where the policy lets that be done directly."""
+
+    steps: tuple[AccessStep, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ProposeChange:
+    """Ask for a change.
+
+    Attributes:
+        action: what is asked for.
+        reason, ticket, source: why, where it is written down, where the new fact comes from.
+        risk: its risk class; None for the policy's default.
+        with_draft: also draft it, in the same transaction, where that needs no model: changes of tags, policy, keys and
+            roles.
+    """
+
+    action: Action
+    reason: str = ""
+    ticket: str | None = None
+    risk: str | None = None
+    source: str | None = None
+    with_draft: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDraft:
+    """Record what a proposal would do exactly.
+
+    Attributes:
+        proposal: its number.
+        parent: the version that it was worked out on; the head's.
+        edits, blob: what would be recorded, and the blob that holds all of it.
+        left_out, taken_back, evidence, seconds: see `ledger.events.trust_bodies.ChangeDrafted`.
+    """
+
+    proposal: int
+    parent: str
+    edits: tuple[DraftedEdit, ...] = ()
+    blob: str | None = None
+    left_out: tuple[int, ...] = ()
+    taken_back: tuple[int, ...] = ()
+    evidence: tuple[Evidence, ...] = ()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ApplyChange:
+    """Let a draft take effect.
+
+    Attributes:
+        proposal: its number.
+        edits: the edits that its draft's blob holds.
+        authority, reason, decisions: how it is applied as break-glass, if it is.
+    """
+
+    proposal: int
+    edits: tuple[NewEdit, ...] = ()
+    authority: Authority = Authority.APPROVED
+    reason: str = ""
+    decisions: tuple[SignedDecision, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckChange:
+    """Record what the gates found once a change was applied."""
+
+    proposal: int
+    evidence: tuple[Evidence, ...]
+
+
 Command = (
-    CreateLedger
+    RecordEvent
     | ApplyEdits
     | RevertEdits
-    | ReplaceEdits
-    | RecordEvaluation
     | TagVersion
     | UntagVersion
-    | ConcludeBisection
-    | RecordTracing
-    | RecordCheckout
-    | ChangeSettings
-    | RecordExport
     | ErasePersonal
     | MergeLedger
-    | TrustCommand
+    | ChangeKeysAndRoles
+    | ProposeChange
+    | RecordDraft
+    | ApplyChange
+    | CheckChange
 )

@@ -21,7 +21,8 @@ from pydantic import ValidationError
 from errata.ledger.base.canonical import canonical_bytes, digest
 from errata.ledger.base.errors import Damaged, FactSealed, Refused, UsageError
 from errata.ledger.base.records import Record
-from errata.ledger.events.bodies import EditApplied, Outcome
+from errata.ledger.events.bodies import EditApplied
+from errata.ledger.events.parts import Outcome
 from errata.ledger.facts.fact import Fact, Sealed, sealed_fact
 from errata.ledger.secrets.vault import KEY_BYTES, Vault
 from errata.ledger.state.state import EditRecord, State

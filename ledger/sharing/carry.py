@@ -17,9 +17,8 @@ from errata.ledger.events.envelope import Event, Head
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits
-from errata.ledger.rules.rules import nearest_edit
 from errata.ledger.sharing.sides import Key, Side, bring_blobs, check_one_base, refuse_personal_edits
-from errata.ledger.state.state import EditStatus
+from errata.ledger.state.state import EditStatus, nearest_edit
 
 
 class Skip(StrEnum):

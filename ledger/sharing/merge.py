@@ -20,9 +20,9 @@ from datetime import UTC, datetime
 
 from errata.ledger.base.errors import FactConflict, UnknownEdit, UsageError
 from errata.ledger.base.signing import SignerSource
-from errata.ledger.events.bodies import MergeRule, MergeSide, Resolution
 from errata.ledger.events.envelope import Event, Head
 from errata.ledger.events.policy import ActionSort, Capability
+from errata.ledger.kinds.merges import MergeRule, MergeSide, Resolution
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.addresses import SHORTEST_PREFIX, resolve_edit
 from errata.ledger.rules.operations import MergeLedger

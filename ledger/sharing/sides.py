@@ -15,9 +15,11 @@ from typing import NamedTuple, Self
 from errata.ledger.base.errors import ErrataError, LedgerDamaged, Refused
 from errata.ledger.care.verify import examine_batch
 from errata.ledger.events import bodies
-from errata.ledger.events.bodies import MergeSide, NewEdit, Origin
+from errata.ledger.events.bodies import NewEdit
+from errata.ledger.events.parts import Origin
+from errata.ledger.kinds.evolve import fold
+from errata.ledger.kinds.merges import MergeSide
 from errata.ledger.ledger import Ledger
-from errata.ledger.state.fold import fold
 from errata.ledger.state.state import State
 
 Key = tuple[str, str]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from errata.ledger.base.canonical import value_digest
 from errata.ledger.base.digests import version_digest
-from errata.ledger.events import bodies
+from errata.ledger.events.bodies import EditReverted, FactErased, NewEdit, VersionTagged, VersionUntagged
 from errata.ledger.events.change_parts import (
     AccessStep,
     ChangeAccess,
@@ -25,6 +25,15 @@ from errata.ledger.events.change_parts import (
     RevokeRole,
 )
 from errata.ledger.events.parts import Body
+from errata.ledger.events.trust_bodies import (
+    ChangeDrafted,
+    ChangeProposed,
+    KeyGranted,
+    KeyRevoked,
+    PolicyChanged,
+    RoleGranted,
+    RoleRevoked,
+)
 from errata.ledger.facts.fact import Fact, fact_digest
 from errata.ledger.state.state import Folded
 from errata.ledger.state.trust import Effect
@@ -33,12 +42,12 @@ TAKEN_BACK = "the model without this edit says the new target"
 """Why an edit is reverted, and not superseded, when its fact is to be changed to what the model said without it."""
 
 
-def edit_digest(edit: bodies.NewEdit) -> str:
+def edit_digest(edit: NewEdit) -> str:
     """The identity of all that is recorded of an edit, but for its number, which it gets when it is applied."""
     return value_digest("new-edit", {name: value for name, value in edit.plain().items() if name != "number"})
 
 
-def drafted_facts(proposal: bodies.ChangeProposed, draft: bodies.ChangeDrafted) -> tuple[Fact, ...]:
+def drafted_facts(proposal: ChangeProposed, draft: ChangeDrafted) -> tuple[Fact, ...]:
     """The facts that a draft would write: those of the proposal without the ones that the model says already."""
     if not isinstance(proposal.action, EditFacts):
         return ()
@@ -46,14 +55,14 @@ def drafted_facts(proposal: bodies.ChangeProposed, draft: bodies.ChangeDrafted) 
     return tuple(fact for place, fact in enumerate(proposal.action.facts) if place not in left_out)
 
 
-def effects(fold: Folded, proposal: bodies.ChangeProposed, draft: bodies.ChangeDrafted) -> tuple[Effect, ...]:
+def effects(fold: Folded, proposal: ChangeProposed, draft: ChangeDrafted) -> tuple[Effect, ...]:
     """The events that applying this draft makes, in order; an edit_superseded before an edit goes without saying."""
     match proposal.action:
         case EditFacts():
-            reverts = (bodies.EditReverted(edit=number, reason=TAKEN_BACK) for number in draft.taken_back)
+            reverts = (EditReverted(edit=number, reason=TAKEN_BACK) for number in draft.taken_back)
             return (*reverts, *draft.edits)
         case RevertThem(edits=edits):
-            return tuple(bodies.EditReverted(edit=number, reason=proposal.reason) for number in edits)
+            return tuple(EditReverted(edit=number, reason=proposal.reason) for number in edits)
         case EraseFact(edits=edits):
             return tuple(_erase_effects(fold, edits, proposal.reason))
         case MoveTag() as move:
@@ -65,43 +74,43 @@ def effects(fold: Folded, proposal: bodies.ChangeProposed, draft: bodies.ChangeD
 def rule_effects(action: ChangePolicy | ChangeAccess, reason: str) -> tuple[Body, ...]:
     """The events of a change of policy, or of keys and roles: the proposal says all of it."""
     if isinstance(action, ChangePolicy):
-        return (bodies.PolicyChanged(policy=action.policy, reason=reason),)
+        return (PolicyChanged(policy=action.policy, reason=reason),)
     return tuple(access_body(step) for step in action.steps)
 
 
 def _erase_effects(fold: Folded, edits: tuple[int, ...], reason: str) -> Iterator[Body]:
     for number in edits:
         if number in fold.live:
-            yield bodies.EditReverted(edit=number, reason=reason)
+            yield EditReverted(edit=number, reason=reason)
     # of a damaged log, which `verify` still reads to its end, edits may be missing
     fact = fold.edits[edits[0]].body.fact if edits[0] in fold.edits else None
     if fact is not None and fact.sealed is not None:
-        yield bodies.FactErased(token=fact.sealed.token, edits=edits, reason=reason)
+        yield FactErased(token=fact.sealed.token, edits=edits, reason=reason)
 
 
 def _tag_effects(fold: Folded, move: MoveTag) -> Iterator[Body]:
     if move.tag in fold.tags:
-        yield bodies.VersionUntagged(tag=move.tag)
+        yield VersionUntagged(tag=move.tag)
     # in a damaged log, which `verify` still reads to its end, edits that the tag is to be on may be missing
     if move.live is not None and fold.created is not None and set(move.live) <= set(fold.edits):
         version = fold.version_of(move.live)
-        yield bodies.VersionTagged(tag=move.tag, version=version, live=move.live, weights=move.weights, note=move.note)
+        yield VersionTagged(tag=move.tag, version=version, live=move.live, weights=move.weights, note=move.note)
 
 
 def access_body(step: AccessStep) -> Body:
     """The event that a step of a change of keys and roles is."""
     match step:
         case GrantKey(key=key, person=person):
-            return bodies.KeyGranted(key=key, person=person)
+            return KeyGranted(key=key, person=person)
         case RevokeKey(key=key, reason=reason, compromised_since=since):
-            return bodies.KeyRevoked(key=key, reason=reason, compromised_since=since)
+            return KeyRevoked(key=key, reason=reason, compromised_since=since)
         case GrantRole(person=person, role=role):
-            return bodies.RoleGranted(person=person, role=role)
+            return RoleGranted(person=person, role=role)
         case RevokeRole(person=person, role=role):
-            return bodies.RoleRevoked(person=person, role=role)
+            return RoleRevoked(person=person, role=role)
 
 
-def result_of(fold: Folded, proposal: bodies.ChangeProposed, draft: bodies.ChangeDrafted) -> str:
+def result_of(fold: Folded, proposal: ChangeProposed, draft: ChangeDrafted) -> str:
     """The version that applying this draft leads to.
 
     Raises:
@@ -125,6 +134,6 @@ def result_of(fold: Folded, proposal: bodies.ChangeProposed, draft: bodies.Chang
     return version_digest(fold.created.base_digest, deltas)
 
 
-def facts_fit(proposal: bodies.ChangeProposed, draft: bodies.ChangeDrafted) -> bool:
+def facts_fit(proposal: ChangeProposed, draft: ChangeDrafted) -> bool:
     """Whether a draft's edits are, in order, of the facts that were proposed."""
     return [fact_digest(fact) for fact in drafted_facts(proposal, draft)] == [one.fact for one in draft.edits]

@@ -1,40 +1,25 @@
-"""The fold: from the events of a log to its state.
+"""A fold under way: the mutable twin of `State`, which each kind of event changes in its own way (`ledger.kinds`).
 
-`evolve(state, event)` is the only way from one state to the next; `fold` is the same over many events, at the cost of
-one copy. Nothing here refuses anything: rules are in `ledger.rules`.
-
-A superseded edit leaves the live set at the moment the superseding edit enters it, so that no point of the log shows a
-version without either.
+Nothing here refuses anything: rules are in `ledger.rules` and `ledger.kinds`.
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any, TypeVar
 
-from errata.ledger.events import bodies
-from errata.ledger.events.bodies import Body
-from errata.ledger.events.envelope import NOBODY, Act, Event, Head
-from errata.ledger.state.effects import effects
-from errata.ledger.state.state import (
-    Bisection,
-    Change,
-    Checkout,
-    EditRecord,
-    EditStatus,
-    Erasure,
-    Evaluation,
-    Export,
-    Merge,
-    SettingsChange,
-    State,
-    Tracing,
-    version_of,
-)
+from errata.ledger.base.errors import Refused
+from errata.ledger.events.bodies import LedgerCreated
+from errata.ledger.events.parts import Body
+from errata.ledger.state.state import Change, EditStatus, State, version_of
+from errata.ledger.state.trust import Recorded
+
+B = TypeVar("B", bound=Body)
 
 
 class Fold:
-    """A fold under way: the mutable twin of `State`, owned by whoever folds.
+    """A fold under way, owned by whoever folds.
 
     Attributes are those of `State`; `live` is a set here. After `freeze` the fold must not be used any more.
     """
@@ -47,13 +32,8 @@ class Fold:
         self.live = set(start.live)
         self.changes = list(start.changes)
         self.tags = dict(start.tags)
-        self.evaluations = list(start.evaluations)
-        self.bisections = list(start.bisections)
-        self.tracings = list(start.tracings)
-        self.checkouts = list(start.checkouts)
-        self.settings = list(start.settings)
-        self.merges = list(start.merges)
-        self.exports = list(start.exports)
+        self.hyperparameters = start.hyperparameters
+        self.records: dict[type[Body], list[Recorded[Any]]] = {kind: list(all_) for kind, all_ in start.records.items()}
         self.budgets = dict(start.budgets)
         self.live_facts = dict(start.live_facts)
         self.erasures = dict(start.erasures)
@@ -69,13 +49,8 @@ class Fold:
             live=tuple(sorted(self.live)),
             changes=tuple(self.changes),
             tags=self.tags,
-            evaluations=tuple(self.evaluations),
-            bisections=tuple(self.bisections),
-            tracings=tuple(self.tracings),
-            checkouts=tuple(self.checkouts),
-            settings=tuple(self.settings),
-            merges=tuple(self.merges),
-            exports=tuple(self.exports),
+            hyperparameters=self.hyperparameters,
+            records={kind: tuple(kept) for kind, kept in self.records.items()},
             budgets=self.budgets,
             live_facts=self.live_facts,
             erasures=self.erasures,
@@ -83,88 +58,43 @@ class Fold:
             trust=self.trust.freeze(),
         )
 
+    @property
+    def creation(self) -> LedgerCreated:
+        """The first event's body.
+
+        Raises:
+            Refused: there is none yet.
+        """
+        if self.created is None:
+            raise Refused("a ledger starts with its creation")
+        return self.created
+
+    @property
+    def next_number(self) -> int:
+        """The number that the next edit gets."""
+        return len(self.edits) + 1
+
     def version_of(self, live: Iterable[int]) -> str:
         """See `State.version_of`."""
         return version_of(self.created, self.edits, live)
 
-    def add(self, head: Head, body: Body, act: Act = NOBODY) -> None:
-        """Let one event take effect; `head` is the log's head after it, `act` who appended it and when."""
-        self.head = head
-        self.trust.see(act.at)
-        self.trust.take(head.seq, body, act)
-        if not isinstance(body, bodies.EditSuperseded):
-            self.trust.follow(head.seq, body.number if isinstance(body, bodies.EditApplied) else None)
-        match body:
-            case bodies.ChangeApplied():
-                self._begin(body)
-            case bodies.LedgerCreated():
-                self.created = body
-                self.trust.ledger = head.hash
-                self.budgets = dict.fromkeys(body.edited, 0.0)
-            case bodies.EditApplied():
-                self._apply(body)
-            case bodies.EditReverted():
-                self._close(body.edit, EditStatus.REVERTED)
-                self.changes.append(Change(head.seq, (), (body.edit,)))
-            case bodies.EditSuperseded():
-                self._close(body.edit, EditStatus.SUPERSEDED)
-                self.superseding = (body.edit, body.by)
-            case bodies.EvaluationRecorded():
-                self.evaluations.append(Evaluation(head.seq, body))
-            case bodies.VersionTagged():
-                self.tags[body.tag] = body
-            case bodies.VersionUntagged():
-                self.tags.pop(body.tag, None)
-            case bodies.BisectionConcluded():
-                self.bisections.append(Bisection(head.seq, body))
-            case bodies.TracingRecorded():
-                self.tracings.append(Tracing(head.seq, body))
-            case bodies.VersionCheckedOut():
-                self.checkouts.append(Checkout(head.seq, body))
-            case bodies.SettingsChanged():
-                self.settings.append(SettingsChange(head.seq, body))
-            case bodies.LedgerMerged():
-                self.merges.append(Merge(head.seq, body))
-            case bodies.AuditExported():
-                self.exports.append(Export(head.seq, body))
-            case bodies.FactErased():
-                self.erasures[body.token] = Erasure(head.seq, body)
-                for number in body.edits:
-                    if number in self.edits:
-                        self.edits[number] = dataclasses.replace(self.edits[number], erased_by=head.seq)
+    def keep(self, body: Body) -> None:
+        """Keep what the event at the head says among the records of its kind."""
+        self.records.setdefault(type(body), []).append(Recorded(self.head.seq, body))
 
-    def _begin(self, body: bodies.ChangeApplied) -> None:
-        change = self.trust.changes.get(body.proposal)
-        if change is not None and change.draft is not None:
-            self.trust.begin(body.proposal, effects(self, change.body, change.draft.body))
+    def recorded(self, kind: type[B]) -> list[Recorded[B]]:
+        """See `State.recorded`."""
+        return self.records.get(kind, [])
 
-    def _apply(self, body: bodies.EditApplied) -> None:
-        removed = () if self.superseding is None else (self.superseding[0],)
-        self.superseding = None
-        self.edits[body.number] = EditRecord(self.head.seq, body)
-        self.live.add(body.number)
-        self.live_facts[body.fact.key] = body.number
-        for tensor, bound in body.bounds.items():
-            self.budgets[tensor] = self.budgets.get(tensor, 0.0) + bound
-        self.changes.append(Change(self.head.seq, (body.number,), removed))
+    def move(self, added: tuple[int, ...], removed: tuple[int, ...]) -> None:
+        """Put a step of the live set on record, made by the event at the head."""
+        self.changes.append(Change(self.head.seq, added, removed))
 
-    def _close(self, number: int, status: EditStatus) -> None:
+    def close(self, number: int, status: EditStatus) -> None:
+        """Let an edit leave the live set, because of the event at the head."""
         self.live.discard(number)
         record = self.edits.get(number)
         if record is not None:
             self.edits[number] = dataclasses.replace(record, status=status, closed_by=self.head.seq)
             if self.live_facts.get(record.body.fact.key) == number:
                 del self.live_facts[record.body.fact.key]
-
-
-def fold(events: Iterable[Event], state: State | None = None) -> State:
-    """The state after these events; `evolve` repeated, at the cost of one copy of the state."""
-    running = Fold(state)
-    for event in events:
-        running.add(event.head, event.body, event.act)
-    return running.freeze()
-
-
-def evolve(state: State, event: Event) -> State:
-    """The state after one more event; `state` itself stays as it is."""
-    return fold((event,), state)

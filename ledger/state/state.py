@@ -6,13 +6,16 @@ from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import Erased
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import EMPTY_HEAD, Head
-from errata.ledger.state.trust import Trust
+from errata.ledger.events.parts import Body
+from errata.ledger.state.trust import Recorded, Trust
+
+B = TypeVar("B", bound=Body)
 
 
 class EditStatus(StrEnum):
@@ -54,70 +57,6 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Evaluation:
-    """A recorded evaluation and the seq of its event."""
-
-    seq: int
-    body: bodies.EvaluationRecorded
-
-
-@dataclass(frozen=True, slots=True)
-class Export:
-    """An audit export and the seq of its event."""
-
-    seq: int
-    body: bodies.AuditExported
-
-
-@dataclass(frozen=True, slots=True)
-class Bisection:
-    """A bisection's conclusion and the seq of its event."""
-
-    seq: int
-    body: bodies.BisectionConcluded
-
-
-@dataclass(frozen=True, slots=True)
-class Tracing:
-    """A recorded tracing and the seq of its event."""
-
-    seq: int
-    body: bodies.TracingRecorded
-
-
-@dataclass(frozen=True, slots=True)
-class SettingsChange:
-    """A recorded change of the ledger's own hyperparameters and the seq of its event."""
-
-    seq: int
-    body: bodies.SettingsChanged
-
-
-@dataclass(frozen=True, slots=True)
-class Merge:
-    """A recorded merge and the seq of its event."""
-
-    seq: int
-    body: bodies.LedgerMerged
-
-
-@dataclass(frozen=True, slots=True)
-class Checkout:
-    """A recorded checkout and the seq of its event."""
-
-    seq: int
-    body: bodies.VersionCheckedOut
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """A recorded erasure and the seq of its event."""
-
-    seq: int
-    body: bodies.FactErased
-
-
-@dataclass(frozen=True, slots=True)
 class KeyRef:
     """Where an edit's keys lie."""
 
@@ -137,10 +76,8 @@ class State:
         live: the numbers of the edits in force, ascending.
         changes: the steps of the live set, in the order of the log.
         tags: name -> tag.
-        evaluations, bisections, tracings, checkouts: in the order of the log.
-        settings: changes of the ledger's own hyperparameters, in the order of the log; the last is in force.
-        exports: audit bundles that were handed out, in the order of the log.
-        merges: merges of other ledgers into this one, in the order of the log.
+        hyperparameters: the ledger's own, as they are in force at the head.
+        records: kind of body -> what was recorded of it, in the order of the log, for kinds that are kept as they are.
         budgets: tensor -> sum of the bounds of all recorded edits (DESIGN, section 2: the guard).
         live_facts: (subject, prompt) -> number of the live edit of that fact.
         erasures: token -> the erasure of that personal fact.
@@ -154,16 +91,11 @@ class State:
     live: tuple[int, ...] = ()
     changes: tuple[Change, ...] = ()
     tags: Mapping[str, bodies.VersionTagged] = field(default_factory=dict)
-    evaluations: tuple[Evaluation, ...] = ()
-    bisections: tuple[Bisection, ...] = ()
-    tracings: tuple[Tracing, ...] = ()
-    checkouts: tuple[Checkout, ...] = ()
-    settings: tuple[SettingsChange, ...] = ()
-    merges: tuple[Merge, ...] = ()
-    exports: tuple[Export, ...] = ()
+    hyperparameters: Mapping[str, Any] = field(default_factory=dict)
+    records: Mapping[type[Body], tuple[Recorded[Any], ...]] = field(default_factory=dict)
     budgets: Mapping[str, float] = field(default_factory=dict)
     live_facts: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    erasures: Mapping[str, Erasure] = field(default_factory=dict)
+    erasures: Mapping[str, Recorded[bodies.FactErased]] = field(default_factory=dict)
     superseding: tuple[int, int] | None = None
     trust: Trust = field(default_factory=Trust)
 
@@ -185,12 +117,9 @@ class State:
         """The identity of the version at the head."""
         return self.version_of(self.live)
 
-    @property
-    def hyperparameters(self) -> Mapping[str, Any]:
-        """The ledger's own hyperparameters, as they are in force at the head."""
-        if self.settings:
-            return self.settings[-1].body.hyperparameters
-        return self.created.hyperparameters if self.created is not None else {}
+    def recorded(self, kind: type[B]) -> tuple[Recorded[B], ...]:
+        """What was recorded of a kind whose events are kept as they are, in the order of the log."""
+        return self.records.get(kind, ())
 
     def is_live(self, number: int) -> bool:
         """Whether an edit is in force."""
@@ -264,3 +193,9 @@ def version_of(created: bodies.LedgerCreated | None, edits: Mapping[int, EditRec
     if created is None:
         raise ValueError("a ledger without its first event has no versions")
     return version_digest(created.base_digest, (edits[number].body.delta_digest for number in live))
+
+
+def nearest_edit(number: int, known: Iterable[int]) -> str | None:
+    """The address of the known edit whose number is nearest, if there is any."""
+    near = min(known, key=lambda other: abs(other - number), default=None)
+    return None if near is None else f"e{near}"

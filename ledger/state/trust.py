@@ -7,16 +7,33 @@ handed out nobody changes it. Nothing here refuses anything: see `ledger.rules.t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Generic, TypeVar
 
-from errata.ledger.events import trust_bodies as bodies
-from errata.ledger.events.change_parts import Authority, Closing, DraftedEdit, SignedDecision
-from errata.ledger.events.envelope import Act
+from errata.ledger.events.change_parts import Authority, DraftedEdit, SignedDecision
 from errata.ledger.events.parts import Body
 from errata.ledger.events.policy import OPEN, Capability, Policy
+from errata.ledger.events.trust_bodies import (
+    ChangeApplied,
+    ChangeChecked,
+    ChangeDrafted,
+    ChangeProposed,
+    GlassReviewed,
+    PolicyChanged,
+)
+
+B = TypeVar("B", bound=Body)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded(Generic[B]):
+    """What an event says, and its seq."""
+
+    seq: int
+    body: B
 
 
 def instant(text: str) -> datetime:
@@ -79,7 +96,7 @@ class DraftRecord:
     seq: int
     at: str
     drafter: str
-    body: bodies.ChangeDrafted
+    body: ChangeDrafted
     digest: str
 
 
@@ -99,29 +116,8 @@ class Applied:
     seq: int
     at: str
     actor: str
-    body: bodies.ChangeApplied
+    body: ChangeApplied
     last: int
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What the gates found after a change was applied."""
-
-    seq: int
-    body: bodies.ChangeChecked
-
-    @property
-    def passed(self) -> bool:
-        """Whether all gates let it through."""
-        return all(one.passed for one in self.body.evidence)
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """What somebody said of a change that was made without approval."""
-
-    seq: int
-    body: bodies.GlassReviewed
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +138,7 @@ class ChangeRecord:
     seq: int
     at: str
     author: str
-    body: bodies.ChangeProposed
+    body: ChangeProposed
     digest: str
     status: ChangeStatus = ChangeStatus.OPEN
     closed_by: int | None = None
@@ -150,8 +146,8 @@ class ChangeRecord:
     approvals: tuple[DecisionRecord, ...] = ()
     rejection: DecisionRecord | None = None
     applied: Applied | None = None
-    checks: tuple[Checked, ...] = ()
-    review: Review | None = None
+    checks: tuple[Recorded[ChangeChecked], ...] = ()
+    review: Recorded[GlassReviewed] | None = None
 
     @property
     def number(self) -> int:
@@ -176,7 +172,7 @@ class ChangeRecord:
     @property
     def failed_after(self) -> bool:
         """Whether a gate failed once it was applied."""
-        return bool(self.checks) and not self.checks[-1].passed
+        return bool(self.checks) and not self.checks[-1].body.passed
 
 
 Effect = Body | DraftedEdit
@@ -189,14 +185,6 @@ class Applying:
 
     proposal: int
     remaining: tuple[Effect, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class PolicyRecord:
-    """A policy that came into force, and the event that brought it."""
-
-    seq: int
-    body: bodies.PolicyChanged
 
 
 @dataclass
@@ -218,7 +206,7 @@ class Trust:
     ledger: str = ""
     clock: str = ""
     policy: Policy = OPEN
-    policies: tuple[PolicyRecord, ...] = ()
+    policies: tuple[Recorded[PolicyChanged], ...] = ()
     keys: Mapping[str, KeyRecord] = field(default_factory=dict)
     roles: Mapping[str, frozenset[str]] = field(default_factory=dict)
     changes: Mapping[int, ChangeRecord] = field(default_factory=dict)
@@ -239,7 +227,7 @@ class Trust:
         return tuple(sorted({*self.roles, *(record.person for record in self.keys.values())}))
 
     def unreviewed(self) -> tuple[ChangeRecord, ...]:
-        """Changes that were made by breaking the glass, and that nobody has looked at yet."""
+        """Changes that were applied as break-glass, and that nobody has reviewed yet."""
         return tuple(change for change in self.changes.values() if change.broke_glass and change.review is None)
 
     def policy_at(self, seq: int) -> Policy:
@@ -249,17 +237,8 @@ class Trust:
 
     def copy(self) -> TrustFold:
         """A fold's own copy."""
-        return TrustFold(
-            ledger=self.ledger,
-            clock=self.clock,
-            policy=self.policy,
-            policies=self.policies,
-            keys=dict(self.keys),
-            roles=dict(self.roles),
-            changes=dict(self.changes),
-            applying=self.applying,
-            edit_changes=dict(self.edit_changes),
-        )
+        own = {"keys": dict(self.keys), "roles": dict(self.roles), "changes": dict(self.changes)}
+        return TrustFold(**{**vars(self), **own, "edit_changes": dict(self.edit_changes)})
 
 
 @dataclass
@@ -273,17 +252,7 @@ class TrustFold(Trust):
 
     def freeze(self) -> Trust:
         """The trust reached; the fold must not be used any more."""
-        return Trust(
-            ledger=self.ledger,
-            clock=self.clock,
-            policy=self.policy,
-            policies=self.policies,
-            keys=self.keys,
-            roles=self.roles,
-            changes=self.changes,
-            applying=self.applying,
-            edit_changes=self.edit_changes,
-        )
+        return Trust(**vars(self))
 
     def see(self, at: str) -> None:
         """Let the clock go on; it never goes back."""
@@ -307,57 +276,7 @@ class TrustFold(Trust):
         if change.applied is not None:
             self.changes[proposal] = replace(change, applied=replace(change.applied, last=seq))
 
-    def take(self, seq: int, body: Body, act: Act) -> None:
-        """Let one event of trust take effect; other events have none here."""
-        match body:
-            case bodies.PolicyChanged():
-                self.policy = body.policy
-                self.policies = (*self.policies, PolicyRecord(seq, body))
-            case bodies.KeyGranted():
-                self.keys[body.key] = KeyRecord(body.key, body.person, seq)
-            case bodies.KeyRevoked() if body.key in self.keys:
-                self.keys[body.key] = replace(
-                    self.keys[body.key], revoked=seq, reason=body.reason, compromised_since=body.compromised_since
-                )
-            case bodies.RoleGranted():
-                self.roles[body.person] = self.roles.get(body.person, frozenset()) | {body.role}
-            case bodies.RoleRevoked():
-                left = self.roles.get(body.person, frozenset()) - {body.role}
-                if left:
-                    self.roles[body.person] = left
-                else:
-                    self.roles.pop(body.person, None)
-            case bodies.ChangeProposed():
-                self.changes[body.number] = ChangeRecord(seq, act.at, act.actor, body, body.digest)
-            case _:
-                self._take_of_change(seq, body, act)
-
-    def _take_of_change(self, seq: int, body: Body, act: Act) -> None:
-        number = getattr(body, "proposal", None)
-        change = self.changes.get(number) if isinstance(number, int) else None
-        if change is None:
-            return
-        self.changes[change.number] = _evolved(change, seq, body, act)
-
-
-def _evolved(change: ChangeRecord, seq: int, body: Body, act: Act) -> ChangeRecord:
-    """The change after one more event of its life."""
-    match body:
-        case bodies.ChangeDrafted():
-            return replace(change, drafts=(*change.drafts, DraftRecord(seq, act.at, act.actor, body, body.digest)))
-        case bodies.ChangeApproved():
-            return replace(change, approvals=(*change.approvals, DecisionRecord(seq, act.at, body.decision)))
-        case bodies.ChangeRejected():
-            record = DecisionRecord(seq, act.at, body.decision)
-            return replace(change, status=ChangeStatus.REJECTED, closed_by=seq, rejection=record)
-        case bodies.ChangeClosed():
-            status = ChangeStatus.EXPIRED if body.why is Closing.EXPIRED else ChangeStatus.WITHDRAWN
-            return replace(change, status=status, closed_by=seq)
-        case bodies.ChangeApplied():
-            applied = Applied(seq, act.at, act.actor, body, seq)
-            return replace(change, status=ChangeStatus.APPLIED, closed_by=seq, applied=applied)
-        case bodies.ChangeChecked():
-            return replace(change, checks=(*change.checks, Checked(seq, body)))
-        case bodies.GlassReviewed():
-            return replace(change, review=Review(seq, body))
-    return change
+    def move(self, proposal: int, change: Callable[[ChangeRecord], ChangeRecord]) -> None:
+        """A proposal's life goes on; in a damaged log, which `verify` still reads to its end, it may be missing."""
+        if (record := self.changes.get(proposal)) is not None:
+            self.changes[proposal] = change(record)

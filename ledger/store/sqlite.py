@@ -21,7 +21,8 @@ from errata.ledger.base.errors import HeadConflict, LedgerDamaged, StorageFailed
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import locked, storage_error
 from errata.ledger.base.findings import Finding
-from errata.ledger.events.envelope import EMPTY_HEAD, Draft, Event, Head, Sign, StoredEvent, unpack
+from errata.ledger.events.envelope import EMPTY_HEAD, Draft, Event, Head, Sign, StoredEvent
+from errata.ledger.kinds.chain import unpack
 from errata.ledger.store.connection import fold_in_log, has_pending_log, reading, transaction, translated, writing
 from errata.ledger.store.integrity import audit, integrity
 from errata.ledger.store.rows import head_of, row_at, rows_after, rows_by_id

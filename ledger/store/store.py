@@ -12,7 +12,8 @@ from typing import Protocol
 
 from errata.ledger.base.errors import HeadConflict, IdsTaken, LedgerDamaged
 from errata.ledger.base.findings import Finding
-from errata.ledger.events.envelope import EMPTY_HEAD, Draft, Event, Head, Sign, StoredEvent, link, unpack
+from errata.ledger.events.envelope import EMPTY_HEAD, Draft, Event, Head, Sign, StoredEvent
+from errata.ledger.kinds.chain import link, unpack
 
 
 class EventStore(Protocol):

@@ -12,8 +12,7 @@ from errata.ledger.events.change_parts import EditFacts, RevertThem, sort_of
 from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import Capability, Evidence, Gate, GateTime
 from errata.ledger.facts.fact import Fact
-from errata.ledger.rules.change_operations import CheckChange, RecordDraft
-from errata.ledger.rules.operations import RevertEdits
+from errata.ledger.rules.operations import CheckChange, RecordDraft, RevertEdits
 from errata.ledger.state.standing import StaleDraft, change_of, open_change, scored
 from errata.ledger.state.state import State
 from errata.ledger.state.trust import ChangeRecord, Trust

@@ -7,6 +7,7 @@ import numpy as np
 from errata.editor.config import EditConfig, Stage2
 from errata.editor.pipeline import BatchResult, Edit
 from errata.ledger.events import bodies
+from errata.ledger.events.parts import Outcome, Solve, Stage1
 from errata.ledger.facts.fact import Fact
 from errata.ledger.secrets.sealing import seal
 from errata.ledger.store.deltas import encode_batch, row_delta_digest, row_keys_digest
@@ -51,7 +52,7 @@ def new_edits(
                 batch=batch,
                 batch_size=len(result.edits),
                 row=row,
-                stage1=bodies.Stage1(
+                stage1=Stage1(
                     steps=target.steps,
                     stop_reason=target.stop_reason,
                     probability_before=min(1.0, target.probability_before),
@@ -67,7 +68,7 @@ def new_edits(
                 bounds={name: factors.bound for name, factors in item.factors.items()},
                 norms_before={name: factors.norm_before for name, factors in item.factors.items()},
                 norms_after={name: factors.norm_after for name, factors in item.factors.items()},
-                solve=bodies.Solve(
+                solve=Solve(
                     live_before=live_before,
                     past_keys=past_keys if config.past_keys and config.stage2 is not Stage2.FT else 0,
                     stats={name: reference.digest for name, reference in created.stats.items()},
@@ -83,10 +84,10 @@ def new_edits(
     return tuple(new)
 
 
-def _as_recorded(workspace: Workspace, item: Edit) -> tuple[Fact, bodies.Outcome]:
+def _as_recorded(workspace: Workspace, item: Edit) -> tuple[Fact, Outcome]:
     """The fact, and what its own probes said; sealed if it is personal."""
     found = item.outcome
-    outcome = bodies.Outcome(
+    outcome = Outcome(
         efficacy=found.efficacy,
         paraphrase=found.paraphrase,
         locality=found.locality,

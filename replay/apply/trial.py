@@ -54,8 +54,8 @@ class TrialLedger(Ledger):
         if expected_head is not None and expected_head != state.head:
             raise HeadConflict(expected_head, state.head)
         drafts = [
-            Draft.checked(event_id=new_id(), kind=kind, body=body, actor=actor, recorded_at=now)
-            for kind, body in decide(state, command, None)
+            Draft.checked(event_id=new_id(), body=body, actor=actor, recorded_at=now)
+            for body in decide(state, command, None)
         ]
         return self.store.append(drafts, state.head)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from errata.ledger.base.errors import BadRecord
-from errata.ledger.events.bodies import StepOutcome
+from errata.ledger.kinds.bisections import StepOutcome
 from errata.ledger.state.state import State
 from errata.replay.bisect.scope import LOG, Actor, Filters, check_order
 from errata.replay.bisect.session import GOOD_BAD, OLD_NEW, Session, Terms, check_terms, short_digest, start

@@ -18,8 +18,8 @@ from pathlib import Path
 from errata.editor.score.evaluate import SuiteResult
 from errata.editor.score.lm_task import TaskResult
 from errata.ledger.base.errors import ErrataError, UsageError
-from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.facts.suites import Suite, higher_is_better, suite_digest
+from errata.ledger.kinds.bisections import StepOutcome
 from errata.replay.bisect.record import Direction, Judge
 from errata.replay.search.search import Live, Reading
 

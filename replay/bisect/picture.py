@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from errata.ledger.events.bodies import StepOutcome
+from errata.ledger.kinds.bisections import StepOutcome
 from errata.replay.search.search import Purpose
 
 WORDS = {StepOutcome.GOOD: "good", StepOutcome.BAD: "bad", StepOutcome.SKIP: "cannot be tested"}

@@ -6,7 +6,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from errata.ledger.events import bodies
+from errata.ledger.kinds.bisections import (
+    BisectionBelief,
+    BisectionConcluded,
+    BisectionMode,
+    BisectionStep,
+    CredibleStep,
+    EstimatedRate,
+    Verdict,
+)
 from errata.ledger.state.state import State
 from errata.replay.bisect.scope import LOG, NO_FILTERS, Filters
 from errata.replay.search.noise import Belief, Rate
@@ -53,7 +61,7 @@ def conclusion_body(
     order: str = LOG,
     prior: str | None = None,
     seconds: float | None = None,
-) -> bodies.BisectionConcluded:
+) -> BisectionConcluded:
     """The event of a conclusion.
 
     Args:
@@ -72,7 +80,7 @@ def conclusion_body(
     belief = None if noise is None or conclusion.belief is None else conclusion.belief
     suspect = conclusion.culprit
     confirmed = _confirmed(problem, conclusion)
-    return bodies.BisectionConcluded(
+    return BisectionConcluded(
         good=problem.digest_of(problem.good),
         bad=problem.digest_of(problem.bad),
         metric=judge.metric,
@@ -86,8 +94,8 @@ def conclusion_body(
         evaluations=len(conclusion.tested) if evaluations is None else evaluations,
         confirmed_without=conclusion.without_passes,
         confirmed_with=conclusion.alone_fails,
-        verdict=bodies.Verdict(conclusion.verdict),
-        mode=bodies.BisectionMode.EXACT if noise is None else bodies.BisectionMode.NOISY,
+        verdict=Verdict(conclusion.verdict),
+        mode=BisectionMode.EXACT if noise is None else BisectionMode.NOISY,
         order=order,
         filters=filters.plain(),
         prior=prior,
@@ -98,7 +106,7 @@ def conclusion_body(
         belief=None if belief is None or noise is None else _believed(problem, belief, noise.confidence),
         seconds=seconds,
         log=tuple(
-            bodies.BisectionStep(
+            BisectionStep(
                 version=t.version,
                 outcome=t.outcome,
                 score=t.score,
@@ -111,7 +119,7 @@ def conclusion_body(
     )
 
 
-def recorded_already(state: State, began: int, body: bodies.BisectionConcluded) -> bool:
+def recorded_already(state: State, began: int, body: BisectionConcluded) -> bool:
     """Whether this conclusion of a bisection that began at a place of the log stands there: a crash came after it."""
     untimed = body.model_copy(update={"seconds": None})
     return any(
@@ -137,11 +145,11 @@ def _confirmed(problem: Problem, conclusion: Conclusion) -> dict[tuple[str, Purp
     return found
 
 
-def _believed(problem: Problem, belief: Belief, confidence: float) -> bodies.BisectionBelief:
-    return bodies.BisectionBelief(
+def _believed(problem: Problem, belief: Belief, confidence: float) -> BisectionBelief:
+    return BisectionBelief(
         confidence=confidence,
         credible=tuple(
-            bodies.CredibleStep(
+            CredibleStep(
                 edits=problem.steps[index].edits, position=index + 1, probability=_share(belief.posterior[index])
             )
             for index in belief.credible
@@ -157,8 +165,8 @@ def _share(value: float) -> float:
     return min(1.0, max(0.0, value))
 
 
-def _rate(rate: Rate) -> bodies.EstimatedRate:
-    return bodies.EstimatedRate(mean=_share(rate.mean), low=_share(rate.low), high=_share(rate.high))
+def _rate(rate: Rate) -> EstimatedRate:
+    return EstimatedRate(mean=_share(rate.mean), low=_share(rate.low), high=_share(rate.high))
 
 
 def _edits(steps: Iterable[Step]) -> tuple[int, ...]:

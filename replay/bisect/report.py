@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from errata.ledger.base.errors import UsageError
-from errata.ledger.events.bodies import BisectionConcluded, BisectionMode, StepOutcome, Verdict
 from errata.ledger.events.envelope import Event
+from errata.ledger.kinds.bisections import BisectionConcluded, BisectionMode, StepOutcome, Verdict
 from errata.ledger.rules.addresses import versions
 from errata.ledger.state.state import EditRecord, EditStatus, State
 from errata.replay.bisect.picture import Band, Bar, Mark, chart

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from errata.ledger.base.errors import UnknownVersion, UsageError
-from errata.ledger.events.bodies import StepOutcome
+from errata.ledger.kinds.bisections import StepOutcome
 from errata.ledger.rules.addresses import SHORTEST_PREFIX, resolve_version
 from errata.ledger.state.state import State
 from errata.replay.bisect.between import problem_between

@@ -19,7 +19,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from errata.ledger.base.errors import Damaged, ErrataError, UsageError
 from errata.ledger.base.files import storage_error, write_durably
 from errata.ledger.base.records import Record, describe
-from errata.ledger.events.bodies import StepOutcome
+from errata.ledger.kinds.bisections import StepOutcome
 from errata.replay.bisect.scope import Filters, check_order
 from errata.replay.bisect.session import End, Session, Terms
 from errata.replay.search.noise import Noise

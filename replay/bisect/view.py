@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from errata.ledger.events.bodies import StepOutcome
+from errata.ledger.kinds.bisections import StepOutcome
 from errata.ledger.state.state import State
 from errata.replay.bisect.picture import Band, Bar, Mark
 from errata.replay.bisect.session import Session, Terms

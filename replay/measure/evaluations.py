@@ -13,8 +13,8 @@ from errata.editor.score.outcomes import standing_probes
 from errata.editor.score.scores import Decision, FactScores, Family, score_facts
 from errata.ledger.base.canonical import file_digest, value_digest
 from errata.ledger.base.errors import UsageError
-from errata.ledger.events.bodies import EvaluationRecorded, EvaluationSource, Score
 from errata.ledger.facts.fact import Fact
+from errata.ledger.kinds.evaluations import EvaluationRecorded, EvaluationSource, Score
 from errata.ledger.secrets.sealing import refuse_personal
 from errata.replay.workflow.genesis import documents, require_corpus
 from errata.replay.workflow.workspace import Finding, Workspace

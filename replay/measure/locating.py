@@ -12,9 +12,9 @@ from errata.editor.attribute.tracing import RULE, Part, Role, TraceSettings, Tra
 from errata.editor.score.evaluate import probe
 from errata.ledger.base.canonical import value_digest
 from errata.ledger.base.errors import UsageError
-from errata.ledger.events import bodies
 from errata.ledger.events.policy import Capability
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
+from errata.ledger.kinds.tracings import TracingRecorded
 from errata.ledger.secrets.sealing import refuse_personal
 from errata.replay import charts
 from errata.replay.workflow.workspace import Workspace
@@ -25,7 +25,7 @@ class Located:
     """A tracing as it was recorded, and the facts that were looked at but that the version does not know."""
 
     tracing: Tracing
-    body: bodies.TracingRecorded
+    body: TracingRecorded
     unknown: tuple[Fact, ...]
 
 
@@ -74,7 +74,7 @@ def locate(
         if not known:
             raise UsageError(f"this version says the target of none of {len(facts)} facts; there is nothing to trace")
         tracing = trace(workspace.loaded, known, settings, lambda done: advance(f"tracing fact {done} of {len(known)}"))
-    body = bodies.TracingRecorded(
+    body = TracingRecorded(
         version=state.version_of(numbers),
         live_count=len(numbers),
         facts_digest=facts_digest(known),

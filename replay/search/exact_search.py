@@ -10,7 +10,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.kinds.bisections import StepOutcome, Verdict
 from errata.replay.search.minimise import minimal
 from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Step, Unasked
 

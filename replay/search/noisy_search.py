@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.kinds.bisections import StepOutcome, Verdict
 from errata.replay.search.exact_search import minimal_sets
 from errata.replay.search.noise import KINDS, Belief, Evidence, Noise, Tally, claim_holds
 from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Step, Unasked

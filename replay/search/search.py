@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.kinds.bisections import StepOutcome, Verdict
 from errata.replay.search import exact_search, noisy_search
 from errata.replay.search.noise import Belief, Noise
 from errata.replay.search.terms import (

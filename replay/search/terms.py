@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from errata.ledger.base.errors import UsageError
-from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.kinds.bisections import StepOutcome, Verdict
 from errata.replay.search.noise import Belief, Noise
 
 Live = frozenset[int]

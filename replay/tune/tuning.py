@@ -27,9 +27,9 @@ from errata.editor.solve.solver import Solver
 from errata.ledger.base.canonical import canonical_bytes, file_digest, value_digest
 from errata.ledger.base.errors import ModelError, UsageError
 from errata.ledger.base.records import Digest
-from errata.ledger.events import bodies
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.facts.suites import OF_TEXTS, Suite, suite_digest
+from errata.ledger.kinds.settings import TuningEvidence
 from errata.ledger.secrets.sealing import refuse_personal
 from errata.replay.apply.apply import batches, effective_batch_size
 from errata.replay.tune.study import distributions_of, finished, inside, open_study, require_optuna
@@ -335,7 +335,7 @@ def conclude(
     changed = record and own is not start and after.quality > 0 and after.quality >= before.quality
     if changed:
         details = [trial_record(trial) for trial in trials]
-        evidence = bodies.TuningEvidence(
+        evidence = TuningEvidence(
             sample_digest=search.sample_digest,
             fact_keys=tuple(fact_key(fact) for fact in (*search.facts, *search.held_out)),
             facts=len(search.facts),

@@ -26,8 +26,9 @@ from errata.ledger.base.digests import base_digest
 from errata.ledger.base.errors import ModelError, Refused, UsageError
 from errata.ledger.base.files import storage_error, sync_folder
 from errata.ledger.events import bodies
+from errata.ledger.events.parts import EditedTensor, StatsRef
 from errata.ledger.ledger import LEDGER_FOLDER, Ledger
-from errata.ledger.rules.decide import CreateLedger
+from errata.ledger.rules.operations import RecordEvent
 from errata.replay.export.reshard import require_reshard, resharded
 from errata.replay.workflow.context import Surroundings
 
@@ -132,7 +133,7 @@ def create_ledger(
         ):
             ledger = Ledger.create(Path(scratch))
             stats = {
-                names[moment.layer]: bodies.StatsRef(
+                names[moment.layer]: StatsRef(
                     blob=ledger.blobs.put(encode_moment(moment)),
                     digest=stats_digest(base, tokenizer, corpus, moment.layer, genesis.stats),
                     tokens=moment.tokens,
@@ -157,7 +158,7 @@ def create_ledger(
                 preset=start.preset,
             )
             ledger.execute(
-                CreateLedger(body), actor=surroundings.actor, now=surroundings.now(), new_id=surroundings.new_id
+                RecordEvent(body), actor=surroundings.actor, now=surroundings.now(), new_id=surroundings.new_id
             )
             _put_in_place(Path(scratch) / LEDGER_FOLDER, folder / LEDGER_FOLDER)
     except OSError as error:
@@ -267,13 +268,13 @@ def compare_stats(
         yield name, reference.digest, now
 
 
-def _edited(loaded: LoadedModel, name: str, layer: int, capacity_bits: int) -> bodies.EditedTensor:
+def _edited(loaded: LoadedModel, name: str, layer: int, capacity_bits: int) -> EditedTensor:
     stored = loaded.files.tensor(name)
     base = stored.to(torch.float64)
     if not bool(torch.isfinite(base).all()):
         raise ModelError(f"{name} holds NaN or infinite numbers; this model cannot be edited")
     d_out, d_in = loaded.adapter.shape(loaded.model, layer)
-    return bodies.EditedTensor(
+    return EditedTensor(
         shape=(d_out, d_in),
         dtype=dtype_name(stored.dtype),
         transposed=loaded.adapter.transposed,

@@ -30,17 +30,13 @@ from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Suite, suite_digest
+from errata.ledger.kinds.bisections import BisectionConcluded
+from errata.ledger.kinds.evaluations import EvaluationRecorded, EvaluationSource, Score
+from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
+from errata.ledger.kinds.tracings import TracingRecorded
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.decide import (
-    ChangeSettings,
-    Command,
-    ConcludeBisection,
-    RecordEvaluation,
-    RecordTracing,
-    RevertEdits,
-    TagVersion,
-    UntagVersion,
-)
+from errata.ledger.rules.decide import Command, RevertEdits, TagVersion, UntagVersion
+from errata.ledger.rules.operations import RecordEvent
 from errata.ledger.state.state import State
 from errata.replay.export.checkout import CheckoutResult, checkout_stream
 from errata.replay.export.model_card import card_of
@@ -58,7 +54,7 @@ class Finding:
     score: float
     n: int
     passed: int | None
-    scores: tuple[bodies.Score, ...]
+    scores: tuple[Score, ...]
     details: Any
 
 
@@ -245,9 +241,7 @@ class Workspace:
             self.loaded.model, {self.loaded.parameter_name(n): w.to(self.loaded.device) for n, w in weights.items()}
         )
 
-    def evaluate(
-        self, live: Iterable[int], suite: Suite, again: bool = False
-    ) -> tuple[bodies.EvaluationRecorded, bool]:
+    def evaluate(self, live: Iterable[int], suite: Suite, again: bool = False) -> tuple[EvaluationRecorded, bool]:
         """A suite's result on a version: the recorded one if there is one, else a new one that is then recorded.
 
         Returns:
@@ -256,24 +250,24 @@ class Workspace:
 
         def run() -> Finding:
             found = self.measure(live, suite)
-            row = bodies.Score(
+            row = Score(
                 name=suite.metric.value, decision=suite.metric.value, value=found.estimate.value, n=found.estimate.n,
                 clusters=found.estimate.clusters, low=found.estimate.low, high=found.estimate.high,
                 method=found.estimate.method,
             )  # fmt: skip
             return Finding(suite.metric.value, found.score, found.n, found.passed, (row,), list(found.outcomes))
 
-        return self.recorded(live, bodies.EvaluationSource.SUITE, suite.name, suite_digest(suite), run, again)
+        return self.recorded(live, EvaluationSource.SUITE, suite.name, suite_digest(suite), run, again)
 
     def recorded(
         self,
         live: Iterable[int],
-        source: bodies.EvaluationSource,
+        source: EvaluationSource,
         name: str,
         identity: str,
         run: Callable[[], Finding],
         again: bool = False,
-    ) -> tuple[bodies.EvaluationRecorded, bool]:
+    ) -> tuple[EvaluationRecorded, bool]:
         """The recorded result of what `identity` names on a version, else `run`'s, which is then recorded.
 
         A result without intervals, from before they were recorded, does not count: it is computed again.
@@ -294,18 +288,18 @@ class Workspace:
     def record(
         self,
         live: Iterable[int],
-        source: bodies.EvaluationSource,
+        source: EvaluationSource,
         name: str,
         identity: str,
         finding: Finding,
         started: float,
-    ) -> bodies.EvaluationRecorded:
+    ) -> EvaluationRecorded:
         """Record a result on a version; `started` is when the meter's clock said that it began."""
         numbers = tuple(sorted(live))
         details = None
         if finding.details is not None:
             details = self.ledger.blobs.put(canonical_bytes({"suite": identity, "outcomes": finding.details}))
-        body = bodies.EvaluationRecorded(
+        body = EvaluationRecorded(
             version=self.state.version_of(numbers),
             live_count=len(numbers),
             source=source,
@@ -322,24 +316,22 @@ class Workspace:
             device=self.surroundings.device,
             peak_memory_bytes=self.surroundings.meter.peak_memory(),
         )
-        self.execute(RecordEvaluation(body))
+        self.execute(RecordEvent(body))
         return body
 
-    def change_settings(
-        self, config: EditConfig, reason: str, evidence: bodies.TuningEvidence | None = None
-    ) -> list[Event]:
+    def change_settings(self, config: EditConfig, reason: str, evidence: TuningEvidence | None = None) -> list[Event]:
         """Let the ledger's own hyperparameters be these from now on.
 
         Raises:
             Refused: for other layers than the ledger edits, or if nothing changes.
         """
-        body = bodies.SettingsChanged(hyperparameters=config.to_record(), reason=reason, evidence=evidence)
-        return self.execute(ChangeSettings(body))
+        body = SettingsChanged(hyperparameters=config.to_record(), reason=reason, evidence=evidence)
+        return self.execute(RecordEvent(body))
 
-    def record_tracing(self, body: bodies.TracingRecorded) -> list[Event]:
+    def record_tracing(self, body: TracingRecorded) -> list[Event]:
         """Record a tracing's result."""
-        return self.execute(RecordTracing(body))
+        return self.execute(RecordEvent(body))
 
-    def conclude_bisection(self, body: bodies.BisectionConcluded) -> list[Event]:
+    def conclude_bisection(self, body: BisectionConcluded) -> list[Event]:
         """Record a bisection's result."""
-        return self.execute(ConcludeBisection(body))
+        return self.execute(RecordEvent(body))

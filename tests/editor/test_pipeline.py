@@ -12,7 +12,7 @@ from errata.editor.model.loading import LoadedModel, digest_tensor
 from errata.editor.pipeline import BatchResult, edit_batch
 from errata.editor.score.evaluate import probe
 from errata.ledger.base.errors import ModelError
-from errata.ledger.events.bodies import StopReason
+from errata.ledger.events.parts import StopReason
 from errata.ledger.facts.fact import Fact, Probe
 from tests.support.editing import FACTS, METER, config, load, matrices
 

@@ -22,20 +22,19 @@ from errata.ledger.events.change_parts import (
 )
 from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import CONTROLLED, OPEN, Evidence, Policy
+from errata.ledger.events.trust_bodies import ChangeApproved, ChangeRejected, GlassReviewed, PolicyChanged
 from errata.ledger.facts.fact import Fact, fact_digest
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.change_operations import (
+from errata.ledger.rules.operations import (
     ApplyChange,
-    ApproveChange,
+    ApplyEdits,
     ChangeKeysAndRoles,
     CheckChange,
     ProposeChange,
     RecordDraft,
-    RejectChange,
-    ReviewGlass,
-    SetPolicy,
+    RecordEvent,
+    RevertEdits,
 )
-from errata.ledger.rules.operations import ApplyEdits, CreateLedger, RecordEvaluation, RevertEdits
 from errata.ledger.state.effects import edit_digest
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import MemoryBlobs
@@ -77,15 +76,15 @@ class Governed:
 
     def begin(self, edits: int = 2) -> None:
         """Under `open`: a base model, edits by one person, keys and roles, a suite's result."""
-        self.do("ada", CreateLedger(samples.created()))
+        self.do("ada", RecordEvent(samples.created()))
         self.do("ada", ApplyEdits(tuple(samples.new_edit(n, batch_size=edits) for n in range(1, edits + 1))))
-        self.do("ada", RecordEvaluation(samples.evaluation(self.state, passed=9)))
+        self.do("ada", RecordEvent(samples.evaluation(self.state, passed=9)))
         grants = [GrantKey(key=key.key, person=name) for name, key in KEYS.items()]
         grants += [GrantRole(person=name, role=role) for name, role in ROLES.items()]
         self.do("ada", ChangeKeysAndRoles(tuple(grants)))
 
     def govern(self, policy: Policy = CONTROLLED) -> None:
-        self.do("ada", SetPolicy(policy, "two of us from now on"))
+        self.do("ada", RecordEvent(PolicyChanged(policy=policy, reason="two of us from now on")))
 
     def decision(self, person: str, choice: Choice, number: int, meaning: str, subject: str | None = None) -> Any:
         decision = Decision(
@@ -113,7 +112,14 @@ class Governed:
         self.do("dan", RecordDraft(number, self.state.version, drafted, blob, evidence=evidence))
 
     def approve(self, number: int, person: str = "ben") -> None:
-        self.do(person, ApproveChange(number, self.decision(person, Choice.APPROVE, number, "I checked the source")))
+        self.do(
+            person,
+            RecordEvent(
+                ChangeApproved(
+                    proposal=number, decision=self.decision(person, Choice.APPROVE, number, "I checked the source")
+                )
+            ),
+        )
 
     def write(self, n: int, target: str, reason: str, **fields: Any) -> tuple[int, tuple[Any, ...]]:
         """A drafted proposal to write one fact, and its edits."""
@@ -135,7 +141,14 @@ class Governed:
 
     def review(self, number: int) -> None:
         decision = self.decision("ben", Choice.REVIEW, number, "I looked at it afterwards")
-        self.do("ben", ReviewGlass(number, ReviewVerdict.UPHELD, "the price was right", decision))
+        self.do(
+            "ben",
+            RecordEvent(
+                GlassReviewed(
+                    proposal=number, verdict=ReviewVerdict.UPHELD, reason="the price was right", decision=decision
+                )
+            ),
+        )
 
 
 def governed() -> Governed:
@@ -153,7 +166,7 @@ def governed() -> Governed:
     number, edits = log.write(1, "11 crowns", "the price of 1 rose")
     log.approve(number)
     log.apply(number, edits)
-    log.do("dan", RecordEvaluation(samples.evaluation(log.state, score=12.5, passed=None, metric="perplexity")))
+    log.do("dan", RecordEvent(samples.evaluation(log.state, score=12.5, passed=None, metric="perplexity")))
     number, edits = log.write(4, "4 crowns", "an emergency")
     log.break_glass(number, edits)
     log.do("dan", CheckChange(number, FAILED))
@@ -163,7 +176,14 @@ def governed() -> Governed:
     log.approve(number)
     log.apply(number)
     number, _ = log.write(6, "6 <b>crowns</b> & more", "not agreed")
-    log.do("ben", RejectChange(number, log.decision("ben", Choice.REJECT, number, "the source is a rumour")))
+    log.do(
+        "ben",
+        RecordEvent(
+            ChangeRejected(
+                proposal=number, decision=log.decision("ben", Choice.REJECT, number, "the source is a rumour")
+            )
+        ),
+    )
     live, weights = log.state.live, {name: samples.some_digest(("weights", name)) for name in samples.TENSORS}
     number = log.propose(MoveTag(tag="production", live=live, weights=weights, note="March"), "release")
     log.draft(number)
@@ -175,7 +195,7 @@ def governed() -> Governed:
 def long_log(edits: int) -> list[Event]:
     """So many edits by one person, a hundred a batch over many days, every tenth of them reverted."""
     log = Governed()
-    log.do("ada", CreateLedger(samples.created()))
+    log.do("ada", RecordEvent(samples.created()))
     for start in range(0, edits, 100):
         log.at += timedelta(days=3)
         batch = f"batch-{start}"

@@ -17,9 +17,10 @@ from errata.editor.pipeline import Meter
 from errata.editor.solve.grid import bounds, choose_exponent, round_factors
 from errata.ledger.base.digests import base_digest
 from errata.ledger.events import bodies
+from errata.ledger.events.parts import EditedTensor, StatsRef
 from errata.ledger.facts.fact import Fact
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ApplyEdits, CreateLedger
+from errata.ledger.rules.operations import ApplyEdits, RecordEvent
 from errata.ledger.store.deltas import encode_batch
 from errata.replay.workflow.context import Surroundings
 
@@ -53,7 +54,7 @@ def create(folder: Path, model: Path, layers: Sequence[int] = (1, 2)) -> Ledger:
     for layer in layers:
         name = loaded.stored_name(loaded.adapter.edited_parameter(layer))
         base = files.tensor(name).double()
-        edited[name] = bodies.EditedTensor(
+        edited[name] = EditedTensor(
             shape=loaded.adapter.shape(loaded.model, layer),
             dtype=dtype_name(files.tensor(name).dtype),
             transposed=loaded.adapter.transposed,
@@ -63,7 +64,7 @@ def create(folder: Path, model: Path, layers: Sequence[int] = (1, 2)) -> Ledger:
         )
     ledger = Ledger.create(folder)
     stats = {
-        name: bodies.StatsRef(
+        name: StatsRef(
             blob=ledger.blobs.put(save({"second_moment": torch.eye(spec.shape[1], dtype=torch.float64)})),
             digest=NAUGHT,
             tokens=1,
@@ -85,7 +86,7 @@ def create(folder: Path, model: Path, layers: Sequence[int] = (1, 2)) -> Ledger:
         tokenizer_digest=files.tokenizer_digest(),
         config_digest=files.config_digest(),
     )
-    ledger.execute(CreateLedger(body), actor="tester", now=NOW, new_id=new_ids())
+    ledger.execute(RecordEvent(body), actor="tester", now=NOW, new_id=new_ids())
     return ledger
 
 

@@ -10,7 +10,22 @@ from errata.ledger.base.signing import holds, read
 from errata.ledger.events import bodies
 from errata.ledger.events.change_parts import Authority, EditFacts, RevertThem, SignedDecision
 from errata.ledger.events.envelope import Event
+from errata.ledger.events.parts import Body
 from errata.ledger.events.policy import OPEN, Policy
+from errata.ledger.events.trust_bodies import (
+    ChangeApplied,
+    ChangeApproved,
+    ChangeChecked,
+    ChangeClosed,
+    ChangeDrafted,
+    ChangeProposed,
+    ChangeRejected,
+    KeyGranted,
+    KeyRevoked,
+    PolicyChanged,
+    RoleGranted,
+    RoleRevoked,
+)
 from errata.ledger.state.effects import edit_digest
 from errata.ledger.state.trust import instant
 
@@ -21,20 +36,20 @@ class Oracle:
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = events
 
-    def before(self, seq: int, kind: type[bodies.Body]) -> list[Event]:
+    def before(self, seq: int, kind: type[Body]) -> list[Event]:
         return [event for event in self.events if event.seq < seq and isinstance(event.body, kind)]
 
     def policy(self, seq: int) -> Policy:
-        changes: list[Any] = [event.body for event in self.before(seq, bodies.PolicyChanged)]
+        changes: list[Any] = [event.body for event in self.before(seq, PolicyChanged)]
         return changes[-1].policy if changes else OPEN
 
     def roles(self, person: str, seq: int) -> set[str]:
         held: set[str] = set()
         for event in self.events[: seq - 1]:
             match event.body:
-                case bodies.RoleGranted(person=who, role=role) if who == person:
+                case RoleGranted(person=who, role=role) if who == person:
                     held.add(role)
-                case bodies.RoleRevoked(person=who, role=role) if who == person:
+                case RoleRevoked(person=who, role=role) if who == person:
                     held.discard(role)
         return held
 
@@ -43,9 +58,9 @@ class Oracle:
         found = None
         for event in self.events[: seq - 1]:
             match event.body:
-                case bodies.KeyGranted(key=name, person=person) if name == key:
+                case KeyGranted(key=name, person=person) if name == key:
                     found = person
-                case bodies.KeyRevoked(key=name) if name == key:
+                case KeyRevoked(key=name) if name == key:
                     found = None
         return found
 
@@ -54,8 +69,8 @@ class Oracle:
             event.body.key == key
             and event.body.compromised_since is not None
             and event.body.compromised_since <= signed
-            for event in self.before(now, bodies.KeyRevoked)
-            if isinstance(event.body, bodies.KeyRevoked)
+            for event in self.before(now, KeyRevoked)
+            if isinstance(event.body, KeyRevoked)
         )
 
     def live(self, seq: int) -> set[int]:
@@ -87,7 +102,7 @@ class Oracle:
     def change_behind(self, event: Event) -> Event | None:
         """The change_applied whose transaction an event belongs to: same instant, same actor, nothing else between."""
         for earlier in reversed(self.events[: event.seq - 1]):
-            if isinstance(earlier.body, bodies.ChangeApplied):
+            if isinstance(earlier.body, ChangeApplied):
                 same = (earlier.recorded_at, earlier.actor) == (event.recorded_at, event.actor)
                 return earlier if same else None
             if not isinstance(earlier.body, bodies.EditApplied | bodies.EditReverted | bodies.EditSuperseded):
@@ -103,9 +118,9 @@ class Oracle:
             assert sort in [one.value for one in policy.direct], f"@{event.seq} {event.kind} without a change"
             return
         self.see_change(behind)
-        assert isinstance(behind.body, bodies.ChangeApplied)
+        assert isinstance(behind.body, ChangeApplied)
         draft = self.draft(behind.body.proposal, behind.seq)
-        assert isinstance(draft.body, bodies.ChangeDrafted)
+        assert isinstance(draft.body, ChangeDrafted)
         proposal = self.proposal(behind.body.proposal)
         if isinstance(event.body, bodies.EditApplied):
             assert edit_digest(event.body) in [one.edit for one in draft.body.edits]
@@ -113,28 +128,24 @@ class Oracle:
             assert isinstance(proposal.action, RevertThem)
             assert event.body.edit in proposal.action.edits
 
-    def proposal(self, number: int) -> bodies.ChangeProposed:
-        return next(
-            e.body for e in self.events if isinstance(e.body, bodies.ChangeProposed) and e.body.number == number
-        )
+    def proposal(self, number: int) -> ChangeProposed:
+        return next(e.body for e in self.events if isinstance(e.body, ChangeProposed) and e.body.number == number)
 
     def author(self, number: int) -> str:
-        return next(
-            e.actor for e in self.events if isinstance(e.body, bodies.ChangeProposed) and e.body.number == number
-        )
+        return next(e.actor for e in self.events if isinstance(e.body, ChangeProposed) and e.body.number == number)
 
     def draft(self, number: int, seq: int) -> Event:
         return [
             event
-            for event in self.before(seq, bodies.ChangeDrafted)
-            if isinstance(event.body, bodies.ChangeDrafted) and event.body.proposal == number
+            for event in self.before(seq, ChangeDrafted)
+            if isinstance(event.body, ChangeDrafted) and event.body.proposal == number
         ][-1]
 
     def see_change(self, applied: Event) -> None:
         body, policy = applied.body, self.policy(applied.seq)
-        assert isinstance(body, bodies.ChangeApplied)
+        assert isinstance(body, ChangeApplied)
         number, draft = body.proposal, self.draft(body.proposal, applied.seq)
-        assert isinstance(draft.body, bodies.ChangeDrafted)
+        assert isinstance(draft.body, ChangeDrafted)
         proposal = self.proposal(number)
         assert draft.body.digest == body.subject
         assert draft.body.proposal_digest == proposal.digest
@@ -142,7 +153,7 @@ class Oracle:
         assert draft.body.policy == policy.digest
         for end in (proposal.expires_at, draft.body.expires_at):
             assert end is None or instant(applied.recorded_at) <= instant(end)
-        for event in self.before(applied.seq, bodies.ChangeRejected) + self.before(applied.seq, bodies.ChangeClosed):
+        for event in self.before(applied.seq, ChangeRejected) + self.before(applied.seq, ChangeClosed):
             assert getattr(event.body, "proposal", None) != number
         risk = policy.risks[proposal.risk] if isinstance(proposal.action, EditFacts) else None
         if body.authority is Authority.BREAK_GLASS:
@@ -156,8 +167,8 @@ class Oracle:
             return
         assert all(one.passed for one in draft.body.evidence)
         by = set()
-        for event in self.before(applied.seq, bodies.ChangeApproved):
-            assert isinstance(event.body, bodies.ChangeApproved)
+        for event in self.before(applied.seq, ChangeApproved):
+            assert isinstance(event.body, ChangeApproved)
             one = event.body.decision
             if event.body.proposal == number and one.subject == body.subject:
                 self.see_decision(one, body.subject, event.seq)
@@ -178,7 +189,7 @@ class Oracle:
         assert decision.ledger == self.events[0].hash
 
 
-def of_the_model(oracle: Oracle, body: bodies.ChangeApplied) -> bool:
+def of_the_model(oracle: Oracle, body: ChangeApplied) -> bool:
     return isinstance(oracle.proposal(body.proposal).action, EditFacts | RevertThem)
 
 
@@ -190,13 +201,13 @@ def failed_after(events: Sequence[Event], event: Event) -> bool:
     owner: dict[int, int] = {}
     for earlier in events[: event.seq - 1]:
         match earlier.body:
-            case bodies.ChangeApplied(proposal=number):
+            case ChangeApplied(proposal=number):
                 inside = number
             case bodies.EditApplied(number=number):
                 owner[number] = inside
             case bodies.EditSuperseded() | bodies.EditReverted():
                 pass
-            case bodies.ChangeChecked(proposal=number, evidence=evidence):
+            case ChangeChecked(proposal=number, evidence=evidence):
                 inside = 0
                 (failed.discard if all(one.passed for one in evidence) else failed.add)(number)
             case _:

@@ -22,18 +22,18 @@ from errata.ledger.events.change_parts import (
 )
 from errata.ledger.events.envelope import Event, Head
 from errata.ledger.events.policy import CONTROLLED, Evidence, GateTime, Policy
+from errata.ledger.events.trust_bodies import ChangeApproved, PolicyChanged
 from errata.ledger.facts.fact import fact_digest
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.change_operations import (
+from errata.ledger.rules.deciding import signed_decision
+from errata.ledger.rules.operations import (
     ApplyChange,
-    ApproveChange,
     ChangeKeysAndRoles,
+    Command,
     ProposeChange,
     RecordDraft,
-    SetPolicy,
+    RecordEvent,
 )
-from errata.ledger.rules.deciding import signed_decision
-from errata.ledger.rules.operations import Command, CreateLedger
 from errata.ledger.state.effects import edit_digest
 from errata.ledger.state.standing import change_of
 from errata.ledger.state.state import State
@@ -111,7 +111,11 @@ class Team:
         return self.run(person, RecordDraft(number, state.version, drafted, blob, evidence=evidence))
 
     def approve(self, person: str, number: int, key: PrivateKey | None = None) -> list[Event]:
-        return self.run(person, ApproveChange(number, self.decision(person, number, Choice.APPROVE, key)), key)
+        return self.run(
+            person,
+            RecordEvent(ChangeApproved(proposal=number, decision=self.decision(person, number, Choice.APPROVE, key))),
+            key,
+        )
 
     def apply(self, person: str, number: int) -> list[Event]:
         action = change_of(self.state.trust, number).body.action
@@ -136,12 +140,12 @@ def good(gate: str, at_least: float | None, passed: bool) -> Evidence:
 def team(policy: Policy = CONTROLLED, ledger: Ledger | None = None) -> Team:
     """A ledger of four people, each with a key and roles, under a policy."""
     found = Team(ledger or Ledger(None, MemoryStore(), MemoryBlobs()))
-    found.run("ada", CreateLedger(created()))
+    found.run("ada", RecordEvent(created()))
     keys = tuple(GrantKey(key=key_of(person).key, person=person) for person in ROLES)
     roles = tuple(GrantRole(person=person, role=role) for person, held in ROLES.items() for role in held)
     found.run("ada", ChangeKeysAndRoles((*keys, *roles)))
     if policy != found.state.trust.policy:
-        found.run("ada", SetPolicy(policy, "we are several now"))
+        found.run("ada", RecordEvent(PolicyChanged(policy=policy, reason="we are several now")))
     return found
 
 

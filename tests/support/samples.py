@@ -13,10 +13,13 @@ from errata.ledger.base.canonical import digest
 from errata.ledger.base.digests import base_digest
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import Draft, Event, kind_of
+from errata.ledger.events.parts import Body, EditedTensor, Outcome, Solve, Stage1, StopReason
 from errata.ledger.facts.fact import Fact
+from errata.ledger.kinds.checkouts import VersionCheckedOut
+from errata.ledger.kinds.evaluations import EvaluationRecorded
+from errata.ledger.kinds.evolve import fold
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ApplyEdits, CreateLedger
-from errata.ledger.state.fold import fold
+from errata.ledger.rules.operations import ApplyEdits, RecordEvent
 from errata.ledger.state.state import State
 from errata.ledger.store.deltas import encode_batch, row_bounds, row_delta_digest, row_keys_digest
 from errata.ledger.store.store import EventStore
@@ -49,7 +52,7 @@ def created(**changes: Any) -> bodies.LedgerCreated:
         "base_digest": base_digest(tensors),
         "tensors": tensors,
         "edited": {
-            name: bodies.EditedTensor(
+            name: EditedTensor(
                 shape=(D_OUT, D_IN),
                 dtype="F32",
                 transposed=False,
@@ -89,9 +92,9 @@ def new_edit(n: int = 1, **changes: Any) -> bodies.NewEdit:
         "batch": "b1",
         "batch_size": 1000,
         "row": (n - 1) % 1000,
-        "stage1": bodies.Stage1(
+        "stage1": Stage1(
             steps=12,
-            stop_reason=bodies.StopReason.MOST_PROBABLE,
+            stop_reason=StopReason.MOST_PROBABLE,
             probability_before=0.01,
             probability_after=0.9,
             loss=0.1,
@@ -105,7 +108,7 @@ def new_edit(n: int = 1, **changes: Any) -> bodies.NewEdit:
         "bounds": dict.fromkeys(TENSORS, 0.25),
         "norms_before": dict.fromkeys(TENSORS, 1.5),
         "norms_after": dict.fromkeys(TENSORS, 1.6),
-        "solve": bodies.Solve(
+        "solve": Solve(
             live_before=some_digest("before"),
             past_keys=0,
             stats={},
@@ -115,14 +118,14 @@ def new_edit(n: int = 1, **changes: Any) -> bodies.NewEdit:
         ),
         "seconds": 0.5,
         "peak_memory_bytes": 123_456_789,
-        "outcome": bodies.Outcome(
+        "outcome": Outcome(
             efficacy=True, paraphrase=(3, 4), locality=None, said_before="two", said_after=f"{n} crowns"
         ),
     }
     return bodies.NewEdit(**(fields | changes))
 
 
-def evaluation(state: State, **changes: Any) -> bodies.EvaluationRecorded:
+def evaluation(state: State, **changes: Any) -> EvaluationRecorded:
     fields: dict[str, Any] = {
         "version": state.version,
         "live_count": len(state.live),
@@ -136,10 +139,10 @@ def evaluation(state: State, **changes: Any) -> bodies.EvaluationRecorded:
         "seconds": 1.0,
         "software": {},
     }
-    return bodies.EvaluationRecorded(**(fields | changes))
+    return EvaluationRecorded(**(fields | changes))
 
 
-def checked_out(**changes: Any) -> bodies.VersionCheckedOut:
+def checked_out(**changes: Any) -> VersionCheckedOut:
     fields: dict[str, Any] = {
         "version": some_digest("version"),
         "live_count": 0,
@@ -150,10 +153,10 @@ def checked_out(**changes: Any) -> bodies.VersionCheckedOut:
         "peak_memory_bytes": 1_000_000,
         "device": "cpu",
     }
-    return bodies.VersionCheckedOut(**(fields | changes))
+    return VersionCheckedOut(**(fields | changes))
 
 
-def draft(body: bodies.Body, event_id: str | None = None) -> Draft:
+def draft(body: Body, event_id: str | None = None) -> Draft:
     return Draft(event_id=event_id or new_id(), kind=kind_of(body), body=body, actor="ada", recorded_at=NOW)
 
 
@@ -187,13 +190,13 @@ def real_edits(ledger: Ledger, first: int, n: int) -> tuple[bodies.NewEdit, ...]
 def filled(folder: Path, batches: int = 3, size: int = 10) -> Ledger:
     """A ledger on disk with `batches * size` edits."""
     ledger = Ledger.create(folder)
-    run(ledger, CreateLedger(created()))
+    run(ledger, RecordEvent(created()))
     for batch in range(batches):
         run(ledger, ApplyEdits(real_edits(ledger, 1 + batch * size, size)))
     return ledger
 
 
-def folded(*bodies_in_order: bodies.Body) -> State:
+def folded(*bodies_in_order: Body) -> State:
     """The state of a memory log with these events, rules unasked."""
     from errata.ledger.store.store import MemoryStore
 

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from errata.ledger.events import bodies
-from errata.ledger.events.bodies import MergeRule
 from errata.ledger.events.envelope import Draft
 from errata.ledger.facts.fact import Fact
+from errata.ledger.kinds.merges import MergeRule
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ApplyEdits, Command, CreateLedger, RevertEdits
+from errata.ledger.rules.operations import ApplyEdits, Command, RecordEvent, RevertEdits
 from errata.ledger.sharing.carry import plan_carry
 from errata.ledger.sharing.merge import MergePlan, command_of, plan_merge
 from errata.ledger.sharing.sides import Side
@@ -46,7 +46,7 @@ class Person:
     @classmethod
     def starting(cls, name: str, clock: Clock, **changes: object) -> Person:
         person = cls(name, clock, Ledger(None, MemoryStore(), MemoryBlobs()))
-        person.do(CreateLedger(created(**changes)))
+        person.do(RecordEvent(created(**changes)))
         return person
 
     def copy(self, name: str) -> Person:

@@ -11,9 +11,9 @@ import pytest
 
 from errata.ledger.base.errors import HeadConflict, Refused, StorageFailed
 from errata.ledger.events.policy import OPEN, Capability
+from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.change_operations import SetPolicy
-from errata.ledger.rules.operations import UntagVersion
+from errata.ledger.rules.operations import RecordEvent, UntagVersion
 from tests.commands.conftest import Errata, init_arguments
 from tests.support.samples import new_id
 
@@ -119,7 +119,9 @@ def test_a_checkout_that_cannot_be_recorded_stands_and_says_so(
 def test_a_policy_that_lets_nobody_record_lets_them_check_out_all_the_same(errata: Errata, here: Path) -> None:
     others = tuple(one for one in OPEN.everyone if one is not Capability.RECORD)
     silent = OPEN.model_copy(update={"name": "silent", "everyone": others})
-    Ledger.open(here).execute(SetPolicy(silent), actor="ada", now="2100-01-01T00:00:00Z", new_id=new_id)
+    Ledger.open(here).execute(
+        RecordEvent(PolicyChanged(policy=silent, reason="")), actor="ada", now="2100-01-01T00:00:00Z", new_id=new_id
+    )
     done = errata("checkout", "HEAD", "out")
     assert done.code == 0 and (here / "out" / "config.json").is_file()
     assert done.err.startswith("errata: the folder is complete, but that it was written is not recorded: ada (no role)")

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from errata import cli
-from errata.ledger.events.bodies import ChangeProposed
 from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import CONTROLLED, Gate, GateTime, Measure, Requirement
 from errata.ledger.events.policy_files import toml_of
+from errata.ledger.events.trust_bodies import ChangeProposed
 from errata.ledger.ledger import Ledger
 from tests.commands.conftest import Done, Errata, init_arguments, write_jsonl
 from tests.commands.team.test_governing import settle

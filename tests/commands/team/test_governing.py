@@ -14,9 +14,10 @@ from errata.commands.app import App
 from errata.ledger.events.change_parts import Choice
 from errata.ledger.events.policy import CONTROLLED, PRESETS, REGULATED, Gate
 from errata.ledger.events.policy_files import read_policy, toml_of
+from errata.ledger.events.trust_bodies import ChangeApproved
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.change_operations import ApplyChange, ApproveChange
 from errata.ledger.rules.deciding import signed_decision
+from errata.ledger.rules.operations import ApplyChange, RecordEvent
 from errata.ledger.secrets.key_files import KeyFolder
 from errata.ledger.secrets.pem import ScryptCost
 from tests.commands.conftest import Done, Errata
@@ -90,12 +91,12 @@ def approve_and_apply(tmp_path: Path, number: int, *approvers: str) -> None:
     ledger, keys = Ledger.open(tmp_path), KeyFolder(tmp_path / "configuration" / "keys")
     for person in (*approvers, "dan"):
         own = keys.unlock(person, lambda: SECRET.encode())
-        command: ApplyChange | ApproveChange = ApplyChange(number)
+        command: ApplyChange | RecordEvent = ApplyChange(number)
         if person in approvers:
             decision = signed_decision(
                 ledger.state().trust, number, Choice.APPROVE, own, person=person, meaning="I agree", at=cli._now()
             )
-            command = ApproveChange(number, decision)
+            command = RecordEvent(ChangeApproved(proposal=number, decision=decision))
         ledger.execute(command, actor=person, now=cli._now(), new_id=cli._world().new_id, signer=lambda own=own: own)
 
 

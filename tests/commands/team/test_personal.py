@@ -7,8 +7,9 @@ from pathlib import Path
 
 from errata.ledger.base.findings import Trouble
 from errata.ledger.events.policy import OPEN, ActionSort, Policy, Requirement
+from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.change_operations import SetPolicy
+from errata.ledger.rules.operations import RecordEvent
 from tests.commands.conftest import Errata, write_jsonl
 from tests.commands.test_errors import snapshot
 from tests.support.personal import reader_of, spellings, told_in
@@ -161,7 +162,12 @@ def test_where_the_policy_lets_nobody_erase_directly_it_is_proposed(errata: Erra
     personal(errata)
     direct = tuple(sort for sort in OPEN.direct if sort is not ActionSort.ERASE)
     asks = {ActionSort.ERASE: Requirement(approvals=0)}
-    run(Ledger.open(here), SetPolicy(Policy(**{**dict(OPEN), "name": "ours", "direct": direct, "actions": asks})))
+    run(
+        Ledger.open(here),
+        RecordEvent(
+            PolicyChanged(policy=Policy(**{**dict(OPEN), "name": "ours", "direct": direct, "actions": asks}), reason="")
+        ),
+    )
     done = errata("erase", "e4", "--reason", "request 17", "--json")
     assert done.code == 0, done.err
     assert done.json["proposal"] == "p1" and errata("status", "--json").json["live"] == [1, 2, 3, 4]

@@ -17,7 +17,7 @@ from errata.commands.app import App
 from errata.commands.unlocking import Unlocking, chosen_card, passphrase
 from errata.ledger.base.errors import BadRecord, ErrataError, Refused, UnknownKey, UsageError, WrongPassphrase
 from errata.ledger.events.change_parts import GrantKey, RevokeKey
-from errata.ledger.rules.change_operations import ChangeKeysAndRoles
+from errata.ledger.rules.operations import ChangeKeysAndRoles
 from errata.ledger.secrets import key_files
 from errata.ledger.secrets.pem import ScryptCost
 from tests.support.samples import filled

@@ -24,7 +24,7 @@ from errata.editor.model.text import Located
 from errata.editor.target import target
 from errata.editor.target.target import TargetValue, optimise
 from errata.ledger.base.errors import ModelError
-from errata.ledger.events.bodies import StopReason
+from errata.ledger.events.parts import StopReason
 from errata.ledger.facts.fact import Fact
 from tests.support.editing import config, load
 

@@ -28,7 +28,7 @@ from errata.ledger.audit.rows import edit_rows
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.events.envelope import Event
-from errata.ledger.rules.operations import RecordEvaluation
+from errata.ledger.rules.operations import RecordEvent
 from tests.support import samples
 from tests.support.governed import FAILED, KEYS, Governed, governed
 
@@ -146,7 +146,7 @@ def test_gates_are_tests_of_the_version_that_a_change_leads_to() -> None:
 def test_an_evaluation_passes_if_every_probe_does(passed: int, result: str) -> None:
     log = Governed()
     log.begin()
-    log.do("ada", RecordEvaluation(samples.evaluation(log.state, passed=passed, score=passed / 10)))
+    log.do("ada", RecordEvent(samples.evaluation(log.state, passed=passed, score=passed / 10)))
     one = of(TEST_RESULT, made(log.events))[-1]
     assert one["predicate"]["result"] == result
     assert one["predicate"]["errata"]["passed"] == passed and one["predicate"]["errata"]["n"] == 10

@@ -40,8 +40,16 @@ from errata.ledger.events.change_parts import (
 )
 from errata.ledger.events.envelope import EMPTY_HEAD, GENESIS, StoredEvent, event_hash
 from errata.ledger.events.policy import OPEN
-from errata.ledger.rules.change_operations import ApplyChange, CheckChange, RejectChange, ReviewGlass
-from errata.ledger.rules.operations import ApplyEdits, RecordEvaluation, RevertEdits, TagVersion, UntagVersion
+from errata.ledger.events.trust_bodies import ChangeRejected, GlassReviewed
+from errata.ledger.rules.operations import (
+    ApplyChange,
+    ApplyEdits,
+    CheckChange,
+    RecordEvent,
+    RevertEdits,
+    TagVersion,
+    UntagVersion,
+)
 from errata.ledger.store.store import unpack_chain
 from errata.ledger.witness.checkpoints import checkpoint_of
 from errata.ledger.witness.merkle import MerkleTree
@@ -56,10 +64,10 @@ def governed() -> Team:
     """Every way in which an edit comes and goes under a policy."""
     here = team()
     here.whole(facts(1, 2))
-    here.run("ada", RecordEvaluation(evaluation(here.state)))
+    here.run("ada", RecordEvent(evaluation(here.state)))
     here.whole(MoveTag(tag="production", live=(1, 2), weights=WEIGHTS))
     second = here.whole(facts(2, 3))
-    here.run("ada", RecordEvaluation(evaluation(here.state, score=1e-7, metric="perplexity", passed=None)))
+    here.run("ada", RecordEvent(evaluation(here.state, score=1e-7, metric="perplexity", passed=None)))
     here.run("ada", CheckChange(second, (good("efficacy", 1.0, True), good("norm_growth", None, True))))
     here.whole(reverts(1))
     here.whole(MoveTag(tag="production", live=(3, 4), weights=WEIGHTS))
@@ -71,12 +79,19 @@ def governed() -> Team:
     decisions = tuple(here.decision(person, broken, Choice.BREAK_GLASS) for person in ("ada", "ben"))
     here.run("ada", ApplyChange(broken, here.edits(broken), Authority.BREAK_GLASS, "the site is down", decisions))
     review = here.decision("cleo", broken, Choice.REVIEW)
-    here.run("cleo", ReviewGlass(broken, ReviewVerdict.UPHELD, "it was right", review))
+    here.run(
+        "cleo",
+        RecordEvent(
+            GlassReviewed(proposal=broken, verdict=ReviewVerdict.UPHELD, reason="it was right", decision=review)
+        ),
+    )
     steps = (GrantKey(key=key_of("ben", 2).key, person="ben"), RevokeKey(key=key_of("ben").key, reason="lost"))
     here.whole(ChangeAccess(steps=steps), ("cleo",))
     refused = here.propose("ada", facts(12))
     here.draft("dan", refused)
-    here.run("cleo", RejectChange(refused, here.decision("cleo", refused, Choice.REJECT)))
+    here.run(
+        "cleo", RecordEvent(ChangeRejected(proposal=refused, decision=here.decision("cleo", refused, Choice.REJECT)))
+    )
     return here
 
 
@@ -211,7 +226,7 @@ if sys.argv[1] == "later":
     from errata.ledger.rules.operations import RecordExport
     made = bundle_of(here)
     export = AuditExported(first=1, last=head, head=here.state.head.hash, manifest=made.digest, files=1)
-    here.run("ada", RecordExport(export))
+    here.run("ada", RecordEvent(export))
     assert here.state.exports[-1].body == export
 print(bundle_of(here, last=head, signer=key_of("ada")).digest)
 """

@@ -32,8 +32,8 @@ from errata.ledger.events.change_parts import (
 )
 from errata.ledger.events.envelope import Event, Kind
 from errata.ledger.events.policy import CONTROLLED, ActionSort
-from errata.ledger.rules.change_operations import ChangeKeysAndRoles
-from errata.ledger.state.fold import fold
+from errata.ledger.kinds.evolve import fold
+from errata.ledger.rules.operations import ChangeKeysAndRoles
 from tests.support import samples
 from tests.support.governed import KEYS, Governed, governed, long_log
 

@@ -19,9 +19,13 @@ from errata.ledger.base.errors import BadRecord, LedgerDamaged, NewerSchema, Not
 from errata.ledger.events import bodies
 from errata.ledger.events import envelope as events
 from errata.ledger.events.bodies import EditReverted
-from errata.ledger.events.envelope import EMPTY_HEAD, Draft, Kind, StoredEvent, event_hash, link, unpack
+from errata.ledger.events.envelope import EMPTY_HEAD, Draft, Kind, StoredEvent, event_hash
+from errata.ledger.events.parts import Body, Origin
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.facts.suites import Metric, Suite, suite_digest
+from errata.ledger.kinds.chain import link, unpack
+from errata.ledger.kinds.exports import AuditExported
+from errata.ledger.kinds.merges import LedgerMerged, MergeRule, MergeSide, Resolution
 from tests.support.samples import NOW, created, draft, new_edit, some_digest
 
 NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -141,25 +145,21 @@ def leaves(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     return [path]
 
 
-ORIGIN = bodies.Origin(
-    ledger=some_digest("ledger"), event=some_digest("event"), seq=9, number=7, actor="ben", recorded_at=NOW
-)
-MERGED = bodies.LedgerMerged(
+ORIGIN = Origin(ledger=some_digest("ledger"), event=some_digest("event"), seq=9, number=7, actor="ben", recorded_at=NOW)
+MERGED = LedgerMerged(
     ledger=some_digest("ledger"),
     seq=9,
     head=some_digest("head"),
-    rule=bodies.MergeRule.NEWEST,
+    rule=MergeRule.NEWEST,
     carried=(3,),
     taken_back=(1,),
     resolutions=(
-        bodies.Resolution(
-            subject="Ada", prompt="{} lives in", ours=1, theirs=7, taken=bodies.MergeSide.THEIRS, by_hand=False
-        ),
+        Resolution(subject="Ada", prompt="{} lives in", ours=1, theirs=7, taken=MergeSide.THEIRS, by_hand=False),
     ),
 )
 
 
-EXPORTED = bodies.AuditExported(
+EXPORTED = AuditExported(
     first=2, last=9, head=some_digest("head"), manifest=some_digest("manifest"), files=17, signer="ed25519:" + "0a" * 32
 )
 
@@ -192,7 +192,7 @@ def test_golden_bytes_of_a_merge_and_of_an_origin() -> None:
     [bodies.EditApplied(number=1, **dict(new_edit(origin=ORIGIN))), MERGED, EXPORTED],
     ids=["an edit", "a merge", "an export"],
 )
-def test_every_field_of_a_body_moves_the_hash(body: bodies.Body) -> None:
+def test_every_field_of_a_body_moves_the_hash(body: Body) -> None:
     plain = body.plain()
     before = value_digest("event", plain)
     for path in leaves(plain):

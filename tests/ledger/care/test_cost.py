@@ -15,17 +15,19 @@ from hypothesis import strategies as st
 from errata.ledger.base.errors import Refused
 from errata.ledger.care.cost import CostReport, Grouping, summarise
 from errata.ledger.events import bodies
-from errata.ledger.events.bodies import Body
 from errata.ledger.events.change_parts import DraftedEdit
 from errata.ledger.events.envelope import Draft, Event, Kind, kind_of
+from errata.ledger.events.parts import Body, Origin
+from errata.ledger.events.trust_bodies import ChangeApplied, ChangeDrafted, ChangeProposed
+from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.rules.decide import decide
-from errata.ledger.rules.operations import RecordCheckout
+from errata.ledger.rules.operations import RecordEvent
 from errata.ledger.state.state import State
 from errata.ledger.store.store import MemoryStore
 from tests.ledger.state.test_state import conclusion, edits, fresh, tracing
 from tests.support.samples import checked_out, created, evaluation, new_edit, new_id, some_digest
 
-ORIGIN = bodies.Origin(
+ORIGIN = Origin(
     ledger=some_digest("other"),
     event=some_digest("event"),
     seq=3,
@@ -40,7 +42,7 @@ def edit(number: int, **changes: Any) -> bodies.EditApplied:
     return bodies.EditApplied(number=number, **{name: getattr(new, name) for name in bodies.NewEdit.model_fields})
 
 
-def evaluated(**changes: Any) -> bodies.EvaluationRecorded:
+def evaluated(**changes: Any) -> EvaluationRecorded:
     return evaluation(State(created=created()), **changes)
 
 
@@ -130,15 +132,15 @@ def test_an_hour_costs_what_it_costs() -> None:
     assert summarise(log()).total.price(2.5) == 0.0
 
 
-def proposed(number: int, text: str) -> bodies.ChangeProposed:
+def proposed(number: int, text: str) -> ChangeProposed:
     action = {"sort": "edit", "facts": [new_edit().fact.plain()]}
     fields = {"number": number, "action": action, "reason": text, "risk": "normal"}
-    return bodies.ChangeProposed.model_validate_json(json.dumps(fields))
+    return ChangeProposed.model_validate_json(json.dumps(fields))
 
 
-def drafted(proposal: int, edits: int, seconds: float) -> bodies.ChangeDrafted:
+def drafted(proposal: int, edits: int, seconds: float) -> ChangeDrafted:
     digest = some_digest("any")
-    return bodies.ChangeDrafted(
+    return ChangeDrafted(
         proposal=proposal, number=1, proposal_digest=digest, parent=digest, result=digest, policy=digest,
         edits=(DraftedEdit(fact=digest, delta=digest, edit=digest),) * edits, seconds=seconds,
     )  # fmt: skip
@@ -146,7 +148,7 @@ def drafted(proposal: int, edits: int, seconds: float) -> bodies.ChangeDrafted:
 
 def test_a_change_is_its_authors_and_its_time_is_counted_once() -> None:
     at = "2026-11-01T00:00:00Z"
-    applied = bodies.ChangeApplied(proposal=1, draft=1, subject=some_digest("any"), authority="approved")
+    applied = ChangeApplied(proposal=1, draft=1, subject=some_digest("any"), authority="approved")
     changes = log(
         ("ada", at, proposed(1, "asked for by ada")),
         ("bob", at, proposed(2, "asked for by bob")),
@@ -198,14 +200,14 @@ def test_no_order_and_no_grouping_changes_a_total(said: list[tuple[str, int, flo
 def test_checkouts_that_contradict_the_log_are_refused(changes: dict[str, Any], says: str) -> None:
     state = fresh(edits(1)).state()
     with pytest.raises(Refused, match=says):
-        decide(state, RecordCheckout(checked_out(**changes)))
+        decide(state, RecordEvent(checked_out(**changes)))
 
 
 def test_a_checkout_changes_no_version_and_is_kept_in_order() -> None:
     since = some_digest("since")
     said = [checked_out(), checked_out(format="adapter", bytes_linked=0, since=since), checked_out(live_count=1)]
     before = fresh(edits(1)).state()
-    after = fresh(edits(1), *(RecordCheckout(one) for one in said)).state()
+    after = fresh(edits(1), *(RecordEvent(one) for one in said)).state()
     assert [one.body for one in after.checkouts] == said and [one.seq for one in after.checkouts] == [3, 4, 5]
     assert (after.version, after.changes, after.edits) == (before.version, before.changes, before.edits)
     assert kind_of(said[0]) is Kind.VERSION_CHECKED_OUT

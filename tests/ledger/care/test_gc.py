@@ -16,16 +16,9 @@ from errata.ledger.base.errors import LedgerDamaged, LedgerNotFound, UsageError
 from errata.ledger.base.failpoints import FAILPOINTS, GC_FAILPOINTS, install
 from errata.ledger.care.gc import GRACE, Collected, Places, Sort, collect
 from errata.ledger.care.verify import named_digests, references, verify
-from errata.ledger.events import bodies
+from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import (
-    ApplyEdits,
-    ChangeSettings,
-    RecordEvaluation,
-    RevertEdits,
-    TagVersion,
-    UntagVersion,
-)
+from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits, TagVersion, UntagVersion
 from tests.ledger.store.test_crashes import killed
 from tests.support.samples import evaluation, filled, real_edits, run, some_digest
 
@@ -143,7 +136,7 @@ def test_an_append_between_the_look_and_the_deletion_keeps_its_blob(tmp_path: Pa
 def test_what_any_event_names_stays_also_of_edits_that_are_gone(tmp_path: Path) -> None:
     ledger = filled(tmp_path, batches=2, size=2)
     details = ledger.blobs.put(b"{}")
-    run(ledger, RecordEvaluation(evaluation(ledger.state(), details_blob=details)))
+    run(ledger, RecordEvent(evaluation(ledger.state(), details_blob=details)))
     run(ledger, RevertEdits((1, 2, 3, 4)))
     assert gc(tmp_path, hours=1e6, grace=0.0, caches=True).dropped == ()
     assert details in blobs_of(ledger)
@@ -152,13 +145,13 @@ def test_what_any_event_names_stays_also_of_edits_that_are_gone(tmp_path: Path) 
 
 def test_every_blob_that_a_kind_of_event_refers_to_counts_as_named(tmp_path: Path) -> None:
     ledger = filled(tmp_path, batches=2, size=2)
-    evidence = bodies.TuningEvidence(
+    evidence = TuningEvidence(
         sample_digest=some_digest("sample"), fact_keys=(), facts=1, held_out=1, suite_digest=None, batch_size=1,
         trials=1, seed=0, before=0.0, after=1.0, seconds_before=1.0, seconds_after=1.0, details_blob=some_digest("t"),
     )  # fmt: skip
-    changed = bodies.SettingsChanged(hyperparameters={"layers": [0, 1]}, reason="", evidence=evidence)
-    run(ledger, ChangeSettings(changed))
-    run(ledger, RecordEvaluation(evaluation(ledger.state(), details_blob=some_digest("details"))))
+    changed = SettingsChanged(hyperparameters={"layers": [0, 1]}, reason="", evidence=evidence)
+    run(ledger, RecordEvent(changed))
+    run(ledger, RecordEvent(evaluation(ledger.state(), details_blob=some_digest("details"))))
     needed = references(ledger.events())
     assert {some_digest("t"), some_digest("details")} < needed.keys()
     assert needed.keys() <= named_digests(ledger.store.raw(), ledger.blobs)
@@ -256,7 +249,7 @@ def test_after_anything_a_collection_leaves_a_sound_ledger_with_the_same_blobs_a
                 case "evaluate":
                     blob = ledger.blobs.put(f"details {number}".encode())
                     planted.discard(blob)
-                    run(ledger, RecordEvaluation(evaluation(state, details_blob=blob)))
+                    run(ledger, RecordEvent(evaluation(state, details_blob=blob)))
                 case "tag" if f"t{number}" in state.tags:
                     run(ledger, UntagVersion(f"t{number}"))
                 case "tag":

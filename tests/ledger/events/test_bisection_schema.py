@@ -8,32 +8,39 @@ import pytest
 
 from errata.ledger.base.canonical import canonical_bytes, parse, value_digest
 from errata.ledger.base.errors import Refused, UnknownEdit
-from errata.ledger.events import bodies
-from errata.ledger.events.envelope import EMPTY_HEAD, StoredEvent, event_hash, link, unpack
+from errata.ledger.events.envelope import EMPTY_HEAD, StoredEvent, event_hash
+from errata.ledger.kinds.bisections import (
+    BisectionBelief,
+    BisectionConcluded,
+    BisectionStep,
+    CredibleStep,
+    EstimatedRate,
+)
+from errata.ledger.kinds.chain import link, unpack
 from errata.ledger.rules.decide import decide
-from errata.ledger.rules.operations import ConcludeBisection
+from errata.ledger.rules.operations import RecordEvent
 from tests.ledger.base.test_hashing import leaves
 from tests.ledger.state.test_state import edits, fresh
 from tests.support.samples import draft, some_digest
 
-RATE = bodies.EstimatedRate(mean=0.2, low=0.1, high=0.4)
-BELIEF = bodies.BisectionBelief(
+RATE = EstimatedRate(mean=0.2, low=0.1, high=0.4)
+BELIEF = BisectionBelief(
     confidence=0.95,
     credible=(
-        bodies.CredibleStep(edits=(2, 1), position=2, probability=0.75),
-        bodies.CredibleStep(edits=(3,), position=3, probability=0.2),
+        CredibleStep(edits=(2, 1), position=2, probability=0.75),
+        CredibleStep(edits=(3,), position=3, probability=0.2),
     ),
     false_bad=RATE,
     false_good=RATE,
     coin=0.01,
 )
-FAR = bodies.CredibleStep(edits=(6,), position=1, probability=1.0)
+FAR = CredibleStep(edits=(6,), position=1, probability=1.0)
 SECOND = ("mode", "suite", "order", "filters", "prior", "steps", "cause", "cure", "probability", "belief", "seconds")
 STEPS_SECOND = ("purpose", "position", "newest")
 """What version 2 adds, to the body and to each of its steps."""
 
 
-def conclusion(**changes: Any) -> bodies.BisectionConcluded:
+def conclusion(**changes: Any) -> BisectionConcluded:
     fields: dict[str, Any] = {
         "good": some_digest("good"),
         "bad": some_digest("bad"),
@@ -60,20 +67,18 @@ def conclusion(**changes: Any) -> bodies.BisectionConcluded:
         "belief": BELIEF,
         "seconds": 1.5,
         "log": (
-            bodies.BisectionStep(
-                version=some_digest("v"), outcome="bad", score=0.25, purpose="search", position=2, newest=3
-            ),
+            BisectionStep(version=some_digest("v"), outcome="bad", score=0.25, purpose="search", position=2, newest=3),
         ),
     }
-    return bodies.BisectionConcluded(**(fields | changes))
+    return BisectionConcluded(**(fields | changes))
 
 
 def test_every_field_of_a_conclusion_moves_the_hash() -> None:
     plain = conclusion().plain()
     before = value_digest("event", plain)
     paths = leaves(plain)
-    assert {path[0] for path in paths} == set(bodies.BisectionConcluded.model_fields)
-    assert {path[2] for path in paths if path[0] == "log"} == set(bodies.BisectionStep.model_fields)
+    assert {path[0] for path in paths} == set(BisectionConcluded.model_fields)
+    assert {path[2] for path in paths if path[0] == "log"} == set(BisectionStep.model_fields)
     for path in paths:
         changed = parse(canonical_bytes(plain))
         inner: Any = changed
@@ -131,11 +136,11 @@ def test_a_conclusion_that_contradicts_itself_or_the_log_is_refused(
 ) -> None:
     state = fresh(edits(1, 2, 3)).state()
     with pytest.raises(error, match=complaint):
-        decide(state, ConcludeBisection(conclusion(**changes)))
-    decide(state, ConcludeBisection(conclusion()))
+        decide(state, RecordEvent(conclusion(**changes)))
+    decide(state, RecordEvent(conclusion()))
 
 
 def test_the_state_keeps_conclusions_with_their_place() -> None:
-    ledger = fresh(edits(1, 2, 3), ConcludeBisection(conclusion()))
+    ledger = fresh(edits(1, 2, 3), RecordEvent(conclusion()))
     (found,) = ledger.state().bisections
     assert (found.seq, found.body) == (ledger.state().head.seq, conclusion())

@@ -9,12 +9,14 @@ import pytest
 
 from errata.ledger.base.canonical import canonical_bytes, parse
 from errata.ledger.base.errors import BadRecord
-from errata.ledger.events.bodies import EditApplied, EvaluationRecorded
-from errata.ledger.events.envelope import EMPTY_HEAD, StoredEvent, event_hash, link, unpack
+from errata.ledger.events.bodies import EditApplied
+from errata.ledger.events.envelope import EMPTY_HEAD, StoredEvent, event_hash
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.facts.fact_files import fact_from, read_generation_prompts
 from errata.ledger.facts.suites import Metric, Suite, read_suite, suite_digest
-from errata.ledger.state.fold import evolve
+from errata.ledger.kinds.chain import link, unpack
+from errata.ledger.kinds.evaluations import EvaluationRecorded
+from errata.ledger.kinds.evolve import evolve
 from errata.ledger.state.state import State
 from tests.ledger.facts.test_facts import COUNTERFACT, GOOD, MIRAGE, PROBE, ZSRE, write
 from tests.support.samples import created, draft, evaluation, new_edit, some_digest

@@ -35,19 +35,24 @@ from errata.ledger.events.change_parts import (
     RevokeRole,
 )
 from errata.ledger.events.policy import CONTROLLED, OPEN, Policy, Requirement
-from errata.ledger.rules.change_operations import (
+from errata.ledger.events.trust_bodies import (
+    ChangeApplied,
+    ChangeApproved,
+    ChangeClosed,
+    ChangeRejected,
+    GlassReviewed,
+    PolicyChanged,
+)
+from errata.ledger.kinds.evolve import fold
+from errata.ledger.rules.operations import (
     ApplyChange,
-    ApproveChange,
+    ApplyEdits,
     ChangeKeysAndRoles,
     CheckChange,
-    CloseChange,
     ProposeChange,
-    RejectChange,
-    ReviewGlass,
-    SetPolicy,
+    RecordEvent,
+    RevertEdits,
 )
-from errata.ledger.rules.operations import ApplyEdits, RecordEvaluation, RevertEdits
-from errata.ledger.state.fold import fold
 from errata.ledger.state.standing import change_of
 from tests.support.oracle import Oracle, failed_after, of_the_model
 from tests.support.people import Team, facts, good, key_of, reverts, team
@@ -164,7 +169,7 @@ class Governance(RuleBasedStateMachine):
         more = (GrantRole(person="ada", role="approver"), GrantRole(person="dan", role="approver"))
         also = (GrantRole(person="ben", role="operator"), GrantKey(key=key_of("eve").key, person="eve"))
         self.here.run("ada", ChangeKeysAndRoles((*more, *also)))
-        self.here.run("ada", SetPolicy(policy))
+        self.here.run("ada", RecordEvent(PolicyChanged(policy=policy, reason="")))
         self.seen = 0
 
     def attempt(self, person: str, command: Any, key: int = 1) -> None:
@@ -206,18 +211,30 @@ class Governance(RuleBasedStateMachine):
     def approve(self, person: str, number: int, key: int) -> None:
         n = self.pick(number)
         own = None if key == 1 else key_of(person, key)
-        self.attempt(person, lambda: ApproveChange(n, self.here.decision(person, n, Choice.APPROVE, own)), key)
+        self.attempt(
+            person,
+            lambda: RecordEvent(
+                ChangeApproved(proposal=n, decision=self.here.decision(person, n, Choice.APPROVE, own))
+            ),
+            key,
+        )
 
     def approve_with_a_borrowed_signature(self, person: str, signer: str, number: int, other: int) -> None:
         n, m = self.pick(number), self.pick(other)
-        self.attempt(person, lambda: ApproveChange(n, self.here.decision(signer, m, Choice.APPROVE)))
+        self.attempt(
+            person,
+            lambda: RecordEvent(ChangeApproved(proposal=n, decision=self.here.decision(signer, m, Choice.APPROVE))),
+        )
 
     def reject(self, person: str, number: int) -> None:
         n = self.pick(number)
-        self.attempt(person, lambda: RejectChange(n, self.here.decision(person, n, Choice.REJECT)))
+        self.attempt(
+            person,
+            lambda: RecordEvent(ChangeRejected(proposal=n, decision=self.here.decision(person, n, Choice.REJECT))),
+        )
 
     def close(self, person: str, number: int, why: Closing) -> None:
-        self.attempt(person, CloseChange(self.pick(number), why))
+        self.attempt(person, RecordEvent(ChangeClosed(proposal=self.pick(number), why=why, reason="")))
 
     def apply(self, person: str, number: int) -> None:
         self._tried(lambda: self.here.apply(person, self.pick(number)))
@@ -241,13 +258,21 @@ class Governance(RuleBasedStateMachine):
             for person, key in path.approvers:
                 self.attempt(
                     person,
-                    lambda person=person, key=key: ApproveChange(
-                        number, here.decision(person, number, Choice.APPROVE, self.own(person, key))
+                    lambda person=person, key=key: RecordEvent(
+                        ChangeApproved(
+                            proposal=number,
+                            decision=here.decision(person, number, Choice.APPROVE, self.own(person, key)),
+                        )
                     ),
                     key,
                 )
             if path.rejected:
-                self.attempt("cleo", lambda: RejectChange(number, here.decision("cleo", number, Choice.REJECT)))
+                self.attempt(
+                    "cleo",
+                    lambda: RecordEvent(
+                        ChangeRejected(proposal=number, decision=here.decision("cleo", number, Choice.REJECT))
+                    ),
+                )
             match path.twist:
                 case Twist.ROLE:
                     here.whole(ChangeAccess(steps=(RevokeRole(person="ben", role="approver"),)), ("cleo",))
@@ -278,7 +303,7 @@ class Governance(RuleBasedStateMachine):
 
     def attempt_with_the_first_key(self, person: str) -> None:
         with suppress(ErrataError):
-            self.here.run(person, RecordEvaluation(evaluation(self.here.state)), key_of(person))
+            self.here.run(person, RecordEvent(evaluation(self.here.state)), key_of(person))
 
     def own(self, person: str, key: int) -> PrivateKey | None:
         return None if key == 1 else key_of(person, key)
@@ -321,7 +346,14 @@ class Governance(RuleBasedStateMachine):
         n = self.pick(number)
         self.attempt(
             person,
-            lambda: ReviewGlass(n, ReviewVerdict.UPHELD, "seen", self.here.decision(person, n, Choice.REVIEW)),
+            lambda: RecordEvent(
+                GlassReviewed(
+                    proposal=n,
+                    verdict=ReviewVerdict.UPHELD,
+                    reason="seen",
+                    decision=self.here.decision(person, n, Choice.REVIEW),
+                )
+            ),
         )
 
     def check(self, person: str, number: int, passed: bool) -> None:
@@ -341,7 +373,11 @@ class Governance(RuleBasedStateMachine):
         with suppress(ErrataError):
             self.here.run(person, ProposeChange(facts(number)), own)
         with suppress(ErrataError):
-            self.here.run(person, ApproveChange(n, self.here.decision(person, n, Choice.APPROVE, own)), own)
+            self.here.run(
+                person,
+                RecordEvent(ChangeApproved(proposal=n, decision=self.here.decision(person, n, Choice.APPROVE, own))),
+                own,
+            )
 
     def revoke_own_key(self, person: str, key: int) -> None:
         if key == 2:
@@ -367,7 +403,7 @@ class Governance(RuleBasedStateMachine):
         oracle = Oracle(events)
         for event in events[self.seen :]:
             oracle.see_signature(event)
-            if isinstance(event.body, bodies.ChangeApplied) and of_the_model(oracle, event.body):
+            if isinstance(event.body, ChangeApplied) and of_the_model(oracle, event.body):
                 oracle.see_change(event)
             moves = isinstance(event.body, bodies.EditApplied | bodies.EditReverted | bodies.EditSuperseded)
             if moves and not failed_after(events, event):

@@ -17,14 +17,22 @@ from errata.ledger.base.failpoints import ERASURE_FAILPOINTS, FAILPOINTS, VAULT_
 from errata.ledger.base.findings import Trouble
 from errata.ledger.care.repair import repair
 from errata.ledger.care.verify import is_sound, verify
-from errata.ledger.events.bodies import FactErased, Outcome
+from errata.ledger.events.bodies import FactErased
 from errata.ledger.events.change_parts import EditFacts, EraseFact
+from errata.ledger.events.parts import Outcome
 from errata.ledger.events.policy import CONTROLLED, OPEN
+from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.facts.fact import Fact, Sealed
 from errata.ledger.facts.fact_files import fact_from
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.change_operations import ProposeChange, SetPolicy
-from errata.ledger.rules.operations import ApplyEdits, ErasePersonal, RevertEdits, TagVersion
+from errata.ledger.rules.operations import (
+    ApplyEdits,
+    ErasePersonal,
+    ProposeChange,
+    RecordEvent,
+    RevertEdits,
+    TagVersion,
+)
 from errata.ledger.rules.rules import check
 from errata.ledger.secrets.erasing import Leftover, leftovers, lost_with
 from errata.ledger.secrets.sealing import PADDING, seal, unseal
@@ -365,7 +373,7 @@ def test_a_change_set_may_erase_and_may_not_tell(tmp_path: Path) -> None:
         token = None if number == 1 else token_of(people.ledger, 1)
         people.run("ada", ApplyEdits((personal_edit(people.ledger, 900 + number, token=token),)))
     people.run("ada", ApplyEdits(real_edits(people.ledger, 60, 1)))
-    people.run("ada", SetPolicy(CONTROLLED))
+    people.run("ada", RecordEvent(PolicyChanged(policy=CONTROLLED, reason="")))
     token = token_of(people.ledger, 1)
     with pytest.raises(Refused, match="in the clear"):
         people.propose("ada", EditFacts(facts=(FACT,)))

@@ -24,11 +24,12 @@ from errata.ledger.base.errors import (
 from errata.ledger.base.failpoints import FAILPOINTS
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.events import bodies
+from errata.ledger.events.parts import Origin
 from errata.ledger.facts.fact import Fact
+from errata.ledger.kinds.edits import grid_limit
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.decide import decide
-from errata.ledger.rules.operations import ApplyEdits, CreateLedger
-from errata.ledger.rules.rules import grid_limit
+from errata.ledger.rules.operations import ApplyEdits, RecordEvent
 from errata.ledger.sharing.carry import Skip, carry, plan_carry
 from errata.ledger.sharing.merge import merge, plan_merge
 from errata.ledger.sharing.sides import Side
@@ -91,7 +92,7 @@ def test_an_edit_is_carried_over_as_it_is_and_keeps_the_place_where_it_was_made(
     ada.write(7, "seven")
     ada.pick(ben, 1)
     made, stamp = applied(eve, number), eve.side.stamp(number)
-    origin = bodies.Origin(
+    origin = Origin(
         ledger=eve.side.genesis, event=stamp.hash, seq=3, number=2, actor="eve", recorded_at=stamp.recorded_at
     )
     for person, here in ((ben, 1), (ada, 2)):
@@ -182,7 +183,7 @@ def test_the_exact_grid_is_guarded(tmp_path: Path) -> None:
 def two_on_disk(tmp_path: Path) -> tuple[Ledger, Ledger]:
     """A fresh ledger, and one with a batch of five and one of three."""
     ours, theirs = Ledger.create(tmp_path / "ours"), filled(tmp_path / "theirs", batches=1, size=5)
-    run(ours, CreateLedger(created()))
+    run(ours, RecordEvent(created()))
     run(theirs, ApplyEdits(real_edits(theirs, 50, 3)))
     return ours, theirs
 
@@ -216,9 +217,9 @@ def test_a_damaged_batch_there_stops_it_before_anything_is_recorded(tmp_path: Pa
 @pytest.mark.parametrize("field", ["delta_digest", "keys_digest", "bounds"])
 def test_an_event_there_that_its_batch_contradicts_is_not_believed(tmp_path: Path, field: str) -> None:
     ours = Ledger.create(tmp_path / "ours")
-    run(ours, CreateLedger(created()))
+    run(ours, RecordEvent(created()))
     theirs = Ledger.create(tmp_path / "theirs")
-    run(theirs, CreateLedger(created()))
+    run(theirs, RecordEvent(created()))
     (edit,) = real_edits(theirs, 1, 1)
     wrong = dict.fromkeys(TENSORS, 0.125) if field == "bounds" else some_digest("wrong")
     run(theirs, ApplyEdits((edit.model_copy(update={field: wrong}),)))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from errata.ledger.base.errors import FactConflict, HeadConflict, Refused, UnknownEdit, UsageError
 from errata.ledger.care.verify import verify
 from errata.ledger.events import bodies
-from errata.ledger.events.bodies import MergeRule, MergeSide
+from errata.ledger.kinds.merges import LedgerMerged, MergeRule, MergeSide, Resolution
 from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import MergeLedger, RevertEdits
 from errata.ledger.sharing.merge import choices, command_of, merge, plan_merge
@@ -292,7 +292,7 @@ def test_merging_with_nothing_new_records_nothing() -> None:
     assert merge(ada.ledger, ben.ledger, ben.side, ada.plan(ben), actor="a", now=NOW, new_id=new_id) == []
 
 
-RESOLUTION = bodies.Resolution(
+RESOLUTION = Resolution(
     subject="Subject 1", prompt="The price of {} is", ours=1, theirs=2, taken=MergeSide.OURS, by_hand=False
 )
 
@@ -340,7 +340,7 @@ def test_verify_names_a_merge_that_never_was(changes: dict[str, Any], complaint:
     if changes == {"carried": (2,)}:
         changes = {"carried": (4,)}
     with pytest.raises(Refused, match=complaint):
-        check(Fold(ada.ledger.state()), bodies.LedgerMerged(**(fields | changes)))
+        check(Fold(ada.ledger.state()), LedgerMerged(**(fields | changes)))
 
 
 def test_reverts_of_a_merge_say_why() -> None:

@@ -9,13 +9,14 @@ import pytest
 from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.base.signing import PrivateKey
 from errata.ledger.care.verify import verify
-from errata.ledger.events import bodies
 from errata.ledger.events.change_parts import Choice, RevokeKey
 from errata.ledger.events.envelope import Draft, Event, kind_of
+from errata.ledger.events.parts import Body
+from errata.ledger.events.trust_bodies import ChangeApproved, KeyGranted, RoleGranted
+from errata.ledger.kinds.evolve import fold
 from errata.ledger.ledger import event_signer
-from errata.ledger.rules.change_operations import ChangeKeysAndRoles
+from errata.ledger.rules.operations import ChangeKeysAndRoles
 from errata.ledger.state.event_signatures import signature_problem
-from errata.ledger.state.fold import fold
 from errata.ledger.state.standing import counting, still_asked
 from tests.support.people import Team, facts, key_of, team
 from tests.support.samples import new_id
@@ -69,7 +70,7 @@ def test_a_revoked_key_signed_its_own_revocation_and_nothing_after_it() -> None:
     assert "not a key of ben's there" in str(signature_problem(fold(here.ledger.events()[:seq]).trust, signed))
 
 
-def written(here: Team, body: bodies.Body, actor: str, key: PrivateKey | None) -> None:
+def written(here: Team, body: Body, actor: str, key: PrivateKey | None) -> None:
     """Put an event into the log past the rules, as who can write to the database can."""
     one = Draft(event_id=new_id(), kind=kind_of(body), body=body, actor=actor, recorded_at=here.at)
     here.ledger.store.append([one], here.ledger.store.head(), None if key is None else event_signer(key))
@@ -92,10 +93,10 @@ def test_an_approval_that_was_written_past_the_rules_does_not_count() -> None:
         true.model_copy(update={"person": "cleo"}),
         other,
     ):
-        written(here, bodies.ChangeApproved(proposal=number, decision=forged), "ben", key_of("ben"))
+        written(here, ChangeApproved(proposal=number, decision=forged), "ben", key_of("ben"))
         change = here.state.trust.changes[number]
         assert change.draft is not None and counting(here.state.trust, change, change.draft) == []
-    written(here, bodies.ChangeApproved(proposal=number, decision=true), "ben", key_of("ben"))
+    written(here, ChangeApproved(proposal=number, decision=true), "ben", key_of("ben"))
     change = here.state.trust.changes[number]
     assert change.draft is not None and counting(here.state.trust, change, change.draft) == [true]
 
@@ -105,10 +106,10 @@ def test_nothing_takes_effect_on_a_log_with_events_that_the_rules_do_not_allow(k
     here = team()
     number = waiting(here)
     mine = key_of("mallory")
-    written(here, bodies.KeyGranted(key=mine.key, person="mallory"), "ada", key)
-    written(here, bodies.RoleGranted(person="mallory", role="approver"), "ada", key)
+    written(here, KeyGranted(key=mine.key, person="mallory"), "ada", key)
+    written(here, RoleGranted(person="mallory", role="approver"), "ada", key)
     decision = here.decision("mallory", number, Choice.APPROVE, mine)
-    written(here, bodies.ChangeApproved(proposal=number, decision=decision), "mallory", mine)
+    written(here, ChangeApproved(proposal=number, decision=decision), "mallory", mine)
     change = here.state.trust.changes[number]
     assert change.draft is not None and still_asked(here.state.trust, change, change.draft) == []
     for _ in range(2):  # it is looked at anew each time

@@ -22,25 +22,17 @@ from errata.ledger.base.errors import (
     UsageError,
 )
 from errata.ledger.care.verify import verify
-from errata.ledger.events import bodies
+from errata.ledger.events.parts import StatsRef
+from errata.ledger.kinds.bisections import BisectionConcluded, BisectionStep
+from errata.ledger.kinds.edits import grid_limit
+from errata.ledger.kinds.evolve import evolve, fold
+from errata.ledger.kinds.exports import AuditExported
+from errata.ledger.kinds.settings import SettingsChanged
+from errata.ledger.kinds.tracings import TracingRecorded
 from errata.ledger.ledger import Ledger, find_ledger
 from errata.ledger.rules.addresses import resolve_edit, resolve_version
 from errata.ledger.rules.decide import decide
-from errata.ledger.rules.operations import (
-    ApplyEdits,
-    ChangeSettings,
-    ConcludeBisection,
-    CreateLedger,
-    RecordCheckout,
-    RecordEvaluation,
-    RecordExport,
-    RecordTracing,
-    RevertEdits,
-    TagVersion,
-    UntagVersion,
-)
-from errata.ledger.rules.rules import grid_limit
-from errata.ledger.state.fold import evolve, fold
+from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits, TagVersion, UntagVersion
 from errata.ledger.state.state import EditStatus, State
 from errata.ledger.store.blobs import MemoryBlobs
 from errata.ledger.store.store import MemoryStore
@@ -62,7 +54,7 @@ WEIGHTS = dict.fromkeys(TENSORS, some_digest("weights"))
 
 def fresh(*commands: Any) -> Ledger:
     ledger = Ledger(None, MemoryStore(), MemoryBlobs())
-    run(ledger, CreateLedger(created()))
+    run(ledger, RecordEvent(created()))
     for command in commands:
         run(ledger, command)
     return ledger
@@ -72,7 +64,7 @@ def edits(*numbers: int) -> ApplyEdits:
     return ApplyEdits(tuple(new_edit(n) for n in numbers))
 
 
-def conclusion(**changes: Any) -> bodies.BisectionConcluded:
+def conclusion(**changes: Any) -> BisectionConcluded:
     fields: dict[str, Any] = {
         "good": some_digest("good"),
         "bad": some_digest("bad"),
@@ -80,12 +72,12 @@ def conclusion(**changes: Any) -> bodies.BisectionConcluded:
         "culprit": 1,
         "evaluations": 3,
         "verdict": "culprit",
-        "log": (bodies.BisectionStep(version=some_digest("v"), outcome="bad", score=0.25),),
+        "log": (BisectionStep(version=some_digest("v"), outcome="bad", score=0.25),),
     }
-    return bodies.BisectionConcluded(**(fields | changes))
+    return BisectionConcluded(**(fields | changes))
 
 
-def tracing(**changes: Any) -> bodies.TracingRecorded:
+def tracing(**changes: Any) -> TracingRecorded:
     fields: dict[str, Any] = {
         "version": some_digest("version"),
         "live_count": 0,
@@ -106,32 +98,32 @@ def tracing(**changes: Any) -> bodies.TracingRecorded:
         "seconds": 1.0,
         "software": {},
     }
-    return bodies.TracingRecorded(**(fields | changes))
+    return TracingRecorded(**(fields | changes))
 
 
-def hyperparameters(steps: int, layers: tuple[int, ...] = (0, 1)) -> bodies.SettingsChanged:
-    return bodies.SettingsChanged(hyperparameters={"steps": steps, "lr": 0.5, "layers": layers}, reason="why")
+def hyperparameters(steps: int, layers: tuple[int, ...] = (0, 1)) -> SettingsChanged:
+    return SettingsChanged(hyperparameters={"steps": steps, "lr": 0.5, "layers": layers}, reason="why")
 
 
-def exported(first: int = 1, last: int = 1, head: str = "") -> bodies.AuditExported:
+def exported(first: int = 1, last: int = 1, head: str = "") -> AuditExported:
     manifest = some_digest("manifest")
-    return bodies.AuditExported(first=first, last=last, head=head or some_digest("head"), manifest=manifest, files=3)
+    return AuditExported(first=first, last=last, head=head or some_digest("head"), manifest=manifest, files=3)
 
 
 COMMANDS = st.one_of(
-    st.integers(0, 9).map(lambda n: RecordExport(exported(last=n + 1))),
-    st.integers(0, 2).map(lambda n: RecordTracing(tracing(live_count=n))),
-    st.integers(0, 2).map(lambda n: RecordCheckout(checked_out(live_count=n))),
-    st.integers(39, 42).map(lambda steps: ChangeSettings(hyperparameters(steps))),
+    st.integers(0, 9).map(lambda n: RecordEvent(exported(last=n + 1))),
+    st.integers(0, 2).map(lambda n: RecordEvent(tracing(live_count=n))),
+    st.integers(0, 2).map(lambda n: RecordEvent(checked_out(live_count=n))),
+    st.integers(39, 42).map(lambda steps: RecordEvent(hyperparameters(steps))),
     st.lists(st.integers(1, 6), min_size=1, max_size=3).map(lambda ns: edits(*ns)),
     st.lists(st.integers(0, 9), max_size=3).map(lambda ns: RevertEdits(tuple(ns), "why")),
     st.tuples(st.sampled_from(["v1", "v2", "HEAD", "e1", "a b"]), st.lists(st.integers(1, 6), max_size=3)).map(
         lambda pair: TagVersion(pair[0], tuple(pair[1]), WEIGHTS)
     ),
     st.sampled_from(["v1", "v2"]).map(UntagVersion),
-    st.just(CreateLedger(created())),
-    st.booleans().map(lambda _: RecordEvaluation(evaluation(State(created=created())))),
-    st.integers(1, 3).map(lambda n: ConcludeBisection(conclusion(culprit=n))),
+    st.just(RecordEvent(created())),
+    st.booleans().map(lambda _: RecordEvent(evaluation(State(created=created())))),
+    st.integers(1, 3).map(lambda n: RecordEvent(conclusion(culprit=n))),
 )
 
 
@@ -167,9 +159,9 @@ def test_any_sequence_of_commands_keeps_the_laws(commands: list[Any]) -> None:
 def test_the_settings_in_force_are_the_last_that_were_set() -> None:
     ledger = fresh()
     assert ledger.state().hyperparameters == created().hyperparameters
-    run(ledger, ChangeSettings(hyperparameters(41)))
+    run(ledger, RecordEvent(hyperparameters(41)))
     run(ledger, edits(1))
-    run(ledger, ChangeSettings(hyperparameters(42)))
+    run(ledger, RecordEvent(hyperparameters(42)))
     state = ledger.state()
     assert state.hyperparameters["steps"] == 42
     assert [change.body.hyperparameters["steps"] for change in state.settings] == [41, 42]
@@ -179,16 +171,16 @@ def test_the_settings_in_force_are_the_last_that_were_set() -> None:
 @pytest.mark.parametrize(
     "refused",
     [
-        ChangeSettings(hyperparameters(41, layers=(0,))),
-        ChangeSettings(hyperparameters(40)),
-        RecordTracing(tracing(live_count=1)),
-        RecordTracing(tracing(facts=4)),
-        RecordTracing(tracing(high=(0.9,))),
-        RecordTracing(tracing(effects={"hidden state": {"last token": (0.1,)}})),
-        RecordTracing(tracing(suggested=(2,))),
-        RecordExport(exported(first=2, last=1)),
-        RecordExport(exported(last=2)),
-        RecordExport(exported()),  # of another event than the one at the head
+        RecordEvent(hyperparameters(41, layers=(0,))),
+        RecordEvent(hyperparameters(40)),
+        RecordEvent(tracing(live_count=1)),
+        RecordEvent(tracing(facts=4)),
+        RecordEvent(tracing(high=(0.9,))),
+        RecordEvent(tracing(effects={"hidden state": {"last token": (0.1,)}})),
+        RecordEvent(tracing(suggested=(2,))),
+        RecordEvent(exported(first=2, last=1)),
+        RecordEvent(exported(last=2)),
+        RecordEvent(exported()),  # of another event than the one at the head
     ],
 )
 def test_settings_and_tracings_that_contradict_the_log_are_refused(refused: Any) -> None:
@@ -199,7 +191,7 @@ def test_settings_and_tracings_that_contradict_the_log_are_refused(refused: Any)
 def test_an_export_is_of_events_that_are_there() -> None:
     ledger = fresh(edits(1))
     export = exported(last=2, head=ledger.state().head.hash)
-    run(ledger, RecordExport(export))
+    run(ledger, RecordEvent(export))
     (told,) = ledger.state().exports
     assert (told.seq, told.body) == (3, export)
 
@@ -219,7 +211,7 @@ def test_the_same_log_gives_the_same_hashes() -> None:
     for _ in range(2):
         ledger = Ledger(None, MemoryStore(), MemoryBlobs())
         ids = counted_ids()
-        for command in (CreateLedger(created()), edits(1, 2), RevertEdits((1,))):
+        for command in (RecordEvent(created()), edits(1, 2), RevertEdits((1,))):
             ledger.execute(command, actor="a", now="2026-01-01T00:00:00Z", new_id=ids)
         heads.add(ledger.store.head())
     assert len(heads) == 1
@@ -239,7 +231,7 @@ def test_a_second_edit_of_a_fact_supersedes_the_first_in_one_step() -> None:
 @pytest.mark.parametrize(
     ("command", "error", "complaint"),
     [
-        (CreateLedger(created()), Refused, "created already"),
+        (RecordEvent(created()), Refused, "created already"),
         (edits(5, 5), Refused, "two edits of one fact"),
         (ApplyEdits(()), UsageError, "nothing to do"),
         (RevertEdits(()), UsageError, "nothing to do"),
@@ -254,8 +246,8 @@ def test_a_second_edit_of_a_fact_supersedes_the_first_in_one_step() -> None:
         (ApplyEdits((new_edit(7, row=9, batch_size=3),)), Refused, "row 9 of a batch of 3"),
         (ApplyEdits((new_edit(7, bounds={TENSORS[0]: 1.0}),)), Refused, "bounds must name"),
         (ApplyEdits((new_edit(7, norms_after=dict.fromkeys((*TENSORS, "x"), 1.0)),)), Refused, "norms_after"),
-        (ConcludeBisection(conclusion(culprit=99)), UnknownEdit, "e99"),
-        (ConcludeBisection(conclusion(culprit=None)), Refused, "verdict"),
+        (RecordEvent(conclusion(culprit=99)), UnknownEdit, "e99"),
+        (RecordEvent(conclusion(culprit=None)), Refused, "verdict"),
     ],
 )
 def test_what_the_rules_forbid_is_refused_with_a_reason(command: Any, error: type[Exception], complaint: str) -> None:
@@ -293,13 +285,13 @@ def test_nothing_comes_before_the_creation() -> None:
     "change",
     [
         {"base_digest": some_digest("x")},
-        {"stats": {"embed": bodies.StatsRef(blob=some_digest(1), digest=some_digest(2), tokens=1, layer=0)}},
+        {"stats": {"embed": StatsRef(blob=some_digest(1), digest=some_digest(2), tokens=1, layer=0)}},
         {"edited": {"ghost": created().edited[TENSORS[0]]}},
     ],
 )
 def test_a_creation_agrees_with_itself(change: dict[str, Any]) -> None:
     with pytest.raises(Refused):
-        decide(State(), CreateLedger(created(**change)))
+        decide(State(), RecordEvent(created(**change)))
 
 
 def test_the_grids_budget_is_never_reached() -> None:
@@ -316,7 +308,7 @@ def test_the_grids_budget_is_never_reached() -> None:
 
 
 def test_version_addresses() -> None:
-    ledger = fresh(edits(1, 2, 3), RecordEvaluation(evaluation(fresh().state())), RevertEdits((2,)), edits(1))
+    ledger = fresh(edits(1, 2, 3), RecordEvent(evaluation(fresh().state())), RevertEdits((2,)), edits(1))
     state = ledger.state()
     run(ledger, TagVersion("odd", (1, 3), WEIGHTS))
     state = ledger.state()
@@ -390,7 +382,7 @@ def test_a_ledger_is_found_from_below(tmp_path: Path) -> None:
         find_ledger(Path("/"))
     with pytest.raises(LedgerNotFound):
         Ledger.open(tmp_path / "a")
-    run(ledger, CreateLedger(created()))
+    run(ledger, RecordEvent(created()))
     with pytest.raises(Refused, match="already"):
         Ledger.create(tmp_path)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from errata.ledger.events.change_parts import Authority, Choice, ReviewVerdict
-from errata.ledger.rules.change_operations import ApplyChange, RejectChange, ReviewGlass
+from errata.ledger.events.trust_bodies import ChangeRejected, GlassReviewed
+from errata.ledger.rules.operations import ApplyChange, RecordEvent
 from errata.ledger.state.touched import touched
 from tests.support.people import Team, facts, key_of, reverts, team
 
@@ -62,7 +63,9 @@ def test_an_approval_of_what_is_still_open_had_no_effect(people: Team) -> None:
 
 def test_a_rejection_counted_at_once(people: Team) -> None:
     number = people.propose("ada", facts(1))
-    people.run("ben", RejectChange(number, people.decision("ben", number, Choice.REJECT)))
+    people.run(
+        "ben", RecordEvent(ChangeRejected(proposal=number, decision=people.decision("ben", number, Choice.REJECT)))
+    )
     (decision,) = touched(people.state.trust, people.ledger.events(), key_of("ben").key).decisions
     assert (decision.choice, decision.counted_at) == (Choice.REJECT, people.state.head.seq)
 
@@ -74,7 +77,10 @@ def test_breaking_the_glass_and_reviewing_it_are_decisions_too(people: Team) -> 
     broken = ApplyChange(number, people.edits(number), Authority.BREAK_GLASS, "the model insults customers", both)
     applied = people.run("dan", broken)[0].seq
     decision = people.decision("cleo", number, Choice.REVIEW)
-    people.run("cleo", ReviewGlass(number, ReviewVerdict.UPHELD, "it did", decision))
+    people.run(
+        "cleo",
+        RecordEvent(GlassReviewed(proposal=number, verdict=ReviewVerdict.UPHELD, reason="it did", decision=decision)),
+    )
     trust, events = people.state.trust, people.ledger.events()
     for person in ("ben", "dan"):
         (one,) = touched(trust, events, key_of(person).key).decisions

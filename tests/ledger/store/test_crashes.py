@@ -16,7 +16,7 @@ from errata.ledger.base.errors import Refused, StorageFailed, StorageFull
 from errata.ledger.base.failpoints import FAILPOINTS, hit, install
 from errata.ledger.care.verify import Severity, is_sound, verify
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ApplyEdits, CreateLedger, RevertEdits
+from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits
 from tests.support.samples import created, filled, real_edits, run
 
 
@@ -44,7 +44,7 @@ def apply_a_batch(folder: Path) -> None:
 
 def make_a_ledger(folder: Path) -> None:
     ledger = Ledger.create(folder)
-    run(ledger, CreateLedger(created()))
+    run(ledger, RecordEvent(created()))
     run(ledger, ApplyEdits(real_edits(ledger, 1, 5)))
 
 
@@ -95,7 +95,7 @@ def test_a_kill_while_making_a_ledger_can_be_finished(tmp_path: Path, point: str
     if ledger.store.head().seq == 0:
         ledger = Ledger.create(tmp_path)
     if ledger.state().created is None:
-        run(ledger, CreateLedger(created()))
+        run(ledger, RecordEvent(created()))
     run(ledger, ApplyEdits(real_edits(ledger, 50, 3)))
     findings = verify(ledger, deep=True)
     assert all(

@@ -16,7 +16,7 @@ from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.events.bodies import EditReverted, VersionTagged
 from errata.ledger.events.envelope import StoredEvent, event_hash
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ApplyEdits, CreateLedger, RevertEdits, TagVersion
+from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits, TagVersion
 from errata.ledger.store.blobs import MemoryBlobs
 from errata.ledger.store.seal import read_seal
 from errata.ledger.store.store import MemoryStore
@@ -194,7 +194,7 @@ def test_a_forged_log_whose_hashes_fit_breaks_a_rule(
 
 def filled_memory() -> Ledger:
     ledger = Ledger(None, MemoryStore(), MemoryBlobs())
-    run(ledger, CreateLedger(created()))
+    run(ledger, RecordEvent(created()))
     run(ledger, ApplyEdits(real_edits(ledger, 1, 2)))
     run(ledger, RevertEdits((1,)))
     run(ledger, TagVersion("v1", (2,), dict.fromkeys(TENSORS, some_digest("w"))))

@@ -16,7 +16,7 @@ from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.events.bodies import EditApplied, EditReverted
 from errata.ledger.events.envelope import EMPTY_HEAD, Head
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ApplyEdits, CreateLedger, RevertEdits
+from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits
 from errata.ledger.store import connection, sqlite
 from errata.ledger.store.seal import read_seal
 from errata.ledger.store.sqlite import SqliteStore
@@ -231,7 +231,7 @@ class TestSqliteStore(EventStoreContract):
 
 def test_of_two_processes_appending_at_once_one_wins_and_the_other_is_told(tmp_path: Path) -> None:
     ledger = Ledger.create(tmp_path)
-    run(ledger, CreateLedger(created()))
+    run(ledger, RecordEvent(created()))
     script = textwrap.dedent(f"""
         import sys
         from pathlib import Path
@@ -270,7 +270,7 @@ def test_a_thousand_edits_are_a_thousand_events_one_transaction_and_one_blob(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ledger = Ledger.create(tmp_path)
-    run(ledger, CreateLedger(created()))
+    run(ledger, RecordEvent(created()))
     commits = []
     plain = sqlite.transaction
     monkeypatch.setattr(sqlite, "transaction", lambda db: commits.append(1) or plain(db))

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from errata.editor.model.loading import ModelFiles
 from errata.ledger.care.verify import is_sound, verify
-from errata.ledger.events.bodies import MergeRule
+from errata.ledger.kinds.merges import MergeRule
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import CreateLedger, RevertEdits
+from errata.ledger.rules.operations import RecordEvent, RevertEdits
 from errata.ledger.sharing.carry import carry, plan_carry
 from errata.ledger.sharing.merge import merge, plan_merge
 from errata.ledger.sharing.sides import Side
@@ -44,7 +44,7 @@ def fresh(folder: Path, like: Ledger) -> Ledger:
     for reference in created.stats.values():
         ledger.blobs.put(like.blobs.get(reference.blob))
     body = created.model_copy(update={"context_prompts": ("another",)})
-    ledger.execute(CreateLedger(body), actor="tester", now=helpers.NOW, new_id=helpers.new_ids(60))
+    ledger.execute(RecordEvent(body), actor="tester", now=helpers.NOW, new_id=helpers.new_ids(60))
     assert Side.of(ledger).genesis != Side.of(like).genesis
     return ledger
 

@@ -15,11 +15,12 @@ from errata.ledger.drafts import as_new, edits_of, put_edits
 from errata.ledger.events.bodies import EditApplied
 from errata.ledger.events.change_parts import Action, EditFacts, RevertThem
 from errata.ledger.events.policy import OPEN, Evidence, Gate, GateTime, Measure, SuiteRef
+from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Metric, Suite, suite_digest
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules import rules
-from errata.ledger.rules.change_operations import ApplyChange, CheckChange, ProposeChange, SetPolicy
+from errata.ledger.rules.operations import ApplyChange, CheckChange, ProposeChange, RecordEvent
 from errata.ledger.state.effects import edit_digest
 from errata.ledger.state.standing import StaleDraft
 from errata.ledger.state.trust import DraftRecord
@@ -60,7 +61,9 @@ def apply(space: Workspace, draft: DraftRecord) -> list[EditApplied]:
 
 
 def gated(space: Workspace, *gates: Gate) -> None:
-    space.execute(SetPolicy(OPEN.model_copy(update={"name": "gated", "gates": gates})))
+    space.execute(
+        RecordEvent(PolicyChanged(policy=OPEN.model_copy(update={"name": "gated", "gates": gates}), reason=""))
+    )
 
 
 def gate(measure: Measure, **fields: object) -> Gate:
@@ -229,7 +232,9 @@ def test_what_else_is_recorded_meanwhile_costs_no_draft(fresh: Workspace) -> Non
 
 
 def test_where_drafts_are_made_once_nothing_is_solved_for_a_second(fresh: Workspace) -> None:
-    fresh.execute(SetPolicy(OPEN.model_copy(update={"name": "once", "redraft": False})))
+    fresh.execute(
+        RecordEvent(PolicyChanged(policy=OPEN.model_copy(update={"name": "once", "redraft": False}), reason=""))
+    )
     draft = drafted(fresh, writing(facts(1)))
     stages: list[str] = []
     with pytest.raises(Refused, match="drafted twice"):

@@ -8,7 +8,7 @@ import pytest
 
 from errata.editor.model.loading import ModelFiles
 from errata.ledger.base.errors import Erased
-from errata.ledger.events.bodies import Outcome
+from errata.ledger.events.parts import Outcome
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ErasePersonal
 from errata.ledger.secrets.sealing import seal

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from errata.ledger.base.errors import UsageError
-from errata.ledger.events import bodies
+from errata.ledger.kinds.bisections import BisectionConcluded, BisectionMode
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ConcludeBisection, RevertEdits, TagVersion
+from errata.ledger.rules.operations import RecordEvent, RevertEdits, TagVersion
 from errata.replay import charts
 from errata.replay.bisect.record import PERSON, Judge, conclusion_body, recorded_already
 from errata.replay.bisect.report import Report, names, picture, report, rows_of_tests
@@ -51,7 +51,7 @@ def concluded(
     filters: Filters | None = None,
     kept: tuple[int, ...] | None = None,
     order: str = "log",
-) -> tuple[Problem, Conclusion, bodies.BisectionConcluded]:
+) -> tuple[Problem, Conclusion, BisectionConcluded]:
     problem = scoped(ledger.state(), good, ledger.state().live, kept, order)
     plan = plan or Plan(minimise=True)
     found = bisect(problem, lambda live: Reading(says(live), 0.5 if judge is SCORE else None), plan=plan)
@@ -59,8 +59,8 @@ def concluded(
     return problem, found, body
 
 
-def told(ledger: Ledger, body: bodies.BisectionConcluded) -> Report:
-    ledger.execute(ConcludeBisection(body), actor="ada", now=NOW, new_id=new_id)
+def told(ledger: Ledger, body: BisectionConcluded) -> Report:
+    ledger.execute(RecordEvent(body), actor="ada", now=NOW, new_id=new_id)
     return report(ledger.state(), ledger.events())
 
 
@@ -176,7 +176,7 @@ def noisy(planted: int, seed: int, rate: float = 0.1) -> Says:
 def test_what_is_believed_is_recorded_and_told() -> None:
     ledger = fresh()
     problem, found, body = concluded(ledger, noisy(8, 1), plan=NOISY)
-    assert body.mode is bodies.BisectionMode.NOISY and body.belief is not None and found.belief is not None
+    assert body.mode is BisectionMode.NOISY and body.belief is not None and found.belief is not None
     assert [step.probability for step in body.belief.credible] == [
         found.belief.posterior[i] for i in found.belief.credible
     ]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from errata.ledger.base.errors import UnknownVersion, UsageError
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ApplyEdits, CreateLedger, RevertEdits, TagVersion
+from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits, TagVersion
 from errata.ledger.store.blobs import MemoryBlobs
 from errata.ledger.store.store import MemoryStore
 from errata.replay.bisect.between import problem_between
@@ -23,7 +23,7 @@ from tests.support.samples import NOW, TENSORS, created, new_edit, new_id, some_
 
 def ledger_of(*commands: tuple[str, Any]) -> Ledger:
     ledger = Ledger(None, MemoryStore(), MemoryBlobs())
-    for actor, command in (("ada", CreateLedger(created())), *commands):
+    for actor, command in (("ada", RecordEvent(created())), *commands):
         ledger.execute(command, actor=actor, now=NOW, new_id=new_id)
     return ledger
 

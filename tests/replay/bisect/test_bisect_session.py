@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from errata.ledger.base.errors import BadRecord, Damaged, UsageError
-from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.kinds.bisections import StepOutcome, Verdict
 from errata.ledger.ledger import Ledger
 from errata.replay.bisect import session_file as bisect_file
 from errata.replay.bisect.log import log_lines, replayed, speaking

@@ -12,9 +12,9 @@ from errata.editor.score.evaluate import SuiteResult
 from errata.editor.score.intervals import Estimate
 from errata.editor.score.lm_task import TaskResult
 from errata.ledger.base.errors import UsageError
-from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
+from errata.ledger.kinds.bisections import StepOutcome
 from errata.replay.bisect.oracles import BisectionAborted, CommandOracle, SuiteOracle, TaskOracle
 from errata.replay.search.search import BY_HAND, Live
 from tests.support.ledgers import NAUGHT

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errata.ledger.base.errors import UsageError
-from errata.ledger.events.bodies import StepOutcome as Outcome
-from errata.ledger.events.bodies import Verdict
+from errata.ledger.kinds.bisections import StepOutcome as Outcome
+from errata.ledger.kinds.bisections import Verdict
 from errata.replay.search.search import (
     EXACT,
     Conclusion,

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from errata.ledger.events.bodies import StepOutcome as Outcome
-from errata.ledger.events.bodies import Verdict
+from errata.ledger.kinds.bisections import StepOutcome as Outcome
+from errata.ledger.kinds.bisections import Verdict
 from errata.replay.search.search import (
     Conclusion,
     Live,

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import save
 
 from errata.ledger.base.errors import BlobDamaged, BlobMissing, LedgerDamaged, NotFinite, UnknownEdit
-from errata.ledger.events.bodies import EditedTensor
+from errata.ledger.events.parts import EditedTensor
 from errata.ledger.ledger import Ledger
 from errata.ledger.store.blobs import BlobStore, MemoryBlobs
 from errata.ledger.store.deltas import decode_batch

@@ -12,14 +12,14 @@ from errata.editor.model.loading import ModelFiles
 from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import Damaged
 from errata.ledger.care.verify import is_sound, verify
-from errata.ledger.events import bodies
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
+from errata.ledger.kinds.bisections import Verdict
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RevertEdits
 from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.run import bisect_with_suite
-from errata.replay.search.search import Purpose, Verdict
+from errata.replay.search.search import Purpose
 from errata.replay.versions.keyframe_cost import KeyframeCost
 from errata.replay.versions.keyframes import Keyframes
 from errata.replay.versions.materialise import Materialiser, materialise
@@ -109,7 +109,7 @@ def test_a_wrong_good_end_is_said_and_recorded_and_nobody_is_blamed(workspace: W
     found = bisect_with_suite(workspace, problem, SUITE, threshold(workspace))
     assert found.verdict is Verdict.GOOD_IS_BAD and found.suspect is None and found.count() == 1
     event = workspace.state.bisections[0].body
-    assert event.verdict is bodies.Verdict.GOOD_IS_BAD and event.culprit is None and event.candidates == ()
+    assert event.verdict is Verdict.GOOD_IS_BAD and event.culprit is None and event.candidates == ()
 
 
 def test_deep_verify_builds_from_the_blobs_and_trusts_no_keyframe(workspace: Workspace) -> None:
