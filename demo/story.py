@@ -230,7 +230,7 @@ def _together(workspace: Workspace, folder: Path, facts: Sequence[Fact]) -> Scen
     state = workspace.state
     record = state.trust.changes[number]
     _hold("the change was approved by somebody else", record.approvals[-1].decision.person != record.author)
-    _hold("its gates passed", bool(record.checks) and record.checks[-1].passed)
+    _hold("its gates passed", bool(record.checks) and record.checks[-1].body.passed)
     _hold("the version is the drafted one", state.version == record.drafts[-1].body.result)
     says = workspace.says(state.live, facts)
     _hold("the model says the new facts", all(says))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from errata.commands.words.policy_wording import gate_words, policy_rows
 from errata.ledger.events.policy import PRESETS, Capability
+from errata.ledger.events.words import gate_words, policy_rows
 
 PAGE = Path(__file__).resolve().parent / "governance.md"
 BEGIN, END = "<!-- presets, written by docs/presets.py -->\n", "<!-- end of presets -->"

@@ -4,8 +4,9 @@ A newcomer's map, from the ground up; each room's own page says what is in it an
 
     base      errors, canonical bytes, digests, signatures, durable files
     facts     facts, and the files that facts and suites of probes are read from
-    events    the envelope and its hash chain, and what each kind of event says
+    events    the envelope and its hash chain, and the bodies that the state is made of
     state     what the log says now: a fold over its events
+    kinds     for each kind of event what it says, when it is allowed, what it changes, and its line in the log
     rules     when an event is allowed; `decide(state, command) -> events`
     store     the log in SQLite, sealed to the bit; blobs in content-addressed files
     secrets   keys of personal facts, private keys of people

@@ -10,17 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.errors import BlobDamaged, ErrataError
 from errata.ledger.base.records import describe
-from errata.ledger.events.bodies import EditApplied, NewEdit
+from errata.ledger.events.bodies import NewEdit
 from errata.ledger.events.change_parts import DraftedEdit
 from errata.ledger.facts.fact import fact_digest
 from errata.ledger.state.effects import edit_digest
 from errata.ledger.state.trust import ChangeStatus, DraftRecord, Trust
 from errata.ledger.store.blobs import BlobStore
-
-
-def as_new(body: EditApplied) -> NewEdit:
-    """An edit without the number that it got."""
-    return NewEdit(**{name: getattr(body, name) for name in NewEdit.model_fields})
 
 
 def drafted(edits: Sequence[NewEdit]) -> tuple[DraftedEdit, ...]:

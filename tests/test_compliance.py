@@ -13,8 +13,8 @@ from errata.ledger.audit import views as bundle_views
 from errata.ledger.audit.attestations import BARE, ENVELOPES
 from errata.ledger.audit.bundle import __doc__ as bundle_files
 from errata.ledger.audit.parts import DecisionRow, EditRow
-from errata.ledger.events.envelope import Kind
 from errata.ledger.events.policy import PRESETS
+from errata.ledger.kinds.table import KINDS
 
 PAGE = (Path(__file__).parents[1] / "docs" / "compliance.md").read_text("utf-8")
 ROWS = [line.strip("| ").split(" | ") for line in PAGE.splitlines() if line.startswith("|") and "---" not in line]
@@ -47,5 +47,5 @@ def test_a_command_that_is_named_exists_with_its_options(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in NAMES if not name.startswith("errata ")])
 def test_a_field_an_event_or_a_file_that_is_named_exists(name: str) -> None:
-    known = FIELDS | FILES | {kind.value for kind in Kind} | set(PRESETS)
+    known = FIELDS | FILES | set(KINDS) | set(PRESETS)
     assert name in known

@@ -10,8 +10,10 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.render import Block, Table
-from errata.commands.words.wording import edit_json, fact_words, facts_changed, merge_words
+from errata.commands.words.wording import edit_json, facts_changed
 from errata.ledger.base.words import counted, short
+from errata.ledger.events.words import fact_words
+from errata.ledger.kinds.merges import LedgerMerged, merge_words
 
 if TYPE_CHECKING:
     from errata.ledger.ledger import Ledger
@@ -235,7 +237,7 @@ def _merged(plan: MergePlan, ours: Side, theirs: Side, after: State, dry_run: bo
     if dry_run:
         yield _version(after)
         return
-    yield f"@{after.head.seq} {merge_words(after.merges[-1].body)}"
+    yield f"@{after.head.seq} {merge_words(after.recorded(LedgerMerged)[-1].body)}"
     yield _version(after)
 
 

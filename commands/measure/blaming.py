@@ -11,8 +11,9 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.versions.versions import ONLY, WITHOUT
 from errata.commands.words.render import Block, Table
-from errata.commands.words.wording import SHARES, fact_words
 from errata.ledger.base.words import counted, short
+from errata.ledger.events.words import fact_words
+from errata.ledger.kinds.evaluations import SHARES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

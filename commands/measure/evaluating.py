@@ -11,8 +11,9 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.versions.versions import ONLY, WITHOUT
 from errata.commands.words.render import Block
-from errata.commands.words.wording import score_table, score_words
+from errata.commands.words.wording import score_table
 from errata.ledger.base.words import short
+from errata.ledger.kinds.evaluations import score_words
 
 if TYPE_CHECKING:
     from errata.ledger.kinds.evaluations import EvaluationRecorded

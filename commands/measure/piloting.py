@@ -11,8 +11,8 @@ from errata.commands.app import App, shared
 from errata.commands.change.create import settings_from
 from errata.commands.change.edits import METHODS
 from errata.commands.words.render import Block, Table
-from errata.commands.words.wording import interval_words
 from errata.ledger.base.words import counted
+from errata.ledger.kinds.evaluations import interval_words
 
 if TYPE_CHECKING:
     from errata.replay.tune.pilot import PilotReport

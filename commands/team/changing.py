@@ -13,9 +13,9 @@ from errata.commands.change.edits import fact_options, facts_from
 from errata.commands.team.showing import show_change
 from errata.commands.words.change_view import change_data, missing_words, next_step, proposal_number, proposed_in
 from errata.commands.words.render import Block, Table
-from errata.commands.words.trust_wording import action_words
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted
+from errata.ledger.events.words import action_words
 
 if TYPE_CHECKING:
     from errata.ledger.events.change_parts import Action

@@ -20,9 +20,9 @@ from errata.commands.words.change_view import (
     proposed_in,
 )
 from errata.commands.words.render import Block
-from errata.commands.words.wording import event_words
 from errata.ledger.base.errors import Refused, UsageError
 from errata.ledger.base.words import short
+from errata.ledger.kinds.table import words_of
 
 if TYPE_CHECKING:
     from errata.ledger.state.trust import ChangeRecord
@@ -128,7 +128,7 @@ def _proposed(
     events = workspace.execute(command)
     done.number = proposed_in(events)
     done.steps.append("proposed")
-    done.view += [f"@{event.seq} {event_words(event)}" for event in events]
+    done.view += [f"@{event.seq} {words_of(event.body)}" for event in events]
 
 
 def _go_on(app: App, workspace: Workspace, done: Flow, tag: str | None, tell: Tell) -> None:
@@ -156,7 +156,7 @@ def _go_on(app: App, workspace: Workspace, done: Flow, tag: str | None, tell: Te
             return
         events = workspace.execute(apply_command(workspace.ledger, done.number, app.world.now()))
         done.steps.append("applied")
-        done.view += [f"@{event.seq} {event_words(event)}" for event in events]
+        done.view += [f"@{event.seq} {words_of(event.body)}" for event in events]
     elif change.status is not ChangeStatus.APPLIED:
         raise Refused(f"p{done.number} was {change.status} at @{change.closed_by}", proposal=done.number)
     if _checked(workspace, done, tell) and tag is not None:
@@ -184,7 +184,7 @@ def _draft(workspace: Workspace, done: Flow, tell: Tell) -> None:
 
     events = draft_change(workspace, done.number, tell)
     done.steps.append("drafted")
-    done.view += [f"@{event.seq} {event_words(event)}" for event in events]
+    done.view += [f"@{event.seq} {words_of(event.body)}" for event in events]
     found = workspace.state.trust.changes[done.number].draft
     if found is not None and found.body.evidence:
         done.view.append(evidence_table(found.body.evidence))
@@ -228,4 +228,4 @@ def _tagged(app: App, workspace: Workspace, done: Flow, tag: str) -> None:
         workspace.untag(tag)
     events = workspace.tag(tag, live, f"p{done.number}")
     done.steps.append("tagged")
-    done.view += [f"@{event.seq} {event_words(event)}" for event in events]
+    done.view += [f"@{event.seq} {words_of(event.body)}" for event in events]

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from errata.commands.app import App
 from errata.commands.words.change_view import proposed_in
 from errata.commands.words.render import Block
-from errata.commands.words.trust_wording import step_words
-from errata.commands.words.wording import event_json, event_words
+from errata.commands.words.wording import event_json
+from errata.ledger.events.words import step_words
+from errata.ledger.kinds.table import words_of
 
 if TYPE_CHECKING:
     from errata.ledger.events.change_parts import AccessStep
@@ -49,7 +50,7 @@ class Done:
     def view(self, what: Sequence[str]) -> list[Block]:
         """The same in words; `what` says what is proposed."""
         if self.proposal is None:
-            return [f"@{event.seq} {event_words(event)}" for event in self.events]
+            return [f"@{event.seq} {words_of(event.body)}" for event in self.events]
         name = f"p{self.proposal}"
         if not self.drafted:
             return [f"{name} proposed: {'; '.join(what)}", f"next: somebody who may drafts it: errata draft {name}"]

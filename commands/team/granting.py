@@ -11,10 +11,10 @@ from errata.commands.app import App, InOrder, shared
 from errata.commands.team.governing import access_changed, change_access
 from errata.commands.team.keys import key, key_named, own_card
 from errata.commands.words.render import Block, Table
-from errata.commands.words.trust_wording import short_key, step_words
-from errata.commands.words.wording import event_words
 from errata.ledger.base.errors import Refused, UsageError
-from errata.ledger.base.words import counted
+from errata.ledger.base.words import counted, short
+from errata.ledger.events.words import step_words
+from errata.ledger.kinds.table import words_of
 
 if TYPE_CHECKING:
     from errata.ledger.state.touched import Touched
@@ -51,7 +51,7 @@ def grant(app: App, which: str, person: str | None, reason: str, ticket: str | N
         raise UsageError(f"key {card.name!r} is {card.person}'s, and not {person}'s; make one for {person}")
     who = person or (card.person if card is not None else None)
     if who is None:
-        raise UsageError(f"whose is the key {short_key(name)}? errata key grant {which} PERSON")
+        raise UsageError(f"whose is the key {short(name)}? errata key grant {which} PERSON")
     change_access(app, ledger, GrantKey.checked(key=name, person=who), reason=reason, ticket=ticket)
 
 
@@ -82,7 +82,7 @@ def revoke(app: App, which: str, reason: str, since: str | None, ticket: str | N
     first = None if since is None else _seq(since, state.head.seq)
     record = state.trust.keys.get(name)
     if record is None:
-        raise Refused(f"the key {short_key(name)} was never granted here, so there is nothing to revoke", key=name)
+        raise Refused(f"the key {short(name)} was never granted here, so there is nothing to revoke", key=name)
     found = touched(state.trust, ledger.events(first - 1), name, first) if first is not None else None
     step = RevokeKey.checked(key=name, reason=reason, compromised_since=first)
     if dry_run:
@@ -201,7 +201,7 @@ def _touched_view(found: Touched | None) -> list[Block]:
     if found is None:
         return []
     signed = tuple(
-        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.kind.value.replace("_", " "), event_words(e))
+        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.kind.replace("_", " "), words_of(e.body))
         for e in found.events
     )
     decisions = tuple(
@@ -214,7 +214,7 @@ def _touched_view(found: Touched | None) -> list[Block]:
         for one in found.decisions
     )
     view: list[Block] = [
-        f"since @{found.since} the key {short_key(found.key)} signed {counted(len(signed), 'event')} and "
+        f"since @{found.since} the key {short(found.key)} signed {counted(len(signed), 'event')} and "
         f"{counted(len(decisions), 'decision')}"
     ]
     if signed:

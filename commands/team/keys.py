@@ -9,11 +9,10 @@ import click
 
 from errata.commands.app import App, InOrder, shared
 from errata.commands.unlocking import asked_passphrase, passphrase, read_passphrase
-from errata.commands.words.policy_wording import validity_words
 from errata.commands.words.render import Block, Table
-from errata.commands.words.trust_wording import short_key
+from errata.commands.words.wording import validity_words
 from errata.ledger.base.errors import LedgerNotFound, UnknownKey
-from errata.ledger.base.words import counted
+from errata.ledger.base.words import counted, short
 
 if TYPE_CHECKING:
     from errata.ledger.secrets.key_files import KeyCard
@@ -88,7 +87,7 @@ def list_keys(app: App) -> None:
         data.append(about)
         signs = "no ledger here" if trust is None else "not granted here" if record is None else validity_words(record)
         rows.append(
-            (about["name"] or "", about["person"], short_key(name), signs, ", ".join(about["roles"]), about["reason"])
+            (about["name"] or "", about["person"], short(name), signs, ", ".join(about["roles"]), about["reason"])
         )
     view: list[Block] = []
     if rows:

@@ -10,10 +10,11 @@ import click
 
 from errata.commands.app import App, InOrder, shared
 from errata.commands.team.governing import do_or_propose
-from errata.commands.words.policy_wording import policy_view, requirement_words
 from errata.commands.words.render import Block, Table
+from errata.commands.words.wording import policy_view
 from errata.ledger.base.errors import BadRecord, BlobMissing, LedgerNotFound
 from errata.ledger.base.words import short
+from errata.ledger.events.words import requirement_words
 
 if TYPE_CHECKING:
     from errata.ledger.events.policy_files import PolicyFile

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from errata.commands.app import App
 from errata.commands.words.change_view import change_data, evidence_table, missing_words, next_step
 from errata.commands.words.render import Block
-from errata.commands.words.wording import event_json, event_words
+from errata.commands.words.wording import event_json
 from errata.ledger.base.words import short
 from errata.ledger.events.envelope import Event
 from errata.ledger.events.trust_bodies import ChangeDrafted
+from errata.ledger.kinds.table import words_of
 from errata.ledger.ledger import Ledger
 
 
@@ -19,7 +20,7 @@ def show_change(app: App, ledger: Ledger, events: Sequence[Event], number: int) 
     state, now = ledger.state(), app.world.now()
     change = state.trust.changes[number]
     data = {"events": [event_json(event) for event in events], **change_data(state, change, now)}
-    view: list[Block] = [f"@{event.seq} {event_words(event)}" for event in events]
+    view: list[Block] = [f"@{event.seq} {words_of(event.body)}" for event in events]
     drafts = (event.body for event in events if isinstance(event.body, ChangeDrafted))
     view += [evidence_table(draft.evidence) for draft in drafts if draft.evidence]
     view += [f"missing: {one}" for one in missing_words(state, change, now)]

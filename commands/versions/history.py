@@ -10,19 +10,19 @@ from errata.commands.app import App, shared
 from errata.commands.words.change_view import change_data, change_view, is_proposal, proposal_number, unreviewed_lines
 from errata.commands.words.render import Block, Loud, Table
 from errata.commands.words.wording import (
-    checkout_words,
     edit_json,
     edit_lines,
     edit_rows,
     event_json,
-    event_words,
     revealed_event,
-    score_words,
     settings_source,
-    tracing_words,
     version_json,
 )
 from errata.ledger.base.words import counted, short
+from errata.ledger.kinds.checkouts import VersionCheckedOut, checkout_words
+from errata.ledger.kinds.evaluations import EvaluationRecorded, score_words
+from errata.ledger.kinds.table import words_of
+from errata.ledger.kinds.tracings import TracingRecorded, tracing_words
 
 if TYPE_CHECKING:
     from errata.ledger.events.envelope import Event
@@ -49,15 +49,14 @@ def log(app: App, count: int, oneline: bool, reveal: bool) -> None:
     unreviewed = {one.applied.seq for one in ledger.state().trust.unreviewed() if one.applied is not None}
 
     def words(event: Event, before: str = "") -> str:
-        what = before + event_words(event)
+        what = before + words_of(event.body)
         return Loud(what) if event.seq in unreviewed else what
 
     if oneline:
         app.show(data, [words(event, f"@{event.seq} ") for event in events])
         return
     rows = tuple(
-        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.value.replace("_", " "), words(e))
-        for e in events
+        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.replace("_", " "), words(e)) for e in events
     )
     app.show(data, [Table(("seq", "when (UTC)", "who", "event", "what"), rows)])
 
@@ -107,12 +106,16 @@ def show(app: App, address: str, reveal: bool) -> None:
         f"tags    {', '.join(data['tags']) or 'none'}",
     ]
     view += [
-        f"score   {e.body.suite}: {score_words(e.body)}" for e in state.evaluations if e.body.version == data["version"]
+        f"score   {e.body.suite}: {score_words(e.body)}"
+        for e in state.recorded(EvaluationRecorded)
+        if e.body.version == data["version"]
     ]
     view += [
-        f"traced  @{one.seq} {tracing_words(one.body)}" for one in state.tracings if one.body.version == data["version"]
+        f"traced  @{one.seq} {tracing_words(one.body)}"
+        for one in state.recorded(TracingRecorded)
+        if one.body.version == data["version"]
     ]
-    written = [one for one in state.checkouts if one.body.version == data["version"]]
+    written = [one for one in state.recorded(VersionCheckedOut) if one.body.version == data["version"]]
     view += [f"copy    @{one.seq} {checkout_words(one.body)}" for one in written]
     view.append(f"{counted(len(live), 'live edit')}")
     if live:

@@ -1,11 +1,8 @@
-"""How things are told: tables, and events, policies and changes in words.
+"""How things are told: tables and lines. Words of events and of what they are made of are the ledger's own.
 
-    change_view     A change's whole story: what is asked for, what it would do, who decided what, and what is
-                    missing
-    policy_wording  policies, and which events keys sign, in words
-    render          tables and lines: rich on a terminal, plain text elsewhere
-    trust_wording   events of policy, keys, roles and changes in words
-    wording         events, edits, versions and conclusions in words, and as JSON
+    change_view  a change's whole story: what is asked for, what it would do, who decided what, and what is missing
+    render       tables and lines: rich on a terminal, plain text elsewhere
+    wording      edits, versions, keys and policies in words and tables, and as JSON
 
 May import: no other room.
 """

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.commands.words.render import Block, Table
-from errata.commands.words.trust_wording import action_words, decision_words
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.change_parts import Choice, EditFacts, sort_of
 from errata.ledger.events.policy import Evidence
 from errata.ledger.events.trust_bodies import ChangeProposed
+from errata.ledger.events.words import action_words, decision_words
 from errata.ledger.state.standing import counting, current_draft, still_asked
 from errata.ledger.state.trust import ChangeRecord, ChangeStatus, instant
 

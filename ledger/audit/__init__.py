@@ -24,5 +24,5 @@
     words          words of the audit report: instants, digests, actions, and events of policy, keys and roles as
                    sentences
 
-May import: base, events, facts, state, witness.
+May import: base, events, facts, kinds, state, witness.
 """

@@ -22,9 +22,11 @@ from difflib import unified_diff
 from errata.ledger.audit.parts import EditRow
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.errors import LedgerDamaged
+from errata.ledger.base.words import counted
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import Event
 from errata.ledger.facts.fact import expand
+from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.kinds.evolve import fold
 from errata.ledger.state.state import EditStatus, State
 
@@ -97,7 +99,7 @@ def _model(state: State, created: bodies.LedgerCreated, rows: Sequence[EditRow],
         "bom-ref": state.version,
         "name": created.model,
         "version": state.version,
-        "description": f"{created.model} with {_count(len(rows), 'edit')} in force",
+        "description": f"{created.model} with {counted(len(rows), 'edit')} in force",
         "pedigree": {
             "ancestors": [_base(created)],
             "commits": [_commit(row) for row in rows],
@@ -178,7 +180,7 @@ def _what(row: EditRow) -> str:
 def _suites(state: State) -> dict[str, Json]:
     """Suites that the version was evaluated on: bom-ref -> component."""
     found: dict[str, Json] = {}
-    for evaluation in state.evaluations:
+    for evaluation in state.recorded(EvaluationRecorded):
         body = evaluation.body
         if body.version == state.version:
             found[body.suite_digest] = {
@@ -198,7 +200,7 @@ def _card(state: State, created: bodies.LedgerCreated, rows: Sequence[EditRow], 
     limits = []
     if failed:
         limits.append(
-            f"{_count(len(failed), 'live edit')} did not work when recorded: {', '.join(f'e{n}' for n in failed)}."
+            f"{counted(len(failed), 'live edit')} did not work when recorded: {', '.join(f'e{n}' for n in failed)}."
         )
     if not suites:
         limits.append("This version was not evaluated on any suite.")
@@ -217,7 +219,7 @@ def _card(state: State, created: bodies.LedgerCreated, rows: Sequence[EditRow], 
 
 
 def _metrics(state: State) -> Iterator[Json]:
-    for evaluation in state.evaluations:
+    for evaluation in state.recorded(EvaluationRecorded):
         body = evaluation.body
         if body.version != state.version:
             continue
@@ -231,7 +233,3 @@ def _metrics(state: State) -> Iterator[Json]:
             if score is not None and score.low is not None and score.high is not None:
                 metric["confidenceInterval"] = {"lowerBound": repr(score.low), "upperBound": repr(score.high)}
             yield metric
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -34,7 +34,8 @@ from errata.ledger.audit.tables import edits_csv, edits_parquet
 from errata.ledger.base.canonical import canonical_bytes, digest
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.signing import Signer
-from errata.ledger.events.envelope import Event, Kind, StoredEvent
+from errata.ledger.events.bodies import EditApplied
+from errata.ledger.events.envelope import Event, StoredEvent
 from errata.ledger.kinds.evolve import fold
 from errata.ledger.state.trust import KeyRecord
 from errata.ledger.witness.checkpoints import checkpoint_of
@@ -127,7 +128,7 @@ def _own_files(read: Range, checkpoint: Checkpoint) -> dict[str, bytes]:
     """All files but those of the manifest and those that others add."""
     lines = {event.seq: _line(event) for event in read.stored}
     within, tree = read.events[read.first - 1 :], MerkleTree.of_events([event.hash for event in read.events])
-    told = [*read.context, *(event for event in within if event.kind is Kind.EDIT_APPLIED)]
+    told = [*read.context, *(event for event in within if isinstance(event.body, EditApplied))]
     proofs = {
         "before": [part.hex() for part in tree.before(read.first - 1)],
         "inclusion": [{"seq": e.seq, "path": [part.hex() for part in tree.inclusion(e.seq - 1)]} for e in told],
@@ -145,7 +146,7 @@ def _own_files(read: Range, checkpoint: Checkpoint) -> dict[str, bytes]:
         "verify_bundle.py": Path(verify_bundle.__file__).read_bytes(),
     }
     for name, kinds in verify_bundle.VIEWS.items():
-        files[name] = b"".join(lines[event.seq] for event in within if event.kind.value in kinds)
+        files[name] = b"".join(lines[event.seq] for event in within if event.kind in kinds)
     return files
 
 

@@ -13,25 +13,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from errata.ledger.audit import words as audit_words
 from errata.ledger.audit.parts import EditRow
 from errata.ledger.audit.report import ChangeSet, Report
+from errata.ledger.audit.words import (
+    approvals_words,
+    approvers,
+    before_words,
+    fact_words,
+    model_words,
+    policy_words,
+)
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.words import short, when
+from errata.ledger.events.words import action_lines, numbers
 from errata.ledger.state.trust import ChangeStatus
 
 TEMPLATES = Path(__file__).parent / "templates"
 PAGE, PAPER = "report.html", "report.pdf"
 _FILTERS = (
-    audit_words.short,
-    audit_words.when,
-    audit_words.model_words,
-    audit_words.numbers,
-    audit_words.fact_words,
-    audit_words.before_words,
-    audit_words.approvals_words,
-    audit_words.approvers,
-    audit_words.action_words,
-    audit_words.policy_words,
+    short,
+    when,
+    model_words,
+    numbers,
+    fact_words,
+    before_words,
+    approvals_words,
+    approvers,
+    action_lines,
+    policy_words,
 )
 
 

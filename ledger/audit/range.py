@@ -14,8 +14,19 @@ from errata.ledger.audit.parts import EditRow
 from errata.ledger.audit.rows import batches
 from errata.ledger.base.errors import UsageError
 from errata.ledger.events import bodies
-from errata.ledger.events.envelope import Event, Kind, StoredEvent
-from errata.ledger.events.trust_bodies import ChangeApplied, ChangeApproved, ChangeDrafted, ChangeProposed
+from errata.ledger.events.bodies import LedgerCreated
+from errata.ledger.events.envelope import Event, StoredEvent
+from errata.ledger.events.trust_bodies import (
+    ChangeApplied,
+    ChangeApproved,
+    ChangeDrafted,
+    ChangeProposed,
+    KeyGranted,
+    KeyRevoked,
+    PolicyChanged,
+    RoleGranted,
+    RoleRevoked,
+)
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.kinds.evolve import fold
 from errata.ledger.state.state import State, live_after
@@ -114,21 +125,12 @@ def context(events: Sequence[Event], first: int, rows: Iterable[EditRow]) -> lis
                 return proposal in applied
             case EvaluationRecorded(version=version):
                 return version in versions
-        return event.kind in _ALWAYS
+        return isinstance(event.body, _ALWAYS)
 
     return [event for event in before if bears(event)]
 
 
-_ALWAYS = frozenset(
-    {
-        Kind.LEDGER_CREATED,
-        Kind.POLICY_CHANGED,
-        Kind.KEY_GRANTED,
-        Kind.KEY_REVOKED,
-        Kind.ROLE_GRANTED,
-        Kind.ROLE_REVOKED,
-    }
-)
+_ALWAYS = (LedgerCreated, PolicyChanged, KeyGranted, KeyRevoked, RoleGranted, RoleRevoked)
 
 
 def _belongs_with_the_one_before(events: Sequence[Event]) -> list[bool]:

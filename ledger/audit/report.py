@@ -13,15 +13,29 @@ from dataclasses import dataclass
 
 from errata.ledger.audit.parts import EditRow, Retention
 from errata.ledger.audit.range import Range
-from errata.ledger.audit.words import access_words, names, when
 from errata.ledger.base.findings import Finding, Severity
-from errata.ledger.base.words import counted
-from errata.ledger.events import bodies
+from errata.ledger.base.words import counted, listed, when
+from errata.ledger.events.bodies import EditApplied, EditReverted, EditSuperseded, VersionTagged, VersionUntagged
 from errata.ledger.events.change_parts import Choice
-from errata.ledger.events.envelope import Event, Kind
+from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import OPEN
-from errata.ledger.events.trust_bodies import ChangeApplied, ChangeApproved, PolicyChanged
+from errata.ledger.events.trust_bodies import (
+    ChangeApplied,
+    ChangeApproved,
+    ChangeChecked,
+    ChangeClosed,
+    ChangeDrafted,
+    ChangeProposed,
+    ChangeRejected,
+    GlassReviewed,
+    KeyGranted,
+    KeyRevoked,
+    PolicyChanged,
+    RoleGranted,
+    RoleRevoked,
+)
 from errata.ledger.kinds.evaluations import EvaluationRecorded
+from errata.ledger.kinds.table import words_of
 from errata.ledger.state.trust import ChangeRecord, instant
 
 
@@ -140,38 +154,33 @@ def report(read: Range, checkpoint: str, findings: Sequence[Finding] | None = No
         changes=changes,
         endings=endings,
         evaluations=tuple((event, event.body) for event in within if isinstance(event.body, EvaluationRecorded)),
-        tags=tuple(event for event in within if event.kind in (Kind.VERSION_TAGGED, Kind.VERSION_UNTAGGED)),
+        tags=tuple(event for event in within if isinstance(event.body, VersionTagged | VersionUntagged)),
         redacted=redacted,
         findings=told,
         checkpoint=checkpoint,
-        others=tuple(sorted(Counter(event.kind.value for event in within if event.kind not in _TOLD).items())),
+        others=tuple(sorted(Counter(event.kind for event in within if not isinstance(event.body, _TOLD)).items())),
     )
 
 
-_TOLD = frozenset(
-    {
-        Kind.EDIT_APPLIED,
-        Kind.EDIT_REVERTED,
-        Kind.EDIT_SUPERSEDED,
-        Kind.EVALUATION_RECORDED,
-        Kind.VERSION_TAGGED,
-        Kind.VERSION_UNTAGGED,
-        Kind.POLICY_CHANGED,
-        Kind.KEY_GRANTED,
-        Kind.KEY_REVOKED,
-        Kind.ROLE_GRANTED,
-        Kind.ROLE_REVOKED,
-        Kind.CHANGE_PROPOSED,
-        Kind.CHANGE_DRAFTED,
-        Kind.CHANGE_APPROVED,
-        Kind.CHANGE_REJECTED,
-        Kind.CHANGE_CLOSED,
-        Kind.CHANGE_APPLIED,
-        Kind.CHANGE_CHECKED,
-        Kind.GLASS_REVIEWED,
-    }
+_TURNS = (PolicyChanged, KeyGranted, KeyRevoked, RoleGranted, RoleRevoked)
+_TOLD = (
+    *_TURNS,
+    EditApplied,
+    EditReverted,
+    EditSuperseded,
+    EvaluationRecorded,
+    VersionTagged,
+    VersionUntagged,
+    ChangeProposed,
+    ChangeDrafted,
+    ChangeApproved,
+    ChangeRejected,
+    ChangeClosed,
+    ChangeApplied,
+    ChangeChecked,
+    GlassReviewed,
 )
-"""Kinds that a section tells of."""
+"""Bodies of events that a section tells of."""
 
 
 def _changes(read: Range) -> Iterator[ChangeSet]:
@@ -190,17 +199,17 @@ def _changes(read: Range) -> Iterator[ChangeSet]:
 def _endings(within: Sequence[Event]) -> Iterator[Ending]:
     for event in within:
         match event.body:
-            case bodies.EditReverted(edit=edit, reason=reason):
+            case EditReverted(edit=edit, reason=reason):
                 yield Ending(event, edit, None, reason)
-            case bodies.EditSuperseded(edit=edit, by=by):
+            case EditSuperseded(edit=edit, by=by):
                 yield Ending(event, edit, by, "")
 
 
 def _turns(within: Sequence[Event]) -> Iterator[Turn]:
     for event in within:
-        if (words := access_words(event.body)) is not None:
+        if isinstance(event.body, _TURNS):
             policy = event.body.policy.digest if isinstance(event.body, PolicyChanged) else None
-            yield Turn(event, words, policy)
+            yield Turn(event, words_of(event.body), policy)
 
 
 def _alarms(read: Range, changes: Sequence[ChangeSet], findings: Sequence[Finding] | None) -> Iterator[tuple[str, str]]:
@@ -211,7 +220,7 @@ def _alarms(read: Range, changes: Sequence[ChangeSet], findings: Sequence[Findin
     for change in changes:
         record, anchor = change.record, f"p{change.record.number}"
         if record.broke_glass and record.applied is not None:
-            persons = names([one.person for one in record.applied.body.decisions])
+            persons = listed([one.person for one in record.applied.body.decisions])
             review = "It has not been reviewed"
             if record.applied.body.review_by is not None:
                 late = instant(record.applied.body.review_by) < instant(read.events[-1].recorded_at)
@@ -222,7 +231,7 @@ def _alarms(read: Range, changes: Sequence[ChangeSet], findings: Sequence[Findin
             why = record.applied.body.reason
             yield f"Break-glass: {anchor} was applied without approval by {persons}: {why}. {review}.", anchor
         if record.failed_after:
-            failed = names([one.gate for one in record.checks[-1].body.evidence if not one.passed])
+            failed = listed([one.gate for one in record.checks[-1].body.evidence if not one.passed])
             yield f"Gates: {anchor} did not pass once it was applied: {failed}.", anchor
     for key in read.state.trust.keys.values():
         if key.compromised_since is not None:
@@ -261,24 +270,23 @@ def _remarks(
 
 def _figures(read: Range, within: Sequence[Event], endings: Sequence[Ending]) -> Iterator[tuple[str, str]]:
     state, trust = read.state, read.state.trust
-    kinds = Counter(event.kind for event in within)
+    kinds = Counter(type(event.body) for event in within)
     tags = [name for name, tag in sorted(state.tags.items()) if tag.version == state.version]
     broken = [event for event in within if _broke(event)]
     yield "events", f"{len(within):,} (@{read.first} to @{read.last})"
     yield "edits recorded", f"{len(read.rows):,}, of which {sum(r.status.value == 'live' for r in read.rows):,} live"
     yield (
         "edits that left",
-        f"{len(endings):,} ({kinds[Kind.EDIT_REVERTED]:,} reverted, {kinds[Kind.EDIT_SUPERSEDED]:,} superseded)",
+        f"{len(endings):,} ({kinds[EditReverted]:,} reverted, {kinds[EditSuperseded]:,} superseded)",
     )
     yield "live at the end", f"{len(state.live):,}"
     yield (
         "proposals",
-        f"{kinds[Kind.CHANGE_PROPOSED]:,} made, {kinds[Kind.CHANGE_APPLIED]:,} applied, "
-        f"{kinds[Kind.CHANGE_REJECTED]:,} rejected",
+        f"{kinds[ChangeProposed]:,} made, {kinds[ChangeApplied]:,} applied, {kinds[ChangeRejected]:,} rejected",
     )
-    yield "approvals", f"{kinds[Kind.CHANGE_APPROVED]:,}"
-    yield "glass broken", f"{len(broken):,}"
-    yield "evaluations", f"{kinds[Kind.EVALUATION_RECORDED]:,}"
+    yield "approvals", f"{kinds[ChangeApproved]:,}"
+    yield "break-glass", f"{len(broken):,}"
+    yield "evaluations", f"{kinds[EvaluationRecorded]:,}"
     yield "policy at the end", trust.policy.name if trust.policies else f"{OPEN.name} (no event ever set one)"
     yield "tags of the last version", ", ".join(tags) or "none"
 
@@ -293,16 +301,16 @@ def _months(within: Sequence[Event]) -> Iterator[Month]:
     for event in within:
         groups.setdefault(event.recorded_at[:7], []).append(event)
     for name, events in sorted(groups.items()):
-        kinds = Counter(event.kind for event in events)
+        kinds = Counter(type(event.body) for event in events)
         yield Month(
             name=name,
-            edits=kinds[Kind.EDIT_APPLIED],
-            ended=kinds[Kind.EDIT_REVERTED] + kinds[Kind.EDIT_SUPERSEDED],
-            proposals=kinds[Kind.CHANGE_PROPOSED],
-            approvals=kinds[Kind.CHANGE_APPROVED],
+            edits=kinds[EditApplied],
+            ended=kinds[EditReverted] + kinds[EditSuperseded],
+            proposals=kinds[ChangeProposed],
+            approvals=kinds[ChangeApproved],
             broken=sum(_broke(event) for event in events),
-            evaluations=kinds[Kind.EVALUATION_RECORDED],
-            seconds=sum(event.body.seconds for event in events if isinstance(event.body, bodies.EditApplied)),
+            evaluations=kinds[EvaluationRecorded],
+            seconds=sum(event.body.seconds for event in events if isinstance(event.body, EditApplied)),
         )
 
 
@@ -311,7 +319,7 @@ def _persons(read: Range, within: Sequence[Event]) -> Iterator[Person]:
     acted, wrote, approved = Counter[str](), Counter[str](), Counter[str]()
     for event in within:
         acted[event.actor] += 1
-        wrote[event.actor] += event.kind is Kind.EDIT_APPLIED
+        wrote[event.actor] += isinstance(event.body, EditApplied)
         if isinstance(event.body, ChangeApproved):
             approved[event.body.decision.person] += 1
     for name in sorted({*acted, *trust.persons}):

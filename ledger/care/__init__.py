@@ -6,5 +6,5 @@
     repair  repair from a second copy: blobs one by one, and the log where it is damaged or was cut off
     verify  re-derive everything that the ledger claims, and tell all that does not hold
 
-May import: base, drafts, events, facts, ledger, rules, secrets, state, store.
+May import: base, drafts, events, facts, kinds, ledger, rules, secrets, state, store.
 """

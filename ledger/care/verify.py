@@ -20,14 +20,14 @@ from errata.ledger.base.findings import Finding, Severity, Trouble, damage, note
 from errata.ledger.drafts import edits_of, waiting
 from errata.ledger.events.bodies import EditApplied, FactErased, LedgerCreated
 from errata.ledger.events.change_parts import ChangePolicy
-from errata.ledger.events.envelope import EMPTY_HEAD, Event, Head, Kind, StoredEvent, event_hash
+from errata.ledger.events.envelope import EMPTY_HEAD, Event, Head, StoredEvent, event_hash
 from errata.ledger.events.trust_bodies import ChangeDrafted, ChangeProposed, PolicyChanged
 from errata.ledger.facts.fact import Sealed
 from errata.ledger.kinds.chain import unpack
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.kinds.evolve import fold
 from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
-from errata.ledger.kinds.table import KINDS
+from errata.ledger.kinds.table import BODIES, KINDS
 from errata.ledger.ledger import DATABASE, Ledger, ledger_folder
 from errata.ledger.rules.log_check import LogCheck
 from errata.ledger.secrets.erasing import leftovers
@@ -226,7 +226,7 @@ def named_digests(rows: Iterable[StoredEvent], blobs: BlobStore) -> set[str]:
     for row in rows:
         here = _named(row.canonical)
         found |= here
-        if row.kind == Kind.CHANGE_DRAFTED:
+        if row.kind == BODIES[ChangeDrafted].name:
             for digest in here:
                 with suppress(ErrataError, OSError):  # most are not of blobs, and damage is told elsewhere
                     found |= _named(blobs.get(digest))

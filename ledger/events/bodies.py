@@ -98,7 +98,7 @@ class EditApplied(NewEdit, Body):
 
     number: EditNumber
 
-    def renewed(self, **changes: object) -> NewEdit:
+    def unnumbered(self, **changes: object) -> NewEdit:
         """The edit without its number, as it would be recorded once more, but for these changes."""
         return NewEdit(**({name: getattr(self, name) for name in NewEdit.model_fields} | changes))
 

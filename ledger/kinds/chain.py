@@ -76,7 +76,8 @@ def unpack(stored: StoredEvent) -> Event:
         raise NewerSchema(f"{where} ({spec.name})", stored.version, spec.version)
     try:
         data = stored.canonical if stored.version == spec.version else _upcast(stored.canonical, spec, stored.version)
-        payload = _payload_model(spec.body).model_validate_json(data)
+        body: type[Body] = spec.body
+        payload = _payload_model(body).model_validate_json(data)
     except ValidationError as error:
         raise LedgerDamaged(where, describe(error)) from error
     except (ValueError, KeyError, TypeError) as error:

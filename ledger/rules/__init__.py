@@ -1,20 +1,12 @@
 """The rules of the log, and `decide(state, command) -> events`.
 
-    addresses          how people name versions and edits
-    change_operations  commands of trust: policy, keys, roles, and the life of a change. `ledger.rules.decide` turns
-                       them into events
-    change_rules       the life of a change: what must hold of a proposal, a draft, a decision, and before it takes
-                       effect
-    decide             `decide(state, command)`: which events a command makes, or why it is refused
-    decide_trust       which events a command of trust makes; whether they are allowed is for the rules to say
-    deciding           A person's decision on a change, made ready to be signed: what it is of, and the role that it
-                       is made in
-    log_check          whether a log is one that the rules allow: each event after those before it, and every
-                       signature
-    operations         commands: what somebody wants to happen. `ledger.rules.decide` turns one into events or
-                       refuses it
-    rules              the rules of the log: when an event is allowed after the events before it
-    trust_rules        what the policy in force asks of every event, and when keys, roles and policies may change
+    addresses    how people name versions and edits
+    decide       `decide(state, command)`: which events a command makes, or why it is refused
+    deciding     A person's decision on a change, made ready to be signed: what it is of, and the role that it is made in
+    log_check    whether a log is one that the rules allow: each event after those before it, and every signature
+    operations   commands: what somebody wants to happen. `ledger.rules.decide` turns one into events or refuses it
+    rules        the rules of the log: when an event is allowed after the events before it
+    trust_rules  what the policy in force asks of every event, and that nobody locks everybody out
 
-May import: base, events, state.
+May import: base, events, kinds, state.
 """

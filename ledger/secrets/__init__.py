@@ -8,5 +8,5 @@
     sealing    a personal fact as the log holds it, and its text back for whoever has the key
     vault      the vault: one key for each personal fact, outside the log and its objects
 
-May import: base, events, facts, state, store.
+May import: base, events, facts, kinds, state, store.
 """

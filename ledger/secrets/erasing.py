@@ -18,6 +18,8 @@ from pathlib import Path
 from errata.ledger.base.errors import BlobDamaged, BlobMissing
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import storage_error
+from errata.ledger.kinds.checkouts import VersionCheckedOut
+from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.secrets.vault import Vault
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore
@@ -140,8 +142,8 @@ def lost_with(state: State, numbers: tuple[int, ...]) -> Lost:
     return Lost(
         tuple(ranges),
         tuple(sorted(name for name, tag in state.tags.items() if gone & set(tag.live))),
-        tuple(one.seq for one in state.evaluations if one.body.version in versions),
-        tuple(one.seq for one in state.checkouts if one.body.version in versions),
+        tuple(one.seq for one in state.recorded(EvaluationRecorded) if one.body.version in versions),
+        tuple(one.seq for one in state.recorded(VersionCheckedOut) if one.body.version in versions),
     )
 
 

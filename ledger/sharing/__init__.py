@@ -4,5 +4,5 @@
     merge  bring another ledger on the same base together with this one, three-way, fact by fact
     sides  two ledgers on one base model, as one sees the other
 
-May import: base, care, events, ledger, rules, state.
+May import: base, care, events, kinds, ledger, rules, state.
 """

@@ -18,7 +18,7 @@ from errata.ledger.events import bodies
 from errata.ledger.events.bodies import NewEdit
 from errata.ledger.events.parts import Origin
 from errata.ledger.kinds.evolve import fold
-from errata.ledger.kinds.merges import MergeSide
+from errata.ledger.kinds.merges import LedgerMerged, MergeSide
 from errata.ledger.ledger import Ledger
 from errata.ledger.state.state import State
 
@@ -87,7 +87,7 @@ class Side:
         for change in self.state.changes:
             for number in (*change.removed, *change.added):
                 found[self.state.edits[number].body.fact.key] = change.seq
-        for merge in self.state.merges:
+        for merge in self.state.recorded(LedgerMerged):
             for one in merge.body.resolutions:
                 if one.taken is MergeSide.OURS:
                     key = (one.subject, one.prompt)
@@ -124,9 +124,7 @@ class Side:
 
     def to_carry(self, number: int) -> NewEdit:
         """An edit as another ledger records it: all as it is, and where it comes from."""
-        body = self.state.edits[number].body
-        fields = {name: getattr(body, name) for name in NewEdit.model_fields}
-        return NewEdit(**(fields | {"origin": self.origin(number)}))
+        return self.state.edits[number].body.unnumbered(origin=self.origin(number))
 
     def seen(self, other: Side) -> int:
         """Up to which seq this side has taken note of the other's log; 0 for not at all."""
@@ -135,7 +133,7 @@ class Side:
             if mine.hash != its.hash:
                 break
             seen += 1
-        for merge in self.state.merges:
+        for merge in self.state.recorded(LedgerMerged):
             seq = merge.body.seq
             if seen < seq <= len(other.stamps) and other.stamps[seq - 1].hash == merge.body.head:
                 seen = seq

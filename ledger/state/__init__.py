@@ -4,12 +4,11 @@
                       they lead to
     event_signatures  whether events' signatures hold: each over its event's hash, by a key that was its actor's at
                       that place in the log
-    fold              the fold: from the events of a log to its state
+    fold              a fold under way: the mutable twin of `State`, which each kind of event changes in its own way
     lockout           whether anybody could still do what a policy asks for, with the keys and roles that there are
     standing          where a change stands: whether it can still be decided on, which approvals count, and what is
                       missing
-    state             what the log says now, folded from its events (`ledger.state.fold`). It never changes once it
-                      was handed out
+    state             what the log says now, folded from its events. It never changes once it was handed out
     touched           what a key touched: the events that it signed, and the decisions that it signed and where they
                       counted
     trust             what the log says of policy, keys, roles and changes

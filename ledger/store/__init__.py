@@ -14,5 +14,5 @@
     store        `EventStore`: an append-only log of events, and the store that keeps it in memory
     tensor_file  where each tensor lies in a safetensors file: its header, read strictly and written
 
-May import: base, events.
+May import: base, events, kinds.
 """

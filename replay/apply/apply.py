@@ -17,7 +17,7 @@ from errata.ledger.base.errors import Refused, UsageError
 from errata.ledger.events import bodies
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.facts.fact import Fact
-from errata.ledger.rules.decide import ApplyEdits, RevertEdits
+from errata.ledger.rules.operations import ApplyEdits, RevertEdits
 from errata.ledger.state.effects import TAKEN_BACK
 from errata.ledger.state.state import State
 from errata.replay.apply.recording import new_edits
@@ -172,12 +172,13 @@ def _record(
     taken_back: tuple[int, ...],
 ) -> tuple[bodies.EditApplied, ...]:
     """Blob first, events last, in one transaction."""
+    reverts = (RevertEdits(taken_back, TAKEN_BACK),) if taken_back else ()
     if not result.edits:
-        if taken_back:
-            workspace.execute(RevertEdits(taken_back, TAKEN_BACK), state)
+        if reverts:
+            workspace.execute(ApplyEdits((), reverts), state)
         return ()
     new = new_edits(workspace, result, config, state.version_of(live), len(live), workspace.surroundings.new_id())
-    events = workspace.execute(ApplyEdits(new, taken_back, TAKEN_BACK), state)
+    events = workspace.execute(ApplyEdits(new, reverts), state)
     return tuple(event.body for event in events if isinstance(event.body, bodies.EditApplied))
 
 

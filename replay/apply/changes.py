@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from errata.ledger.base.errors import Refused
-from errata.ledger.drafts import as_new, drafted, put_edits
+from errata.ledger.drafts import drafted, put_edits
 from errata.ledger.events import bodies
 from errata.ledger.events.change_parts import EditFacts, RevertThem, sort_of
 from errata.ledger.events.envelope import Event
@@ -108,7 +108,7 @@ def _solve(
     edits: list[bodies.NewEdit] = []
     for report in edit(trial, facts, workspace.config(), batch_size, advance=tell):
         taken_back += report.taken_back
-        edits += [as_new(body) for body in report.recorded]
+        edits += [body.unnumbered() for body in report.recorded]
     written = {one.fact.key for one in edits}
     evidence: tuple[Evidence, ...] = ()
     if edits or taken_back:

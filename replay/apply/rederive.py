@@ -30,7 +30,8 @@ from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import Refused, UsageError
 from errata.ledger.events.bodies import EditApplied, NewEdit
 from errata.ledger.facts.fact import Fact
-from errata.ledger.rules.decide import ReplaceEdits, RevertEdits, decide
+from errata.ledger.rules.decide import decide
+from errata.ledger.rules.operations import ApplyEdits, RevertEdits
 from errata.ledger.state.state import State
 from errata.replay.apply.apply import matrices_of
 from errata.replay.apply.recording import new_edits
@@ -231,7 +232,7 @@ def record(workspace: Workspace, found: Rederived, reason: str = "") -> Replaced
     now = workspace.state
     # A tag or an evaluation recorded meanwhile takes nothing from what was solved; another live set does.
     based_on = now if now.live == planned.state.live else planned.state
-    events = workspace.execute(ReplaceEdits(tuple(reverts), tuple(new)), based_on)
+    events = workspace.execute(ApplyEdits(tuple(new), tuple(reverts)), based_on)
     recorded = tuple(event.body for event in events if isinstance(event.body, EditApplied))
     by_fact = {body.fact.key: body.number for body in recorded}
     numbers = {

@@ -123,7 +123,8 @@ def recorded_already(state: State, began: int, body: BisectionConcluded) -> bool
     """Whether this conclusion of a bisection that began at a place of the log stands there: a crash came after it."""
     untimed = body.model_copy(update={"seconds": None})
     return any(
-        known.seq > began and known.body.model_copy(update={"seconds": None}) == untimed for known in state.bisections
+        known.seq > began and known.body.model_copy(update={"seconds": None}) == untimed
+        for known in state.recorded(BisectionConcluded)
     )
 
 

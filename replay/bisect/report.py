@@ -77,14 +77,14 @@ def find(state: State, seq: int | None) -> tuple[int, BisectionConcluded]:
     Raises:
         UsageError: there is none.
     """
-    if not state.bisections:
+    if not state.recorded(BisectionConcluded):
         raise UsageError("no bisection was recorded in this ledger yet")
     if seq is None:
-        return state.bisections[-1].seq, state.bisections[-1].body
-    for known in state.bisections:
+        return state.recorded(BisectionConcluded)[-1].seq, state.recorded(BisectionConcluded)[-1].body
+    for known in state.recorded(BisectionConcluded):
         if known.seq == seq:
             return seq, known.body
-    places = ", ".join(f"@{known.seq}" for known in state.bisections[-5:])
+    places = ", ".join(f"@{known.seq}" for known in state.recorded(BisectionConcluded)[-5:])
     raise UsageError(f"@{seq} is no bisection's conclusion; there are {places}")
 
 

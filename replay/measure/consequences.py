@@ -13,7 +13,8 @@ from torch import Tensor
 
 from errata.ledger.events.bodies import LedgerCreated
 from errata.ledger.facts.suites import Suite
-from errata.ledger.rules.decide import RevertEdits, decide
+from errata.ledger.rules.decide import decide
+from errata.ledger.rules.operations import RevertEdits
 from errata.ledger.state.state import State
 from errata.replay.measure.looking import Comparison, Look, Looker, Neighbours, compare, inquiry
 from errata.replay.workflow.workspace import Workspace

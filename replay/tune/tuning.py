@@ -29,7 +29,7 @@ from errata.ledger.base.errors import ModelError, UsageError
 from errata.ledger.base.records import Digest
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.facts.suites import OF_TEXTS, Suite, suite_digest
-from errata.ledger.kinds.settings import TuningEvidence
+from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
 from errata.ledger.secrets.sealing import refuse_personal
 from errata.replay.apply.apply import batches, effective_batch_size
 from errata.replay.tune.study import distributions_of, finished, inside, open_study, require_optuna
@@ -49,7 +49,7 @@ def fact_key(fact: Fact) -> Digest:
 
 def tuned_on(workspace: Workspace, facts: Sequence[Fact]) -> list[Fact]:
     """Which of these facts were in a sample that the ledger's settings were tuned on: their scores flatter."""
-    changes = workspace.state.settings
+    changes = workspace.state.recorded(SettingsChanged)
     used = {key for one in changes if one.body.evidence is not None for key in one.body.evidence.fact_keys}
     return [fact for fact in facts if fact_key(fact) in used]
 

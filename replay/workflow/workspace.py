@@ -35,8 +35,7 @@ from errata.ledger.kinds.evaluations import EvaluationRecorded, EvaluationSource
 from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
 from errata.ledger.kinds.tracings import TracingRecorded
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.decide import Command, RevertEdits, TagVersion, UntagVersion
-from errata.ledger.rules.operations import RecordEvent
+from errata.ledger.rules.operations import Command, RecordEvent, RevertEdits, TagVersion, UntagVersion
 from errata.ledger.state.state import State
 from errata.replay.export.checkout import CheckoutResult, checkout_stream
 from errata.replay.export.model_card import card_of
@@ -277,7 +276,7 @@ class Workspace:
         """
         version = self.state.version_of(live)
         if not again:
-            for evaluation in reversed(self.state.evaluations):
+            for evaluation in reversed(self.state.recorded(EvaluationRecorded)):
                 body = evaluation.body
                 if (body.version, body.suite_digest) == (version, identity) and body.scores:
                     return body, False

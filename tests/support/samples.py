@@ -12,7 +12,7 @@ import numpy as np
 from errata.ledger.base.canonical import digest
 from errata.ledger.base.digests import base_digest
 from errata.ledger.events import bodies
-from errata.ledger.events.envelope import Draft, Event, kind_of
+from errata.ledger.events.envelope import Draft, Event
 from errata.ledger.events.parts import Body, EditedTensor, Outcome, Solve, Stage1, StopReason
 from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.checkouts import VersionCheckedOut
@@ -157,7 +157,7 @@ def checked_out(**changes: Any) -> VersionCheckedOut:
 
 
 def draft(body: Body, event_id: str | None = None) -> Draft:
-    return Draft(event_id=event_id or new_id(), kind=kind_of(body), body=body, actor="ada", recorded_at=NOW)
+    return Draft(event_id=event_id or new_id(), body=body, actor="ada", recorded_at=NOW)
 
 
 def started(store: EventStore) -> list[Event]:

@@ -53,7 +53,7 @@ class Person:
         """The same log, to the bit, in another ledger."""
         store = MemoryStore()
         drafts = [
-            Draft(event_id=e.event_id, kind=e.kind, body=e.body, actor=e.actor, recorded_at=e.recorded_at)
+            Draft(event_id=e.event_id, body=e.body, actor=e.actor, recorded_at=e.recorded_at)
             for e in self.ledger.events()
         ]
         store.append(drafts, store.head())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from errata.ledger.events.envelope import UPCASTERS, Kind
+from errata.ledger.kinds.table import KINDS
 from tests.commands.conftest import Errata, init_arguments
 from tests.support import tiny
 
@@ -124,4 +124,4 @@ def test_presets_are_listed_with_their_sources(errata: Errata) -> None:
 
 def test_an_older_ledger_has_no_adapter_and_no_preset() -> None:
     old = {"model": "m", "family": "llama"}
-    assert UPCASTERS[Kind.LEDGER_CREATED, 1](old) == {**old, "adapter": None, "preset": None}
+    assert KINDS["ledger_created"].upcasters[1](old) == {**old, "adapter": None, "preset": None}

@@ -227,7 +227,7 @@ if sys.argv[1] == "later":
     made = bundle_of(here)
     export = AuditExported(first=1, last=head, head=here.state.head.hash, manifest=made.digest, files=1)
     here.run("ada", RecordEvent(export))
-    assert here.state.exports[-1].body == export
+    assert here.state.recorded(AuditExported)[-1].body == export
 print(bundle_of(here, last=head, signer=key_of("ada")).digest)
 """
 

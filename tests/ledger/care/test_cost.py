@@ -16,10 +16,12 @@ from errata.ledger.base.errors import Refused
 from errata.ledger.care.cost import CostReport, Grouping, summarise
 from errata.ledger.events import bodies
 from errata.ledger.events.change_parts import DraftedEdit
-from errata.ledger.events.envelope import Draft, Event, Kind, kind_of
+from errata.ledger.events.envelope import Draft, Event
 from errata.ledger.events.parts import Body, Origin
 from errata.ledger.events.trust_bodies import ChangeApplied, ChangeDrafted, ChangeProposed
+from errata.ledger.kinds.checkouts import VersionCheckedOut
 from errata.ledger.kinds.evaluations import EvaluationRecorded
+from errata.ledger.kinds.table import spec_of
 from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import RecordEvent
 from errata.ledger.state.state import State
@@ -39,7 +41,7 @@ ORIGIN = Origin(
 
 def edit(number: int, **changes: Any) -> bodies.EditApplied:
     new = new_edit(number, **changes)
-    return bodies.EditApplied(number=number, **{name: getattr(new, name) for name in bodies.NewEdit.model_fields})
+    return new.numbered(number)
 
 
 def evaluated(**changes: Any) -> EvaluationRecorded:
@@ -50,10 +52,7 @@ def log(*said: tuple[str, str, Body]) -> list[Event]:
     """A log of (actor, time, body) after a ledger's creation."""
     store = MemoryStore()
     first = ("ada", "2026-01-01T00:00:00Z", created())
-    drafts = [
-        Draft(event_id=new_id(), kind=kind_of(body), body=body, actor=actor, recorded_at=at)
-        for actor, at, body in (first, *said)
-    ]
+    drafts = [Draft(event_id=new_id(), body=body, actor=actor, recorded_at=at) for actor, at, body in (first, *said)]
     return store.append(drafts, store.head())
 
 
@@ -208,6 +207,8 @@ def test_a_checkout_changes_no_version_and_is_kept_in_order() -> None:
     said = [checked_out(), checked_out(format="adapter", bytes_linked=0, since=since), checked_out(live_count=1)]
     before = fresh(edits(1)).state()
     after = fresh(edits(1), *(RecordEvent(one) for one in said)).state()
-    assert [one.body for one in after.checkouts] == said and [one.seq for one in after.checkouts] == [3, 4, 5]
+    assert [one.body for one in after.recorded(VersionCheckedOut)] == said and [
+        one.seq for one in after.recorded(VersionCheckedOut)
+    ] == [3, 4, 5]
     assert (after.version, after.changes, after.edits) == (before.version, before.changes, before.edits)
-    assert kind_of(said[0]) is Kind.VERSION_CHECKED_OUT
+    assert spec_of(said[0]).name == "version_checked_out"

@@ -142,5 +142,5 @@ def test_a_conclusion_that_contradicts_itself_or_the_log_is_refused(
 
 def test_the_state_keeps_conclusions_with_their_place() -> None:
     ledger = fresh(edits(1, 2, 3), RecordEvent(conclusion()))
-    (found,) = ledger.state().bisections
+    (found,) = ledger.state().recorded(BisectionConcluded)
     assert (found.seq, found.body) == (ledger.state().head.seq, conclusion())

@@ -186,7 +186,7 @@ def test_after_erasing_nothing_is_left_and_the_log_still_verifies(ledger: Ledger
     with reader_of(folder):
         events = run(ledger, ErasePersonal(token, "asked for"))
         assert told_in(folder) == told_in(folder, factors) == told_in(folder, set(secrets)) == {}
-    assert [event.kind.value for event in events] == ["edit_reverted", "fact_erased"]
+    assert [event.kind for event in events] == ["edit_reverted", "fact_erased"]
     assert told_in(folder) == told_in(folder, factors) == told_in(folder, set(secrets)) == {}
     assert [path.name for path in ledger.cache.iterdir()] == ["bisect.lock"]
     assert is_sound(verify(folder, deep=True))

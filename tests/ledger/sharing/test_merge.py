@@ -138,7 +138,7 @@ def test_what_is_new_there_comes_in_with_its_provenance() -> None:
     body = applied(ada, 3)
     assert body.origin is not None and body.model_copy(update={"number": 2, "origin": None}) == applied(ben, 2)
     assert (body.origin.ledger, body.origin.number, body.origin.actor) == (ada.side.genesis, 2, "ben")
-    last = ada.ledger.state().merges[-1].body
+    last = ada.ledger.state().recorded(LedgerMerged)[-1].body
     assert (last.head, last.seq, last.carried, last.rule) == (ben.ledger.store.head().hash, 3, (3,), None)
 
 
@@ -174,7 +174,7 @@ def test_a_fact_changed_on_both_sides_is_a_conflict_until_somebody_decides(rule:
     assert conflict.changed_theirs is not None and conflict.changed_theirs.actor == "ben"
     ada.merge(ben, rule)
     assert ada.says() == {"Subject 1": "mine" if rule is MergeRule.OURS else "yours"}
-    (one,) = ada.ledger.state().merges[-1].body.resolutions
+    (one,) = ada.ledger.state().recorded(LedgerMerged)[-1].body.resolutions
     assert (one.ours, one.theirs, one.by_hand) == (2, 2, False)
     assert one.taken is (MergeSide.OURS if rule is MergeRule.OURS else MergeSide.THEIRS)
 

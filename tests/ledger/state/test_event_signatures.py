@@ -10,7 +10,7 @@ from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.base.signing import PrivateKey
 from errata.ledger.care.verify import verify
 from errata.ledger.events.change_parts import Choice, RevokeKey
-from errata.ledger.events.envelope import Draft, Event, kind_of
+from errata.ledger.events.envelope import Draft, Event
 from errata.ledger.events.parts import Body
 from errata.ledger.events.trust_bodies import ChangeApproved, KeyGranted, RoleGranted
 from errata.ledger.kinds.evolve import fold
@@ -72,7 +72,7 @@ def test_a_revoked_key_signed_its_own_revocation_and_nothing_after_it() -> None:
 
 def written(here: Team, body: Body, actor: str, key: PrivateKey | None) -> None:
     """Put an event into the log past the rules, as who can write to the database can."""
-    one = Draft(event_id=new_id(), kind=kind_of(body), body=body, actor=actor, recorded_at=here.at)
+    one = Draft(event_id=new_id(), body=body, actor=actor, recorded_at=here.at)
     here.ledger.store.append([one], here.ledger.store.head(), None if key is None else event_signer(key))
 
 

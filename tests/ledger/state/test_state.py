@@ -164,7 +164,7 @@ def test_the_settings_in_force_are_the_last_that_were_set() -> None:
     run(ledger, RecordEvent(hyperparameters(42)))
     state = ledger.state()
     assert state.hyperparameters["steps"] == 42
-    assert [change.body.hyperparameters["steps"] for change in state.settings] == [41, 42]
+    assert [change.body.hyperparameters["steps"] for change in state.recorded(SettingsChanged)] == [41, 42]
     assert state.created is not None and state.created.hyperparameters["steps"] == 40
 
 
@@ -192,7 +192,7 @@ def test_an_export_is_of_events_that_are_there() -> None:
     ledger = fresh(edits(1))
     export = exported(last=2, head=ledger.state().head.hash)
     run(ledger, RecordEvent(export))
-    (told,) = ledger.state().exports
+    (told,) = ledger.state().recorded(AuditExported)
     assert (told.seq, told.body) == (3, export)
 
 

@@ -19,7 +19,7 @@ def people() -> Team:
 def test_events_are_those_that_the_key_signed(people: Team) -> None:
     people.whole(facts(1))
     found = touched(people.state.trust, people.ledger.events(), key_of("dan").key)
-    assert [event.kind.value for event in found.events] == ["change_drafted"]
+    assert [event.kind for event in found.events] == ["change_drafted"]
     assert all(event.actor == "dan" and event.act.key == key_of("dan").key for event in found.events)
     assert found.decisions == ()
     everybody = [

@@ -185,8 +185,7 @@ def test_a_fact_that_the_model_says_without_its_edit_is_taken_back(tiny_llama: P
     known = said_by_the_base(space)
     # An edit of a fact that the base says already: without e1, that is the version that it is solved on.
     body = space.state.edits[1].body
-    fields = {name: getattr(body, name) for name in bodies.NewEdit.model_fields}
-    space.execute(ApplyEdits((bodies.NewEdit(**fields | {"fact": known, "batch": "later"}),)))
+    space.execute(ApplyEdits((body.unnumbered(fact=known, batch="later"),)))
     run(space, facts(2)[1:])
     found = solved(space, 1)
     assert found.taken_back == (2,)
@@ -263,8 +262,7 @@ def test_what_cannot_be_solved_again_is_refused_before_any_work(history: Workspa
     with pytest.raises(Refused, match="not live"):
         plan(history.state, [1])
     body = history.state.edits[2].body
-    fields = {name: getattr(body, name) for name in bodies.NewEdit.model_fields}
-    odd = bodies.NewEdit(**fields | {"fact": new_edit(1).fact, "hyperparameters": {"steps": 40}, "batch": "odd"})
+    odd = body.unnumbered(fact=new_edit(1).fact, hyperparameters={"steps": 40}, batch="odd")
     history.execute(ApplyEdits((odd,)))
     with pytest.raises(Refused, match="e8 cannot be solved again"):
         plan(history.state, [7])

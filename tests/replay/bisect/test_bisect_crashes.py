@@ -12,6 +12,7 @@ import pytest
 
 from errata.ledger.base.failpoints import install
 from errata.ledger.care.verify import is_sound, verify
+from errata.ledger.kinds.bisections import BisectionConcluded
 from errata.ledger.ledger import Ledger
 from errata.replay.bisect import run as bisect_run
 from errata.replay.bisect import session_file as bisect_file
@@ -105,7 +106,7 @@ def finishes(folder: Path, tests: int) -> None:
     assert found.culprit is not None and found.culprit.edits == (PLANTED,) and found.count() == TESTS
     assert made == tests
     ledger = Ledger.open(folder)
-    (event,) = ledger.state().bisections
+    (event,) = ledger.state().recorded(BisectionConcluded)
     assert (event.body.culprit, event.body.evaluations) == (PLANTED, TESTS)
     assert is_sound(verify(ledger)) and ledger.folder is not None and bisect_file.load(ledger.folder) is None
 
@@ -139,7 +140,7 @@ def test_a_kill_around_the_concluding_event_leaves_one(folder: Path, point: str)
             run(folder)
 
     assert killed(body) == signal.SIGKILL
-    assert len(Ledger.open(folder).state().bisections) == (
+    assert len(Ledger.open(folder).state().recorded(BisectionConcluded)) == (
         0 if point in ("append.begun", "append.before_commit") else 1
     )
     finishes(folder, 0)

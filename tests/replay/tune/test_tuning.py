@@ -16,6 +16,7 @@ from errata.ledger.base.errors import ModelError, Refused, StorageFailed, UsageE
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Metric, Suite
+from errata.ledger.kinds.settings import SettingsChanged
 from errata.replay.apply.apply import effective_batch_size
 from errata.replay.tune import tuning
 from errata.replay.tune.tuning import Search, Workbench, conclude, fact_key, run, split, tuned_on
@@ -126,7 +127,7 @@ def test_the_choice_is_recorded_with_its_evidence_and_is_in_force(
     assert outcome.changed
     assert workspace.config() == better.config
     assert workspace.created.hyperparameters["patience"] == 1  # the first event stays as it was
-    body = workspace.state.settings[-1].body
+    body = workspace.state.recorded(SettingsChanged)[-1].body
     assert body.evidence is not None
     assert (body.evidence.facts, body.evidence.held_out, body.evidence.trials) == (4, 2, 2)
     assert body.evidence.fact_keys == tuple(fact_key(fact) for fact in FACTS)
@@ -143,7 +144,7 @@ def test_a_choice_that_writes_nothing_on_held_out_facts_is_not_recorded(
     nothing = Scores(efficacy=((0, 1),) * 2)
     monkeypatch.setattr(bench, "measure", lambda number, config, *_: replace(start, number=number, scores=nothing))
     outcome = conclude(bench, search, [start, better])
-    assert outcome.own is better and not outcome.changed and workspace.state.settings == ()
+    assert outcome.own is better and not outcome.changed and workspace.state.recorded(SettingsChanged) == ()
 
 
 def test_a_dry_run_records_nothing_and_neither_does_the_start(
@@ -153,7 +154,7 @@ def test_a_dry_run_records_nothing_and_neither_does_the_start(
     start, better = two_that_work(bench, monkeypatch)
     assert not conclude(bench, search, [start, better], record=False).changed
     assert not conclude(bench, search, [start]).changed
-    assert workspace.state.settings == ()
+    assert workspace.state.recorded(SettingsChanged) == ()
 
 
 def test_settings_that_break_the_arithmetic_are_a_failed_trial(workspace: Workspace, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from errata.ledger.base.errors import Damaged
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
-from errata.ledger.kinds.bisections import Verdict
+from errata.ledger.kinds.bisections import BisectionConcluded, Verdict
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RevertEdits
 from errata.replay.bisect.between import problem_between
@@ -94,7 +94,7 @@ def test_a_bad_edit_among_128_is_found_in_process_in_at_most_7_and_4_evaluations
     assert found.verdict is Verdict.CULPRIT and found.culprit is not None and found.culprit.edits == (77,)
     assert found.count(Purpose.SEARCH) <= 7 and found.count() <= 11
     assert all(torch.equal(value, before[name]) for name, value in workspace.loaded.model.named_parameters())
-    event = workspace.state.bisections[0].body
+    event = workspace.state.recorded(BisectionConcluded)[0].body
     assert (event.culprit, event.evaluations, event.confirmed_with, event.confirmed_without) == (
         77, found.count(), True, True,
     )  # fmt: skip
@@ -108,7 +108,7 @@ def test_a_wrong_good_end_is_said_and_recorded_and_nobody_is_blamed(workspace: W
     problem = problem_between(state, range(1, 100), state.live)
     found = bisect_with_suite(workspace, problem, SUITE, threshold(workspace))
     assert found.verdict is Verdict.GOOD_IS_BAD and found.suspect is None and found.count() == 1
-    event = workspace.state.bisections[0].body
+    event = workspace.state.recorded(BisectionConcluded)[0].body
     assert event.verdict is Verdict.GOOD_IS_BAD and event.culprit is None and event.candidates == ()
 
 

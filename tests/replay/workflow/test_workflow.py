@@ -19,6 +19,7 @@ from errata.ledger.base.errors import HeadConflict, ModelChanged, ModelError, Re
 from errata.ledger.care.verify import verify
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import OF_TEXTS, Metric, Suite
+from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.ledger import LEDGER_FOLDER, Ledger
 from errata.replay.apply.apply import BatchReport, batches, edit
 from errata.replay.versions.materialise import materialise, weights_digests
@@ -234,7 +235,7 @@ def test_an_evaluation_is_stored_and_not_computed_twice(fresh: Workspace) -> Non
     second, again = fresh.evaluate((), suite)
     assert (computed, again) == (True, False)
     assert first == second
-    assert len(fresh.state.evaluations) == 1
+    assert len(fresh.state.recorded(EvaluationRecorded)) == 1
     assert fresh.evaluate((), suite, again=True)[1] is True
 
 
