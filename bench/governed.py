@@ -36,7 +36,7 @@ from errata.ledger.events.change_parts import (
     sort_of,
 )
 from errata.ledger.events.envelope import Event
-from errata.ledger.events.parts import EditedTensor, Outcome, Solve, Stage1, StopReason
+from errata.ledger.events.parts import EditedTensor, EditOutcome, Solve, Stage1, StopReason
 from errata.ledger.events.policy import CONTROLLED, Evidence, Gate, GateTime, Policy
 from errata.ledger.events.trust_bodies import ChangeApproved, ChangeClosed, ChangeRejected, GlassReviewed, PolicyChanged
 from errata.ledger.facts.fact import Fact
@@ -236,7 +236,9 @@ def drawn_edits(ledger: Ledger, facts: Sequence[Fact], batch: str, seed: int) ->
             ),
             seconds=1.5,
             peak_memory_bytes=2**28,
-            outcome=Outcome(efficacy=True, paraphrase=None, locality=None, said_before="Lund", said_after=fact.target),
+            outcome=EditOutcome(
+                efficacy=True, paraphrase=None, locality=None, said_before="Lund", said_after=fact.target
+            ),
         )
         for row, fact in enumerate(facts)
     )

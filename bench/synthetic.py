@@ -22,7 +22,7 @@ from errata.editor.model.loading import ModelFiles, dtype_name
 from errata.editor.solve.grid import choose_exponent
 from errata.ledger.base.digests import base_digest
 from errata.ledger.events import bodies
-from errata.ledger.events.parts import EditedTensor, Outcome, Solve, Stage1, StatsRef, StopReason
+from errata.ledger.events.parts import EditedTensor, EditOutcome, Solve, Stage1, StatsRef, StopReason
 from errata.ledger.facts.fact import Fact
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent
@@ -202,7 +202,7 @@ def new_edits(
             ),
             seconds=1.0,
             peak_memory_bytes=1,
-            outcome=Outcome(
+            outcome=EditOutcome(
                 efficacy=True,
                 paraphrase=None,
                 locality=None,

@@ -13,7 +13,7 @@ from errata.ledger.base.words import counted, short
 
 if TYPE_CHECKING:
     from errata.ledger.audit.bundle import Bundle
-    from errata.ledger.audit.range import Range
+    from errata.ledger.audit.range import AuditRange
 
 
 @click.group(cls=InOrder)
@@ -38,10 +38,11 @@ def audit() -> None:
 @click.option("--to", "end", metavar="EVENT", default="HEAD", show_default=True, help="The last one: @42, a tag, HEAD.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder that does not exist yet.")
 @click.option("--pdf/--no-pdf", default=True, show_default=True, help="The report as a PDF too, which needs Pango.")
+@click.option("--core", is_flag=True, help="Only what checking takes: no Parquet, statements, BOM or report.")
 @click.option("--sign", is_flag=True, help="Sign manifest, checkpoint and statements with your key.")
 @shared
 @click.pass_obj
-def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> None:
+def export(app: App, start: str, end: str, out: Path, pdf: bool, core: bool, sign: bool) -> None:
     r"""Write an audit bundle.
 
     A folder with every event of the range, the master copy of its edits as JSONL, CSV and Parquet, proofs that tie the
@@ -50,7 +51,8 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> 
     written @17, HEAD, as an edit (e12), or as the tag that it set.
 
     The ledger is verified first, and the report says what was found. The export is itself recorded, with the manifest's
-    digest. Give that digest to the auditor apart from the folder.
+    digest. Give that digest to the auditor apart from the folder. Parquet and PDF need the extra `audit`; --core leaves
+    out all that is not needed to check the bundle, and does without it.
 
     \b
     Examples:
@@ -58,8 +60,8 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> 
       errata audit export --from spring --to HEAD --out ./bundle --sign
     """
     from errata.ledger.audit.bundle import MANIFEST, SIGNATURE, build, checkpoint_of_range, read_range
+    from errata.ledger.audit.formats.parquet import require_pyarrow
     from errata.ledger.audit.range import event_at
-    from errata.ledger.audit.tables import require_pyarrow
     from errata.ledger.audit.views import views
     from errata.ledger.base.errors import UsageError
     from errata.ledger.base.findings import Severity
@@ -71,7 +73,8 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> 
 
     if out.exists() or out.is_symlink():
         raise UsageError(f"{out} exists; name a folder that does not exist yet")
-    require_pyarrow()
+    if not core:
+        require_pyarrow()
     ledger = app.ledger()
     ledger.foresee(None, Capability.RECORD, actor=app.who, now=app.world.now(), signer=app.signer())
     signer = app.signer()() if sign else None
@@ -81,7 +84,8 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> 
         tell("verifying the ledger")
         damaged = [one for one in check(app.ledger_folder()) if one.severity is Severity.ERROR]
         tell("making tables and reports")
-        bundle = build(read, views(read, checkpoint_of_range(read).text, damaged, signer, pdf=pdf), signer)
+        more = {} if core else views(read, checkpoint_of_range(read).text, damaged, signer, pdf=pdf)
+        bundle = build(read, more, signer)
         tell("writing")
         with whole_folder(out) as folder:
             for name, data in bundle.files.items():
@@ -98,7 +102,7 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> 
     _show_export(app, out, read, bundle, recorded.seq)
 
 
-def _show_export(app: App, out: Path, read: Range, bundle: Bundle, recorded: int) -> None:
+def _show_export(app: App, out: Path, read: AuditRange, bundle: Bundle, recorded: int) -> None:
     from errata.ledger.audit.bundle import MANIFEST
     from errata.ledger.audit.verify_bundle import fingerprint
 

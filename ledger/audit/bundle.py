@@ -7,11 +7,12 @@ path or the machine. The tree that the proofs are about is that of the log up to
     manifest.sig       a signature over it, if the exporter gave a key
     events.jsonl       every event of the range: {"event": its canonical bytes, "hash", "signature"}
     context.jsonl      the events before the range that bear on it, likewise
-    edits.jsonl        the master copy, an edit a line; also as edits.csv and edits.parquet
+    edits.jsonl        the master copy, an edit a line; also as edits.csv, where a `'` stands before what a spreadsheet
+                       would take for a formula
     ends.jsonl, evaluations.jsonl, tags.jsonl, changes.jsonl, policy.jsonl
                        the events of these kinds: what ended edits; evaluations; moves of tags; proposals,
                        drafts, decisions and reviews; policies, keys and roles
-    statements.jsonl, bom.cdx.json, report.html, report.pdf
+    edits.parquet, statements.jsonl, bom.cdx.json, report.html, report.pdf
                        what others add for other tools and for people (`ledger.audit.views`)
     keys.json          every public key, whose it is, and the events between which it signs
     checkpoint.txt     the tree's size and root, as a note
@@ -27,10 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errata.ledger.audit import verify_bundle
-from errata.ledger.audit.range import Range, context, whole_range
-from errata.ledger.audit.readme import readme
+from errata.ledger.audit.parts import EditRow
+from errata.ledger.audit.range import AuditRange, context, whole_range
 from errata.ledger.audit.rows import edit_rows
-from errata.ledger.audit.tables import edits_csv, edits_parquet
 from errata.ledger.base.canonical import canonical_bytes, digest
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.signing import Signer
@@ -42,6 +42,7 @@ from errata.ledger.witness.checkpoints import checkpoint_of
 from errata.ledger.witness.merkle import MerkleTree
 from errata.ledger.witness.notes import Checkpoint
 
+TEMPLATES = Path(__file__).parent / "templates"
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 DOMAIN = "manifest"
@@ -62,7 +63,7 @@ class Bundle:
     signer: str | None
 
 
-def read_range(events: Sequence[Event], stored: Sequence[StoredEvent], first: int, last: int) -> Range:
+def read_range(events: Sequence[Event], stored: Sequence[StoredEvent], first: int, last: int) -> AuditRange:
     """Read a range of a log.
 
     Args:
@@ -77,10 +78,10 @@ def read_range(events: Sequence[Event], stored: Sequence[StoredEvent], first: in
     whole_range(events, first, last)
     told = tuple(events[:last])
     rows = edit_rows(told, first)
-    return Range(told, tuple(stored[:last]), first, fold(told), rows, tuple(context(told, first, rows)))
+    return AuditRange(told, tuple(stored[:last]), first, fold(told), rows, tuple(context(told, first, rows)))
 
 
-def build(read: Range, more: Mapping[str, bytes], signer: Signer | None = None) -> Bundle:
+def build(read: AuditRange, more: Mapping[str, bytes], signer: Signer | None = None) -> Bundle:
     """Make the files of a bundle.
 
     Args:
@@ -89,7 +90,7 @@ def build(read: Range, more: Mapping[str, bytes], signer: Signer | None = None) 
         signer: signs the manifest.
 
     Raises:
-        UsageError: pyarrow is not installed.
+        UsageError: a further file has the name of one of the bundle's own.
     """
     checkpoint = checkpoint_of_range(read, signer)
     own = _own_files(read, checkpoint)
@@ -115,7 +116,7 @@ def build(read: Range, more: Mapping[str, bytes], signer: Signer | None = None) 
     return Bundle(files, digest(DOMAIN, manifest), None if signer is None else signer.key)
 
 
-def checkpoint_of_range(read: Range, signer: Signer | None = None) -> Checkpoint:
+def checkpoint_of_range(read: AuditRange, signer: Signer | None = None) -> Checkpoint:
     """The checkpoint of the log up to a range's end, signed under the name of the key's person if there is a key."""
     made = checkpoint_of([event.hash for event in read.events])
     if signer is None:
@@ -124,7 +125,7 @@ def checkpoint_of_range(read: Range, signer: Signer | None = None) -> Checkpoint
     return made.signed("exporter" if owner is None else owner.person, signer)
 
 
-def _own_files(read: Range, checkpoint: Checkpoint) -> dict[str, bytes]:
+def _own_files(read: AuditRange, checkpoint: Checkpoint) -> dict[str, bytes]:
     """All files but those of the manifest and those that others add."""
     lines = {event.seq: _line(event) for event in read.stored}
     within, tree = read.events[read.first - 1 :], MerkleTree.of_events([event.hash for event in read.events])
@@ -137,12 +138,11 @@ def _own_files(read: Range, checkpoint: Checkpoint) -> dict[str, bytes]:
         "events.jsonl": b"".join(lines[event.seq] for event in within),
         "context.jsonl": b"".join(lines[event.seq] for event in read.context),
         "edits.jsonl": b"".join(canonical_bytes(row.plain()) + b"\n" for row in read.rows),
-        "edits.csv": edits_csv(read.rows),
-        "edits.parquet": edits_parquet(read.rows),
+        "edits.csv": verify_bundle.csv_bytes(list(EditRow.model_fields), [row.plain() for row in read.rows]),
         "keys.json": canonical_bytes([_key(record) for record in read.state.trust.keys.values()]),
         "checkpoint.txt": checkpoint.note.encode("utf-8"),
         "proofs.json": canonical_bytes(proofs),
-        "README.txt": readme(read).encode("utf-8"),
+        "README.txt": _readme(read).encode("utf-8"),
         "verify_bundle.py": Path(verify_bundle.__file__).read_bytes(),
     }
     for name, kinds in verify_bundle.VIEWS.items():
@@ -164,3 +164,22 @@ def _key(record: KeyRecord) -> dict[str, object]:
         "revoked": record.revoked,
         "compromised_since": record.compromised_since,
     }
+
+
+def _readme(read: AuditRange) -> str:
+    """The page that tells an auditor what the bundle is and how to check it."""
+    created, head = read.state.created, read.state.head
+    assert created is not None, "a range begins with the log's first event, or follows it"
+    return (
+        (TEMPLATES / "README.txt")
+        .read_text(encoding="utf-8")
+        .format(
+            ledger=read.events[0].hash,
+            model=created.model,
+            base=created.base_digest,
+            first=read.first,
+            last=head.seq,
+            edits=len(read.rows),
+            head=head.hash,
+        )
+    )

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errata.ledger.audit.parts import EditRow
-from errata.ledger.audit.report import ChangeSet, Report
+from errata.ledger.audit.report import AuditReport, ChangeSet
 from errata.ledger.audit.words import (
     approvals_words,
     approvers,
@@ -56,12 +56,12 @@ ON_SCREEN = Limits(rows=10_000, details=1_000)
 ON_PAPER = Limits(rows=1_000, details=40)
 
 
-def html_page(found: Report, limits: Limits = ON_SCREEN) -> str:
+def html_page(found: AuditReport, limits: Limits = ON_SCREEN) -> str:
     """The report as a page for a browser."""
     return _render(found, limits, paper=False)
 
 
-def pdf_pages(found: Report, limits: Limits = ON_PAPER) -> bytes:
+def pdf_pages(found: AuditReport, limits: Limits = ON_PAPER) -> bytes:
     """The report as a PDF, A4.
 
     Raises:
@@ -71,7 +71,7 @@ def pdf_pages(found: Report, limits: Limits = ON_PAPER) -> bytes:
         from weasyprint import HTML
     except (ImportError, OSError) as error:
         raise UsageError(
-            "a PDF needs the extra `audit` (pip install 'errata[audit]') and the system's Pango: on Debian "
+            "a PDF needs the extra `audit` (pip install 'errata-lm[audit]') and the system's Pango: on Debian "
             f"libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 ({error})"
         ) from error
     identifier = found.read.state.head.hash.partition(":")[2][:32]
@@ -79,7 +79,7 @@ def pdf_pages(found: Report, limits: Limits = ON_PAPER) -> bytes:
     return pages
 
 
-def _render(found: Report, limits: Limits, *, paper: bool) -> str:
+def _render(found: AuditReport, limits: Limits, *, paper: bool) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
@@ -115,14 +115,14 @@ def _render(found: Report, limits: Limits, *, paper: bool) -> str:
     )
 
 
-def _detailed(found: Report, most: int) -> tuple[EditRow, ...]:
+def _detailed(found: AuditReport, most: int) -> tuple[EditRow, ...]:
     """The edits that are shown whole: first those that need a look, then the first ones; in the order of the log."""
     asked = [row for row in found.read.rows if _needs_a_look(row)]
     others = [row for row in found.read.rows if not _needs_a_look(row)]
     return tuple(sorted([*asked, *others][:most], key=lambda row: row.seq))
 
 
-def _change_cards(found: Report, most: int) -> tuple[ChangeSet, ...]:
+def _change_cards(found: AuditReport, most: int) -> tuple[ChangeSet, ...]:
     """The change sets that are shown whole: first those that need a look, then the first ones."""
 
     def settled(change: ChangeSet) -> bool:

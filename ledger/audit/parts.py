@@ -14,7 +14,7 @@ from pydantic import Field
 from errata.ledger.base.records import Digest, Instant, Line, Record, Settings
 from errata.ledger.base.signing import KeyName, SignatureBytes
 from errata.ledger.events.change_parts import Choice, ReviewVerdict
-from errata.ledger.events.parts import Count, EditNumber, NonNegative, Origin, Outcome, Probability, StopReason
+from errata.ledger.events.parts import Count, EditNumber, EditOutcome, NonNegative, Origin, Probability, StopReason
 from errata.ledger.events.policy import ActionSort, GateTime
 from errata.ledger.state.state import EditStatus
 
@@ -266,7 +266,7 @@ class EditRow(Record):
     converged: bool
     probability_before: Probability
     probability_after: Probability
-    outcome: Outcome
+    outcome: EditOutcome
     scores_before: tuple[ScoreRow, ...]
     scores_after: tuple[ScoreRow, ...]
     policy: PolicyRow | None

@@ -33,7 +33,7 @@ from errata.ledger.state.state import State, live_after
 
 
 @dataclass(frozen=True)
-class Range:
+class AuditRange:
     """A range of the log, read for an auditor.
 
     Attributes:

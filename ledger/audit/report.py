@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from errata.ledger.audit.parts import EditRow, Retention
-from errata.ledger.audit.range import Range
+from errata.ledger.audit.range import AuditRange
 from errata.ledger.base.findings import Finding, Severity
 from errata.ledger.base.words import counted, listed, when
 from errata.ledger.events.bodies import EditApplied, EditReverted, EditSuperseded, VersionTagged, VersionUntagged
@@ -93,7 +93,7 @@ class Ending:
 
 
 @dataclass(frozen=True)
-class Report:
+class AuditReport:
     """A range of the log, read for a person.
 
     Attributes:
@@ -108,7 +108,7 @@ class Report:
         others: kind -> events of it that have no section.
     """
 
-    read: Range
+    read: AuditRange
     alarms: tuple[tuple[str, str], ...]
     remarks: tuple[tuple[str, str], ...]
     figures: tuple[tuple[str, str], ...]
@@ -130,7 +130,7 @@ class Report:
         return self.read.events[self.read.first - 1 :]
 
 
-def report(read: Range, checkpoint: str, findings: Sequence[Finding] | None = None) -> Report:
+def report(read: AuditRange, checkpoint: str, findings: Sequence[Finding] | None = None) -> AuditReport:
     """Read a range for a person.
 
     Args:
@@ -143,7 +143,7 @@ def report(read: Range, checkpoint: str, findings: Sequence[Finding] | None = No
     endings = tuple(_endings(within))
     redacted = tuple(row for row in read.rows if row.redacted or row.retention is Retention.ERASED)
     told = None if findings is None else tuple(findings)
-    return Report(
+    return AuditReport(
         read=read,
         alarms=tuple(_alarms(read, changes, told)),
         remarks=tuple(_remarks(read, within, redacted, told)),
@@ -183,7 +183,7 @@ _TOLD = (
 """Bodies of events that a section tells of."""
 
 
-def _changes(read: Range) -> Iterator[ChangeSet]:
+def _changes(read: AuditRange) -> Iterator[ChangeSet]:
     """The change sets with an event in the range."""
     made: dict[int, list[int]] = {}
     for edit, proposal in read.state.trust.edit_changes.items():
@@ -212,7 +212,9 @@ def _turns(within: Sequence[Event]) -> Iterator[Turn]:
             yield Turn(event, words_of(event.body), policy)
 
 
-def _alarms(read: Range, changes: Sequence[ChangeSet], findings: Sequence[Finding] | None) -> Iterator[tuple[str, str]]:
+def _alarms(
+    read: AuditRange, changes: Sequence[ChangeSet], findings: Sequence[Finding] | None
+) -> Iterator[tuple[str, str]]:
     """What somebody has to answer for."""
     for finding in findings or ():
         if finding.severity is Severity.ERROR:
@@ -242,7 +244,7 @@ def _alarms(read: Range, changes: Sequence[ChangeSet], findings: Sequence[Findin
 
 
 def _remarks(
-    read: Range, within: Sequence[Event], redacted: Sequence[EditRow], findings: Sequence[Finding] | None
+    read: AuditRange, within: Sequence[Event], redacted: Sequence[EditRow], findings: Sequence[Finding] | None
 ) -> Iterator[tuple[str, str]]:
     """What a reader has to know to judge the rest."""
     alone = [row for row in read.rows if row.proposal is None]
@@ -268,7 +270,7 @@ def _remarks(
         yield "The ledger was not verified when this report was made.", "verification"
 
 
-def _figures(read: Range, within: Sequence[Event], endings: Sequence[Ending]) -> Iterator[tuple[str, str]]:
+def _figures(read: AuditRange, within: Sequence[Event], endings: Sequence[Ending]) -> Iterator[tuple[str, str]]:
     state, trust = read.state, read.state.trust
     kinds = Counter(type(event.body) for event in within)
     tags = [name for name, tag in sorted(state.tags.items()) if tag.version == state.version]
@@ -314,7 +316,7 @@ def _months(within: Sequence[Event]) -> Iterator[Month]:
         )
 
 
-def _persons(read: Range, within: Sequence[Event]) -> Iterator[Person]:
+def _persons(read: AuditRange, within: Sequence[Event]) -> Iterator[Person]:
     trust = read.state.trust
     acted, wrote, approved = Counter[str](), Counter[str](), Counter[str]()
     for event in within:

@@ -3,7 +3,7 @@ r"""Signatures: Ed25519 keys that name actors (RFC 8032), and what exactly is si
 A key's name is its public half: `ed25519:<64 hex digits>`. What is signed is never bare data: it is
 `b"errata/" + domain + b"\x00" + data`, so that a signature under one thing can never pass for one under another. The
 domains: `event` (the hash of an event, in ASCII) and `decision` (canonical JSON, see
-`ledger.events.change_parts.Decision`).
+`ledger.events.change_parts.UnsignedDecision`).
 
 A signature as it is stored in an event: `<key's name>:<128 hex digits>`.
 

@@ -20,9 +20,9 @@ from errata.ledger.events.parts import (
     Count,
     EditedTensor,
     EditNumber,
+    EditOutcome,
     NonNegative,
     Origin,
-    Outcome,
     Solve,
     Stage1,
     StatsRef,
@@ -75,7 +75,7 @@ class NewEdit(Record):
     solve: Solve
     seconds: NonNegative
     peak_memory_bytes: Count
-    outcome: Outcome
+    outcome: EditOutcome
     origin: Origin | None = None
 
     def numbered(self, number: int) -> EditApplied:

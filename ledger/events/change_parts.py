@@ -167,7 +167,7 @@ class ReviewVerdict(StrEnum):
     CONDEMNED = "condemned"
 
 
-class Decision(Record):
+class UnsignedDecision(Record):
     """What a person decides on a change: this is signed, and nothing else.
 
     Attributes:
@@ -197,7 +197,7 @@ class Decision(Record):
         return canonical_bytes(self.plain())
 
 
-class SignedDecision(Decision):
+class SignedDecision(UnsignedDecision):
     """A decision with its signature."""
 
     signature: SignatureBytes
@@ -210,7 +210,7 @@ class SignedDecision(Decision):
         return signing.holds(self.key, DECISION_DOMAIN, canonical_bytes(plain), self.signature)
 
 
-def sign_decision(decision: Decision, signer: Signer) -> SignedDecision:
+def sign_decision(decision: UnsignedDecision, signer: Signer) -> SignedDecision:
     """Sign a decision with the key that it names.
 
     Raises:

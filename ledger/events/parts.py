@@ -113,7 +113,7 @@ class Solve(Record):
     solve_errors: dict[str, NonNegative]
 
 
-class Outcome(Record):
+class EditOutcome(Record):
     """The edit's own probes, run after its batch: hits and totals; locality counts the probes that held before it."""
 
     efficacy: bool

@@ -2,7 +2,7 @@
 
     addresses    how people name versions and edits
     decide       `decide(state, command)`: which events a command makes, or why it is refused
-    deciding     A person's decision on a change, made ready to be signed: what it is of, and the role that it is made in
+    deciding     a person's decision on a change, made ready to be signed
     log_check    whether a log is one that the rules allow: each event after those before it, and every signature
     operations   commands: what somebody wants to happen. `ledger.rules.decide` turns one into events or refuses it
     rules        the rules of the log: when an event is allowed after the events before it

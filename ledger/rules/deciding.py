@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from errata.ledger.base.signing import Signer
-from errata.ledger.events.change_parts import Choice, Decision, SignedDecision, sign_decision, sort_of
+from errata.ledger.events.change_parts import Choice, SignedDecision, UnsignedDecision, sign_decision, sort_of
 from errata.ledger.state.standing import change_of
 from errata.ledger.state.trust import Trust
 
 
 def decision_on(
     trust: Trust, proposal: int, choice: Choice, *, person: str, key: str, meaning: str, at: str
-) -> Decision:
+) -> UnsignedDecision:
     """What a person would sign now to decide on a change.
 
     The role is one that the policy asks for, if the person has one; else any that they have, or none.
@@ -32,7 +32,7 @@ def decision_on(
     held = trust.roles.get(person, frozenset())
     asked = trust.policy.asks(sort_of(change.body.action), change.body.risk).roles
     role = next((role for role in asked if role in held), min(held, default=None))
-    return Decision.checked(
+    return UnsignedDecision.checked(
         ledger=trust.ledger,
         choice=choice,
         proposal=proposal,

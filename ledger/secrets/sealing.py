@@ -22,7 +22,7 @@ from errata.ledger.base.canonical import canonical_bytes, digest
 from errata.ledger.base.errors import Damaged, FactSealed, Refused, UsageError
 from errata.ledger.base.records import Record
 from errata.ledger.events.bodies import EditApplied
-from errata.ledger.events.parts import Outcome
+from errata.ledger.events.parts import EditOutcome
 from errata.ledger.facts.fact import Fact, Sealed, sealed_fact
 from errata.ledger.secrets.vault import KEY_BYTES, Vault
 from errata.ledger.state.state import EditRecord, State
@@ -58,8 +58,8 @@ def new_token() -> str:
 
 
 def seal(
-    blobs: BlobStore, vault: Vault, fact: Fact, outcome: Outcome, token: str | None = None
-) -> tuple[Fact, Outcome]:
+    blobs: BlobStore, vault: Vault, fact: Fact, outcome: EditOutcome, token: str | None = None
+) -> tuple[Fact, EditOutcome]:
     """Seal a personal fact: first its key, then its ciphertext; the event is the caller's.
 
     Args:

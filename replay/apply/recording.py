@@ -7,7 +7,7 @@ import numpy as np
 from errata.editor.config import EditConfig, Stage2
 from errata.editor.pipeline import BatchResult, Edit
 from errata.ledger.events import bodies
-from errata.ledger.events.parts import Outcome, Solve, Stage1
+from errata.ledger.events.parts import EditOutcome, Solve, Stage1
 from errata.ledger.facts.fact import Fact
 from errata.ledger.secrets.sealing import seal
 from errata.ledger.store.deltas import encode_batch, row_delta_digest, row_keys_digest
@@ -84,10 +84,10 @@ def new_edits(
     return tuple(new)
 
 
-def _as_recorded(workspace: Workspace, item: Edit) -> tuple[Fact, Outcome]:
+def _as_recorded(workspace: Workspace, item: Edit) -> tuple[Fact, EditOutcome]:
     """The fact, and what its own probes said; sealed if it is personal."""
     found = item.outcome
-    outcome = Outcome(
+    outcome = EditOutcome(
         efficacy=found.efficacy,
         paraphrase=found.paraphrase,
         locality=found.locality,

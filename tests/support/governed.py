@@ -10,7 +10,6 @@ from errata.ledger.base.signing import PrivateKey
 from errata.ledger.events.change_parts import (
     Authority,
     Choice,
-    Decision,
     DraftedEdit,
     EditFacts,
     GrantKey,
@@ -18,6 +17,7 @@ from errata.ledger.events.change_parts import (
     MoveTag,
     RevertThem,
     ReviewVerdict,
+    UnsignedDecision,
     sign_decision,
 )
 from errata.ledger.events.envelope import Event
@@ -87,7 +87,7 @@ class Governed:
         self.do("ada", RecordEvent(PolicyChanged(policy=policy, reason="two of us from now on")))
 
     def decision(self, person: str, choice: Choice, number: int, meaning: str, subject: str | None = None) -> Any:
-        decision = Decision(
+        decision = UnsignedDecision(
             ledger=self.state.trust.ledger,
             choice=choice,
             proposal=number,

@@ -13,7 +13,7 @@ from errata.ledger.base.canonical import digest
 from errata.ledger.base.digests import base_digest
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import Draft, Event
-from errata.ledger.events.parts import Body, EditedTensor, Outcome, Solve, Stage1, StopReason
+from errata.ledger.events.parts import Body, EditedTensor, EditOutcome, Solve, Stage1, StopReason
 from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.checkouts import VersionCheckedOut
 from errata.ledger.kinds.evaluations import EvaluationRecorded
@@ -118,7 +118,7 @@ def new_edit(n: int = 1, **changes: Any) -> bodies.NewEdit:
         ),
         "seconds": 0.5,
         "peak_memory_bytes": 123_456_789,
-        "outcome": Outcome(
+        "outcome": EditOutcome(
             efficacy=True, paraphrase=(3, 4), locality=None, said_before="two", said_after=f"{n} crowns"
         ),
     }

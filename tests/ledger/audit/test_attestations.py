@@ -13,8 +13,8 @@ from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import VerificationError
 from securesystemslib.signer import SSlibKey
 
-from errata.ledger.audit import attestations, dsse
-from errata.ledger.audit.attestations import (
+from errata.ledger.audit.formats import attestations, dsse
+from errata.ledger.audit.formats.attestations import (
     BARE,
     EDIT,
     ENVELOPES,

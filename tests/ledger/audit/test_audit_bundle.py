@@ -19,9 +19,10 @@ import rfc8785
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from errata.ledger.audit import dsse, verify_bundle
-from errata.ledger.audit.attestations import PAYLOAD_TYPE
+from errata.ledger.audit import verify_bundle
 from errata.ledger.audit.bundle import Bundle, build, checkpoint_of_range, read_range
+from errata.ledger.audit.formats import dsse
+from errata.ledger.audit.formats.attestations import PAYLOAD_TYPE
 from errata.ledger.audit.parts import EditRow
 from errata.ledger.audit.range import event_at, whole_range
 from errata.ledger.audit.rows import edit_rows
@@ -162,6 +163,16 @@ def test_a_bundle_of_any_range_is_sound(make: Callable[[], Team], tmp_path: Path
         assert errors(folder) == [], (first, last)
 
 
+def test_a_bundle_without_formats_of_other_tools_is_sound(log: Team, tmp_path: Path) -> None:
+    events = log.ledger.events()
+    made = build(read_range(events, list(log.ledger.store.raw()), 1, len(events)), {})
+    assert "edits.csv" in made.files and not {"edits.parquet", "bom.cdx.json", "report.html"} & set(made.files)
+    folder = write(made, tmp_path / "core")
+    assert errors(folder, manifest_digest=made.digest) == []
+    (folder / "edits.csv").write_bytes(made.files["edits.csv"] + b"x")
+    assert errors(folder) != []
+
+
 def test_the_master_copy_says_what_the_log_says(log: Team) -> None:
     events, state = log.ledger.events(), log.state
     rows = edit_rows(events)
@@ -222,8 +233,8 @@ from tests.ledger.audit.test_audit_bundle import bundle_of, governed, key_of
 here = governed()
 head = here.state.head.seq
 if sys.argv[1] == "later":
-    from errata.ledger.events.bodies import AuditExported
-    from errata.ledger.rules.operations import RecordExport
+    from errata.ledger.kinds.exports import AuditExported
+    from errata.ledger.rules.operations import RecordEvent
     made = bundle_of(here)
     export = AuditExported(first=1, last=head, head=here.state.head.hash, manifest=made.digest, files=1)
     here.run("ada", RecordEvent(export))
@@ -491,7 +502,7 @@ def test_a_parquet_file_that_was_changed_is_found_where_pyarrow_is_there(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     notes = [one for one in examine(folder)["findings"] if one["where"] == "edits.parquet"]
     assert notes and notes[0]["severity"] == "note" and "pyarrow is not installed" in notes[0]["what"]
-    with pytest.raises(UsageError, match=r"pip install 'errata\[audit\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'errata-lm\[audit\]'"):
         bundle_of(log)
 
 

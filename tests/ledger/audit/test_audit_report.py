@@ -13,12 +13,12 @@ import pytest
 
 from errata.ledger.audit import bundle
 from errata.ledger.audit.pages import ON_SCREEN, Limits, html_page, pdf_pages
-from errata.ledger.audit.range import Range
-from errata.ledger.audit.report import Report, report
+from errata.ledger.audit.range import AuditRange
+from errata.ledger.audit.report import AuditReport, report
 from errata.ledger.audit.rows import edit_rows
 from errata.ledger.audit.views import BOM, PAGE, PAPER, views
-from errata.ledger.audit.words import action_words
 from errata.ledger.base.findings import Finding, Trouble, damage, note
+from errata.ledger.base.words import short
 from errata.ledger.events.change_parts import (
     ChangeAccess,
     ChangePolicy,
@@ -32,6 +32,7 @@ from errata.ledger.events.change_parts import (
 )
 from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import CONTROLLED, ActionSort
+from errata.ledger.events.words import action_lines
 from errata.ledger.kinds.evolve import fold
 from errata.ledger.rules.operations import ChangeKeysAndRoles
 from tests.support import samples
@@ -42,13 +43,15 @@ VOID = {"meta", "br", "col"}
 LOG = governed()
 
 
-def range_of(events: Sequence[Event], first: int = 1, **changes: Any) -> Range:
+def range_of(events: Sequence[Event], first: int = 1, **changes: Any) -> AuditRange:
     told = tuple(events)
     fields = {"rows": edit_rows(told, first)} | changes
-    return Range(events=told, stored=(), first=first, state=fold(told), context=(), **fields)
+    return AuditRange(events=told, stored=(), first=first, state=fold(told), context=(), **fields)
 
 
-def read(events: Sequence[Event], first: int = 1, findings: Sequence[Finding] | None = (), **changes: Any) -> Report:
+def read(
+    events: Sequence[Event], first: int = 1, findings: Sequence[Finding] | None = (), **changes: Any
+) -> AuditReport:
     return report(range_of(events, first, **changes), CHECKPOINT, findings)
 
 
@@ -129,7 +132,7 @@ def test_broken_glass_and_failed_gates_stand_first_and_in_red() -> None:
     assert "did not pass once it was applied: efficacy" in found.alarms[1][0]
     page = html_page(found)
     assert page.index('class="alarms"') < page.index('id="range"')
-    assert '<section class="card change broken" id="p3">' in page and "No glass was broken" not in page
+    assert '<section class="card change broken" id="p3">' in page and "No change was applied as break-glass" not in page
 
 
 def test_glass_that_nobody_looked_at_is_told_with_its_deadline() -> None:
@@ -163,7 +166,7 @@ def test_a_key_in_other_hands_is_an_alarm() -> None:
     log.do("ada", ChangeKeysAndRoles((step,)))
     found = read(log.events)
     assert found.alarms[0][0].endswith("of cy may have been in other hands since @6.")
-    assert "revoked: a laptop was lost; compromised since @6" in words(html_page(found))
+    assert "revoked, compromised since @6: a laptop was lost" in words(html_page(found))
 
 
 def test_a_quiet_range_says_so_and_what_its_policy_did_not_ask() -> None:
@@ -172,7 +175,7 @@ def test_a_quiet_range_says_so_and_what_its_policy_did_not_ask() -> None:
     remarks = [words for words, _ in found.remarks]
     assert remarks[0].startswith("20 edits of 20 made without a change set")
     assert remarks[1].startswith("23 events of 23 without a signature")
-    assert "No glass was broken" in html_page(found)
+    assert "No change was applied as break-glass" in html_page(found)
 
 
 def test_months_and_persons_add_up_to_the_range() -> None:
@@ -208,8 +211,10 @@ def test_a_long_range_is_cut_with_a_word_on_where_the_rest_is() -> None:
     text = words(html_page(found, Limits(rows=2, details=1)))
     assert "2 of 5 edits are shown; the others are in edits.jsonl, edits.csv and edits.parquet." in text
     assert "2 of 6 change sets are shown; the others are in changes.jsonl." in text
-    assert "In full 1 of 6 follow: those that broke the glass" in text and "p3 applied break-glass an emergency" in text
-    assert "1 of 5 edits are shown: those that broke the glass" in text
+    assert (
+        "In full 1 of 6 follow: those applied as break-glass" in text and "p3 applied break-glass an emergency" in text
+    )
+    assert "1 of 5 edits are shown: those applied as break-glass" in text
     assert "with the same fields. e5 live break-glass" in text, "what needs a look comes before what does not"
     assert not re.search("are shown|follow:", words(html_page(found)))
 
@@ -243,13 +248,13 @@ def test_proposals_of_every_sort_are_in_words() -> None:
         ChangeAccess(steps=(GrantRole(person="eve", role="auditor"),)),
     )
     assert {sort_of(action) for action in actions} == set(ActionSort) - {ActionSort.MERGE}
-    assert [action_words(action)[0] for action in actions] == [
-        "write The price of Subject 1 is → 1 crowns",
+    assert [action_lines(action)[0] for action in actions] == [
+        "The price of Subject 1 is => 1 crowns",
         "revert e1, e2, e3, e4, e5, e6, e7, e8, e9, e10 and 9 more",
         "erase the fact of e4",
-        "take the tag production away",
-        "bring the policy controlled into force",
-        "eve is auditor",
+        "remove the tag production",
+        f"policy controlled {short(CONTROLLED.digest)}",
+        "grant role auditor to eve",
     ]
 
 
@@ -268,8 +273,8 @@ def test_the_files_go_into_a_bundle_and_speak_of_the_whole_version() -> None:
     events = LOG.events
     whole = bundle.read_range(events, list(LOG.ledger.store.raw()), first, len(events))
     files = views(whole, CHECKPOINT, signer=KEYS["dan"], pdf=False)
-    assert set(files) == {"attestations.intoto.jsonl", BOM, PAGE}
-    assert set(views(whole, CHECKPOINT, pdf=False)) == {"statements.jsonl", BOM, PAGE}
+    assert set(files) == {"attestations.intoto.jsonl", "edits.parquet", BOM, PAGE}
+    assert set(views(whole, CHECKPOINT, pdf=False)) == {"statements.jsonl", "edits.parquet", BOM, PAGE}
     assert (
         files[BOM] == views(bundle.read_range(events, list(LOG.ledger.store.raw()), 1, len(events)), "", pdf=False)[BOM]
     )

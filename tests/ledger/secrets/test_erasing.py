@@ -19,7 +19,7 @@ from errata.ledger.care.repair import repair
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.events.bodies import FactErased
 from errata.ledger.events.change_parts import EditFacts, EraseFact
-from errata.ledger.events.parts import Outcome
+from errata.ledger.events.parts import EditOutcome
 from errata.ledger.events.policy import CONTROLLED, OPEN
 from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.facts.fact import Fact, Sealed
@@ -57,7 +57,7 @@ from tests.support.personal import (
 )
 from tests.support.samples import filled, real_edits, run
 
-OUTCOME = Outcome(efficacy=True, paraphrase=None, locality=None, said_before="one", said_after="two")
+OUTCOME = EditOutcome(efficacy=True, paraphrase=None, locality=None, said_before="one", said_after="two")
 FACTS = st.builds(
     Fact,
     subject=st.text(min_size=1).filter(lambda text: text == text.strip() != "" and "{}" not in text),

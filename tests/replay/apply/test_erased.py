@@ -8,7 +8,7 @@ import pytest
 
 from errata.editor.model.loading import ModelFiles
 from errata.ledger.base.errors import Erased
-from errata.ledger.events.parts import Outcome
+from errata.ledger.events.parts import EditOutcome
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ErasePersonal
 from errata.ledger.secrets.sealing import seal
@@ -17,7 +17,7 @@ from errata.replay.versions.materialise import Materialiser
 from errata.replay.workflow.past_keys import PastKeys
 from tests.support import ledgers as helpers
 
-NOTHING_SAID = Outcome(efficacy=True, paraphrase=None, locality=None, said_before="", said_after="")
+NOTHING_SAID = EditOutcome(efficacy=True, paraphrase=None, locality=None, said_before="", said_after="")
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from errata.ledger.audit import dsse
+from errata.ledger.audit.formats import dsse
 from errata.ledger.audit.parts import EditRow
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.signing import Signer

@@ -1,7 +1,7 @@
-"""The master copy as tables: CSV for spreadsheets, Parquet for programs; both say what `edits.jsonl` says.
+"""The master copy as a Parquet file, which says what `edits.jsonl` and `edits.csv` say.
 
-What holds more than one value is canonical JSON in both. The bytes of the Parquet file are the same for the same rows
-and the same release of pyarrow, whose name stands in the file.
+What holds more than one value is canonical JSON. The bytes are the same for the same rows and the same release of
+pyarrow, whose name stands in the file.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from importlib.util import find_spec
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from errata.ledger.audit.parts import EditRow
-from errata.ledger.audit.verify_bundle import csv_bytes, flat
+from errata.ledger.audit.verify_bundle import flat
 from errata.ledger.base.errors import UsageError
 
+TABLE = "edits.parquet"
 COLUMNS = tuple(EditRow.model_fields)
 
 
@@ -22,15 +23,10 @@ def require_pyarrow() -> None:
     """See that Parquet can be written.
 
     Raises:
-        UsageError: it cannot, and how that is mended.
+        UsageError: it cannot, and what to install.
     """
     if find_spec("pyarrow") is None:
-        raise UsageError("audit bundles hold a Parquet file, which needs the extra: pip install 'errata[audit]'")
-
-
-def edits_csv(rows: Sequence[EditRow]) -> bytes:
-    """The rows as CSV (RFC 4180, UTF-8); a `'` stands before what a spreadsheet would take for a formula."""
-    return csv_bytes(list(COLUMNS), [row.plain() for row in rows])
+        raise UsageError("the Parquet file needs an extra: pip install 'errata-lm[audit]'; a bundle without it: --core")
 
 
 def edits_parquet(rows: Sequence[EditRow]) -> bytes:
