@@ -152,5 +152,5 @@ def _normal(text: str, where: str) -> bytes:
     except UnicodeEncodeError:
         raise UsageError(f"{where}: a passphrase is text in UTF-8") from None
     if not data:
-        raise UsageError(f"{where}: a passphrase is not empty")
+        raise UsageError(f"{where}: a passphrase cannot be empty")
     return data

@@ -77,7 +77,7 @@ def reject(app: App, proposal: str, reason: str) -> None:
 @shared
 @click.pass_obj
 def review(app: App, proposal: str, verdict: str, reason: str) -> None:
-    r"""Review a change that broke the glass.
+    r"""Review a change that was applied as break-glass.
 
     That is, one that was applied without the approvals that the policy asks for. Until somebody who had no part in it
     has reviewed it, every command says so.

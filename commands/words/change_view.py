@@ -27,11 +27,11 @@ def proposal_number(text: str) -> int:
     """The number of a proposal that is written as `p3`.
 
     Raises:
-        UsageError: this is no proposal's address.
+        UsageError: this is not a proposal's address.
     """
     found = _ADDRESS.fullmatch(text)
     if found is None:
-        raise UsageError(f"{text!r} is no proposal: it is written p and its number, such as p3")
+        raise UsageError(f"{text!r} is not a proposal: write p and its number, such as p3")
     return int(found.group(1))
 
 
@@ -147,7 +147,7 @@ def change_view(state: State, change: ChangeRecord, now: str) -> list[Block]:
     if change.rejection is not None:
         view.append(f"rejected  @{change.rejection.seq} by {decision_words(change.rejection.decision)}")
     if change.applied is not None:
-        how = "APPLIED BY BREAKING THE GLASS" if change.broke_glass else "applied"
+        how = "APPLIED AS BREAK-GLASS" if change.broke_glass else "applied"
         view.append(f"{how}  @{change.applied.seq} to @{change.applied.last} by {change.applied.actor}")
         if change.broke_glass:
             who = " and ".join(one.person for one in change.applied.body.decisions)
@@ -175,14 +175,14 @@ def evidence_table(evidence: tuple[Evidence, ...]) -> Table:
 
 
 def unreviewed_lines(state: State, now: str) -> list[str]:
-    """A loud line for each change that was made by breaking the glass and that nobody has reviewed yet."""
+    """A loud line for each change that was made by break-glass and that nobody has reviewed yet."""
     lines = []
     for change in state.trust.unreviewed():
         assert change.applied is not None
         due = change.applied.body.review_by or ""
         late = "OVERDUE since" if due and instant(now) > instant(due) else "due by"
         lines.append(
-            f"p{change.number} WAS APPLIED BY BREAKING THE GLASS and is not reviewed, {late} {due}:"
+            f"p{change.number} WAS APPLIED AS BREAK-GLASS and is not reviewed, {late} {due}:"
             f" errata review p{change.number}"
         )
     return lines

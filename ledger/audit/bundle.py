@@ -95,7 +95,7 @@ def build(read: AuditRange, more: Mapping[str, bytes], signer: Signer | None = N
     checkpoint = checkpoint_of_range(read, signer)
     own = _own_files(read, checkpoint)
     if taken := sorted(set(more) & {*own, MANIFEST, SIGNATURE}):
-        raise UsageError(f"a bundle has a {taken[0]} of its own")
+        raise UsageError(f"{taken[0]} is one of the bundle's own files")
     files = own | dict(more)
     head = read.state.head
     manifest = canonical_bytes(

@@ -67,7 +67,7 @@ def whole_range(events: Sequence[Event], first: int, last: int) -> None:
         last: seq at which it ends.
 
     Raises:
-        UsageError: it is no range of the log, or begins or ends inside a batch or a change set.
+        UsageError: it is not a range of the log, or begins or ends inside a batch or a change set.
     """
     if not 1 <= first <= last <= len(events):
         raise UsageError(f"there is no range from @{first} to @{last}: the log has events @1 to @{len(events)}")
@@ -76,7 +76,7 @@ def whole_range(events: Sequence[Event], first: int, last: int) -> None:
         if seq <= len(events) and belongs[seq - 1]:
             starts = [at for at in range(1, seq) if not belongs[at - 1]]
             near = starts[-1] if what == "begins" else starts[-1] - 1
-            raise UsageError(f"the range {what} inside a batch of edits or a change set; let it be @{near}")
+            raise UsageError(f"the range {what} inside a batch of edits or a change set; use @{near}")
 
 
 def event_at(events: Sequence[Event], address: str) -> int:

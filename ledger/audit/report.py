@@ -237,9 +237,7 @@ def _alarms(
             yield f"Gates: {anchor} did not pass once it was applied: {failed}.", anchor
     for key in read.state.trust.keys.values():
         if key.compromised_since is not None:
-            told = (
-                f"The key {key.key[:20]} of {key.person} may have been in other hands since @{key.compromised_since}."
-            )
+            told = f"The key {key.key[:20]} of {key.person} may have been compromised since @{key.compromised_since}."
             yield told, "policy"
 
 

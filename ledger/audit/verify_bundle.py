@@ -370,7 +370,7 @@ class Trust:
         if body["authority"] == "break_glass":
             persons = {one["person"] for one in body["decisions"]}
             if policy["break_glass"] is None or len(persons) < policy["break_glass"]["keys"]:
-                self.wrong(where, f"the glass was broken for p{number} by too few, or where the policy has none")
+                self.wrong(where, f"break-glass on p{number} by too few, or where the policy has none")
             return
         sort, none = change["body"]["action"]["sort"], {"approvals": 0, "roles": [], "including": []}
         asked = policy["risks"][change["body"]["risk"]] if sort == "edit" else policy["actions"].get(sort, none)
@@ -625,18 +625,18 @@ class Check:
         if (signer := self.manifest["signer"]) is not None:
             text = self.read("manifest.sig").decode("ascii")
             if text[-1:] != "\n" or not signed(signer, "manifest", data, text[:-1]):
-                self.wrong("manifest.sig", f"is no signature of {signer} over the manifest")
+                self.wrong("manifest.sig", f"is not a signature of {signer} over the manifest")
         elif (self.folder / "manifest.sig").exists():
             self.wrong("manifest.sig", "is there, and the manifest names no signer")
         listed, found = self.manifest["files"], {}
         for path in sorted(self.folder.rglob("*")):
             name = path.relative_to(self.folder).as_posix()
             if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                self.wrong(name, "is no plain file")
+                self.wrong(name, "is not a regular file")
             elif path.is_file():
                 found[name] = path
             elif not any(path.iterdir()):
-                self.wrong(name, "an empty folder that the manifest does not know")
+                self.wrong(name, "an empty folder that is not in the manifest")
         for name in sorted({*found, *listed} - UNLISTED):
             if name not in listed:
                 self.wrong(name, "is not in the manifest: it was added")
@@ -654,7 +654,7 @@ class Check:
         """The values of a JSONL file, each of which is canonical."""
         data = self.read(name)
         if data and not data.endswith(b"\n"):
-            self.wrong(name, "its last line has no end")
+            self.wrong(name, "its last line is incomplete")
         values = []
         for number, line in enumerate(data.split(b"\n")[: None if data[-1:] not in (b"\n", b"") else -1], start=1):
             try:

@@ -36,7 +36,7 @@ def canonical_bytes(value: object) -> bytes:
     try:
         return rfc8785.dumps(cast(Any, value))
     except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
-        raise NotCanonical(f"no canonical JSON: {error}") from error
+        raise NotCanonical(f"not possible in canonical JSON: {error}") from error
 
 
 def parse(data: bytes) -> object:

@@ -55,7 +55,7 @@ class UsageError(ErrataError):
 
 
 class NotCanonical(UsageError):
-    """A value has no canonical JSON: NaN, infinity, an integer beyond 2**53 - 1, a lone surrogate."""
+    """A value has not possible in canonical JSON: NaN, infinity, an integer beyond 2**53 - 1, a lone surrogate."""
 
 
 class BadRecord(UsageError):

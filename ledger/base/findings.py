@@ -29,8 +29,8 @@ class Trouble(Enum):
     )
     SEAL = (
         "seal",
-        "nothing says any more which bytes the database file should have; the events themselves are checked one by one",
-        "if all else is sound, write the seal anew: `errata verify --reseal`",
+        "there is no record of which bytes the database file should have; the events themselves are checked one by one",
+        "if all else is sound, write a new seal: `errata verify --reseal`",
     )
     LOST = (
         "lost events",
@@ -40,11 +40,11 @@ class Trouble(Enum):
     EVENT = (
         "event",
         "an event is not what was recorded: its bytes, its hash or its place in the chain were changed",
-        "believe nothing that follows it; restore the log from another copy, and ask who can write to this folder",
+        "do not trust what follows it; restore the log from another copy, and ask who can write to this folder",
     )
     RULE = (
         "rule",
-        "an event stands where the rules and the policy then in force allow none: it was not written by Errata",
+        "the rules and the policy then in force do not allow this event: it was not written by Errata",
         "treat it as forged: restore the log from another copy, and hold that against a pinned checkpoint",
     )
     SIGNATURE = (
@@ -74,8 +74,8 @@ class Trouble(Enum):
     )
     CHECKPOINT = (
         "checkpoint",
-        "the log is not one that goes on from what was pinned: it was cut off or written anew, or it is another",
-        "the checkpoint is right if you trust who signed it; restore a copy of the log that goes on from it",
+        "the log does not continue what was pinned: it was cut off or rewritten, or is another log",
+        "the checkpoint is right if you trust who signed it; restore a copy of the log that continues it",
     )
     ERASED = (
         "erased",
@@ -97,7 +97,7 @@ class Trouble(Enum):
         "an interrupted command left it behind; nothing refers to it",
         "nothing; `errata gc` drops what is old enough",
     )
-    HEALS = ("heals", "an append was interrupted after it was safe; the next one writes it anew", NOTHING)
+    HEALS = ("heals", "an append was interrupted after it was safe; the next one writes it again", NOTHING)
     UNCHECKED = ("unchecked", "it could not be checked, because something else is wrong", "mend that first")
     PINNED = ("pinned", "a checkpoint from before agrees with the log", NOTHING)
 

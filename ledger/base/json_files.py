@@ -100,5 +100,5 @@ def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(record) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for i, key in enumerate(keys) if key in keys[:i])
-        raise ValueError(f"the field {twice!r} is there twice")
+        raise ValueError(f"the field {twice!r} occurs twice")
     return record

@@ -1,7 +1,7 @@
 """`Record`: the frozen, strict model that everything crossing a border is made of.
 
-Strict means that nothing is coerced: a list is no tuple, "1" is no number, an unknown field is an error, and NaN and
-infinity are refused everywhere. JSON arrays become tuples.
+Strict means that nothing is coerced: a list is not a tuple, "1" is not a number, an unknown field is an error, and
+NaN and infinity are refused everywhere. JSON arrays become tuples.
 """
 
 from __future__ import annotations
@@ -96,13 +96,13 @@ def _plain(value: object, info: ValidationInfo) -> object:
         return float(value) if info.mode == "json" else str(int(value))
     if isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError("NaN and infinity have no JSON")
+            raise ValueError("NaN and infinity cannot be written as JSON")
         return float(value)
     if isinstance(value, list | tuple):
         return [_plain(item, info) for item in value]
     if isinstance(value, Mapping):
         return {key: _plain(item, info) for key, item in value.items()}
-    raise ValueError(f"{type(value).__name__} has no JSON")
+    raise ValueError(f"{type(value).__name__} cannot be written as JSON")
 
 
 Digest = Annotated[str, StringConstraints(pattern=r"\Ablake3:[0-9a-f]{64}\z")]

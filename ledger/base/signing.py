@@ -116,7 +116,7 @@ def framed(domain: str, data: bytes) -> bytes:
 
 
 def holds(key: str, domain: str, data: bytes, signature: str) -> bool:
-    """Whether `key` signed `data` in `domain`; False for whatever is no key or no signature."""
+    """Whether `key` signed `data` in `domain`; False for what is not a key or not a signature."""
     try:
         raw = bytes.fromhex(signature)
     except ValueError:
@@ -147,10 +147,10 @@ def public_bytes(key: str) -> bytes:
     """The 32 bytes of a public key.
 
     Raises:
-        UsageError: this is no key's name.
+        UsageError: this is not a key's name.
     """
     if not is_key(key):
-        raise UsageError(f"{key!r} is no key: it is written {SCHEME}: and 64 hexadecimal digits", key=key)
+        raise UsageError(f"{key!r} is not a key: write {SCHEME}: and 64 hexadecimal digits", key=key)
     return bytes.fromhex(key.removeprefix(f"{SCHEME}:"))
 
 

@@ -1,6 +1,6 @@
 """Repair from a second copy: blobs one by one, and the log where it is damaged or was cut off.
 
-A blob is copied where the log names it, it is missing or damaged here, and whole there. The log is written anew from
+A blob is copied where the log names it, it is missing or damaged here, and whole there. The log is rewritten from
 the other copy where it is damaged here or goes on there, and only if the other is sound, is of the same ledger, and has
 every event that is still whole here: nothing is lost, and nothing that contradicts what is here is taken over. Two
 sound logs that differ are a fork, which no repair decides.
@@ -45,7 +45,7 @@ class Repair:
     """What was repaired.
 
     Attributes:
-        log_written: whether the log was written anew.
+        log_written: whether the log was rewritten.
         events: how many of its events had been lost or were damaged.
         kept_as: the name of the damaged database, if it was replaced and there was one.
         blobs: digests of the blobs that were copied.
@@ -129,7 +129,7 @@ def _see_the_same(own: Sequence[StoredEvent], sound: int, theirs: Sequence[Store
 
 
 def _replace_log(store: SqliteStore, seen: Sequence[StoredEvent], rows: Sequence[StoredEvent]) -> str | None:
-    """Write the log anew, and put the database that was there aside, if it still has the rows that were seen."""
+    """Rewrite the log, and keep the database that was there beside it, if it still has the rows that were seen."""
     path = store.path
     fresh = path.with_name(f"{TEMPORARY}{path.name}")
     hit("fsck.examined")

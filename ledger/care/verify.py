@@ -112,7 +112,7 @@ def _examine_rows(rows: Sequence[StoredEvent], events: list[Event]) -> Iterator[
             if event.version != KINDS[event.kind].version:
                 yield from _examine_bytes(where, row)
             elif not _same_bytes(event, row):
-                yield damage(where, "says more or less than its kind does", Trouble.EVENT)
+                yield damage(where, "does not have exactly the fields of its kind", Trouble.EVENT)
                 yield from _examine_bytes(where, row)
             events.append(event)
         head = Head(row.seq, row.hash)
@@ -123,7 +123,7 @@ def _examine_bytes(where: str, row: StoredEvent) -> Iterator[Finding]:
         if canonical_bytes(parse(row.canonical)) != row.canonical:
             yield damage(where, "its bytes are not canonical", Trouble.EVENT)
     except (ValueError, ErrataError, RecursionError) as error:
-        yield damage(where, f"its bytes are no JSON ({error})", Trouble.EVENT)
+        yield damage(where, f"its bytes are not JSON ({error})", Trouble.EVENT)
 
 
 def _same_bytes(event: Event, row: StoredEvent) -> bool:
@@ -256,7 +256,7 @@ def _examine_blobs(blobs: BlobStore, rows: Sequence[StoredEvent], events: Sequen
                 yield note(digest, "an orphan: no event refers to it; `errata gc` drops it", Trouble.LEFTOVER)
         if isinstance(blobs, FolderBlobs):
             for path in blobs.strays():
-                yield note(str(path), "no blob: an interrupted write, or somebody else's file", Trouble.LEFTOVER)
+                yield note(str(path), "not a blob: an interrupted write, or somebody else's file", Trouble.LEFTOVER)
     except OSError as error:
         yield damage("objects/", f"cannot be read: {error.strerror or error}", Trouble.BLOB)
 

@@ -34,7 +34,7 @@ class EditFacts(Record):
         seen: set[tuple[str, str]] = set()
         for fact in self.facts:
             if fact.key in seen:
-                raise ValueError(f"two facts say something of {fact.text!r}; keep one of them")
+                raise ValueError(f"two facts have the prompt {fact.text!r}; keep one of them")
             seen.add(fact.key)
         return self
 
@@ -95,7 +95,7 @@ class GrantRole(Record):
 
 
 class RevokeRole(Record):
-    """From here on, this person has this role no more."""
+    """From here on, this person no longer has this role."""
 
     step: Literal["revoke_role"] = "revoke_role"
     person: Line

@@ -35,7 +35,7 @@ class Capability(StrEnum):
     ADMINISTER = "administer"
     """Change policy, keys and roles where the policy lets that happen without a change set."""
     REVIEW = "review"
-    """Look at a change afterwards that was made by breaking the glass."""
+    """Look at a change afterwards that was made by break-glass."""
 
 
 class ActionSort(StrEnum):
@@ -162,7 +162,7 @@ class Requirement(Record):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.including and not self.approvals:
-            raise ValueError("roles are asked for of no approvals")
+            raise ValueError("roles are required, but no approvals")
         return self
 
 
@@ -193,7 +193,7 @@ class Policy(Record):
         protected_tags: patterns (`*`, `?`, `[...]`) of tags that move only by a change set.
         proposal_seconds: how long a proposal lives.
         approval_seconds: how long a draft, and with it the approvals of it, lives.
-        redraft: whether a proposal can be drafted again when the head moved; approvals start anew.
+        redraft: whether a proposal can be drafted again when the head moved; approvals start over.
         break_glass: None where nothing is done without approval.
         clock_skew_seconds: how far an event's time may lie before that of the event before it; None for any.
     """
@@ -217,7 +217,7 @@ class Policy(Record):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.default_risk not in self.risks:
-            raise ValueError(f"the default risk class {self.default_risk!r} is none of {', '.join(self.risks)}")
+            raise ValueError(f"the default risk class {self.default_risk!r} is not one of {', '.join(self.risks)}")
         names = [gate.name for gate in self.gates]
         if len(set(names)) != len(names):
             raise ValueError("two gates have one name")
@@ -230,9 +230,9 @@ class Policy(Record):
             raise ValueError(f"{odd[0]} is not among the actions: edits go by risk class, merges are direct or not")
         asked = {role for one in self.requirements for role in (*one.roles, *one.including)}
         if unknown := sorted(asked - set(self.roles)):
-            raise ValueError(f"the role {unknown[0]!r} is asked for and not among the roles")
+            raise ValueError(f"the role {unknown[0]!r} is required and is not one of the roles")
         if weak := sorted(role for role in asked if not self.may((role,), Capability.APPROVE)):
-            raise ValueError(f"the role {weak[0]!r} is asked to approve and may not")
+            raise ValueError(f"the role {weak[0]!r} has to approve and may not")
         return self
 
     @property

@@ -19,6 +19,8 @@ def check_tag_name(name: str) -> None:
         UsageError: it can, or it has characters that tags do not have.
     """
     if not _TAG.fullmatch(name):
-        raise UsageError(f"{name!r} is no tag: use letters, digits and . _ / -, not starting with -", tag=name)
+        raise UsageError(
+            f"{name!r} is not a valid tag name: use letters, digits and . _ / -, not starting with -", tag=name
+        )
     if name in _RESERVED or _LOOKS_LIKE_DIGEST.fullmatch(name) or _LOOKS_LIKE_EDIT.fullmatch(name):
-        raise UsageError(f"{name!r} cannot be a tag: it already is the address of something else", tag=name)
+        raise UsageError(f"{name!r} cannot be a tag: it is already the address of something else", tag=name)

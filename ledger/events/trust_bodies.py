@@ -1,7 +1,7 @@
 """What the events of trust say: policy, keys, roles, and the life of a change (DESIGN, section 6).
 
 A change is proposed, drafted, approved by others, and applied; `change_applied` is followed, in the same transaction,
-by exactly the events that its draft stands for. As all bodies they are hashed: see `ledger.events.bodies`.
+by exactly the events that its draft stands for. As all bodies they are hashed: see `ledger.kinds.spec`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class RoleGranted(Body):
 
 
 class RoleRevoked(Body):
-    """From here on, this person has this role no more."""
+    """From here on, this person no longer has this role."""
 
     person: Line
     role: Line
@@ -77,7 +77,7 @@ class ChangeProposed(Body):
         ticket: where else it is written down.
         risk: its risk class in the policy.
         source: where the new fact comes from.
-        expires_at: until when it can be applied; None for ever.
+        expires_at: until when it can be applied; None for no end.
     """
 
     number: EditNumber
@@ -109,7 +109,7 @@ class ChangeDrafted(Body):
         left_out: places, from 0, of the proposal's facts that the model says already.
         taken_back: edits that would be reverted because the model without them says the new target.
         evidence: what the policy's gates found on `result`, in the policy's order.
-        expires_at: until when it can be approved and applied; None for ever.
+        expires_at: until when it can be approved and applied; None for no end.
         seconds: how long the working out took.
     """
 
@@ -163,9 +163,9 @@ class ChangeApplied(Body):
         draft: the draft's number within the proposal.
         subject: the draft's identity.
         authority: by what right.
-        reason: why the glass was broken; empty otherwise.
-        review_by: until when somebody has to look at it, if the glass was broken.
-        decisions: of those who broke the glass; approvals have events of their own.
+        reason: why it is applied as break-glass; empty otherwise.
+        review_by: until when somebody has to review it, if it is applied as break-glass.
+        decisions: of those who apply it as break-glass; approvals have events of their own.
     """
 
     proposal: EditNumber

@@ -160,7 +160,7 @@ def policy_rows(policy: Policy, risks: Sequence[str] = ()) -> list[tuple[str, st
         ("risk class of a proposal that names none", policy.default_risk),
         ("a proposal lives for", _lives(policy.proposal_seconds)),
         ("a draft and its approvals live for", _lives(policy.approval_seconds)),
-        ("draft again when the model moved", "yes, approvals start anew" if policy.redraft else "no, propose again"),
+        ("draft again when the model moved", "yes, approvals start over" if policy.redraft else "no, propose again"),
         ("break glass", "no" if glass is None else f"{glass.keys} persons, review within {span(glass.review_seconds)}"),
         ("clock may go back by", "any time" if policy.clock_skew_seconds is None else span(policy.clock_skew_seconds)),
         ("anybody may", capabilities(policy.everyone)),
@@ -173,4 +173,4 @@ def capabilities(words: Iterable[str]) -> str:
 
 
 def _lives(seconds: int | None) -> str:
-    return "ever" if seconds is None else span(seconds)
+    return "forever" if seconds is None else span(seconds)

@@ -69,7 +69,7 @@ def fact_from(record: Raw, where: str = "") -> Fact:
         raise BadRecord(where, f"the field {error.args[0]!r} is missing") from error
     except ValueError as error:
         raise BadRecord(where, str(error)) from error
-    raise BadRecord(where, "no known form of a fact; ours has the fields subject, prompt and target")
+    raise BadRecord(where, "not a known form of a fact; Errata's has the fields subject, prompt and target")
 
 
 def _marked(fact: Fact, record: Raw) -> Fact:

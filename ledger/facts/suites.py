@@ -113,7 +113,7 @@ def parse_suite(data: bytes, file: str) -> Suite:
     if set(head) != {"suite", "metric"}:
         raise BadRecord(where, 'the first line of a suite is {"suite": name, "metric": metric}')
     if head["metric"] not in list(Metric):
-        raise BadRecord(where, f"metric: {head['metric']!r} is none of {', '.join(Metric)}")
+        raise BadRecord(where, f"metric: {head['metric']!r} is not one of {', '.join(Metric)}")
     probes, texts = [], []
     for where, record in records:
         try:

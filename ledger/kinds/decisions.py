@@ -76,10 +76,11 @@ def _see_role(trust: Trust, requirement: Requirement, decision: SignedDecision, 
     held = trust.roles.get(decision.person, frozenset())
     wanted = " or ".join(requirement.roles)
     if not held & set(requirement.roles):
-        raise Refused(f"p{change.number} is approved by {wanted}, and {decision.person} is not one")
+        raise Refused(f"p{change.number} needs an approval by {wanted}, and {decision.person} does not have that role")
     if decision.role not in requirement.roles:
         raise Refused(
-            f"p{change.number} is approved by {wanted}, and {decision.person} signs as {decision.role or 'none'}"
+            f"p{change.number} needs an approval by {wanted}, and {decision.person} signs as"
+            f" {decision.role or 'nothing'}"
         )
 
 
@@ -198,7 +199,7 @@ def _check_reviewed(fold: Fold, body: GlassReviewed, act: Act) -> None:
     _see_person(decision, act)
     refuse_unless_able(trust, decision.person, Capability.REVIEW)
     if decision.person in {change.author, *(one.person for one in change.applied.body.decisions)}:
-        raise Refused(f"{decision.person} had a part in p{body.proposal} and cannot review it; somebody else has to")
+        raise Refused(f"{decision.person} took part in p{body.proposal} and cannot review it; somebody else has to")
     _check_decision(trust, decision, Choice.REVIEW, change, change.subject, act)
 
 
@@ -226,7 +227,7 @@ def _check_decision(
         raise Refused(f"this decision is not one to {choice.value.replace('_', ' ')} p{change.number} of this ledger")
     if decision.subject != subject:
         raise Refused(
-            f"this decision is of other bytes than what p{change.number} says now; look at it and decide again"
+            f"this decision was made on other bytes than p{change.number} has now; look at it and decide again"
         )
     if not decision.holds:
         raise Refused(f"the signature of {decision.person} does not hold for p{change.number}")

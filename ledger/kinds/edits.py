@@ -55,7 +55,7 @@ def _check_applied(fold: Fold, body: EditApplied) -> None:
             raise Refused(f"e{replaced} was superseded by an edit that did not follow")
     elif body.fact.key in fold.live_facts:
         raise Refused(
-            f"e{fold.live_facts[body.fact.key]} says the same of {body.fact.subject!r}; it must be superseded"
+            f"e{fold.live_facts[body.fact.key]} is of the same fact about {body.fact.subject!r}; it must be superseded"
         )
     if body.origin is not None and body.origin.number >= body.origin.seq:
         raise Refused(f"an origin names e{body.origin.number} at @{body.origin.seq}, and edits follow a first event")

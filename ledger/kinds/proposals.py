@@ -115,12 +115,12 @@ def _check_drafted(fold: Fold, body: ChangeDrafted, act: Act) -> None:
     proposal = change.body
     if change.drafts and not trust.policy.redraft:
         raise Refused(
-            f"p{number} was drafted already, and the policy {trust.policy.name!r} lets nothing be drafted twice"
+            f"p{number} was already drafted, and the policy {trust.policy.name!r} does not allow a second draft"
         )
     if body.number != len(change.drafts) + 1:
         raise Refused(f"draft {body.number} of p{number}, and the next is {len(change.drafts) + 1}")
     if body.proposal_digest != change.digest:
-        raise Refused(f"the draft is of another proposal than p{number}: not one byte of it may differ")
+        raise Refused(f"the draft is of another proposal than p{number}: every byte must match")
     if body.policy != trust.policy.digest:
         raise StaleDraft(f"the policy changed while p{number} was drafted; draft it again")
     if body.parent != fold.version_of(fold.live):
@@ -190,7 +190,7 @@ def check_evidence(policy: Policy, evidence: Sequence[Evidence], time: GateTime,
         raise Refused(f"the policy {policy.name!r} measures {named} on p{change.number}, in this order")
     for gate, one in zip(gates, evidence, strict=True):
         if one.passed != gate.holds(one.score):
-            raise Refused(f"the gate {gate.name!r} does not say that of {scored(one)}")
+            raise Refused(f"the gate {gate.name!r} gives another result for {scored(one)}")
 
 
 KINDS = (

@@ -52,8 +52,8 @@ def decide(state: State, command: Command, act: Act | None = NOBODY) -> list[Bod
     Args:
         state: what the log says.
         command: what is wanted.
-        act: by whom, when, and with which key they would be signed; None for a preview, which whoever looks may have
-            whatever the policy says of doing it.
+        act: by whom, when, and with which key they would be signed; None for a preview, which is
+            given whatever the policy says of doing it.
 
     Raises:
         Refused: a rule forbids it (`GridExhausted` for the exact grid).

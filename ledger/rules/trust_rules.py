@@ -94,7 +94,7 @@ def _check_effect(fold: Fold, body: Body) -> None:
 def _check_direct(fold: Fold, body: Body, act: Act) -> None:
     trust = fold.trust
     needs = spec_of(body).needs
-    assert needs is not None, "a kind that is no step in a change's life says what it takes to append it"
+    assert needs is not None, "a kind that is not a step in a change's life says what it takes to append it"
     sort, capability = needs
     if isinstance(body, EditApplied) and body.origin is not None:
         sort = ActionSort.MERGE

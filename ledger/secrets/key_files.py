@@ -134,7 +134,7 @@ class KeyFolder:
             UnknownKey: there is no key of that name.
             WrongPassphrase: the passphrase does not open it.
             Refused: others can read it.
-            KeyFileDamaged: the file is missing, is no such key, or is another one than its card says.
+            KeyFileDamaged: the file is missing, is not such a key, or is not the one that its card says.
         """
         card, path = self.card(name), self._pem(name)
         pem = _small_file(path, private=True)
@@ -174,11 +174,11 @@ class KeyFolder:
     def _unused(self, name: str) -> None:
         pem, card = self._pem(name), self.folder / f"{name}.json"
         if os.path.lexists(card):
-            raise Refused(f"{card} is there already, and no key is written over; choose another name", name=name)
+            raise Refused(f"{card} exists, and a key is never overwritten; choose another name", name=name)
         if os.path.lexists(pem):
             raise Refused(
-                f"{pem} is there already, of a key whose making was interrupted before it had a card; if you know of "
-                "no such key, remove it, or choose another name",
+                f"{pem} exists, of a key whose creation was interrupted; remove it if you know of no such key, or "
+                "choose another name",
                 name=name,
             )
 
@@ -186,7 +186,7 @@ class KeyFolder:
         try:
             card = KeyCard.model_validate_json(_small_file(path))
         except ValidationError as error:
-            raise KeyFileDamaged(str(path), f"is no key's card ({describe(error)})") from None
+            raise KeyFileDamaged(str(path), f"is not a key's card ({describe(error)})") from None
         if card.name != path.stem:
             raise KeyFileDamaged(str(path), f"is the card of a key named {card.name!r}")
         return card
@@ -210,7 +210,7 @@ def read_public(path: Path) -> str:
     try:
         return KeyCard.model_validate_json(data).key
     except ValidationError as error:
-        raise KeyFileDamaged(str(path), f"is no key's card ({describe(error)})") from None
+        raise KeyFileDamaged(str(path), f"is not a key's card ({describe(error)})") from None
 
 
 def exported(card: KeyCard) -> bytes:
@@ -225,7 +225,7 @@ def _small_file(path: Path, private: bool = False) -> bytes:
         with os.fdopen(descriptor, "rb") as file:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
-                raise KeyFileDamaged(str(path), f"is no file of at most {LARGEST:,} bytes")
+                raise KeyFileDamaged(str(path), f"is not a file of at most {LARGEST:,} bytes")
             if private:
                 _see_closed(path, about, _PRIVATE)
             return file.read(LARGEST)
@@ -236,7 +236,7 @@ def _small_file(path: Path, private: bool = False) -> bytes:
 def _see_closed(path: Path, about: os.stat_result, mode: int) -> None:
     if about.st_mode & _OTHERS:
         raise Refused(
-            f"{path} is open to others (mode {stat.S_IMODE(about.st_mode):04o}) and was not read; `chmod {mode:o} "
-            f"{path}` closes it, and a key that somebody may have copied is better revoked",
+            f"{path} can be read by others (mode {stat.S_IMODE(about.st_mode):04o}) and was not read; `chmod {mode:o} "
+            f"{path}` closes it; revoke the key if somebody may have copied it",
             path=str(path),
         )

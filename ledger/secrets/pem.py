@@ -52,7 +52,7 @@ def encrypted_pem(private: PrivateKey, passphrase: bytes, cost: ScryptCost = COS
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     if not passphrase:
-        raise UsageError("a passphrase is not empty")
+        raise UsageError("a passphrase cannot be empty")
     salt, start = os.urandom(16), os.urandom(16)
     derived = hashlib.scrypt(passphrase, salt=salt, n=cost.n, r=cost.r, p=cost.p, dklen=32, maxmem=2**26)
     plain = private.private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
@@ -89,12 +89,12 @@ def decrypted(pem: bytes, passphrase: bytes, where: str) -> PrivateKey:
     try:
         found = load_pem_private_key(pem, passphrase)
     except ValueError:
-        # Bad padding, or, once in 256 times, good padding around bytes that are no key.
+        # Bad padding, or, once in 256 times, good padding around bytes that are not a key.
         raise WrongPassphrase(where) from None
     except (TypeError, UnsupportedAlgorithm, InternalError):
-        raise KeyFileDamaged(where, "is encrypted in a way that is not known here") from None
+        raise KeyFileDamaged(where, "is encrypted in a way that Errata does not read") from None
     if not isinstance(found, Ed25519PrivateKey):
-        raise KeyFileDamaged(where, "holds another sort of key than Ed25519")
+        raise KeyFileDamaged(where, "holds a key that is not Ed25519")
     return PrivateKey(found)
 
 
@@ -102,7 +102,7 @@ def public_pem(key: str) -> bytes:
     """A public key as SubjectPublicKeyInfo (RFC 8410) in PEM.
 
     Raises:
-        UsageError: this is no key's name.
+        UsageError: this is not a key's name.
     """
     return _pem("PUBLIC KEY", _SPKI_HEAD + public_bytes(key))
 

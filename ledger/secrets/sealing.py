@@ -183,7 +183,7 @@ class Opener:
         return replace(state, edits={**state.edits, **opened}, live_facts=_live_facts(state, opened))
 
     def refuse_telling(self, state: State, numbers: Iterable[int], reason: str) -> None:
-        """See that a reason, which the log keeps for ever, does not name a personal fact that it is about.
+        """See that a reason, which the log keeps forever, does not name a personal fact that it is about.
 
         Raises:
             UsageError: it holds the subject or the target of one whose key is here.
@@ -197,9 +197,7 @@ class Opener:
             except Damaged:
                 continue  # who cannot read it cannot compare it either
             if any(_names(reason, text) for text in (fact.subject, fact.target)):
-                raise UsageError(
-                    f"this reason names the personal fact of e{number}, and the log keeps reasons for ever"
-                )
+                raise UsageError(f"this reason names the personal fact of e{number}, and the log keeps reasons forever")
 
     def refuse_clear(self, state: State, facts: Iterable[Fact]) -> None:
         """See that none of these facts, about to be recorded in the clear, is one that an edit holds as personal.
@@ -222,7 +220,7 @@ class Opener:
                 continue
             if key in asked:
                 raise Refused(
-                    f"e{number} holds this as a personal fact, and the log would keep it in the clear for ever; "
+                    f"e{number} holds this as a personal fact, and the log would keep it in the clear forever; "
                     f"edit it as one (`errata edit --personal`), or erase it first (`errata erase e{number}`)",
                     edit=number,
                 )

@@ -118,7 +118,7 @@ class FolderVault:
         except OSError as error:
             raise FactSealed(token, f"{path}: {error.strerror or error}") from error
         if len(key) != KEY_BYTES:
-            raise FactSealed(token, f"{path} is no key; restore it from a copy")
+            raise FactSealed(token, f"{path} is not a key; restore it from a copy")
         return key
 
     def holds(self, token: str) -> bool:

@@ -94,7 +94,7 @@ def plan_carry(ours: Side, theirs: Side, numbers: Iterable[int], replace: bool =
         record = theirs.state.edits[number]
         fact, delta = record.body.fact, record.body.delta_digest
         if (other := first.setdefault(fact.key, number)) != number:
-            raise Refused(f"e{other} and e{number} are both of {fact.text!r}; name the one that you want")
+            raise Refused(f"e{other} and e{number} are both of {fact.text!r}; name one of them")
         here = ours.state.live_facts.get(fact.key)
         if delta in ours.live:
             skipped.append(Skipped(number, Skip.LIVE, ours.live[delta]))

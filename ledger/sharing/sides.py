@@ -171,7 +171,7 @@ def check_one_base(ours: Side, theirs: Side) -> None:
         if tensor.grid_exponent != other.grid_exponent:
             raise Refused(
                 f"{name} is on the grid 2^-{tensor.grid_exponent} here and 2^-{other.grid_exponent} in {theirs.name}, "
-                "and a delta belongs to one grid; write the facts anew with `errata edit`"
+                "and a delta belongs to one grid; write the facts again with `errata edit`"
             )
 
 

@@ -25,7 +25,7 @@ def signature_problem(trust: Trust, event: Event) -> str | None:
         return None
     signed = signing.read(event.signature)
     if signed is None:
-        return "its signature is none"
+        return "its signature cannot be read"
     if not signing.holds(signed.key, DOMAIN, event.hash.encode("ascii"), signed.signature):
         return f"its signature does not hold: {signed.key} did not sign this event"
     owner = trust.keys.get(signed.key)

@@ -1,8 +1,8 @@
 """Whether anybody could still do what a policy asks for, with the keys and roles that there are.
 
-A ledger whose policy asks for approvals that nobody can give is stuck for ever; so a policy, or a change of keys and
+A ledger whose policy asks for approvals that nobody can give is stuck forever; so a policy, or a change of keys and
 roles, that would lead there is refused. Who proposes and who drafts may be one person or two; whoever they are, enough
-others must be left to approve. Break-glass is no way out: it cannot change rules.
+others must be left to approve. Break-glass is not a way out: it cannot change rules.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 `Trust` is part of the state. A fold owns a copy of its own and lets it take one event after the other; once a state was
 handed out nobody changes it. Nothing here refuses anything: see `ledger.rules.trust_rules` and
-`ledger.rules.change_rules`.
+`ledger.kinds.proposals`.
 """
 
 from __future__ import annotations

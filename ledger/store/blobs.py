@@ -151,7 +151,7 @@ class FolderBlobs:
         try:
             self.check(name)
         except (BlobMissing, BlobDamaged) as error:
-            raise StorageFailed(str(path), "the disk gave back other bytes than were written") from error
+            raise StorageFailed(str(path), "the disk returned other bytes than were written") from error
         return name
 
     def get(self, digest: str) -> bytes:
@@ -191,7 +191,7 @@ class FolderBlobs:
             raise BlobDamaged(digest, str(error)) from error
 
     def digests(self) -> Iterator[str]:
-        """See `BlobStore.digests`; names that are no digests are left out, `strays` lists them."""
+        """See `BlobStore.digests`; names that are not digests are left out, `strays` lists them."""
         for path in sorted(self.root.glob("??/*")):
             if (name := self._name(path)) is not None:
                 yield name
@@ -207,7 +207,7 @@ class FolderBlobs:
             raise storage_error(path, error) from error
 
     def strays(self) -> Iterator[Path]:
-        """Files that are no blobs: unfinished writes and whatever somebody else put there."""
+        """Files that are not blobs: unfinished writes, and files of other programs."""
         for path in sorted(self.root.rglob("*")):
             if path.is_file() and self._name(path) is None:
                 yield path
@@ -230,7 +230,7 @@ class FolderBlobs:
                 return False
             except OSError:
                 return True  # a disk that takes no writes: nothing can be collected from it either
-        return False  # somebody else's file, whose time only they may set: it is written anew
+        return False  # somebody else's file, whose time only they may set: it is written again
 
     def _place(self, digest: str) -> Path:
         digits = digest.removeprefix(_PREFIX)

@@ -57,7 +57,7 @@ def decode_batch(data: bytes) -> dict[str, Array]:
         batch: dict[str, Array] = load(data)
         check_batch(batch)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise BlobDamaged("of a batch", f"no safetensors file ({error})") from error
+        raise BlobDamaged("of a batch", f"not a safetensors file ({error})") from error
     except NotFinite:
         raise
     except ModelError as error:

@@ -89,7 +89,7 @@ def _rows(connection: sqlite3.Connection, seal: Seal | None, findings: list[Find
             after = page[-1].seq
         return rows
     except (sqlite3.Error, ErrataError) as error:
-        findings.append(damage(f"events after @{after}", f"cannot be read in one go: {error}", Trouble.EVENT))
+        findings.append(damage(f"events after @{after}", f"cannot be read as a whole: {error}", Trouble.EVENT))
     for seq in range(after + 1, (seal.seq if seal else after) + 1):
         try:
             row = row_at(connection, seq)

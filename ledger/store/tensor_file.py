@@ -71,7 +71,7 @@ def read_layout(path: Path) -> Layout:
     """The layout of a safetensors file; only its header is read.
 
     Raises:
-        Damaged: it cannot be read, or is no such file.
+        Damaged: it cannot be read, or is not such a file.
     """
     try:
         with path.open("rb") as file:
@@ -143,13 +143,13 @@ def _header_length(head: bytes | memoryview) -> int:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands in it twice")
+        raise ValueError("a name occurs in it twice")
     return found
 
 
 def _metadata(entry: object) -> dict[str, str]:
     if not isinstance(entry, dict) or not all(isinstance(value, str) for value in entry.values()):
-        raise ValueError("its metadata are no texts")
+        raise ValueError("its metadata are not texts")
     return entry
 
 
@@ -160,9 +160,9 @@ def _place(entry: Any, begin: int) -> Place:
     if set(entry) != {"dtype", "shape", "data_offsets"} or not isinstance(entry["dtype"], str):
         raise ValueError("an entry has a dtype, a shape and offsets")
     if any(type(number) is not int or number < 0 for number in numbers):
-        raise ValueError("an extent or offset is no natural number")
+        raise ValueError("an extent or offset is not a natural number")
     return Place(entry["dtype"], shape, begin + start, begin + stop)
 
 
 def _damaged(where: str, what: str) -> Damaged:
-    return Damaged(f"{where} is no safetensors file: {what}")
+    return Damaged(f"{where} is not a safetensors file: {what}")

@@ -74,18 +74,18 @@ def against(
             hashes[pinned.size - 1] != pinned.head
         ):
             findings.append(
-                damage(where, "the events up to there are others now: the log was written anew", Trouble.CHECKPOINT)
+                damage(where, "the events up to there are others now: the log was rewritten", Trouble.CHECKPOINT)
             )
     trusted = list(trusted)
     good, bad = pinned.vouchers(trusted or known)
     findings += [damage(where, f"the signature of {key.name} does not hold", Trouble.SIGNATURE) for key in bad]
     if trusted and not good:
-        findings.append(damage(where, "none of the keys that are trusted signed it", Trouble.CHECKPOINT))
+        findings.append(damage(where, "no trusted key signed it", Trouble.CHECKPOINT))
     if not findings:
         by = ", ".join(sorted({key.name for key in good}))
         how = "a key that you trust" if trusted else "a key that this ledger knows"
         signed = (
             f"{by} signed it with {how}" if by else "no key that this ledger knows signed it; name one with --trust"
         )
-        findings.append(note(where, f"the log goes on from it; {signed}", Trouble.PINNED))
+        findings.append(note(where, f"the log continues it; {signed}", Trouble.PINNED))
     return findings

@@ -3,7 +3,7 @@
 The leaves are the hashes of the events, in ASCII, in order. A root stands for the whole log up to an event; an
 inclusion proof shows that an event is part of what a root stands for; a consistency proof shows that one root's log is
 the beginning of another's. Both are short: about log2 of the size. A hash chain alone cannot tell a log that was cut
-off, or written anew from some point, from a whole one; a root that was kept elsewhere can.
+off, or rewritten from some point, from a whole one; a root that was kept elsewhere can.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 A checkpoint is three lines of text, the log's name, its size and the root of its Merkle tree, and here a fourth: the
 hash of the last event. It is signed by somebody who speaks for the log, and by witnesses, who say besides when they saw
 it and that it goes on from what they had seen before. Kept in another place, it finds what no chain of hashes can: a
-log that was cut off, or written anew.
+log that was cut off, or rewritten.
 
     errata/blake3:<hash of the first event>
     17
@@ -76,7 +76,7 @@ class VerifierKey:
         """Read a key as `str` writes it.
 
         Raises:
-            UsageError: it is none, or its id is not that of its name and key.
+            UsageError: it is not one, or its id is not that of its name and key.
         """
         name, _, rest = text.strip().partition("+")
         id_, _, encoded = rest.partition("+")
@@ -84,9 +84,9 @@ class VerifierKey:
             data = b64decode(encoded, validate=True)
             found = cls(name, f"{SCHEME}:{data[1:].hex()}", SignatureType(data[0]))
         except (ValueError, IndexError):
-            raise UsageError(f"{text!r} is no verifier key: it is written name+id+key") from None
+            raise UsageError(f"{text!r} is not a verifier key: write name+id+key") from None
         if not is_key(found.key) or note_name(name) != name or found.id.hex() != id_:
-            raise UsageError(f"{text!r} is no verifier key: its id is not that of its name and key")
+            raise UsageError(f"{text!r} is not a verifier key: its id is not that of its name and key")
         return found
 
 
@@ -177,32 +177,32 @@ def parse_checkpoint(data: bytes, where: str = "the checkpoint") -> Checkpoint:
         where: what to call it in complaints.
 
     Raises:
-        BadRecord: it is no checkpoint of a ledger, to the byte.
+        BadRecord: it is not a checkpoint of a ledger, to the byte.
     """
     if len(data) > LONGEST_NOTE:
-        raise BadRecord(where, f"is no checkpoint: it has more than {LONGEST_NOTE:,} bytes")
+        raise BadRecord(where, f"is not a checkpoint: it has more than {LONGEST_NOTE:,} bytes")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
-        raise BadRecord(where, "is no checkpoint: it is not UTF-8") from None
+        raise BadRecord(where, "is not a checkpoint: it is not UTF-8") from None
     body, blank, rest = text.rpartition("\n\n")
     lines = body.split("\n")
     if not blank or len(lines) != 4 or any(ord(letter) < 32 for letter in text if letter != "\n"):
-        raise BadRecord(where, "is no checkpoint: four lines, an empty one, and signatures are wanted")
+        raise BadRecord(where, "is not a checkpoint: four lines, an empty one, and signatures are expected")
     origin = _ORIGIN.fullmatch(lines[0])
     if origin is None:
-        raise BadRecord(where, f"is no checkpoint of a ledger: it is of {lines[0]!r}")
+        raise BadRecord(where, f"is not a checkpoint of a ledger: it is of {lines[0]!r}")
     try:
         root = b64decode(lines[2], validate=True)
         size = int(lines[1])
         signatures = tuple(_signature(line) for line in rest.removesuffix("\n").split("\n"))
     except ValueError as error:
-        raise BadRecord(where, f"is no checkpoint: {error}") from None
+        raise BadRecord(where, f"is not a checkpoint: {error}") from None
     if len(root) != 32 or size < 1 or re.fullmatch(r"blake3:[0-9a-f]{64}", lines[3]) is None:
-        raise BadRecord(where, "is no checkpoint: a size, a root of 32 bytes and a head's hash are wanted")
+        raise BadRecord(where, "is not a checkpoint: a size, a root of 32 bytes and a head's hash are expected")
     found = Checkpoint(origin.group(1), size, root, lines[3], signatures)
     if len(signatures) > MOST_SIGNATURES or found.note.encode("utf-8") != data:
-        raise BadRecord(where, "is no checkpoint: it is not written as one is, to the byte")
+        raise BadRecord(where, "is not a checkpoint: its bytes are not in canonical form")
     return found
 
 
@@ -210,7 +210,7 @@ def _signature(line: str) -> NoteSignature:
     found = _SIGNATURE.fullmatch(line)
     data = b64decode(found["data"], validate=True) if found is not None else b""
     if found is None or len(data) <= 4:  # unknown keys' signatures are of any length, and are not ours to judge
-        raise ValueError(f"{line[:40]!r} is no signature line")
+        raise ValueError(f"{line[:40]!r} is not a signature line")
     return NoteSignature(found["name"], data[:4], data[4:])
 
 

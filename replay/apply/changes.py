@@ -80,7 +80,7 @@ def see_draftable(trust: Trust, change: ChangeRecord) -> None:
     """
     if change.drafts and not trust.policy.redraft:
         raise Refused(
-            f"p{change.number} was drafted already, and the policy {trust.policy.name!r} lets nothing be drafted twice;"
+            f"p{change.number} was drafted already, and the policy {trust.policy.name!r} does not allow a second draft;"
             " propose it again",
             proposal=change.number,
         )

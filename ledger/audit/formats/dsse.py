@@ -43,18 +43,18 @@ def opened(envelope: Mapping[str, object], keys: Collection[str], payload_type: 
         payload_type: what the payload has to be.
 
     Raises:
-        LedgerDamaged: it is no envelope, of another type, or none of the keys signed it.
+        LedgerDamaged: it is not an envelope, is of another type, or no trusted key signed it.
     """
     signatures, named = envelope.get("signatures"), envelope.get("payloadType")
     payload = _bytes_of(envelope.get("payload"))
     if payload is None or not isinstance(signatures, list):
-        raise LedgerDamaged("envelope", "is no DSSE envelope")
+        raise LedgerDamaged("envelope", "is not a DSSE envelope")
     if named != payload_type:
         raise LedgerDamaged("envelope", f"holds {named!r}, not {payload_type!r}")
     message = pae(payload_type, payload)
     raw = [_bytes_of(one.get("sig")) for one in signatures if isinstance(one, Mapping)]
     if not any(signing.holds_raw(key, message, one) for one in raw if one is not None for key in keys):
-        raise LedgerDamaged("envelope", "is signed by none of the keys that are trusted")
+        raise LedgerDamaged("envelope", "is not signed with a trusted key")
     return payload
 
 

@@ -70,7 +70,7 @@ def test_a_witness_signs_what_goes_on(here: Errata, tmp_path: Path) -> None:
     assert newer["size"] == signed["size"] + 1
     assert here("verify", "--against", str(pin), "--trust", vkey(tmp_path, "ada")).code == 0
     wrong = here("verify", "--against", str(pin), "--trust", vkey(tmp_path, "eve"))
-    assert wrong.code == 1 and "none of the keys that are trusted signed it" in wrong.out
+    assert wrong.code == 1 and "no trusted key signed it" in wrong.out
 
 
 def test_a_witness_holds_it_against_what_they_saw_before(here: Errata, tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_a_witness_holds_it_against_what_they_saw_before(here: Errata, tmp_path:
     here("revert", "e2")
     here("checkpoint", "--pin", str(tmp_path / "anew.txt"))
     anew = here("--actor", "eve", "checkpoint", "--witness", str(tmp_path / "anew.txt"), "--since", str(new))
-    assert anew.code == 3 and "the log was written anew" in anew.err
+    assert anew.code == 3 and "the log was rewritten" in anew.err
     good = here("--actor", "eve", "checkpoint", "--witness", str(tmp_path / "anew.txt"), "--since", str(old), "--json")
     assert [one["name"] for one in good.json["signatures"]] == ["ada", "eve"]
 
@@ -154,7 +154,7 @@ def test_a_ledger_is_repaired_from_another_copy(here: Errata, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        (("verify", "--trust", "ada+1+2"), "no verifier key"),
+        (("verify", "--trust", "ada+1+2"), "not a verifier key"),
         (("verify", "--against", "nowhere.txt"), "No such file"),
         (("checkpoint", "--pin", "a", "--witness", "b"), "give one of them"),
         (("checkpoint", "--witness", "nowhere.txt"), "No such file"),

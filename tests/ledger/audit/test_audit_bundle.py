@@ -277,13 +277,13 @@ def test_what_was_added_is_found(bundle: Bundle, tmp_path: Path) -> None:
     assert errors(folder) == ["more.txt: is not in the manifest: it was added"]
     (folder / "more.txt").unlink()
     (folder / "below").mkdir()
-    assert errors(folder) == ["below: an empty folder that the manifest does not know"]
+    assert errors(folder) == ["below: an empty folder that is not in the manifest"]
     (folder / "below" / "manifest.json").write_bytes(bundle.files["manifest.json"])
     assert errors(folder) == ["below/manifest.json: is not in the manifest: it was added"]
     shutil.rmtree(folder / "below")
     (folder / "README.txt").rename(tmp_path / "README.txt")
     (folder / "README.txt").symlink_to(tmp_path / "README.txt")
-    assert "README.txt: is no plain file" in errors(folder)
+    assert "README.txt: is not a regular file" in errors(folder)
 
 
 def test_an_unsigned_manifest_is_held_by_what_it_says_and_by_its_digest(log: Team, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_a_key_in_other_hands_is_an_alarm() -> None:
     step = RevokeKey(key=KEYS["cy"].key, reason="a laptop was lost", compromised_since=6)
     log.do("ada", ChangeKeysAndRoles((step,)))
     found = read(log.events)
-    assert found.alarms[0][0].endswith("of cy may have been in other hands since @6.")
+    assert found.alarms[0][0].endswith("of cy may have been compromised since @6.")
     assert "revoked, compromised since @6: a laptop was lost" in words(html_page(found))
 
 

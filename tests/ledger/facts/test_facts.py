@@ -175,7 +175,7 @@ def test_one_array_and_lines_are_the_same_facts(tmp_path: Path) -> None:
         ('{"subject": "A", "subject": "B", "prompt": "{} is", "target": "x"}', "'subject' is there twice"),
         ('{"subject": "A", "prompt": "{} is", "target": "x", "paraphrases": "y"}', "paraphrases: must be a list"),
         ('{"subject": "A", "prompt": "{} is", "target": "x", "locality": ["y"]}', "Probe"),
-        ('{"what": 1}', "no known form"),
+        ('{"what": 1}', "not a known form"),
         ('{"src": "Where is it?", "subject": "Ada", "alt": "x"}', "'Ada' is not in the prompt"),
         ('{"src": "Where is Ada?", "subject": "Ada"}', "neither alt nor answers"),
         ('{"src": "Where is Ada?", "alt": "x"}', "'subject' is missing"),
@@ -197,7 +197,7 @@ def test_a_malformed_line_is_named(tmp_path: Path, line: str, complaint: str) ->
 def test_other_mistakes_of_files_are_told(tmp_path: Path) -> None:
     path = tmp_path / "facts.json"
     path.write_text(json.dumps([GOOD, {"prompt": 1}]))
-    with pytest.raises(BadRecord, match="record 2: no known form"):
+    with pytest.raises(BadRecord, match="record 2: not a known form"):
         read_facts(path)
     path.write_text("[{]")
     with pytest.raises(BadRecord, match="not JSON"):
@@ -232,8 +232,8 @@ def test_a_suite_is_read(tmp_path: Path) -> None:
     [
         ((), "the first line of a suite"),
         ((PROBE,), "line 1: the first line of a suite"),
-        ((SUITE_HEAD | {"metric": "f1"}, PROBE), "'f1' is none of exact_match"),
-        ((SUITE_HEAD | {"metric": 1}, PROBE), "1 is none of exact_match"),
+        ((SUITE_HEAD | {"metric": "f1"}, PROBE), "'f1' is not one of exact_match"),
+        ((SUITE_HEAD | {"metric": 1}, PROBE), "1 is not one of exact_match"),
         ((SUITE_HEAD | {"suite": ""}, PROBE), "name:"),
         ((SUITE_HEAD,), "at least one probe"),
         ((SUITE_HEAD, PROBE, {"prompt": "x"}), "line 3: target: Field required"),

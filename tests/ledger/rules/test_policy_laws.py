@@ -190,13 +190,13 @@ DIRECT = tuple(ActionSort)
     ("fields", "says"),
     [
         (risks(), "who approves access, erase, policy, revert, tag"),
-        (risks(direct=DIRECT, default_risk="high"), "'high' is none of normal"),
+        (risks(direct=DIRECT, default_risk="high"), "'high' is not one of normal"),
         (risks(direct=DIRECT, protected_tags=("production",)), "who approves tag"),
         (risks(direct=DIRECT, actions={ActionSort.EDIT: Requirement(approvals=1)}), "edits go by risk class"),
-        (risks(direct=DIRECT, risks={"normal": Requirement(approvals=1, roles=("boss",))}), "not among the roles"),
+        (risks(direct=DIRECT, risks={"normal": Requirement(approvals=1, roles=("boss",))}), "is not one of the roles"),
         (
             risks(direct=DIRECT, roles={"boss": ()}, risks={"normal": Requirement(approvals=1, including=("boss",))}),
-            "asked to approve and may not",
+            "has to approve and may not",
         ),
         (
             risks(direct=DIRECT, gates=(Gate(name="g", measure=Measure.EFFICACY, at_least=0.5),) * 2),

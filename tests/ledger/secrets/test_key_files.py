@@ -224,7 +224,7 @@ def of_another_sort() -> bytes:
         (b"\x00" * 70_000, "at most"),
         (b"-----BEGIN ENCRYPTED PRIVATE KEY-----\n", "no private key under a passphrase"),
         (unencrypted(), "no private key under a passphrase"),
-        (of_another_sort(), "another sort of key"),
+        (of_another_sort(), "is not Ed25519"),
         (pem.encrypted_pem(ADA, OPEN_SESAME, CHEAP), "beside it says"),
     ],
     ids=["empty", "large", "half", "unencrypted", "another sort", "another key"],

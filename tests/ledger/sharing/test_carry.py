@@ -261,7 +261,7 @@ def test_a_kill_leaves_orphans_at_most_and_the_same_command_finishes(tmp_path: P
     again()
     ours = Ledger.open(tmp_path / "ours")
     assert ours.state().version == theirs.state().version
-    assert [f for f in verify(ours, deep=True) if "no blob: an interrupted write" not in f.what] == []
+    assert [f for f in verify(ours, deep=True) if "not a blob: an interrupted write" not in f.what] == []
 
 
 def test_copies_of_a_ledgers_folder_are_one_ledger_until_they_part(tmp_path: Path) -> None:

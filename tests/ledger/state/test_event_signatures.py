@@ -46,7 +46,7 @@ def test_a_signature_is_of_one_event_by_a_key_of_its_actor() -> None:
     for other in (key_of("ben"), key_of("mallory")):
         foreign = event_signer(other)(last.hash)
         assert "not a key of ada's there" in str(problem(here, last.seq, foreign))
-    assert problem(here, last.seq, "nobody") == "its signature is none"
+    assert problem(here, last.seq, "nobody") == "its signature cannot be read"
     assert problem(here, last.seq, event_signer(key_of("ada"))(last.hash)) is None
 
 

@@ -95,7 +95,7 @@ GOOD = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 def test_a_header_that_makes_no_sense_is_damage(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "x.safetensors"
     path.write_bytes(data)
-    with pytest.raises(Damaged, match=r"x\.safetensors is no safetensors file"):
+    with pytest.raises(Damaged, match=r"x\.safetensors is not a safetensors file"):
         read_layout(path)
 
 
