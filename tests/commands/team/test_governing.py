@@ -283,7 +283,7 @@ def test_a_passphrase_is_changed_by_files(alone: Errata, tmp_path: Path) -> None
     ("arguments", "code", "words"),
     [
         (["key", "new", "../x"], 2, "name"),
-        (["key", "new", "ada"], 4, "there already"),
+        (["key", "new", "ada"], 4, "exists, and a key"),
         (["key", "new", "x", "--person", "\x07"], 2, "person"),
         (["--passphrase-file", "missing", "key", "new", "x"], 2, "missing"),
         (["key", "grant", "nobody", "ben"], 2, "nobody"),

@@ -172,7 +172,7 @@ def test_one_array_and_lines_are_the_same_facts(tmp_path: Path) -> None:
         ("[1, 2]", "a record is a JSON object"),
         ('{"subject": "Ada", "target": "x"}', "prompt: Field required"),
         ('{"subject": "Ada", "prompt": "{} is", "target": "x", "tarjet": "y"}', "tarjet"),
-        ('{"subject": "A", "subject": "B", "prompt": "{} is", "target": "x"}', "'subject' is there twice"),
+        ('{"subject": "A", "subject": "B", "prompt": "{} is", "target": "x"}', "'subject' occurs twice"),
         ('{"subject": "A", "prompt": "{} is", "target": "x", "paraphrases": "y"}', "paraphrases: must be a list"),
         ('{"subject": "A", "prompt": "{} is", "target": "x", "locality": ["y"]}', "Probe"),
         ('{"what": 1}', "not a known form"),

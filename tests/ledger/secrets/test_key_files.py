@@ -106,7 +106,7 @@ def test_only_its_owner_can_open_the_files(keys: KeyFolder) -> None:
 
 def test_no_key_is_written_over(keys: KeyFolder) -> None:
     before = held(keys.folder)
-    with pytest.raises(Refused, match="there already"):
+    with pytest.raises(Refused, match="exists, and a key is never overwritten"):
         keys.create("laptop", "ben", NOW, give)
     (keys.folder / "laptop.json").unlink()
     with pytest.raises(Refused, match="interrupted"):
