@@ -8,7 +8,6 @@ before and after it are those that can have been evaluated, so they are what an 
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -27,15 +26,22 @@ from errata.ledger.audit.parts import (
     TimeSource,
 )
 from errata.ledger.base import signing
-from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import LedgerDamaged
-from errata.ledger.events import bodies
+from errata.ledger.base.records import Record
+from errata.ledger.events.bodies import (
+    EditApplied,
+    EditReverted,
+    EditSuperseded,
+    LedgerCreated,
+    VersionTagged,
+    VersionUntagged,
+)
 from errata.ledger.events.envelope import Event
-from errata.ledger.events.trust_bodies import PolicyChanged, RoleGranted, RoleRevoked
 from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.evaluations import EvaluationRecorded
-from errata.ledger.kinds.evolve import fold
-from errata.ledger.state.state import EditStatus
+from errata.ledger.kinds.evolve import fold, take
+from errata.ledger.state.fold import Fold
+from errata.ledger.state.state import State
 from errata.ledger.state.trust import ChangeRecord
 
 
@@ -51,7 +57,7 @@ def edit_rows(events: Sequence[Event], first: int = 1, last: int | None = None) 
         LedgerDamaged: the log does not start with its creation.
     """
     told = events if last is None else events[:last]
-    reading = _Reading(first, applied_changes(fold(told).trust.changes))
+    reading = _Reading(first, told, fold(told))
     for event, batch in zip(told, batches(told), strict=True):
         reading.read(event, batch)
     reading.close()
@@ -61,27 +67,23 @@ def edit_rows(events: Sequence[Event], first: int = 1, last: int | None = None) 
 def batches(events: Sequence[Event]) -> Iterable[str | None]:
     """For each event the batch that it is part of; a superseded edit is part of the batch of what replaced it."""
     for place, event in enumerate(events):
-        if isinstance(event.body, bodies.EditSuperseded) and place + 1 < len(events):
+        if isinstance(event.body, EditSuperseded) and place + 1 < len(events):
             event = events[place + 1]
-        yield event.body.batch if isinstance(event.body, bodies.EditApplied) else None
+        yield event.body.batch if isinstance(event.body, EditApplied) else None
 
 
 @dataclass
 class _Life:
-    """An edit while the log is read: its event, and what became of it."""
+    """An edit while the log is read: its event, and what was so when it was recorded."""
 
     event: Event
-    body: bodies.EditApplied
+    body: EditApplied
     before: str
+    supersedes: int | None
+    roles: tuple[str, ...]
+    policy: PolicyRow | None
     after: str = ""
-    supersedes: int | None = None
-    status: EditStatus = EditStatus.LIVE
-    ended: EndRow | None = None
-    retention: Retention = Retention.KEPT
     tags: list[TagMove] = field(default_factory=list)
-    roles: tuple[str, ...] = ()
-    policy: PolicyRow | None = None
-    change: ChangeRecord | None = None
 
 
 @dataclass
@@ -90,29 +92,33 @@ class _Reading:
 
     Attributes:
         first: seq at which the range begins, before which no version is worked out.
-        changes: by the seq of each event that they stand for.
-        deltas: digests of the live deltas, sorted.
+        events: all of it, up to the range's end.
+        state: what it says at its end.
+        now: what it says at the event that is read.
+        changes: the change sets that were applied, by the seq of each event that they stand for.
         scores: version -> its evaluations.
+        lives: number -> edit.
         batch, solved: the batch under way, and its edits so far.
         before: the version before it.
-        superseded: the edit that the next one replaces.
-        roles: person -> the roles that they have.
-        policy: the one in force, once an event has set one.
     """
 
     first: int
-    changes: Mapping[int, ChangeRecord]
-    created: bodies.LedgerCreated | None = None
-    lives: dict[int, _Life] = field(default_factory=dict)
-    deltas: list[str] = field(default_factory=list)
+    events: Sequence[Event]
+    state: State
+    now: Fold = field(default_factory=Fold)
+    changes: Mapping[int, ChangeRecord] = field(init=False)
     scores: dict[str, list[ScoreRow]] = field(default_factory=dict)
-    tags: dict[str, bodies.VersionTagged] = field(default_factory=dict)
+    lives: dict[int, _Life] = field(default_factory=dict)
     batch: str | None = None
     solved: list[_Life] = field(default_factory=list)
     before: str = ""
-    superseded: int | None = None
-    roles: dict[str, set[str]] = field(default_factory=dict)
-    policy: PolicyRow | None = None
+
+    def __post_init__(self) -> None:
+        """Look up what only the whole log says."""
+        self.changes = applied_changes(self.state.trust.changes)
+        for one in self.state.recorded(EvaluationRecorded):
+            row = ScoreRow(seq=one.seq, **_shared(ScoreRow, one.body))
+            self.scores.setdefault(one.body.version, []).append(row)
 
     def read(self, event: Event, batch: str | None) -> None:
         """Take one event in."""
@@ -120,33 +126,13 @@ class _Reading:
             self.close()
             self.batch, self.before = batch, "" if batch is None or event.seq < self.first else self._version()
         match event.body:
-            case bodies.LedgerCreated() as body:
-                self.created = body
-            case bodies.EditApplied() as body:
+            case EditApplied() as body:
                 self._apply(event, body)
-            case bodies.EditSuperseded() as body:
-                self._end(event, body.edit, EditStatus.SUPERSEDED, by=body.by)
-                self.superseded = body.edit
-            case bodies.EditReverted() as body:
-                self._end(event, body.edit, EditStatus.REVERTED, reason=body.reason)
-            case EvaluationRecorded() as body:
-                fields = {name: getattr(body, name) for name in ScoreRow.model_fields if name != "seq"}
-                self.scores.setdefault(body.version, []).append(ScoreRow(seq=event.seq, **fields))
-            case bodies.FactErased(edits=edits):
-                for number in edits:
-                    self.lives[number].retention = Retention.ERASED
-            case PolicyChanged() as body:
-                self.policy = PolicyRow(seq=event.seq, name=body.policy.name, digest=body.policy.digest)
-            case RoleGranted() as body:
-                self.roles.setdefault(body.person, set()).add(body.role)
-            case RoleRevoked() as body:
-                self.roles.get(body.person, set()).discard(body.role)
-            case bodies.VersionTagged() as body:
-                self.tags[body.tag] = body
+            case VersionTagged() as body:
                 self._move(event, body, entered=True)
-            case bodies.VersionUntagged() as body:
-                if (tag := self.tags.pop(body.tag, None)) is not None:
-                    self._move(event, tag, entered=False)
+            case VersionUntagged(tag=tag) if tag in self.now.tags:
+                self._move(event, self.now.tags[tag], entered=False)
+        take(self.now, event.head, event.body, event.act)
 
     def close(self) -> None:
         """End the batch under way: its edits learn what version it made."""
@@ -159,97 +145,84 @@ class _Reading:
         """What there is to say of an edit, once all was read."""
         event, body, created = life.event, life.body, self._created()
         signed = None if event.signature is None else signing.read(event.signature)
-        change = None if life.change is None else change_row(life.change)
+        change = self.changes.get(event.seq)
+        under = None if change is None else change_row(change)
+        record = self.state.edits[body.number]
         return EditRow(
-            seq=event.seq,
-            event_id=event.event_id,
+            **_shared(EditRow, event),
             previous=event.parent,
-            hash=event.hash,
-            recorded_at=event.recorded_at,
             time_source=TimeSource.CLIENT,
-            actor=event.actor,
             key=None if signed is None else signed.key,
             roles=life.roles,
-            number=body.number,
-            action=change.action.value if change else "edit" if body.origin is None else "carry",
+            action=under.action.value if under else "edit" if body.origin is None else "carry",
             **_told(body.fact),
-            method=body.method,
-            hyperparameters=body.hyperparameters,
-            seed=str(body.seed),
-            software=body.software,
-            device=body.device,
-            model=created.model,
-            family=created.family,
-            dtype=created.dtype,
-            tokenizer_digest=created.tokenizer_digest,
-            config_digest=created.config_digest,
+            **_shared(EditRow, body) | {"seed": str(body.seed)},
+            **{name: getattr(created, name) for name in _OF_THE_BASE},
             base=created.base_digest,
             parent_version=life.before,
             result_version=life.after,
-            batch=body.batch,
-            batch_size=body.batch_size,
-            row=body.row,
             past_keys=body.solve.past_keys,
-            delta_digest=body.delta_digest,
-            keys_digest=body.keys_digest,
-            blob=body.blob,
             rank=RANK,
             tensors=_tensors(created, body),
-            steps=body.stage1.steps,
-            stop_reason=body.stage1.stop_reason,
-            converged=body.stage1.converged,
-            probability_before=body.stage1.probability_before,
-            probability_after=body.stage1.probability_after,
-            outcome=body.outcome,
+            **_shared(EditRow, body.stage1),
             scores_before=tuple(self.scores.get(life.before, ())),
             scores_after=tuple(self.scores.get(life.after, ())),
             policy=life.policy,
-            **_under(change),
+            **_under(under),
             tags=tuple(life.tags),
-            status=life.status,
+            status=record.status,
             supersedes=life.supersedes,
-            ended=life.ended,
-            origin=body.origin,
-            retention=life.retention,
-            seconds=body.seconds,
-            peak_memory_bytes=body.peak_memory_bytes,
+            ended=None if record.closed_by is None else self._end(record.closed_by),
+            retention=Retention.KEPT if record.erased_by is None else Retention.ERASED,
         )
 
-    def _created(self) -> bodies.LedgerCreated:
-        if self.created is None:
+    def _created(self) -> LedgerCreated:
+        if self.now.created is None:
             raise LedgerDamaged("event @1", "the log does not start with its creation")
-        return self.created
+        return self.now.created
 
     def _version(self) -> str:
-        return version_digest(self._created().base_digest, self.deltas)
+        self._created()
+        return self.now.version_of(self.now.live)
 
-    def _apply(self, event: Event, body: bodies.EditApplied) -> None:
-        life = _Life(event, body, self.before, supersedes=self.superseded)
-        life.roles = tuple(sorted(self.roles.get(event.actor, ())))
-        life.policy, life.change = self.policy, self.changes.get(event.seq)
-        self.superseded = None
+    def _apply(self, event: Event, body: EditApplied) -> None:
+        trust = self.now.trust
+        policy = trust.policies[-1] if trust.policies else None
+        life = _Life(
+            event,
+            body,
+            self.before,
+            supersedes=None if self.now.superseding is None else self.now.superseding[0],
+            roles=tuple(sorted(trust.roles.get(event.actor, ()))),
+            policy=None
+            if policy is None
+            else PolicyRow(seq=policy.seq, name=policy.body.policy.name, digest=policy.body.policy.digest),
+        )
         self.lives[body.number] = life
         self.solved.append(life)
-        insort(self.deltas, body.delta_digest)
 
-    def _end(self, event: Event, number: int, status: EditStatus, by: int | None = None, reason: str = "") -> None:
-        life, change = self.lives[number], self.changes.get(event.seq)
-        life.status = status
-        life.ended = EndRow(
-            seq=event.seq,
-            hash=event.hash,
-            recorded_at=event.recorded_at,
-            actor=event.actor,
-            by=by,
-            reason=reason,
+    def _end(self, seq: int) -> EndRow:
+        """How an edit left the live set, by the event that ended it."""
+        event, change = self.events[seq - 1], self.changes.get(seq)
+        return EndRow(
+            **_shared(EndRow, event),
+            by=event.body.by if isinstance(event.body, EditSuperseded) else None,
+            reason=event.body.reason if isinstance(event.body, EditReverted) else "",
             proposal=None if change is None else change.number,
         )
-        del self.deltas[bisect_left(self.deltas, life.body.delta_digest)]
 
-    def _move(self, event: Event, tag: bodies.VersionTagged, *, entered: bool) -> None:
+    def _move(self, event: Event, tag: VersionTagged, *, entered: bool) -> None:
         move = TagMove(seq=event.seq, tag=tag.tag, version=tag.version, entered=entered)
         for number in tag.live:
             self.lives[number].tags.append(move)
+
+
+_OF_THE_BASE = ("model", "family", "dtype", "tokenizer_digest", "config_digest")
+
+
+def _shared(row: type[Record], source: Record) -> dict[str, Any]:
+    """The fields of a row that its source has under the same name."""
+    return {name: getattr(source, name) for name in row.model_fields if name in type(source).model_fields}
 
 
 _UNGOVERNED = {
@@ -292,7 +265,7 @@ def _told(fact: Fact) -> dict[str, Any]:
     }
 
 
-def _tensors(created: bodies.LedgerCreated, body: bodies.EditApplied) -> dict[str, TensorRow]:
+def _tensors(created: LedgerCreated, body: EditApplied) -> dict[str, TensorRow]:
     return {
         name: TensorRow(
             shape=tensor.shape,

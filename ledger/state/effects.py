@@ -35,7 +35,8 @@ from errata.ledger.events.trust_bodies import (
     RoleRevoked,
 )
 from errata.ledger.facts.fact import Fact, fact_digest
-from errata.ledger.state.state import Folded
+from errata.ledger.state.fold import Fold
+from errata.ledger.state.state import State
 from errata.ledger.state.trust import Effect
 
 TAKEN_BACK = "the model without this edit says the new target"
@@ -55,7 +56,7 @@ def drafted_facts(proposal: ChangeProposed, draft: ChangeDrafted) -> tuple[Fact,
     return tuple(fact for place, fact in enumerate(proposal.action.facts) if place not in left_out)
 
 
-def effects(fold: Folded, proposal: ChangeProposed, draft: ChangeDrafted) -> tuple[Effect, ...]:
+def effects(fold: Fold | State, proposal: ChangeProposed, draft: ChangeDrafted) -> tuple[Effect, ...]:
     """The events that applying this draft makes, in order; an edit_superseded before an edit goes without saying."""
     match proposal.action:
         case EditFacts():
@@ -78,7 +79,7 @@ def rule_effects(action: ChangePolicy | ChangeAccess, reason: str) -> tuple[Body
     return tuple(access_body(step) for step in action.steps)
 
 
-def _erase_effects(fold: Folded, edits: tuple[int, ...], reason: str) -> Iterator[Body]:
+def _erase_effects(fold: Fold | State, edits: tuple[int, ...], reason: str) -> Iterator[Body]:
     for number in edits:
         if number in fold.live:
             yield EditReverted(edit=number, reason=reason)
@@ -88,7 +89,7 @@ def _erase_effects(fold: Folded, edits: tuple[int, ...], reason: str) -> Iterato
         yield FactErased(token=fact.sealed.token, edits=edits, reason=reason)
 
 
-def _tag_effects(fold: Folded, move: MoveTag) -> Iterator[Body]:
+def _tag_effects(fold: Fold | State, move: MoveTag) -> Iterator[Body]:
     if move.tag in fold.tags:
         yield VersionUntagged(tag=move.tag)
     # in a damaged log, which `verify` still reads to its end, edits that the tag is to be on may be missing
@@ -110,7 +111,7 @@ def access_body(step: AccessStep) -> Body:
             return RoleRevoked(person=person, role=role)
 
 
-def result_of(fold: Folded, proposal: ChangeProposed, draft: ChangeDrafted) -> str:
+def result_of(fold: Fold | State, proposal: ChangeProposed, draft: ChangeDrafted) -> str:
     """The version that applying this draft leads to.
 
     Raises:

@@ -6,16 +6,12 @@ role is taken away, when a key turns out to be compromised, when the model moves
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from errata.ledger.base.errors import HeadConflict, Refused, UsageError
 from errata.ledger.events.change_parts import Choice, EditFacts, EraseFact, RevertThem, SignedDecision, sort_of
 from errata.ledger.events.policy import Capability, Evidence
+from errata.ledger.state.fold import Fold
+from errata.ledger.state.state import State
 from errata.ledger.state.trust import ChangeRecord, ChangeStatus, DraftRecord, Trust, instant, later
-
-if TYPE_CHECKING:
-    from errata.ledger.state.fold import Fold
-    from errata.ledger.state.state import State
 
 ON_A_VERSION = (EditFacts, RevertThem, EraseFact)
 """Actions that mean something else on another version."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import Erased
@@ -153,24 +153,6 @@ class State:
     def keys_of(self, live: Iterable[int]) -> tuple[KeyRef, ...]:
         """Where edits' keys lie, by number: the editor's past keys Kp."""
         return tuple(KeyRef(n, self.edits[n].body.blob, self.edits[n].body.row) for n in sorted(live))
-
-
-class Folded(Protocol):
-    """What a state and a fold under way have in common: what is live, and what it is made of."""
-
-    @property
-    def created(self) -> bodies.LedgerCreated | None: ...  # noqa: D102
-    @property
-    def edits(self) -> Mapping[int, EditRecord]: ...  # noqa: D102
-    @property
-    def live(self) -> Collection[int]: ...  # noqa: D102
-    @property
-    def live_facts(self) -> Mapping[tuple[str, str], int]: ...  # noqa: D102
-    @property
-    def tags(self) -> Mapping[str, bodies.VersionTagged]: ...  # noqa: D102
-
-    def version_of(self, live: Iterable[int]) -> str:
-        """See `State.version_of`."""
 
 
 def edits_of(edits: Mapping[int, EditRecord], token: str) -> tuple[int, ...]:
