@@ -19,7 +19,7 @@ from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Metric, Suite, suite_digest
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules import rules
+from errata.ledger.kinds import edits
 from errata.ledger.rules.operations import ApplyChange, CheckChange, ProposeChange, RecordEvent
 from errata.ledger.state.effects import edit_digest
 from errata.ledger.state.standing import StaleDraft
@@ -237,7 +237,7 @@ def test_where_drafts_are_made_once_nothing_is_solved_for_a_second(fresh: Worksp
     )
     draft = drafted(fresh, writing(facts(1)))
     stages: list[str] = []
-    with pytest.raises(Refused, match="drafted twice"):
+    with pytest.raises(Refused, match="does not allow a second draft"):
         draft_change(fresh, draft.body.proposal, stages.append)
     assert stages == []
 
@@ -267,7 +267,7 @@ def test_a_draft_whose_factors_are_gone_is_not_applied(fresh: Workspace) -> None
 
 def test_a_full_grid_is_told_before_anybody_approves(fresh: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     number = propose(fresh, writing(facts(1)))
-    monkeypatch.setattr(rules, "grid_limit", lambda exponent: 0.0)
+    monkeypatch.setattr(edits, "grid_limit", lambda exponent: 0.0)
     with pytest.raises(GridExhausted):
         draft_change(fresh, number)
     assert fresh.state.trust.changes[number].drafts == ()
