@@ -18,8 +18,8 @@ from errata.ledger.events.policy import OPEN, Evidence, Gate, GateTime, Measure,
 from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Metric, Suite, suite_digest
-from errata.ledger.ledger import Ledger
 from errata.ledger.kinds import edits
+from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyChange, CheckChange, ProposeChange, RecordEvent
 from errata.ledger.state.effects import edit_digest
 from errata.ledger.state.standing import StaleDraft
