@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypedDict, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
@@ -15,9 +15,7 @@ from errata.commands.words.render import Loud, View, console, printable, write
 
 if TYPE_CHECKING:
     from errata.ledger.base.signing import SignerSource
-    from errata.ledger.events.envelope import Event
     from errata.ledger.ledger import Ledger
-    from errata.ledger.rules.operations import Command
     from errata.ledger.secrets.key_files import KeyFolder
     from errata.ledger.state.state import State
     from errata.replay.workflow.context import Surroundings
@@ -64,15 +62,6 @@ class World:
     out: TextIO
     err: TextIO
     output_descriptor: int = 2
-
-
-class Acting(TypedDict):
-    """What `Ledger.execute` asks of whoever acts."""
-
-    actor: str
-    now: str
-    new_id: Callable[[], str]
-    signer: SignerSource
 
 
 @dataclass
@@ -136,7 +125,11 @@ class App:
             new_id=self.world.new_id,
             actor=self.who,
             device=device,
-            meter=Meter(seconds=self.world.seconds, peak_memory=lambda: self.world.peak_memory(device)),
+            meter=Meter(
+                seconds=self.world.seconds,
+                peak_memory=lambda: self.world.peak_memory(device),
+                host_peak_memory=lambda: self.world.peak_memory("cpu"),
+            ),
             software=self.world.software(),
             signer=self.signer(),
         )
@@ -149,18 +142,12 @@ class App:
 
         return Workspace(ledger, surroundings, self.base)
 
-    def execute(self, ledger: Ledger, command: Command) -> list[Event]:
-        """Let the ledger decide on a command and record its events; for commands that need no model."""
-        return ledger.execute(command, **self.acting())
+    def writer(self, ledger: Ledger | None = None) -> Writer:
+        """The ledger (the one given, else the one that `ledger` opens), and who writes to it; needs no model."""
+        from errata.replay.record.writer import Acting, Writer
 
-    def acting(self) -> Acting:
-        """Who acts, when, and with which key, as `Ledger.execute` wants to know."""
-        return {
-            "actor": self.who,
-            "now": self.world.now(),
-            "new_id": self.world.new_id,
-            "signer": self.signer(),
-        }
+        acting = Acting(now=self.world.now, new_id=self.world.new_id, actor=self.who, signer=self.signer())
+        return Writer(self.ledger() if ledger is None else ledger, acting)
 
     @property
     def who(self) -> str:

@@ -82,7 +82,6 @@ def revert(
         )
     ledger = app.ledger()
     from errata.ledger.rules.addresses import resolve_edit
-    from errata.ledger.rules.operations import RevertEdits
 
     numbers = tuple(resolve_edit(ledger.state(), address) for address in edits)
     if rederive:
@@ -91,7 +90,7 @@ def revert(
     if dry_run:
         _preview(app, numbers, suites, files, sample)
         return
-    events = app.execute(ledger, RevertEdits(numbers, reason))
+    events = app.writer(ledger).revert(numbers, reason)
     state = ledger.state()
     data = {
         "reverted": [edit_json(state.edits[number]) for number in numbers],

@@ -138,7 +138,6 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
     Example: errata settings --set norm_weight=10 --reason "as in the pilot"
     """
     from errata.ledger.base.errors import LedgerDamaged, UsageError
-    from errata.ledger.rules.operations import ChangeSettings
 
     ledger = app.ledger()
     state = ledger.state()
@@ -149,10 +148,8 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
     from errata.editor.config import build_config
 
     if pairs:
-        from errata.ledger.events import bodies
-
         config = build_config(dict(state.hyperparameters)).updated(settings_from(pairs))
-        app.execute(ledger, ChangeSettings(bodies.SettingsChanged(hyperparameters=config.to_record(), reason=reason)))
+        app.writer(ledger).change_settings(config, reason)
         state = ledger.state()
     assert state.created is not None
     first = build_config(dict(state.created.hyperparameters)).to_record()

@@ -162,13 +162,11 @@ def _go_on(app: App, session: Session) -> int:
         return 0
     tests = len({mark.version for mark in session.marks})
     if move.culprit is not None:
-        from errata.ledger.rules.operations import ConcludeBisection
-
         body = conclusion_body(
             session.problem(state), move, PERSON, evaluations=tests, filters=session.filters, order=session.order
         )
         if not recorded_already(state, session.began, body):
-            app.execute(ledger, ConcludeBisection(body))
+            app.writer(ledger).conclude_bisection(body)
         bisect_file.reset(folder_of(ledger))
     return show_conclusion(app, state, session, move, tests)
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.versions.checkout_record import WRITTEN_ON, record_checkout
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import facts_changed
 from errata.ledger.base.words import counted, short
@@ -21,6 +20,19 @@ if TYPE_CHECKING:
 
 WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
 ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
+
+
+def narrowed(version: str, without: Sequence[str], only: Sequence[str]) -> str:
+    """A version's address with what --without and --only make of it."""
+    return " ".join([version, *(f"--without {edit}" for edit in without), *(f"--only {edit}" for edit in only)])
+
+
+def recorded(app: App, event: int | ErrataError) -> int | None:
+    """The seq of the event that says that a folder was written; None, and a line on stderr, where there is none."""
+    if isinstance(event, int):
+        return event
+    app.say(f"errata: the folder is complete, but that it was written is not recorded: {event}")
+    return None
 
 
 @click.command()
@@ -42,14 +54,10 @@ def tag(app: App, name: str | None, version: str | None, note: str, listing: boo
       errata tag before-audit HEAD~3
       errata tag --list
     """
-    from errata.ledger.base.errors import UsageError
-
     if sum((name is not None, listing, delete is not None)) != 1:
         raise UsageError("say one thing: errata tag NAME [VERSION], errata tag --list, or errata tag --delete NAME")
     if delete is not None:
-        from errata.ledger.rules.operations import UntagVersion
-
-        app.execute(app.ledger(), UntagVersion(delete))
+        app.writer().untag(delete)
         app.show({"deleted": delete}, [f"tag {delete} removed"])
         return
     if name is None:
@@ -58,8 +66,6 @@ def tag(app: App, name: str | None, version: str | None, note: str, listing: boo
         view: list[Block] = [Table(("tag", "version", "live edits", "note"), rows)] if rows else ["no tags"]
         app.show({"tags": [t.plain() for t in tags.values()]}, view)
         return
-    from errata.ledger.events.tag_names import check_tag_name
-
     check_tag_name(name)
     live = app.live(app.ledger(), version or "HEAD")
     workspace = app.workspace()
@@ -89,27 +95,12 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
       errata checkout HEAD ./edited
       errata checkout spring ./without-e12 --without e12
     """
-    from errata.ledger.events.bodies import CheckoutFormat, VersionCheckedOut
-
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
-    began = app.world.seconds()
-    address = " ".join([version, *(f"--without {e}" for e in without), *(f"--only {e}" for e in only)])
     with app.progress("checking the base model") as tell:
-        _ = workspace.files  # whose digests are checked
-        tell("writing")
-        made = workspace.checkout(live, folder, address, share=not copy)
-    cost = VersionCheckedOut(
-        version=made.version,
-        live_count=len(live),
-        format=CheckoutFormat.FOLDER,
-        bytes_written=made.bytes_written,
-        bytes_linked=made.bytes_linked,
-        seconds=app.world.seconds() - began,
-        peak_memory_bytes=app.world.peak_memory(WRITTEN_ON),
-        device=WRITTEN_ON,
-    )
-    recorded = record_checkout(app, workspace.ledger, cost)
+        address = narrowed(version, without, only)
+        done = writing_out.checkout(workspace, live, folder, address, share=not copy, tell=tell)
+    made = done.made
     data = {
         "folder": str(made.folder),
         "version": made.version,
@@ -122,8 +113,8 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
         "tensor_digests": dict(made.tensor_digests),
         "bytes_written": made.bytes_written,
         "bytes_linked": made.bytes_linked,
-        "seconds": cost.seconds,
-        "event": recorded,
+        "seconds": done.cost.seconds,
+        "event": recorded(app, done.recorded),
     }
     lines = [
         f"{made.folder}: version {short(made.version)}, {counted(len(live), 'live edit')}",

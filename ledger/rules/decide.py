@@ -115,7 +115,9 @@ def _propose(trial: Fold, command: Command, act: Act) -> Iterator[Body]:
             yield from _propose_edits(trial, edits)
         case RecordEvaluation(evaluation):
             yield evaluation
-        case TagVersion(tag, live, weights, note):
+        case TagVersion(tag, live, weights, note, move):
+            if move and tag in trial.tags:
+                yield bodies.VersionUntagged(tag=tag)
             yield _tag(trial, tag, live, weights, note)
         case UntagVersion(tag):
             check_tag_name(tag)

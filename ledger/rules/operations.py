@@ -61,12 +61,19 @@ class RecordEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class TagVersion:
-    """Name a version by its live set; `weights` are the digests of its edited tensors once materialised."""
+    """Name a version by its live set.
+
+    Attributes:
+        tag, live, note: the name, the version's edits, and a remark.
+        weights: the digests of its edited tensors once materialised.
+        move: the name may have another version, from which it is taken first.
+    """
 
     tag: str
     live: tuple[int, ...]
     weights: dict[str, str] = field(default_factory=dict)
     note: str = ""
+    move: bool = False
 
 
 @dataclass(frozen=True, slots=True)
