@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from errata.commands.app import App, InOrder, shared
+from errata.commands.app import App, shared
+from errata.commands.lazy import InOrder
 from errata.commands.search.bisect_reporting import report
 from errata.commands.search.bisect_running import run
 from errata.commands.search.bisect_visualising import visualise

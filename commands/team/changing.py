@@ -9,8 +9,8 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.change.edits import fact_options, facts_from
+from errata.commands.lazy import when_used
 from errata.commands.team.showing import show_change
-from errata.commands.when_used import when_used
 from errata.commands.words.change_view import change_data, evidence_table, next_step, proposal_number
 from errata.commands.words.render import Block, Table
 from errata.commands.words.trust_wording import action_words

@@ -8,7 +8,8 @@ from pathlib import Path
 import click
 from pydantic import ValidationError
 
-from errata.commands.app import App, InOrder, shared
+from errata.commands.app import App, shared
+from errata.commands.lazy import InOrder
 from errata.commands.team.showing import show_change
 from errata.commands.words.change_view import proposal_number
 from errata.ledger.base.errors import BadRecord, UsageError

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.lazy import when_used
 from errata.commands.team.changing import taken_back_lines, warn_of_gates
 from errata.commands.team.showing import evidence_tables
-from errata.commands.when_used import when_used
 from errata.commands.words.change_view import (
     change_data,
     evidence_table,

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from errata.commands.app import App, InOrder, shared
+from errata.commands.app import App, shared
+from errata.commands.lazy import InOrder
 from errata.commands.team.governing import change_access, done_json, done_view
 from errata.commands.team.keys import key, key_named, own_card
 from errata.commands.words.render import Block, Table

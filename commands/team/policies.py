@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from errata.commands.app import App, InOrder, shared
+from errata.commands.app import App, shared
+from errata.commands.lazy import InOrder
 from errata.commands.team.governing import done_json, done_view
 from errata.commands.words.policy_wording import policy_view, requirement_words
 from errata.commands.words.render import Block, Table

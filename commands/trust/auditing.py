@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from errata.commands.app import App, InOrder, shared
+from errata.commands.app import App, shared
+from errata.commands.lazy import InOrder
 from errata.commands.words.render import Block, Table
 from errata.ledger.audit.bundle import MANIFEST
 from errata.ledger.audit.verify_bundle import examine, fingerprint
@@ -75,9 +76,9 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, sign: bool) -> 
         "recorded": made.recorded,
     }
     rows = tuple((name, f"{len(content):,}") for name, content in sorted(bundle.files.items()))
-    events = counted(read.last - read.first + 1, "event")
+    what = f"{counted(read.last - read.first + 1, 'event')}, {counted(len(read.rows), 'edit')}"
     view: list[Block] = [
-        f"{out}: @{read.first} to @{read.last}, {events}, {counted(len(read.rows), 'edit')}; recorded at @{made.recorded}",
+        f"{out}: @{read.first} to @{read.last}, {what}; recorded at @{made.recorded}",
         Table(("file", "bytes"), rows),
         f"manifest {bundle.digest}",
         f"         {sha256}",

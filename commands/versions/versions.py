@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import facts_changed
+from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.base.words import counted, short
+from errata.ledger.events.tag_names import check_tag_name
+from errata.ledger.ledger import Ledger
+from errata.ledger.sharing.sides import Side, check_one_base
+from errata.replay.versions.diff import FactChange, apart
+from errata.replay.versions.diff import diff as compare
 
-if TYPE_CHECKING:
-    from errata.ledger.ledger import Ledger
-    from errata.replay.versions.diff import FactChange
-    from errata.replay.versions.distance import TensorDistance
+with when_used():
+    from errata.replay.versions import distance, materialise
+    from errata.replay.workflow import writing_out
+
 
 WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
 ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
@@ -160,8 +167,6 @@ def diff(app: App, a: str, b: str, norms: bool, other: Path | None, reveal: bool
     """
     ledger = app.ledger()
     theirs = ledger if other is None else _on_the_same_base(ledger, other)
-    from errata.replay.versions.diff import diff as compare
-
     live_a, live_b = app.live(ledger, a), app.live(theirs, b)
     found = _distances(app, theirs, live_a, live_b) if norms else None
     here, there_state = ledger.state(), theirs.state()
@@ -208,29 +213,24 @@ def diff(app: App, a: str, b: str, norms: bool, other: Path | None, reveal: bool
 
 def _on_the_same_base(ledger: Ledger, other: Path) -> Ledger:
     """Another ledger, once it is seen to be on this one's base."""
-    from errata.ledger.ledger import Ledger
-    from errata.ledger.sharing.sides import Side, check_one_base
-
     theirs = Ledger.open(other)
     check_one_base(Side.of(ledger), Side.of(theirs))
     return theirs
 
 
-def _distances(app: App, theirs: Ledger, live_a: tuple[int, ...], live_b: tuple[int, ...]) -> dict[str, TensorDistance]:
+def _distances(
+    app: App, theirs: Ledger, live_a: tuple[int, ...], live_b: tuple[int, ...]
+) -> dict[str, distance.TensorDistance]:
     """How far apart a version of this ledger and one of another, or of this one too, are."""
     workspace = app.workspace()
-    from errata.replay.versions.diff import apart
-    from errata.replay.versions.distance import Edits, distances
-    from errata.replay.versions.materialise import Materialiser
-
     out, come = apart(workspace.state, live_a, live_b, theirs.state())
     with app.progress("checking the base model") as tell:
         files = workspace.files
         tell("materialising")
         # the other ledger is only read, so no keyframes are kept there
-        b = Edits(Materialiser(theirs, files, keyframes=False), live_b, come)
+        b = distance.Edits(materialise.Materialiser(theirs, files, keyframes=False), live_b, come)
         norms = {name: tensor.frobenius_norm for name, tensor in workspace.created.edited.items()}
-        return dict(distances(Edits(workspace.materialiser, live_a, out), b, norms))
+        return dict(distance.distances(distance.Edits(workspace.materialiser, live_a, out), b, norms))
 
 
 def _says(change: FactChange, side: int) -> str:
