@@ -2,6 +2,7 @@
 
     words      how things are told: tables, and events, policies and changes in words
     app        what every command shares: the ledger, the workspace, output, progress
+    lazy       commands and modules that are loaded when they are used
     unlocking  which key signs for whoever acts, and where its passphrase comes from
     change     init, edit, revert, cherry-pick, merge, tune
     versions   log, show, status, tag, checkout, diff, export
@@ -10,6 +11,7 @@
     team       propose, draft, approve, apply, flow, key, role, policy, erase
     trust      verify, gc, demo, checkpoint, prove, fsck, audit
 
-What a command needs of the world (clock, environment, device) is handed in by `cli.py`. Nothing here imports torch,
-transformers or rich before a command needs it.
+What a command needs of the world (clock, environment, device) is handed in by `cli.py`. No command writes to a ledger
+itself: whatever does is a function of `replay`. What loads torch, transformers or numpy is imported under
+`lazy.when_used`.
 """
