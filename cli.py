@@ -64,7 +64,7 @@ COMMANDS = {
     "timeline": Named("measure.blaming:timeline", "Score suites along the log."),
     "pilot": Named("measure.piloting:pilot", "Try your own facts before you decide."),
     "bisect": Named("search.bisecting:bisect", "Find the edit that made a version worse."),
-    "key": Named("team.keys:key", "Make, grant and revoke keys."),
+    "key": Named("team.granting:key", "Make, grant and revoke keys."),
     "role": Named("team.granting:role", "Give roles to persons, and take them away."),
     "policy": Named("team.policies:policy", "Say who may change what, and what it takes."),
     "propose": Named("team.changing:propose", "Ask for a change."),
@@ -87,7 +87,10 @@ COMMANDS = {
     "gc": Named("trust.checks:gc", "Drop what nothing refers to; never history."),
     "demo": Named("trust.checks:demo", "Play the whole story on a small model."),
 }
-"""The commands, in the order of use. Their short help stands here too, so that `errata --help` loads none of them."""
+"""The commands, in the order of use. Their short help stands here too, so that `errata --help` loads none of them.
+
+`errata key` is in `team.keys`, and `team.granting` adds to it.
+"""
 
 
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -70,3 +70,20 @@ def test_version_and_unknown_words(errata: Errata) -> None:
     assert unknown.code == 2 and unknown.err.startswith("errata: ") and unknown.err.count("\n") == 1
     assert errata("log", "--no-such-option", "--json").json["error"]["exit_code"] == 2
     assert App.__doc__
+
+
+def test_the_short_help_of_the_list_is_the_commands_own() -> None:
+    listed = {name: one.short_help for name, one in cli.COMMANDS.items()}
+    assert listed == {name: cli.main.commands[name].get_short_help_str(1000) for name in listed}
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_the_list_of_commands_is_what_click_would_write(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    written = []
+    for kind in (type(cli.main), click.Group):
+        context = click.Context(cli.main, info_name="errata")
+        formatter = context.make_formatter()
+        kind.format_commands(cli.main, context, formatter)
+        written.append(formatter.getvalue())
+    assert written[0] == written[1] != ""
