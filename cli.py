@@ -7,6 +7,7 @@ on stderr and an exit code.
 from __future__ import annotations
 
 import errno
+import getpass
 import json
 import os
 import resource
@@ -26,7 +27,7 @@ from errata.commands.app import App, World, laid_out
 from errata.commands.lazy import LazyGroup, Named
 from errata.commands.unlocking import Unlocking
 from errata.commands.words.render import printable
-from errata.ledger.base.errors import ErrataError, StorageFull
+from errata.ledger.base.errors import ErrataError, StorageFull, UsageError
 
 USAGE, DAMAGED, MODEL, INTERRUPTED = 2, 5, 6, 130
 
@@ -243,8 +244,6 @@ def _world() -> World:
 
 
 def _user() -> str:
-    import getpass
-
     try:
         return getpass.getuser()
     except (KeyError, OSError, ImportError):
@@ -261,16 +260,12 @@ def _configuration() -> Path:
     try:
         return Path.home() / ".config" / "errata"
     except RuntimeError:
-        from errata.ledger.base.errors import UsageError
-
         raise UsageError("there is no home folder for keys; ERRATA_CONFIG names another") from None
 
 
 def _ask_secret(what: str) -> str | None:
     if not sys.stdin.isatty():
         return None
-    import getpass
-
     try:
         return getpass.getpass(f"{what}: ", stream=sys.stderr)
     except EOFError:
@@ -291,8 +286,6 @@ def _peak_memory(device: str) -> int:
 
 def _prepare_torch(device: str, threads: int | None) -> str:
     import torch
-
-    from errata.ledger.base.errors import UsageError
 
     if threads is not None:
         torch.set_num_threads(threads)
