@@ -3,6 +3,7 @@
     words      how things are told: tables, and events, policies and changes in words
     app        what every command shares: the ledger, the workspace, output, progress
     unlocking  which key signs for whoever acts, and where its passphrase comes from
+    helping    help
     change     init, edit, revert, cherry-pick, merge, tune
     versions   log, show, status, tag, checkout, diff, export
     measure    eval, monitor, blame, why, timeline, locate, pilot, report

@@ -280,4 +280,4 @@ def _share(hits: Sequence[tuple[int, int]]) -> str:
 
 def _short(path: Path) -> str:
     here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

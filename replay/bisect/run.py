@@ -6,7 +6,6 @@ goes on from there, and a conclusion that was recorded just before the kill is n
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections import Counter
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from errata.editor.score.lm_task import TaskResult, run_task
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.files import try_lock
 from errata.ledger.facts.suites import SAMPLED, Suite, suite_digest
 from errata.replay.bisect.oracles import CommandOracle, SuiteOracle, TaskOracle
 from errata.replay.bisect.prior import prior
@@ -237,10 +237,8 @@ def _alone(cache: Path) -> Iterator[Path]:
     scratch.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(cache / "bisect.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BisectionRunning from None
+        if not try_lock(descriptor):
+            raise BisectionRunning
         for left in scratch.iterdir():
             shutil.rmtree(left, ignore_errors=True)
         yield scratch

@@ -16,7 +16,7 @@ EXPECTED = [
     "export", "diff", "revert", "erase", "cherry-pick", "merge", "eval", "monitor", "blame", "why", "timeline", "pilot",
     "bisect", "key", "role", "policy", "propose", "draft", "approve", "reject", "apply", "check", "withdraw",
     "proposals", "flow", "break-glass", "review", "report", "verify", "checkpoint", "prove", "fsck", "audit", "gc",
-    "demo",
+    "demo", "help",
 ]  # fmt: skip
 
 
