@@ -154,7 +154,7 @@ def _rebuilding(workspace: Workspace, folder: Path) -> Scene:
     _hold("a checked-out folder loads in transformers with the same bits", same)
     return Scene(
         "Any version, rebuilt to the bit",
-        f"errata tag spring && errata checkout spring {_short(destination)}",
+        f"errata tag spring && errata checkout spring {destination.name}",
         (
             f"version {state.version[:19]} = base + {len(state.live)} edits",
             "added in the opposite order, one by one: identical bits",
