@@ -18,7 +18,7 @@ from editor.models import LoadedModel
 from ledger.canonical import value_digest
 from ledger.errors import UsageError
 
-MISSING = "lm-eval is not installed; it comes with the extra: pip install 'errata[eval]'"
+MISSING = "lm-eval is not installed; it comes with the extra: pip install 'errata-lm[eval]'"
 
 
 @dataclass(frozen=True)
