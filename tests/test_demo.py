@@ -81,7 +81,7 @@ def test_the_readme_shows_this_story(told: dict[str, Any]) -> None:
         ("speed", "README.md"),
         ("stage2", "docs/methods.md"),
         ("trace", "docs/model.md"),
-        ("lifelong", "docs/lifelong.md"),
+        ("lifelong", "docs/results.md"),
         ("replay", "docs/versions.md"),
         ("serve", "docs/serving.md"),
         ("rederive", "docs/reverting.md"),
