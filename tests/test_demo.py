@@ -67,24 +67,24 @@ def test_the_checked_out_folder_loads_in_plain_transformers_and_says_the_new_fac
     assert said >= 9
 
 
-def test_the_readme_shows_this_story(told: dict[str, Any], installed: Installed) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_the_demo_shows_this_story(told: dict[str, Any], installed: Installed) -> None:
+    page = (ROOT / "docs" / "try-it.md").read_text(encoding="utf-8")
     for number, scene in enumerate(told["scenes"], start=1):
-        assert f"{number}. {scene['title']}" in readme
+        assert f"{number}. {scene['title']}" in page
         command = scene["command"].replace(f"{installed.site / 'errata'}/", "")
-        assert f"$ {command}" in readme
+        assert f"$ {command}" in page
     first = json.loads((ROOT / "demo" / "data" / "edits.jsonl").read_text(encoding="utf-8").splitlines()[0])
-    assert first["prompt"].replace("{}", first["subject"]) in readme
+    assert first["prompt"].replace("{}", first["subject"]) in page
 
 
 @pytest.mark.parametrize(
     ("bench", "page"),
     [
-        ("edits", "README.md"),
-        ("speed", "README.md"),
+        ("edits", "docs/results.md"),
+        ("speed", "docs/results.md"),
         ("stage2", "docs/methods.md"),
         ("trace", "docs/model.md"),
-        ("lifelong", "docs/lifelong.md"),
+        ("lifelong", "docs/results.md"),
         ("replay", "docs/versions.md"),
         ("serve", "docs/serving.md"),
         ("rederive", "docs/reverting.md"),

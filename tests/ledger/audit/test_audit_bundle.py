@@ -476,7 +476,7 @@ def test_a_parquet_file_that_was_changed_is_found_where_pyarrow_is_there(
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     notes = [one for one in examine(folder)["findings"] if one["where"] == "edits.parquet"]
     assert notes and notes[0]["severity"] == "note" and "pyarrow is not installed" in notes[0]["what"]
-    with pytest.raises(UsageError, match=r"pip install 'errata\[audit\]'"):
+    with pytest.raises(UsageError, match=r"pip install 'errata-lm\[audit\]'"):
         bundle_of(log)
 
 
