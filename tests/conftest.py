@@ -9,6 +9,7 @@ import pytest
 from hypothesis import settings
 
 from tests.support import tiny
+from tests.support.lm_tasks import write_task
 from tests.support.wheel import Installed, install
 
 # A law holds or it does not; how long an example takes depends on who else uses the machine.
@@ -50,3 +51,9 @@ def tiny_llama_sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """Errata as it is installed from its wheel, outside the tree."""
     return install(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    """This test's folder with a task of lm-eval's in it."""
+    return write_task(tmp_path)

@@ -9,7 +9,7 @@ import pytest
 
 from errata import cli
 from errata.commands.app import App
-from tests.commands.conftest import Errata
+from tests.support.command_line import Errata
 
 EXPECTED = [
     "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout",

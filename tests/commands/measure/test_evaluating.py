@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from errata.replay.tune.pilot import thousand_edits
-from tests.commands.conftest import SETTINGS, Errata
+from tests.support.command_line import SETTINGS, Errata
 
 
 def test_edits_are_scored_by_both_decisions_and_by_cohort(errata: Errata, here: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import Done, Errata
+from tests.support.command_line import Done, Errata
 
 
 @pytest.fixture

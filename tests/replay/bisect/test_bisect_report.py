@@ -18,7 +18,7 @@ from errata.replay.bisect.record import PERSON, Judge, conclusion_body, recorded
 from errata.replay.bisect.report import Report, names, picture, report, rows_of_tests
 from errata.replay.bisect.scope import Filters, scoped
 from errata.replay.search.search import Conclusion, Live, Noise, Plan, Problem, Purpose, Reading, StepOutcome, bisect
-from tests.replay.bisect.test_bisect_scope import edits, ledger_of
+from tests.support.memory import edits, ledger_of
 from tests.support.samples import NOW, TENSORS, new_id, some_digest
 
 COUNT = 12
