@@ -13,7 +13,10 @@ from typing import Any
 
 from errata.editor.score.intervals import wilson
 from errata.ledger.events.bodies import StepOutcome, Verdict
-from errata.replay.search.search import EXACT, Conclusion, Live, Noise, Plan, Problem, Reading, Step, bisect
+from errata.ledger.state.state import Step
+from errata.replay.search.noise import Noise
+from errata.replay.search.search import bisect
+from errata.replay.search.terms import EXACT, Conclusion, Live, Plan, Problem, Reading
 
 STEPS = 128
 RATES = (0.0, 0.05, 0.15, 0.3)

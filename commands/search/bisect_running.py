@@ -16,7 +16,7 @@ from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
 
 if TYPE_CHECKING:
-    from errata.replay.search.search import Observation, Plan, Question
+    from errata.replay.search.terms import Observation, Plan, Question
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -143,7 +143,7 @@ def run(
 def _plan(noisy: bool, confidence: float | None, calibrate: int | None, limit: int | None, minimise: bool) -> Plan:
     """The plan that the options ask for; what is left out is as `Noise` has it."""
     from errata.replay.search.noise import Noise
-    from errata.replay.search.search import Plan
+    from errata.replay.search.terms import Plan
 
     if not noisy:
         return Plan(minimise=minimise)

@@ -21,7 +21,7 @@ from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.facts.suites import Suite, higher_is_better, suite_digest
 from errata.replay.bisect.record import Direction, Judge
-from errata.replay.search.search import Live, Reading
+from errata.replay.search.terms import Live, Reading
 
 SKIP_CODE = 125
 """Exit code of a command that cannot test this version, as in git."""

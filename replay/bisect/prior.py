@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from errata.editor.attribute.stand_in import stand_in
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.suites import Suite, higher_is_better
+from errata.ledger.state.state import Step
 from errata.replay.measure.first_order import first_order
-from errata.replay.search.search import Step
 from errata.replay.workflow.workspace import Workspace
 
 EVEN_SHARE = 0.2

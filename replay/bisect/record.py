@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from errata.ledger.events import bodies
-from errata.ledger.state.state import State
+from errata.ledger.state.state import State, Step
 from errata.replay.bisect.scope import LOG, NO_FILTERS, Filters
 from errata.replay.search.noise import Belief, Rate
-from errata.replay.search.search import BY_HAND, Conclusion, Plan, Problem, Purpose, Step
+from errata.replay.search.terms import BY_HAND, Conclusion, Plan, Problem, Purpose
 
 Direction = Literal["higher_is_better", "lower_is_better"]
 

@@ -28,7 +28,8 @@ from errata.replay.bisect.scope import LOG, NO_FILTERS, Filters
 from errata.replay.bisect.session_file import BisectionRunning
 from errata.replay.export.checkout import checkout_stream
 from errata.replay.export.model_card import card_of
-from errata.replay.search.search import Conclusion, Live, Observation, Plan, Problem, Question, bisect
+from errata.replay.search.search import bisect
+from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Question
 
 if TYPE_CHECKING:
     from errata.editor.score.evaluate import SuiteResult

@@ -10,7 +10,8 @@ from errata.replay.bisect.picture import Band, Bar, Mark
 from errata.replay.bisect.session import Session, Terms
 from errata.replay.search.exact_search import bracket
 from errata.replay.search.noise import Belief
-from errata.replay.search.search import BY_HAND, EXACT, Conclusion, Observation, Plan, Problem, Question, next_move
+from errata.replay.search.search import next_move
+from errata.replay.search.terms import BY_HAND, EXACT, Conclusion, Observation, Plan, Problem, Question
 
 STRIP = 72
 """Most characters of a strip."""

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.state.state import Step
 from errata.replay.search.minimise import minimal
-from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Step, Unasked
+from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Unasked
 
 Ask = Callable[[Live, Purpose], StepOutcome]
 """What a version is found to be; raises `Unasked` while nobody knows."""

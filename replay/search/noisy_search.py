@@ -20,9 +20,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.state.state import Step
 from errata.replay.search.exact_search import minimal_sets
 from errata.replay.search.noise import KINDS, Belief, Evidence, Noise, Tally, claim_holds
-from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Step, Unasked
+from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Unasked
 
 _NOTHING = 1e-9
 """A test that tells less than this, in nats, is not made."""

@@ -21,9 +21,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from errata.ledger.events.bodies import StepOutcome, Verdict
 from errata.replay.search import exact_search, noisy_search
-from errata.replay.search.noise import Belief, Noise
 from errata.replay.search.terms import (
     BY_HAND,
     EXACT,
@@ -32,33 +30,10 @@ from errata.replay.search.terms import (
     Observation,
     Plan,
     Problem,
-    Purpose,
     Question,
     Reading,
-    Step,
     Unasked,
 )
-
-__all__ = [
-    "BY_HAND",
-    "EXACT",
-    "Belief",
-    "Conclusion",
-    "Live",
-    "Noise",
-    "Observation",
-    "Plan",
-    "Problem",
-    "Purpose",
-    "Question",
-    "Reading",
-    "Step",
-    "StepOutcome",
-    "Verdict",
-    "bisect",
-    "next_move",
-    "next_moves",
-]
 
 
 def next_moves(

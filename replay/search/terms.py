@@ -13,6 +13,7 @@ from enum import Enum
 
 from errata.ledger.base.errors import UsageError
 from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.state.state import Step
 from errata.replay.search.noise import Belief, Noise
 
 Live = frozenset[int]
@@ -39,35 +40,6 @@ class Purpose(Enum):
     SUSPECT_ALONE = "good with the suspect alone"
     CAUSE = "good with fewer of the steps"
     CURE = "bad without fewer of the steps"
-
-
-@dataclass(frozen=True)
-class Step:
-    """One change between two versions: edits that it puts in force, edits that it takes out, and where in the log."""
-
-    seq: int
-    added: tuple[int, ...]
-    removed: tuple[int, ...]
-
-    @property
-    def edits(self) -> tuple[int, ...]:
-        """Every edit that the step touches, those it adds first."""
-        return self.added + self.removed
-
-    def __str__(self) -> str:
-        gone = ", ".join(f"e{number}" for number in self.removed)
-        come = ", ".join(f"e{number}" for number in self.added)
-        if come and gone:
-            return f"{gone} superseded by {come}"
-        return come or f"removal of {gone}"
-
-    def forward(self, live: Live) -> Live:
-        """The live set with the step taken."""
-        return (live | set(self.added)) - set(self.removed)
-
-    def backward(self, live: Live) -> Live:
-        """The live set with the step taken back."""
-        return (live | set(self.removed)) - set(self.added)
 
 
 @dataclass(frozen=True)

@@ -11,13 +11,16 @@ import pytest
 
 from errata.ledger.base.errors import UsageError
 from errata.ledger.events import bodies
+from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ConcludeBisection, RevertEdits, TagVersion
 from errata.replay import charts
 from errata.replay.bisect.record import PERSON, Judge, conclusion_body, recorded_already
 from errata.replay.bisect.report import Report, names, picture, report, rows_of_tests
 from errata.replay.bisect.scope import Filters, scoped
-from errata.replay.search.search import Conclusion, Live, Noise, Plan, Problem, Purpose, Reading, StepOutcome, bisect
+from errata.replay.search.noise import Noise
+from errata.replay.search.search import bisect
+from errata.replay.search.terms import Conclusion, Live, Plan, Problem, Purpose, Reading
 from tests.replay.bisect.test_bisect_scope import edits, ledger_of
 from tests.support.samples import NOW, TENSORS, new_id, some_digest
 

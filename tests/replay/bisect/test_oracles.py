@@ -16,7 +16,7 @@ from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.replay.bisect.oracles import BisectionAborted, CommandOracle, SuiteOracle, TaskOracle
-from errata.replay.search.search import BY_HAND, Live
+from errata.replay.search.terms import BY_HAND, Live
 from tests.support.ledgers import NAUGHT
 
 

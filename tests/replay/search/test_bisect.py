@@ -13,21 +13,9 @@ from hypothesis import strategies as st
 from errata.ledger.base.errors import UsageError
 from errata.ledger.events.bodies import StepOutcome as Outcome
 from errata.ledger.events.bodies import Verdict
-from errata.replay.search.search import (
-    EXACT,
-    Conclusion,
-    Live,
-    Observation,
-    Plan,
-    Problem,
-    Purpose,
-    Question,
-    Reading,
-    Step,
-    bisect,
-    next_move,
-    next_moves,
-)
+from errata.ledger.state.state import Step
+from errata.replay.search.search import bisect, next_move, next_moves
+from errata.replay.search.terms import EXACT, Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Reading
 
 
 def digest_of(live: Live) -> str:

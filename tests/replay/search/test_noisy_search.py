@@ -11,19 +11,10 @@ import pytest
 
 from errata.ledger.events.bodies import StepOutcome as Outcome
 from errata.ledger.events.bodies import Verdict
-from errata.replay.search.search import (
-    Conclusion,
-    Live,
-    Noise,
-    Observation,
-    Plan,
-    Problem,
-    Purpose,
-    Reading,
-    Step,
-    bisect,
-    next_moves,
-)
+from errata.ledger.state.state import Step
+from errata.replay.search.noise import Noise
+from errata.replay.search.search import bisect, next_moves
+from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Reading
 
 SURE = Plan(noise=Noise())
 
