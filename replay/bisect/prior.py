@@ -1,4 +1,4 @@
-"""What blame knows before a bisection tests anything: a weight of each step (`replay.search.search.Plan.prior`).
+"""What blame knows before a bisection tests anything: a weight of each step (`replay.search.search.Strategy.prior`).
 
 A step's harm is what the edits that it adds do to the metric, less what those that it removes did, to first order at
 the bad version. Standardised over the steps, an exponential makes it a probability: softmax(z). First order can be

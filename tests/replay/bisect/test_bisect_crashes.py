@@ -19,7 +19,7 @@ from errata.replay.bisect import session_file as bisect_file
 from errata.replay.bisect.record import Judge
 from errata.replay.bisect.run import Course
 from errata.replay.bisect.session import start
-from errata.replay.search.terms import Conclusion, Live, Observation, Question, Reading
+from errata.replay.search.terms import Answer, Conclusion, Live, Observation, Question
 from errata.replay.workflow.workspace import Workspace
 from tests.support import ledgers as helpers
 from tests.support.samples import filled
@@ -37,10 +37,10 @@ class Planted:
     def __init__(self, before: Callable[[int], None]) -> None:
         self.calls, self.before = 0, before
 
-    def __call__(self, live: Live) -> Reading:
+    def __call__(self, live: Live) -> Answer:
         self.calls += 1
         self.before(self.calls)
-        return Reading(StepOutcome.BAD if PLANTED in live else StepOutcome.GOOD)
+        return Answer(StepOutcome.BAD if PLANTED in live else StepOutcome.GOOD)
 
 
 def pull_the_plug() -> None:

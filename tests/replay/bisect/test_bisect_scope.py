@@ -19,7 +19,7 @@ from errata.ledger.store.store import MemoryStore
 from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.scope import Filters, check_order, chosen, ordered, place_of, scoped, without
 from errata.replay.search.search import bisect
-from errata.replay.search.terms import Purpose, Reading
+from errata.replay.search.terms import Answer, Purpose
 from tests.support.samples import NOW, TENSORS, created, new_edit, new_id, some_digest
 
 
@@ -161,8 +161,8 @@ def test_a_culprit_is_found_in_any_order_and_a_filter_without_it_says_so(
     live = range(1, COUNT + 1)
     problem = scoped(state, (), live, kept, order)
 
-    def says(version: frozenset[int]) -> Reading:
-        return Reading(StepOutcome.BAD if planted in version else StepOutcome.GOOD)
+    def says(version: frozenset[int]) -> Answer:
+        return Answer(StepOutcome.BAD if planted in version else StepOutcome.GOOD)
 
     found = bisect(problem, says)
     if planted in kept:
