@@ -20,6 +20,7 @@ from errata.demo.team import change, govern
 from errata.editor.model.loading import load_model
 from errata.ledger.base.errors import ModelError
 from errata.ledger.care.verify import is_sound, verify
+from errata.ledger.events.bodies import Verdict
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.facts.suites import Metric, Suite, read_suite
@@ -28,7 +29,6 @@ from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.run import bisect_with_suite
 from errata.replay.export.checkout import checkout
 from errata.replay.export.model_card import card_of
-from errata.replay.search.search import Verdict
 from errata.replay.versions.materialise import materialise, weights_digests
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.deep_verify import deep_verify

@@ -18,7 +18,6 @@ from errata.ledger.events.envelope import NOBODY, Act, Event, Head
 from errata.ledger.state.effects import effects
 from errata.ledger.state.state import (
     Bisection,
-    Change,
     Checkout,
     EditRecord,
     EditStatus,
@@ -28,6 +27,7 @@ from errata.ledger.state.state import (
     Merge,
     SettingsChange,
     State,
+    Step,
     Tracing,
     version_of,
 )
@@ -45,7 +45,7 @@ class Fold:
         self.created = start.created
         self.edits = dict(start.edits)
         self.live = set(start.live)
-        self.changes = list(start.changes)
+        self.steps = list(start.steps)
         self.tags = dict(start.tags)
         self.evaluations = list(start.evaluations)
         self.bisections = list(start.bisections)
@@ -67,7 +67,7 @@ class Fold:
             created=self.created,
             edits=self.edits,
             live=tuple(sorted(self.live)),
-            changes=tuple(self.changes),
+            steps=tuple(self.steps),
             tags=self.tags,
             evaluations=tuple(self.evaluations),
             bisections=tuple(self.bisections),
@@ -105,7 +105,7 @@ class Fold:
                 self._apply(body)
             case bodies.EditReverted():
                 self._close(body.edit, EditStatus.REVERTED)
-                self.changes.append(Change(head.seq, (), (body.edit,)))
+                self.steps.append(Step(head.seq, (), (body.edit,)))
             case bodies.EditSuperseded():
                 self._close(body.edit, EditStatus.SUPERSEDED)
                 self.superseding = (body.edit, body.by)
@@ -146,7 +146,7 @@ class Fold:
         self.live_facts[body.fact.key] = body.number
         for tensor, bound in body.bounds.items():
             self.budgets[tensor] = self.budgets.get(tensor, 0.0) + bound
-        self.changes.append(Change(self.head.seq, (body.number,), removed))
+        self.steps.append(Step(self.head.seq, (body.number,), removed))
 
     def _close(self, number: int, status: EditStatus) -> None:
         self.live.discard(number)

@@ -22,7 +22,7 @@ from errata.ledger.events.bodies import StepOutcome
 from errata.replay.bisect.scope import Filters, check_order
 from errata.replay.bisect.session import End, Session, Terms
 from errata.replay.search.noise import Noise
-from errata.replay.search.search import Observation, Purpose
+from errata.replay.search.terms import Observation, Purpose
 
 FILE = "bisect.json"
 LOCK = "bisect-session.lock"

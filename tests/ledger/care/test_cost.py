@@ -207,5 +207,5 @@ def test_a_checkout_changes_no_version_and_is_kept_in_order() -> None:
     before = fresh(edits(1)).state()
     after = fresh(edits(1), *(RecordCheckout(one) for one in said)).state()
     assert [one.body for one in after.checkouts] == said and [one.seq for one in after.checkouts] == [3, 4, 5]
-    assert (after.version, after.changes, after.edits) == (before.version, before.changes, before.edits)
+    assert (after.version, after.steps, after.edits) == (before.version, before.steps, before.edits)
     assert kind_of(said[0]) is Kind.VERSION_CHECKED_OUT

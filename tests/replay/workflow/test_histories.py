@@ -13,13 +13,14 @@ from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import Damaged
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.events import bodies
+from errata.ledger.events.bodies import Verdict
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RevertEdits
 from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.run import bisect_with_suite
-from errata.replay.search.search import Purpose, Verdict
+from errata.replay.search.terms import Purpose
 from errata.replay.versions.keyframe_cost import KeyframeCost
 from errata.replay.versions.keyframes import Keyframes
 from errata.replay.versions.materialise import Materialiser, materialise
