@@ -2,6 +2,7 @@
 
     words      how things are told: tables, and events, policies and changes in words
     app        what every command shares: the ledger, the workspace, output, progress
+    pager      long output on a terminal goes through a pager
     unlocking  which key signs for whoever acts, and where its passphrase comes from
     helping    help
     change     init, edit, revert, cherry-pick, merge, tune

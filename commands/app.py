@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypedDict, TypeVar
 
 import click
 
+from errata.commands.pager import paged
 from errata.commands.words.render import Loud, View, console, printable, write
 
 if TYPE_CHECKING:
@@ -203,13 +204,14 @@ class App:
             raise UnknownVersion(UNDER_TEST)
         return move.live
 
-    def show(self, data: Any, view: View) -> None:
-        """Show a result: `data` as one JSON document with --json, else `view`."""
+    def show(self, data: Any, view: View, *, pager: bool = False) -> None:
+        """Show a result: `data` as one JSON document with --json, else `view`, if asked for through a pager."""
         if self.as_json:
             self.world.out.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
             self.world.out.flush()
-        else:
-            write(view, self.world.out)
+            return
+        with paged(self.world.out, self.world.environment) if pager else nullcontext(self.world.out) as stream:
+            write(view, stream)
 
     def say(self, line: str) -> None:
         """Log a line on stderr."""

@@ -14,7 +14,7 @@ import click
 import pytest
 import yaml
 
-import cli
+from errata import cli
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"

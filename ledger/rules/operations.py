@@ -16,6 +16,7 @@ from errata.ledger.events.bodies import (
     TracingRecorded,
     VersionCheckedOut,
 )
+from errata.ledger.events.change_parts import MoveTag
 from errata.ledger.events.envelope import Head
 from errata.ledger.rules.change_operations import TrustCommand
 
@@ -146,6 +147,7 @@ Command = (
     | RecordEvaluation
     | TagVersion
     | UntagVersion
+    | MoveTag
     | ConcludeBisection
     | RecordTracing
     | RecordCheckout

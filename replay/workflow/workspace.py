@@ -24,8 +24,9 @@ from errata.editor.model.loading import LoadedModel, ModelFiles, load_model, res
 from errata.editor.score.evaluate import SuiteResult, probe, run_suite
 from errata.editor.solve.solver import Solver
 from errata.ledger.base.canonical import canonical_bytes
-from errata.ledger.base.errors import LedgerDamaged, ModelChanged
+from errata.ledger.base.errors import LedgerDamaged, ModelChanged, Refused
 from errata.ledger.events import bodies
+from errata.ledger.events.change_parts import MoveTag
 from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.facts.fact import Fact, Probe
@@ -200,6 +201,19 @@ class Workspace:
         state = self.state
         numbers = tuple(sorted(live))
         return self.execute(TagVersion(name, numbers, self.materialiser.digests(numbers), note), state)
+
+    def move_tag(self, name: str, live: Iterable[int], note: str = "") -> list[Event]:
+        """Let a tag name another version, in one transaction; where it was stays in the log.
+
+        Raises:
+            Refused: there is no such tag, it is on that version already, or the policy protects it.
+        """
+        state = self.state
+        if name not in state.tags:
+            raise Refused(f"no tag {name!r}; `errata tag {name}` sets it")
+        numbers = tuple(sorted(live))
+        move = MoveTag.checked(tag=name, live=numbers, weights=self.materialiser.digests(numbers), note=note)
+        return self.execute(move, state)
 
     def checkout(self, live: Iterable[int], destination: Path, address: str, *, share: bool = True) -> CheckoutResult:
         """Write a version as a folder, one edited tensor in memory at a time (`replay.export.checkout`).
