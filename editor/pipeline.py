@@ -58,10 +58,17 @@ class EditedMatrix:
 
 @dataclass(frozen=True)
 class Meter:
-    """What things cost: a monotonic clock in seconds and the process's peak memory in bytes."""
+    """What things cost.
+
+    Attributes:
+        seconds: a monotonic clock.
+        peak_memory: the process's peak memory in bytes, on the device where models run.
+        host_peak_memory: the same in the host's own memory, where that is another.
+    """
 
     seconds: Callable[[], float]
     peak_memory: Callable[[], int]
+    host_peak_memory: Callable[[], int] | None = None
 
 
 @dataclass(frozen=True)

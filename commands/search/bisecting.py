@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from errata.commands.app import App, InOrder, shared
+from errata.commands.app import App, shared
+from errata.commands.lazy import InOrder
 from errata.commands.search.bisect_reporting import report
 from errata.commands.search.bisect_running import run
 from errata.commands.search.bisect_visualising import visualise
@@ -162,13 +163,11 @@ def _go_on(app: App, session: Session) -> int:
         return 0
     tests = len({mark.version for mark in session.marks})
     if move.culprit is not None:
-        from errata.ledger.rules.operations import ConcludeBisection
-
         body = conclusion_body(
             session.problem(state), move, PERSON, evaluations=tests, filters=session.filters, order=session.order
         )
         if not recorded_already(state, session.began, body):
-            app.execute(ledger, ConcludeBisection(body))
+            app.writer(ledger).conclude_bisection(body)
         bisect_file.reset(folder_of(ledger))
     return show_conclusion(app, state, session, move, tests)
 

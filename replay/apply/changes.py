@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from errata.ledger.base.errors import Refused
@@ -14,8 +14,7 @@ from errata.ledger.events.policy import Capability, Evidence, Gate, GateTime
 from errata.ledger.facts.fact import Fact
 from errata.ledger.rules.change_operations import CheckChange, RecordDraft
 from errata.ledger.rules.operations import RevertEdits
-from errata.ledger.state.standing import StaleDraft, change_of, open_change, scored
-from errata.ledger.state.state import State
+from errata.ledger.state.standing import change_of, open_change, scored
 from errata.ledger.state.trust import ChangeRecord, Trust
 from errata.replay.apply.apply import edit
 from errata.replay.apply.gates import measure_gates
@@ -25,11 +24,6 @@ from errata.replay.workflow.workspace import Workspace
 Tell = Callable[[str], None]
 BATCH = 20
 """Most edits that a draft solves together."""
-
-
-def needs_model(change: ChangeRecord) -> bool:
-    """Whether drafting a change, or checking it afterwards, needs the model."""
-    return isinstance(change.body.action, EditFacts | RevertThem)
 
 
 def draft_change(
@@ -84,19 +78,6 @@ def see_draftable(trust: Trust, change: ChangeRecord) -> None:
             f"p{change.number} was drafted already, and the policy {trust.policy.name!r} lets nothing be drafted twice;"
             " propose it again",
             proposal=change.number,
-        )
-
-
-def see_head(state: State, live: Sequence[int], address: str) -> None:
-    """See that the head is the version that a draft is wanted on.
-
-    Raises:
-        StaleDraft: it is another.
-    """
-    if state.version != state.version_of(live):
-        raise StaleDraft(
-            f"the head, @{state.head.seq}, is another version than {address}: look at what changed, and name the head"
-            " that you mean"
         )
 
 
