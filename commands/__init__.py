@@ -5,7 +5,6 @@
     pager      long output on a terminal goes through a pager
     unlocking  which key signs for whoever acts, and where its passphrase comes from
     lazy       commands and modules that are loaded when they are used
-    pager      long output on a terminal
     helping    help
     change     init, edit, revert, cherry-pick, merge, tune
     versions   log, show, status, tag, checkout, diff, export

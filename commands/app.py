@@ -103,6 +103,14 @@ class App:
     _signer: SignerSource | None = field(default=None, repr=False)
     _warned: bool = field(default=False, repr=False)
 
+    def named(self, ledger: Path | None, base: Path | None, actor: str | None, key: str | None) -> None:
+        """Take what is named, or else what ERRATA_DIR, ERRATA_BASE, ERRATA_ACTOR and ERRATA_KEY say."""
+        environment = self.world.environment
+        self.ledger_option = ledger or (Path(environment["ERRATA_DIR"]) if environment.get("ERRATA_DIR") else None)
+        self.base = base or (Path(environment["ERRATA_BASE"]) if environment.get("ERRATA_BASE") else None)
+        self.actor = actor or environment.get("ERRATA_ACTOR", "")
+        self.key = key or environment.get("ERRATA_KEY") or None
+
     def ledger(self) -> Ledger:
         """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
         found = Ledger.open(self.ledger_folder())

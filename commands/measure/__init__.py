@@ -1,5 +1,6 @@
 """Commands that measure versions.
 
+    asking      `errata ask`: what a version says
     blaming     `errata blame`, `errata why` and `errata timeline`
     evaluating  `errata eval`: a version on a suite, on facts, on a corpus, or on a task of lm-eval
     locating    `errata locate`: where the model keeps its facts

@@ -1,5 +1,6 @@
 """Versions measured: evaluations, monitoring, previews, blame, tracing.
 
+    asking        What a version says after a prompt: its greedy continuation, and the most probable next tokens
     blame         rank the edits of a version by what they do to a suite
     consequences  what reverting edits would do, found out by running the model on both versions and recording
                   nothing

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from errata import cli
+from errata import cli, world
 from errata.ledger.base.errors import StorageFull
 from errata.ledger.events.bodies import ChangeProposed
 from errata.ledger.events.envelope import Draft, Event, Kind
@@ -219,8 +219,8 @@ def test_time_runs_out_and_never_back(
 
     proposed(here)
     by(here, "ben", "approve", "p1")
-    now = cli._now
-    monkeypatch.setattr(cli, "_now", lambda: later(now(), days * 86_400))
+    now = world.now
+    monkeypatch.setattr(world, "now", lambda: later(now(), days * 86_400))
     refused(here, tmp_path, "ada", ("apply", "p1"), code, words)
 
 
