@@ -4,38 +4,18 @@ With ``B = B0 + KᵀK``, ``Y = K B0⁻¹`` and ``S = I + K Yᵀ``, the push-thro
 
     ``X B⁻¹ = Y_x - (X Yᵀ) S⁻¹ Y``,  ``Y_x = X B0⁻¹``,
 
-for any rows ``X``. ``Y`` is kept for each key, and ``S`` with its Cholesky factor, which a new batch extends by a block
-of rows. A key that is no longer wanted leaves all three: nothing is solved again for the others.
+for any rows ``X``. ``Y`` and ``S`` are kept for the keys that are carried; a key that is no longer wanted leaves both,
+and nothing is solved again for the others.
 
 Legend: ``m`` carried keys, ``n`` rows of a batch, ``d`` columns.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
 
 import torch
 from torch import Tensor
-
-_GROWTH = 1.5
-
-
-@dataclass(frozen=True)
-class Aside:
-    """A batch's keys as they would be carried, should the batch be recorded.
-
-    Attributes:
-        names: one a key.
-        inverse: ``(n, d)``, ``K1 B0⁻¹``.
-        cross: ``(n, m)``, ``K1 Yᵀ``.
-        own: ``(n, n)``, ``K1 B0⁻¹ K1ᵀ``.
-    """
-
-    names: tuple[str, ...]
-    inverse: Tensor
-    cross: Tensor
-    own: Tensor
 
 
 class CarriedKeys:
@@ -44,121 +24,52 @@ class CarriedKeys:
     Args:
         width: ``d``.
         device: where the factor lies.
+
+    Attributes:
+        names: one a key, in the order of the rows of ``Y``.
     """
 
     def __init__(self, width: int, device: torch.device) -> None:
         self.names: list[str] = []
-        self._inverse = torch.zeros(0, width, dtype=torch.float64, device=device)
-        self._system = torch.zeros(0, 0, dtype=torch.float64, device=device)  # S
-        self._factor = torch.zeros(0, 0, dtype=torch.float64, device=device)
-        self._factored = 0
+        self._inverse = torch.zeros(0, width, dtype=torch.float64, device=device)  # Y, (m, d)
+        self._system = torch.zeros(0, 0, dtype=torch.float64, device=device)  # S, (m, m)
+        self._factor: Tensor | None = None
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    @property
-    def inverse(self) -> Tensor:
-        """``Y``, ``(m, d)``."""
-        return self._inverse[: len(self)]
-
-    def add(self, new: Aside) -> None:
-        """Carry a batch's keys from now on; its ``cross`` must be with the keys as they are carried now."""
-        m, total = len(self), len(self) + len(new.names)
-        self._inverse = _grown(self._inverse, total, self._inverse.shape[1])
-        self._system = _grown(self._system, total, total)
-        self._inverse[m:total] = new.inverse
-        self._system[m:total, :m] = new.cross
-        self._system[:m, m:total] = new.cross.T
-        self._system[m:total, m:total] = (new.own + new.own.T) / 2
-        self._system.diagonal()[m:total] += 1.0
-        self.names += new.names
-
-    def keep(self, wanted: Container[str]) -> None:
-        """Let keys go that are not wanted. What was factorised before the first of them stays factorised."""
-        order = [i for i, name in enumerate(self.names) if name in wanted]
-        if len(order) == len(self):
-            return
-        same = next((i for i, j in enumerate(order) if i != j), len(order))
-        at = torch.tensor(order, dtype=torch.long, device=self._inverse.device)
-        self._inverse = self._inverse[at]
-        self._system = self._system[at][:, at]
-        self._factored = min(self._factored, same)
-        self.names = [self.names[i] for i in order]
-
-    def factorise(self) -> bool:
-        """Extend the factor of ``S`` to all keys, by blocks. False if rounding has made ``S`` indefinite."""
-        p, m = self._factored, len(self)
-        if p == m:
-            return True
-        self._factor = _grown(self._factor, m, m)
-        known = self._factor[:p, :p]
-        below = torch.linalg.solve_triangular(known, self._system[p:m, :p].T, upper=False).T
-        corner, info = torch.linalg.cholesky_ex(self._system[p:m, p:m] - below @ below.T)
-        if int(info) != 0 or not bool(torch.isfinite(corner.diagonal()).all()):
-            return False
-        self._factor[p:m, :p] = below
-        self._factor[p:m, p:m] = corner
-        self._factored = m
-        return True
-
-    def correct(self, inverse: Tensor, cross: Tensor) -> Tensor:
-        """``X B⁻¹`` from ``X B0⁻¹`` and ``X Yᵀ``: ``(n, d)`` and ``(n, m)`` to ``(n, d)``."""
-        m = len(self)
-        factor = self._factor[:m, :m]
-        half = torch.linalg.solve_triangular(factor, cross.T, upper=False)
-        weights = torch.linalg.solve_triangular(factor.mT, half, upper=True)
-        return torch.addmm(inverse, weights.T, self.inverse, alpha=-1.0)
-
-
-def _grown(buffer: Tensor, rows: int, columns: int) -> Tensor:
-    """The buffer with room for so many rows and columns; room to spare, so that it is seldom copied."""
-    if buffer.shape[0] >= rows and buffer.shape[1] >= columns:
-        return buffer
-    height = max(rows, int(_GROWTH * buffer.shape[0]))
-    width = columns if buffer.shape[1] == columns else max(columns, int(_GROWTH * buffer.shape[1]))
-    larger = torch.zeros(height, width, dtype=buffer.dtype, device=buffer.device)
-    larger[: buffer.shape[0], : buffer.shape[1]] = buffer
-    return larger
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Floating-point operations of the ways to a solve, ``d`` columns; products only, as the rest is small.
-
-    The rule of `absorbs` is that of renting or buying: keys are carried until that has cost as much as a factor
-    with all of them in it would have, so that no sequence of batches costs more than twice the best choice made in
-    hindsight. It absorbs sooner where carrying would take more memory than one more ``(d, d)`` matrix.
-    """
-
-    d: int
-
-    def factor(self, keys: int) -> float:
-        """A factor of ``B0`` with so many keys in it: ``m·d² + d³/3``, one triangle formed and factorised."""
-        return keys * self.d**2 + self.d**3 / 3
-
-    def join(self, new: int, carried: int) -> float:
-        """New keys beside ``carried`` ones: ``2·d²`` each for ``Y``, then their rows of ``S`` and of its factor."""
-        return new * (2.0 * self.d**2 + 2.0 * (carried + new) * self.d + (carried + new) ** 2)
-
-    def carry(self, batch: int, carried: int) -> float:
-        """What carried keys add to one batch's solve: two products with ``Y``, two triangular solves with ``S``."""
-        return batch * (4.0 * carried * self.d + 2.0 * carried**2)
-
-    def absorbs(self, spent: float, batch: int, carried: int, new: int, total: int, missing_factor: bool) -> bool:
-        """Whether a new factor with all past keys in it is the better choice now.
+    def add(self, names: Sequence[str], rows: Tensor, inverse: Tensor) -> None:
+        """Carry more keys.
 
         Args:
-            spent: operations that carrying has cost since the factor was made.
-            batch: keys to solve for.
-            carried: past keys carried already.
-            new: past keys that would have to join them.
-            total: all past keys.
-            missing_factor: whether ``B0`` itself would have to be factorised first, for nothing but this.
+            names: one a key.
+            rows: ``(n, d)``, the keys.
+            inverse: ``(n, d)``, the keys through ``B0⁻¹``.
         """
-        if total == 0 or carried + new == 0:
-            return False
-        m = carried + new
-        if m * self.d + 2 * m**2 > self.d**2:
-            return True
-        keeping = spent + self.join(new, carried) + self.carry(batch, m)
-        return keeping + (self.factor(0) if missing_factor else 0.0) > self.factor(total)
+        cross, own = rows @ self._inverse.T, rows @ inverse.T
+        own = (own + own.T) / 2
+        own.diagonal().add_(1.0)
+        self._system = torch.cat((torch.cat((self._system, cross.T), dim=1), torch.cat((cross, own), dim=1)))
+        self._inverse = torch.cat((self._inverse, inverse))
+        self._factor = None
+        self.names += names
+
+    def keep(self, wanted: Container[str]) -> None:
+        """Let keys go that are not wanted."""
+        order = [i for i, name in enumerate(self.names) if name in wanted]
+        if len(order) == len(self.names):
+            return
+        at = torch.tensor(order, dtype=torch.long, device=self._inverse.device)
+        self._inverse, self._system = self._inverse[at], self._system[at][:, at]
+        self._factor = None
+        self.names = [self.names[i] for i in order]
+
+    def correct(self, rows: Tensor, inverse: Tensor) -> Tensor | None:
+        """``X B⁻¹`` from ``X`` and ``X B0⁻¹``, ``(n, d)`` each; None if rounding has made ``S`` indefinite."""
+        if not self.names:
+            return inverse
+        if self._factor is None:
+            self._factor, info = torch.linalg.cholesky_ex(self._system)
+            if int(info) != 0 or not bool(torch.isfinite(self._factor.diagonal()).all()):
+                self._factor = None
+                return None
+        half = torch.linalg.solve_triangular(self._factor, self._inverse @ rows.T, upper=False)
+        weights = torch.linalg.solve_triangular(self._factor.mT, half, upper=True)
+        return torch.addmm(inverse, weights.T, self._inverse, alpha=-1.0)
