@@ -43,9 +43,10 @@ ACCURATE = 1e-9
 REFINEMENTS = 2
 """Steps of iterative refinement before the whole matrix is factorised."""
 
-CARRIED_SHARE = 0.25
-"""The most keys that are carried beside a factor, as a share of its columns. By then, batch after batch, carrying them
-has cost about as much (``2x + 3x² + x³`` times ``d³``) as the factor with all of them in it does (``1/3 + x``)."""
+CARRIED_SHARE = 1 / 3
+"""The most keys that are carried beside a factor, as a share of its columns. With ``s`` of them and ``T`` past keys in
+all (in ``d``), a key's share of the next factor and of all carrying until then is ``(1/3 + T + 3s² + s³) / s`` times
+``d²``: within a tenth of its least for ``T`` up to a half, and for more the least lies where memory forbids it."""
 
 
 @dataclass
