@@ -18,10 +18,10 @@ from errata.ledger.base.words import counted, short
 if TYPE_CHECKING:
     from errata.editor.score.intervals import Estimate
     from errata.ledger.facts.suites import Suite
-    from errata.replay.apply.rederive import Plan, Rederived, Replaced, Resolved
-    from errata.replay.apply.rederive_report import Report
+    from errata.replay.apply.rederive import Rederived, RederivePlan, Replaced, Resolved
+    from errata.replay.apply.rederive_report import RederiveReport
+    from errata.replay.measure.comparison import Comparison, Neighbours
     from errata.replay.measure.consequences import Consequences, FactBack
-    from errata.replay.measure.looking import Comparison, Neighbours
     from errata.replay.workflow.workspace import Workspace
 
 MOST_ROWS = 20
@@ -155,7 +155,7 @@ def _rederive(
     app.show(data, _rederived(workspace, found, told, replaced))
 
 
-def _announced(planned: Plan) -> str:
+def _announced(planned: RederivePlan) -> str:
     """What re-deriving will cost, in edits; their own records say how long each took."""
     if not planned.affected:
         return "no edit was solved beside or after: this is a plain revert"
@@ -176,14 +176,14 @@ def _read(suites: Sequence[Path], files: Sequence[Path]) -> tuple[list[Suite], l
     facts = [(path.name, tuple(read_facts(path))) for path in files]
     if bare := next((name for name, items in facts if not any(fact.locality for fact in items)), None):
         raise UsageError(f"--locality-of {bare}: none of its facts has a locality probe")
-    from errata.replay.measure.looking import Neighbours
+    from errata.replay.measure.comparison import Neighbours
 
     return probes, [Neighbours(name, items) for name, items in facts]
 
 
-def _plain(found: Consequences | Report) -> dict[str, Any]:
+def _plain(found: Consequences | RederiveReport) -> dict[str, Any]:
     """A preview or a report as JSON values."""
-    from errata.replay.measure.looking import SEED
+    from errata.replay.measure.comparison import SEED
 
     data = asdict(found)
     if data["asked"] < data["others"]:
@@ -207,7 +207,9 @@ def _previewed(found: Consequences) -> Iterable[Block]:
     yield "nothing was recorded (dry run)"
 
 
-def _rederived(workspace: Workspace, found: Rederived, told: Report, replaced: Replaced | None) -> Iterable[Block]:
+def _rederived(
+    workspace: Workspace, found: Rederived, told: RederiveReport, replaced: Replaced | None
+) -> Iterable[Block]:
     state = found.plan.state
     yield _facts(told.facts, "re-derived, it says")
     if found.edits:
@@ -258,7 +260,7 @@ def _facts(facts: Sequence[FactBack], then: str) -> Table:
 
 
 def _asked(asked: int, others: int) -> str:
-    from errata.replay.measure.looking import SEED
+    from errata.replay.measure.comparison import SEED
 
     if asked < others:
         return f"scores of {asked} of the {others} other live edits, drawn with seed {SEED}, with 95% intervals"

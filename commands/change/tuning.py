@@ -16,7 +16,7 @@ from errata.ledger.base.words import counted
 
 if TYPE_CHECKING:
     from errata.editor.score.settings import Trial
-    from errata.replay.tune.tuning import Outcome, Search
+    from errata.replay.tune.tuning import Search, TuningResult
 
 COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_space_threshold": "null space"}
 """Headings of settings that are not called by their names."""
@@ -166,7 +166,7 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
     app.show(data, [Table(("setting", "value", "at creation"), rows), f"in force since @{seq}: {source}"])
 
 
-def _front(outcome: Outcome) -> list[Trial]:
+def _front(outcome: TuningResult) -> list[Trial]:
     from errata.editor.score.settings import pareto
 
     return pareto(outcome.trials)
@@ -188,7 +188,7 @@ def _entry(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _write_preset(outcome: Outcome, out: Path | None) -> Path | None:
+def _write_preset(outcome: TuningResult, out: Path | None) -> Path | None:
     """A preset for a new ledger, where other layers than this ledger's own were chosen among all."""
     if outcome.overall is outcome.own or out is None:
         return None
@@ -201,7 +201,9 @@ def _write_preset(outcome: Outcome, out: Path | None) -> Path | None:
     return out / PRESET
 
 
-def _told(outcome: Outcome, search: Search, dry_run: bool, pictures: list[Path], preset: Path | None) -> list[Block]:
+def _told(
+    outcome: TuningResult, search: Search, dry_run: bool, pictures: list[Path], preset: Path | None
+) -> list[Block]:
     from errata.editor.score.settings import CHOICE
 
     start, own, overall = outcome.trials[0], outcome.own, outcome.overall

@@ -14,7 +14,7 @@ from errata.ledger.base.words import counted, short
 if TYPE_CHECKING:
     from errata.ledger.facts.fact import Fact
     from errata.ledger.state.state import State
-    from errata.replay.measure.locating import Located
+    from errata.replay.measure.locating import RecordedTracing
 
 
 @click.command()
@@ -88,7 +88,7 @@ def _facts(state: State, live: tuple[int, ...], file: Path | None) -> list[Fact]
     return clear
 
 
-def _told(located: Located, pictures: list[Path]) -> list[Block]:
+def _told(located: RecordedTracing, pictures: list[Path]) -> list[Block]:
     body, view = located.body, list[Block]()
     layers = [f"layer {i}" for i in range(len(body.low))]
     for part, rows in body.effects.items():

@@ -187,7 +187,8 @@ def _write_page(path: Path, name: str, found: PilotReport, tables: list[Table], 
 
 
 def _json(found: PilotReport) -> dict[str, Any]:
-    from errata.replay.measure.evaluations import score_row, score_rows
+    from errata.replay.measure.evaluations import score_rows
+    from errata.replay.workflow.workspace import score_row
 
     def rows(scores: Any) -> list[dict[str, object]]:
         return [row.plain() for row in score_rows(scores)]

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from errata.ledger.facts.fact import Fact
     from errata.ledger.ledger import Ledger
     from errata.ledger.rules.change_operations import ApplyChange
-    from errata.replay.apply.changes import Check
+    from errata.replay.apply.changes import GateResult
 
 
 @click.command()
@@ -220,7 +220,7 @@ def check(app: App, proposal: str, keep: bool) -> int:
     return int(not found.passed)
 
 
-def taken_back_lines(found: Check) -> list[str]:
+def taken_back_lines(found: GateResult) -> list[str]:
     """What was taken back because a gate failed, and what that does not bring back."""
     if not found.reverted:
         return []

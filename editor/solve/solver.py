@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from errata.editor.solve.carried import CarriedKeys
+from errata.editor.solve.carried import CarriedKeys, NewKeys
 from errata.editor.solve.kept import FACTOR_STORED_FROM, Store, eigenpairs, is_stored
 from errata.editor.solve.projector import Projector, projector
 from errata.editor.solve.solve import (
@@ -43,10 +43,10 @@ ACCURATE = 1e-9
 REFINEMENTS = 2
 """Steps of iterative refinement before the whole matrix is factorised."""
 
-CARRIED_SHARE = 1 / 3
-"""The most keys that are carried beside a factor, as a share of its columns. With ``s`` of them and ``T`` past keys in
-all (in ``d``), a key's share of the next factor and of all carrying until then is ``(1/3 + T + 3s² + s³) / s`` times
-``d²``: within a tenth of its least for ``T`` up to a half, and for more the least lies where memory forbids it."""
+CARRIED_SHARE = 1 / 2
+"""The most keys that are carried beside a factor, as a share of its columns: they then take as much memory as another
+factor would. In time, too, this is about the best share: with ``s`` of them and ``T`` past keys in all (in ``d``), a
+key's part of the next factor and of all carrying until then is ``(1/3 + T + 3s² + s³) / s`` times ``d²``."""
 
 
 @dataclass
@@ -59,7 +59,7 @@ class _Anchor:
         carried: the keys beside it.
         absorbed: names of the keys in it.
         from_disk: whether the factor was read and not made.
-        latest: the latest batch's own keys through the inverse, by name: they are carried if they come back as past.
+        latest: the latest batch's own keys: they are carried if they come back as past ones.
     """
 
     factor: Tensor | None
@@ -67,7 +67,7 @@ class _Anchor:
     carried: CarriedKeys
     absorbed: frozenset[str] = frozenset()
     from_disk: bool = False
-    latest: dict[str, Tensor] = field(default_factory=dict)
+    latest: NewKeys | None = None
 
     @property
     def held(self) -> set[str]:
@@ -143,7 +143,7 @@ class Solver:
         self.second_moment = self.second_moment.to(device=keys.device, dtype=torch.float64)
         names = key_names([*past_keys, *keys])
         past = dict(zip(names, past_keys, strict=False))  # name -> key
-        own = names[len(past) :]
+        own = tuple(names[len(past) :])
         space = self._enter(weights, null_space)
         rows = space.project(keys.to(torch.float64))
         anchor = self._anchored(space, past)
@@ -178,16 +178,16 @@ class Solver:
             if past and space.weights.stats and not self._stores():
                 return self._factorised(space, past)
             anchor = space.anchor = self._base(space) or self._factorised(space, past)
+        latest, anchor.latest = anchor.latest, None
+        if latest is not None and not past.keys().isdisjoint(latest.names):
+            anchor.carried.add(latest)
         anchor.carried.keep(past)
-        missing = [name for name in past if name not in anchor.held]
-        known = [name for name in missing if name in anchor.latest]
-        new = [name for name in missing if name not in anchor.latest]
-        if known:
-            inverse = torch.stack([anchor.latest[name] for name in known])
-            anchor.carried.add(known, space.rows(past, known), inverse)
-        if new:
-            rows = space.rows(past, new)
-            anchor.carried.add(new, rows, anchor.apply(rows))
+        held = anchor.held
+        missing = tuple(name for name in past if name not in held)
+        if missing:
+            rows = space.rows(past, missing)
+            inverse = anchor.apply(rows)
+            anchor.carried.add(NewKeys(missing, inverse, rows @ anchor.carried.inverse.T, rows @ inverse.T))
         return anchor
 
     def _attempt(
@@ -196,24 +196,23 @@ class Solver:
         anchor: _Anchor,
         rows: Tensor,
         known: Tensor,
-        own: list[str],
+        own: tuple[str, ...],
         by: SolvedBy | None = None,
     ) -> Preserved | None:
         """``K1 B⁻¹`` by an anchor, refined if it has to be; None if it breaks down."""
         by = by or (SolvedBy.ABSORBED if anchor.absorbed else SolvedBy.WOODBURY)
-        inverse = anchor.apply(rows)
-        solved = anchor.carried.correct(rows, inverse)
-        if solved is None:
+        carried = anchor.carried
+        if not carried.factorise():
             return None
-        anchor.latest = dict(zip(own, inverse, strict=True))
+        inverse = anchor.apply(rows)
+        anchor.latest = NewKeys(own, inverse, rows @ carried.inverse.T, rows @ inverse.T)
+        solved = carried.correct(inverse, anchor.latest.cross)
         best = Preserved(rows, solved, self._image(space, solved, known), by)
         for _ in range(REFINEMENTS):
             if best.residual <= ACCURATE:
                 break
             rest = rows - best.image
-            step = anchor.carried.correct(rest, anchor.apply(rest))
-            assert step is not None, "the factor of the carried keys is there by now"
-            solved = best.inverse + step
+            solved = best.inverse + carried.correct(anchor.apply(rest), rest @ carried.inverse.T)
             better = Preserved(rows, solved, self._image(space, solved, known), by)
             if not better.residual < best.residual:
                 break
