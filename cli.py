@@ -1,33 +1,28 @@
-"""The composition root: the only place that sees the environment, the clock, the device and the current folder.
+"""The command line: `entry` is the command `errata`.
 
-`entry` is the command `errata`. It hands the world to the commands in `commands/` and turns every error into one line
+It hands the world (`world.py`) to the commands in `commands/` and turns every error into one line
 on stderr and an exit code.
 """
 
 from __future__ import annotations
 
 import errno
-import getpass
 import json
 import os
-import resource
 import sys
-import time
 import traceback
-import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from errata import __version__
-from errata.commands.app import App, World, laid_out
+from errata import __version__, world
+from errata.commands.app import App, laid_out
 from errata.commands.lazy import LazyGroup, Named
 from errata.commands.unlocking import Unlocking
 from errata.commands.words.render import printable
-from errata.ledger.base.errors import ErrataError, StorageFull, UsageError
+from errata.ledger.base.errors import ErrataError, StorageFull
 
 USAGE, DAMAGED, MODEL, INTERRUPTED = 2, 5, 6, 130
 
@@ -60,12 +55,13 @@ COMMANDS = {
     "merge": Named("change.carrying:merge", "Merge another ledger into this one."),
     "eval": Named("measure.evaluating:evaluate", "Score a version, with 95 % intervals."),
     "monitor": Named("measure.monitoring:monitor", "Follow the model's health along the log."),
+    "ask": Named("measure.asking:ask", "Ask a version what comes after a prompt."),
     "blame": Named("measure.blaming:blame", "Rank edits by the harm that they do."),
     "why": Named("measure.blaming:why", "Show which edits fire on a prompt."),
     "timeline": Named("measure.blaming:timeline", "Score suites along the log."),
     "pilot": Named("measure.piloting:pilot", "Try your own facts before you decide."),
     "bisect": Named("search.bisecting:bisect", "Find the edit that made a version worse."),
-    "key": Named("team.granting:key", "Make, grant and revoke keys."),
+    "key": Named("team.keys:key", "Make, grant and revoke keys."),
     "role": Named("team.granting:role", "Give roles to persons, and take them away."),
     "policy": Named("team.policies:policy", "Say who may change what, and what it takes."),
     "propose": Named("team.changing:propose", "Ask for a change."),
@@ -87,16 +83,14 @@ COMMANDS = {
     "audit": Named("trust.auditing:audit", "Hand a range of the log to an auditor."),
     "gc": Named("trust.checks:gc", "Drop what nothing refers to; never history."),
     "demo": Named("trust.checks:demo", "Play the whole story on a small model."),
+    "help": Named("helping:help_", "Read the documentation."),
 }
-"""The commands, in the order of use. Their short help stands here too, so that `errata --help` loads none of them.
-
-`errata key` is in `team.keys`, and `team.granting` adds to it.
-"""
+"""The commands, in the order of use. Their short help stands here too, so that `errata --help` loads none of them."""
 
 
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        click.echo(f"errata {_software()['errata']}")
+        click.echo(f"errata {__version__}")
         context.exit()
 
 
@@ -151,19 +145,16 @@ def main(
       errata checkout HEAD ./edited                 a folder that transformers loads
 
     \b
-    Versions: HEAD, HEAD~2, @17 (after event 17), base, a tag, the start of a digest.
+    Versions: HEAD, HEAD~2, @17 (after event 17), base, a tag, the start of a digest; by time @2026-11-28,
+    @2026-11-28T12:00:00Z or spring@2026-11-28 (where the tag was). A date means the end of that day in UTC.
     Edits: e12, or the start of a delta's digest.
     Exit codes: 0 done, 1 the answer is no, 2 usage, 3 conflict, 4 not allowed, 5 damaged or missing data,
     6 model or editing error.
     """
-    environment = app.world.environment
-    app.ledger_option = ledger or (Path(environment["ERRATA_DIR"]) if environment.get("ERRATA_DIR") else None)
-    app.base = base or (Path(environment["ERRATA_BASE"]) if environment.get("ERRATA_BASE") else None)
+    app.named(ledger, base, actor, key)
     app.as_json = as_json
     app.device = device
     app.threads = threads
-    app.actor = actor or environment.get("ERRATA_ACTOR", "")
-    app.key = key or environment.get("ERRATA_KEY") or None
     app.passphrase_file = passphrase_file
 
 
@@ -183,7 +174,7 @@ def call(arguments: Sequence[str]) -> int:
     own = list(arguments)[: list(arguments).index("--")] if "--" in arguments else list(arguments)
     as_json, debug = "--json" in own, "--debug" in own
     try:
-        code = main.main(list(arguments), prog_name="errata", standalone_mode=False, obj=App(_world(), Unlocking))
+        code = main.main(list(arguments), prog_name="errata", standalone_mode=False, obj=App(world.here(), Unlocking))
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         return _fail(_usage(error), USAGE, as_json, debug)
@@ -223,90 +214,6 @@ def _fail(error: dict[str, Any], code: int, as_json: bool, debug: bool) -> int:
         sys.stdout.write(json.dumps({"error": {**error, "exit_code": code}}, indent=2, ensure_ascii=False) + "\n")
     sys.stderr.write(f"errata: {' '.join(printable(str(error['message'])).split())}\n")
     return code
-
-
-def _world() -> World:
-    return World(
-        folder=Path.cwd(),
-        environment=dict(os.environ),
-        actor=_user(),
-        now=_now,
-        new_id=lambda: str(uuid.uuid4()),
-        seconds=time.monotonic,
-        peak_memory=_peak_memory,
-        prepare_torch=_prepare_torch,
-        software=_software,
-        configuration=_configuration,
-        ask_secret=_ask_secret,
-        out=sys.stdout,
-        err=sys.stderr,
-    )
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return "unknown"
-
-
-def _configuration() -> Path:
-    """`$ERRATA_CONFIG`, else `errata` in the folder that the XDG Base Directory Specification gives."""
-    if own := os.environ.get("ERRATA_CONFIG"):
-        return Path(own)
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    if Path(given).is_absolute():
-        return Path(given) / "errata"
-    try:
-        return Path.home() / ".config" / "errata"
-    except RuntimeError:
-        raise UsageError("there is no home folder for keys; ERRATA_CONFIG names another") from None
-
-
-def _ask_secret(what: str) -> str | None:
-    if not sys.stdin.isatty():
-        return None
-    try:
-        return getpass.getpass(f"{what}: ", stream=sys.stderr)
-    except EOFError:
-        raise click.Abort from None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _peak_memory(device: str) -> int:
-    import torch
-
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _prepare_torch(device: str, threads: int | None) -> str:
-    import torch
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {device!r} is not to be had: {str(error).splitlines()[0]}") from None
-    return str(chosen)
-
-
-def _software() -> dict[str, str]:
-    from importlib import metadata
-
-    found = {"python": ".".join(map(str, sys.version_info[:3])), "errata": __version__}
-    for name in ("torch", "transformers", "numpy", "safetensors"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 if __name__ == "__main__":

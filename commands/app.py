@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -12,6 +12,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from errata.commands.lazy import when_used
+from errata.commands.pager import paged
 from errata.commands.words.render import Loud, View, console, printable, write
 from errata.ledger.base.errors import ErrataError, UnknownVersion
 
@@ -25,7 +26,7 @@ with when_used():
     from errata.ledger.state import state as states
     from errata.replay.bisect import session_file
     from errata.replay.record import writer as writers
-    from errata.replay.search import search
+    from errata.replay.search import terms
     from errata.replay.workflow import context, workspace
 
 UNDER_TEST = "BISECT"
@@ -101,6 +102,14 @@ class App:
     _signer: signing.SignerSource | None = field(default=None, repr=False)
     _warned: bool = field(default=False, repr=False)
 
+    def named(self, ledger: Path | None, base: Path | None, actor: str | None, key: str | None) -> None:
+        """Take what is named, or else what ERRATA_DIR, ERRATA_BASE, ERRATA_ACTOR and ERRATA_KEY say."""
+        environment = self.world.environment
+        self.ledger_option = ledger or (Path(environment["ERRATA_DIR"]) if environment.get("ERRATA_DIR") else None)
+        self.base = base or (Path(environment["ERRATA_BASE"]) if environment.get("ERRATA_BASE") else None)
+        self.actor = actor or environment.get("ERRATA_ACTOR", "")
+        self.key = key or environment.get("ERRATA_KEY") or None
+
     def ledger(self) -> ledgers.Ledger:
         """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
         found = ledgers.Ledger.open(self.ledger_folder())
@@ -172,17 +181,18 @@ class App:
     def _under_test(self, ledger: ledgers.Ledger, state: states.State) -> frozenset[int]:
         session = session_file.load(ledger.folder) if ledger.folder is not None else None
         move = session.move(state) if session is not None and not session.missing else None
-        if not isinstance(move, search.Question):
+        if not isinstance(move, terms.Question):
             raise UnknownVersion(UNDER_TEST)
         return move.live
 
-    def show(self, data: Any, view: View) -> None:
-        """Show a result: `data` as one JSON document with --json, else `view`."""
+    def show(self, data: Any, view: View, *, pager: bool = False) -> None:
+        """Show a result: `data` as one JSON document with --json, else `view`, if asked for through a pager."""
         if self.as_json:
             self.world.out.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
             self.world.out.flush()
-        else:
-            write(view, self.world.out)
+            return
+        with paged(self.world.out, self.world.environment) if pager else nullcontext(self.world.out) as stream:
+            write(view, stream)
 
     def say(self, line: str) -> None:
         """Log a line on stderr."""

@@ -25,7 +25,7 @@ with when_used():
     from errata.editor.score import intervals
     from errata.replay.apply import rederive as rederiving
     from errata.replay.apply import rederive_report
-    from errata.replay.measure import consequences, looking
+    from errata.replay.measure import comparison, consequences
     from errata.replay.workflow import workspace as workspaces
 
 
@@ -71,7 +71,7 @@ def revert(
 
     --rederive also solves again, without them, every edit of their batches and of later ones, in batches as recorded
     and with the settings recorded; the new edits supersede the old ones. It takes as long as those edits took, and
-    says whether it was worth it. docs/reverting.md has the details.
+    says whether it was worth it. `errata help reverting` has the details.
 
     \b
     Examples:
@@ -149,7 +149,7 @@ def _rederive(
     app.show(data, _rederived(workspace, found, told, replaced))
 
 
-def _announced(planned: rederiving.Plan) -> str:
+def _announced(planned: rederiving.RederivePlan) -> str:
     """What re-deriving will cost, in edits; their own records say how long each took."""
     if not planned.affected:
         return "no edit was solved beside or after: this is a plain revert"
@@ -160,20 +160,20 @@ def _announced(planned: rederiving.Plan) -> str:
     return f"{again}; {start} before them stay as they are"
 
 
-def _read(suites: Sequence[Path], files: Sequence[Path]) -> tuple[list[Suite], list[looking.Neighbours]]:
+def _read(suites: Sequence[Path], files: Sequence[Path]) -> tuple[list[Suite], list[comparison.Neighbours]]:
     """Suites and facts from files; a bad one is told before a model is loaded."""
     probes = [read_suite(path) for path in suites]
     facts = [(path.name, tuple(read_facts(path))) for path in files]
     if bare := next((name for name, items in facts if not any(fact.locality for fact in items)), None):
         raise UsageError(f"--locality-of {bare}: none of its facts has a locality probe")
-    return probes, [looking.Neighbours(name, items) for name, items in facts]
+    return probes, [comparison.Neighbours(name, items) for name, items in facts]
 
 
-def _plain(found: consequences.Consequences | rederive_report.Report) -> dict[str, Any]:
+def _plain(found: consequences.Consequences | rederive_report.RederiveReport) -> dict[str, Any]:
     """A preview or a report as JSON values."""
     data = asdict(found)
     if data["asked"] < data["others"]:
-        data["sample_seed"] = looking.SEED
+        data["sample_seed"] = comparison.SEED
     return data
 
 
@@ -196,7 +196,7 @@ def _previewed(found: consequences.Consequences) -> Iterable[Block]:
 def _rederived(
     workspace: workspaces.Workspace,
     found: rederiving.Rederived,
-    told: rederive_report.Report,
+    told: rederive_report.RederiveReport,
     replaced: rederiving.Replaced | None,
 ) -> Iterable[Block]:
     state = found.plan.state
@@ -250,34 +250,36 @@ def _facts(facts: Sequence[consequences.FactBack], then: str) -> Table:
 
 def _asked(asked: int, others: int) -> str:
     if asked < others:
-        return f"scores of {asked} of the {others} other live edits, drawn with seed {looking.SEED}, with 95% intervals"
+        return (
+            f"scores of {asked} of the {others} other live edits, drawn with seed {comparison.SEED}, with 95% intervals"
+        )
     return f"scores of the {counted(others, 'other live edit')}, with 95% intervals"
 
 
-def _score(of: looking.Comparison, score: intervals.Estimate) -> str:
+def _score(of: comparison.Comparison, score: intervals.Estimate) -> str:
     between = "" if score.low is None else f" ({_number(of, score.low)} to {_number(of, score.high)})"
     return f"{_number(of, score.value)}{between}"
 
 
-def _difference(of: looking.Comparison) -> str:
+def _difference(of: comparison.Comparison) -> str:
     found = of.difference
     between = "" if found.low is None else f" ({_number(of, found.low, True)} to {_number(of, found.high, True)})"
     return f"{_number(of, found.value, True)}{between}"
 
 
-def _number(of: looking.Comparison, value: float | None, signed: bool = False) -> str:
+def _number(of: comparison.Comparison, value: float | None, signed: bool = False) -> str:
     sign = "+" if signed else ""
     return format(value, f"{sign}.1%" if of.as_share else f"{sign}.4g")
 
 
-def _flips(of: looking.Comparison) -> str:
+def _flips(of: comparison.Comparison) -> str:
     if not of.as_share:
         return "-"
     worse = sum(item.after < item.before for item in of.moved)
     return f"{worse} lost, {len(of.moved) - worse} gained"
 
 
-def _moved(score: looking.Comparison) -> Iterable[str]:
+def _moved(score: comparison.Comparison) -> Iterable[str]:
     for item in score.moved[:MOST_ROWS]:
         way = "lost" if item.after < item.before else "gained"
         yield f"{score.name} {way}: {item.address} {item.text}"

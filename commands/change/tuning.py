@@ -159,7 +159,7 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
     app.show(data, [Table(("setting", "value", "at creation"), rows), f"in force since @{seq}: {source}"])
 
 
-def _front(outcome: tuning.Outcome) -> list[scored.Trial]:
+def _front(outcome: tuning.TuningResult) -> list[scored.Trial]:
 
     return scored.pareto(outcome.trials)
 
@@ -179,7 +179,7 @@ def _entry(trial: scored.Trial) -> dict[str, Any]:
     }
 
 
-def _write_preset(outcome: tuning.Outcome, out: Path | None) -> Path | None:
+def _write_preset(outcome: tuning.TuningResult, out: Path | None) -> Path | None:
     """A preset for a new ledger, where other layers than this ledger's own were chosen among all."""
     if outcome.overall is outcome.own or out is None:
         return None
@@ -190,7 +190,7 @@ def _write_preset(outcome: tuning.Outcome, out: Path | None) -> Path | None:
 
 
 def _told(
-    outcome: tuning.Outcome, search: tuning.Search, dry_run: bool, pictures: list[Path], preset: Path | None
+    outcome: tuning.TuningResult, search: tuning.Search, dry_run: bool, pictures: list[Path], preset: Path | None
 ) -> list[Block]:
 
     start, own, overall = outcome.trials[0], outcome.own, outcome.overall

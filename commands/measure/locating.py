@@ -86,7 +86,7 @@ def _facts(state: State, live: tuple[int, ...], file: Path | None) -> list[Fact]
     return clear
 
 
-def _told(located: locating.Located, pictures: list[Path]) -> list[Block]:
+def _told(located: locating.RecordedTracing, pictures: list[Path]) -> list[Block]:
     body, view = located.body, list[Block]()
     layers = [f"layer {i}" for i in range(len(body.low))]
     for part, rows in body.effects.items():

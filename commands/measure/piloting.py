@@ -25,6 +25,7 @@ with when_used():
     from errata.editor.score import scores as scoring
     from errata.replay.measure import evaluations
     from errata.replay.tune import pilot as pilots
+    from errata.replay.workflow import workspace as workspaces
 
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -73,7 +74,7 @@ def pilot(
     general = None if suite is None else read_suite(suite)
     if report is not None:
         if not available():
-            raise UsageError("--report draws charts, which needs the extra: pip install 'errata[plots]'")
+            raise UsageError("--report draws charts, which needs the extra: pip install 'errata-lm[plots]'")
         if not report.parent.is_dir():
             raise UsageError(f"no folder {report.parent} for the report")
     surroundings = app.surroundings()
@@ -191,7 +192,7 @@ def _json(found: pilots.PilotReport) -> dict[str, Any]:
         return [row.plain() for row in evaluations.score_rows(scores)]
 
     def suite(result: Any) -> object:
-        return None if result is None else evaluations.score_row("general", "suite", result.estimate).plain()
+        return None if result is None else workspaces.score_row("general", "suite", result.estimate).plain()
 
     cost = found.cost
     return {
@@ -203,8 +204,8 @@ def _json(found: pilots.PilotReport) -> dict[str, Any]:
         "after": rows(found.after),
         "general": {"before": suite(found.general_before), "after": suite(found.general_after)},
         "perplexity": {
-            "before": evaluations.score_row("perplexity", "corpus", found.perplexity_before).plain(),
-            "after": evaluations.score_row("perplexity", "corpus", found.perplexity_after).plain(),
+            "before": workspaces.score_row("perplexity", "corpus", found.perplexity_before).plain(),
+            "after": workspaces.score_row("perplexity", "corpus", found.perplexity_after).plain(),
         },
         "decay": [
             {"edits": p.edits, "scores": rows(p.facts), "first_batch": rows(p.first_batch), "general": p.general,

@@ -179,7 +179,7 @@ def check(app: App, number: int, keep: bool) -> int:
     return int(not found.passed)
 
 
-def taken_back_lines(found: drafting.Check) -> list[str]:
+def taken_back_lines(found: drafting.GateResult) -> list[str]:
     """What was taken back because a gate failed, and what that does not bring back."""
     if not found.reverted:
         return []

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.lazy import InOrder
+from errata.commands.lazy import LazyGroup, Named
 from errata.commands.unlocking import asked_passphrase, passphrase, read_passphrase
 from errata.commands.words.policy_wording import validity_words
 from errata.commands.words.render import Block, Table
@@ -25,13 +25,23 @@ SHORTEST_PREFIX = 8
 """Digits that the start of a key's name has at least."""
 
 
-@click.group(cls=InOrder)
+COMMANDS = {
+    "new": Named("team.keys:new", "Make a key of your own."),
+    "list": Named("team.keys:list_keys", "List your keys, and those the ledger knows."),
+    "show": Named("team.keys:show", "Show a key and what it signed."),
+    "passphrase": Named("team.keys:change_passphrase", "Change the passphrase of one of your keys."),
+    "grant": Named("team.granting:grant", "Let a key sign for a person from here on."),
+    "revoke": Named("team.granting:revoke", "Let a key sign nothing from here on."),
+}
+
+
+@click.group(cls=LazyGroup, named=COMMANDS)
 @shared
 def key() -> None:
     r"""Make, grant and revoke keys.
 
     A key is an Ed25519 key pair: the public half, `ed25519:` and 64 digits, names it; the private half lies in your own
-    folder ($ERRATA_CONFIG, else $XDG_CONFIG_HOME/errata, else ~/.config/errata) under a passphrase. A ledger knows a
+    folder ($ERRATA_CONFIG, else the platform's, on Linux ~/.config/errata) under a passphrase. A ledger knows a
     key once it was granted to a person, and then it signs for that person until it is revoked.
 
     The passphrase comes from --passphrase-file, else from ERRATA_PASSPHRASE, else it is asked for.

@@ -12,7 +12,7 @@ from errata.commands.lazy import when_used
 from errata.commands.options import ONLY, WITHOUT, narrowed
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import facts_changed
-from errata.ledger.base.errors import ErrataError, UsageError
+from errata.ledger.base.errors import ErrataError, Refused, UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.tag_names import check_tag_name
 from errata.ledger.ledger import Ledger
@@ -36,24 +36,33 @@ def recorded(app: App, event: int | ErrataError) -> int | None:
 @click.command()
 @click.argument("name", required=False)
 @click.argument("version", required=False)
+@click.option("--move", is_flag=True, help="Move a tag that exists to VERSION.")
 @click.option("--note", default="", help="A remark; recorded.")
 @click.option("--list", "listing", is_flag=True, help="List the tags.")
 @click.option("--delete", metavar="NAME", help="Remove a tag; the version stays.")
 @shared
 @click.pass_obj
-def tag(app: App, name: str | None, version: str | None, note: str, listing: bool, delete: str | None) -> None:
+def tag(
+    app: App, name: str | None, version: str | None, move: bool, note: str, listing: bool, delete: str | None
+) -> None:
     r"""Name a version.
 
-    The digests of its weights are recorded with the name, so `errata verify --deep` can check them.
+    The digests of its weights are recorded with the name, so `errata verify --deep` can check them. The log keeps
+    where a tag was: `spring@2026-11-28` is the version that spring named at the end of that day. Where the policy
+    protects a tag, `errata propose --tag` asks for the move.
 
     \b
     Examples:
       errata tag spring                 names HEAD
       errata tag before-audit HEAD~3
+      errata tag --move spring HEAD
       errata tag --list
     """
-    if sum((name is not None, listing, delete is not None)) != 1:
-        raise UsageError("say one thing: errata tag NAME [VERSION], errata tag --list, or errata tag --delete NAME")
+    if sum((name is not None, listing, delete is not None)) != 1 or (move and name is None):
+        raise UsageError(
+            "say one thing: errata tag NAME [VERSION], errata tag --move NAME [VERSION], errata tag --list, or errata"
+            " tag --delete NAME"
+        )
     if delete is not None:
         app.writer().untag(delete)
         app.show({"deleted": delete}, [f"tag {delete} removed"])
@@ -67,10 +76,18 @@ def tag(app: App, name: str | None, version: str | None, note: str, listing: boo
     check_tag_name(name)
     live = app.live(app.ledger(), version or "HEAD")
     workspace = app.workspace()
+    before = workspace.state.tags.get(name) if move else None
+    if move and before is None:
+        raise Refused(f"no tag {name!r}; `errata tag {name}` sets it", tag=name)
     with app.progress("materialising"):
-        workspace.tag(name, live, note)
+        workspace.tag(name, live, note, move=move)
     made = workspace.state.tags[name]
-    app.show(made.plain(), [f"tag {name} on {short(made.version)}, {counted(len(live), 'live edit')}"])
+    line = f"tag {name} on {short(made.version)}, {counted(len(live), 'live edit')}"
+    if before is None:
+        app.show(made.plain(), [line])
+        return
+    line += f"; it was on {short(before.version)}, {counted(len(before.live), 'live edit')}"
+    app.show({**made.plain(), "moved_from": before.plain()}, [line])
 
 
 @click.command()

@@ -16,6 +16,7 @@ from errata.ledger.events.bodies import (
     TracingRecorded,
     VersionCheckedOut,
 )
+from errata.ledger.events.change_parts import MoveTag
 from errata.ledger.events.envelope import Head
 from errata.ledger.rules.change_operations import TrustCommand
 
@@ -66,14 +67,12 @@ class TagVersion:
     Attributes:
         tag, live, note: the name, the version's edits, and a remark.
         weights: the digests of its edited tensors once materialised.
-        move: the name may have another version, from which it is taken first.
     """
 
     tag: str
     live: tuple[int, ...]
     weights: dict[str, str] = field(default_factory=dict)
     note: str = ""
-    move: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +152,7 @@ Command = (
     | RecordEvaluation
     | TagVersion
     | UntagVersion
+    | MoveTag
     | ConcludeBisection
     | RecordTracing
     | RecordCheckout

@@ -13,7 +13,7 @@ from errata.ledger.events.tag_names import check_tag_name
 from errata.ledger.rules.change_operations import ProposeChange
 from errata.ledger.state.standing import StaleDraft, change_of, current_draft, missing, over
 from errata.ledger.state.trust import ChangeRecord, ChangeStatus
-from errata.replay.apply.changes import Check, Tell, check_change, draft_change, take_back
+from errata.replay.apply.changes import GateResult, Tell, check_change, draft_change, take_back
 from errata.replay.record.changes import apply_change, propose
 from errata.replay.workflow.workspace import Workspace
 
@@ -50,7 +50,7 @@ class Flow:
 
     number: int
     steps: list[FlowStep] = field(default_factory=list)
-    check: Check | None = None
+    check: GateResult | None = None
     waits: Waits | None = None
     missing: tuple[str, ...] = ()
     failed: bool = False

@@ -18,10 +18,12 @@ from errata.editor.model import adapter_files
 from errata.editor.model.hooks import patched
 from errata.editor.model.loading import LoadedModel, ModelFiles, load_model, resolve_model
 from errata.editor.score.evaluate import SuiteResult, probe, run_suite
+from errata.editor.score.intervals import Estimate
 from errata.editor.solve.solver import Solver
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.errors import LedgerDamaged, ModelChanged
 from errata.ledger.events import bodies
+from errata.ledger.events.change_parts import MoveTag
 from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import Capability
 from errata.ledger.facts.fact import Fact, Probe
@@ -37,7 +39,7 @@ from errata.replay.workflow.past_keys import PastKeys
 
 
 @dataclass(frozen=True)
-class Finding:
+class EvaluationResult:
     """An evaluation's result before it is recorded: the headline, all scores, and the outcomes behind them as JSON."""
 
     metric: str
@@ -46,6 +48,20 @@ class Finding:
     passed: int | None
     scores: tuple[bodies.Score, ...]
     details: Any
+
+
+def score_row(name: str, decision: str, estimate: Estimate) -> bodies.Score:
+    """An estimate as it is recorded."""
+    return bodies.Score(
+        name=name,
+        decision=decision,
+        value=estimate.value,
+        n=estimate.n,
+        clusters=estimate.clusters,
+        low=estimate.low,
+        high=estimate.high,
+        method=estimate.method,
+    )
 
 
 class Workspace(Writer):
@@ -163,11 +179,15 @@ class Workspace(Writer):
             move: take the name from the version that has it, if one has, in the same transaction.
 
         Raises:
-            Refused: a version has this name already and it is not to move, or the policy protects it.
+            Refused: a version has this name already and it is not to move, it is on that version already, or the
+                policy protects it.
         """
         state = self.state
         numbers = tuple(sorted(live))
-        return self.execute(TagVersion(name, numbers, self.materialiser.digests(numbers), note, move), state)
+        weights = self.materialiser.digests(numbers)
+        if move and name in state.tags:
+            return self.execute(MoveTag.checked(tag=name, live=numbers, weights=weights, note=note), state)
+        return self.execute(TagVersion(name, numbers, weights, note), state)
 
     def measure(self, live: Iterable[int], suite: Suite, draw: int = 0) -> SuiteResult:
         """Run a suite on a version without recording anything; no file is written (`draw` as in `run_suite`)."""
@@ -182,9 +202,9 @@ class Workspace(Writer):
 
     def at(self, live: Iterable[int]) -> AbstractContextManager[Module]:
         """A context in which the loaded model is a version."""
-        return self.wearing(self.materialiser.weights(live))
+        return self.with_weights(self.materialiser.weights(live))
 
-    def wearing(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[Module]:
+    def with_weights(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[Module]:
         """A context in which the loaded model has these edited tensors, by stored name."""
         return patched(
             self.loaded.model, {self.loaded.parameter_name(n): w.to(self.loaded.device) for n, w in weights.items()}
@@ -199,14 +219,13 @@ class Workspace(Writer):
             The result, and whether it was computed now.
         """
 
-        def run() -> Finding:
+        def run() -> EvaluationResult:
             found = self.measure(live, suite)
-            row = bodies.Score(
-                name=suite.metric.value, decision=suite.metric.value, value=found.estimate.value, n=found.estimate.n,
-                clusters=found.estimate.clusters, low=found.estimate.low, high=found.estimate.high,
-                method=found.estimate.method,
-            )  # fmt: skip
-            return Finding(suite.metric.value, found.score, found.n, found.passed, (row,), list(found.outcomes))
+            name = suite.metric.value
+            row = score_row(name, name, found.estimate)
+            return EvaluationResult(
+                suite.metric.value, found.score, found.n, found.passed, (row,), list(found.outcomes)
+            )
 
         return self.recorded(live, bodies.EvaluationSource.SUITE, suite.name, suite_digest(suite), run, again)
 
@@ -216,7 +235,7 @@ class Workspace(Writer):
         source: bodies.EvaluationSource,
         name: str,
         identity: str,
-        run: Callable[[], Finding],
+        run: Callable[[], EvaluationResult],
         again: bool = False,
     ) -> tuple[bodies.EvaluationRecorded, bool]:
         """The recorded result of what `identity` names on a version, else `run`'s, which is then recorded.
@@ -242,7 +261,7 @@ class Workspace(Writer):
         source: bodies.EvaluationSource,
         name: str,
         identity: str,
-        finding: Finding,
+        finding: EvaluationResult,
         started: float,
     ) -> bodies.EvaluationRecorded:
         """Record a result on a version; `started` is when the meter's clock said that it began."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from errata import cli
+from errata import cli, world
 from errata.ledger.base.errors import StorageFull
 from errata.ledger.events.bodies import ChangeProposed
 from errata.ledger.events.envelope import Draft, Event, Kind
@@ -18,9 +18,7 @@ from errata.ledger.events.policy import CONTROLLED, Gate, GateTime, Measure, Req
 from errata.ledger.events.policy_files import toml_of
 from errata.ledger.ledger import Ledger
 from errata.ledger.store.sqlite import SqliteStore
-from tests.commands.conftest import Done, Errata, init_arguments, write_jsonl
-from tests.commands.team.test_governing import settle
-from tests.commands.test_errors import snapshot
+from tests.support.command_line import Done, Errata, init_arguments, settle, snapshot, write_jsonl
 from tests.support.people import ROLES
 
 CORPUS = "the city of Riga is old and the river is wide and the street is long\n" * 60
@@ -221,8 +219,8 @@ def test_time_runs_out_and_never_back(
 
     proposed(here)
     by(here, "ben", "approve", "p1")
-    now = cli._now
-    monkeypatch.setattr(cli, "_now", lambda: later(now(), days * 86_400))
+    now = world.now
+    monkeypatch.setattr(world, "now", lambda: later(now(), days * 86_400))
     refused(here, tmp_path, "ada", ("apply", "p1"), code, words)
 
 
