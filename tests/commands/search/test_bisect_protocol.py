@@ -190,7 +190,7 @@ def test_a_mark_that_was_stopped_before_its_conclusion_is_finished_by_the_same_c
     errata("bisect", "bad")
     head = last_event(errata)["seq"]
     with monkeypatch.context() as patch:
-        patch.setattr("errata.commands.app.App.execute", stopped)
+        patch.setattr("errata.replay.record.writer.Writer.conclude_bisection", stopped)
         assert errata("bisect", "good").code == 130
     assert last_event(errata)["seq"] == head and errata("bisect", "log").code == 0
     assert errata("bisect", "good", "--json").json["culprit"] == 1
