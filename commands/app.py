@@ -13,22 +13,21 @@ import click
 
 from errata.commands.lazy import when_used
 from errata.commands.pager import paged
-from errata.commands.words.change_view import unreviewed_lines
 from errata.commands.words.render import Loud, View, console, printable, write
 from errata.ledger.base.errors import ErrataError, UnknownVersion
-from errata.ledger.base.signing import SignerSource
-from errata.ledger.ledger import Ledger, find_ledger
-from errata.ledger.rules.addresses import resolve_version
-from errata.ledger.secrets.key_files import KeyFolder
-from errata.ledger.state.state import State
-from errata.replay.record.writer import Acting, Writer
 
 with when_used():
+    from errata.commands.words import change_view
     from errata.editor import pipeline
+    from errata.ledger import ledger as ledgers
+    from errata.ledger.base import signing
+    from errata.ledger.rules import addresses
+    from errata.ledger.secrets import key_files
+    from errata.ledger.state import state as states
     from errata.replay.bisect import session_file
+    from errata.replay.record import writer as writers
     from errata.replay.search import terms
     from errata.replay.workflow import context, workspace
-
 
 UNDER_TEST = "BISECT"
 """The address of the version that a bisection under way wants tested."""
@@ -91,7 +90,7 @@ class App:
     """
 
     world: World
-    unlock: Callable[[App], SignerSource] = field(repr=False)
+    unlock: Callable[[App], signing.SignerSource] = field(repr=False)
     ledger_option: Path | None = None
     base: Path | None = None
     as_json: bool = False
@@ -100,7 +99,7 @@ class App:
     passphrase_file: Path | None = None
     device: str = "cpu"
     threads: int | None = None
-    _signer: SignerSource | None = field(default=None, repr=False)
+    _signer: signing.SignerSource | None = field(default=None, repr=False)
     _warned: bool = field(default=False, repr=False)
 
     def named(self, ledger: Path | None, base: Path | None, actor: str | None, key: str | None) -> None:
@@ -111,19 +110,19 @@ class App:
         self.actor = actor or environment.get("ERRATA_ACTOR", "")
         self.key = key or environment.get("ERRATA_KEY") or None
 
-    def ledger(self) -> Ledger:
+    def ledger(self) -> ledgers.Ledger:
         """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
-        found = Ledger.open(self.ledger_folder())
+        found = ledgers.Ledger.open(self.ledger_folder())
         if not self._warned:
             self._warned = True
             with suppress(ErrataError):  # damage is for the command to tell, or to mend
-                for line in unreviewed_lines(found.state(), self.world.now()):
+                for line in change_view.unreviewed_lines(found.state(), self.world.now()):
                     write([Loud(f"errata: {line}")], self.world.err)
         return found
 
     def ledger_folder(self) -> Path:
         """The ledger's folder: the one that is named, or the one here or above."""
-        return self.ledger_option if self.ledger_option is not None else find_ledger(self.world.folder)
+        return self.ledger_option if self.ledger_option is not None else ledgers.find_ledger(self.world.folder)
 
     def surroundings(self) -> context.Surroundings:
         """Clock, identifiers, actor and device, as replay wants them; loads torch."""
@@ -148,10 +147,10 @@ class App:
         surroundings = self.surroundings()
         return workspace.Workspace(ledger, surroundings, self.base)
 
-    def writer(self, ledger: Ledger | None = None) -> Writer:
+    def writer(self, ledger: ledgers.Ledger | None = None) -> writers.Writer:
         """The ledger (the one given, else the one that `ledger` opens), and who writes to it; needs no model."""
-        acting = Acting(now=self.world.now, new_id=self.world.new_id, actor=self.who, signer=self.signer())
-        return Writer(self.ledger() if ledger is None else ledger, acting)
+        acting = writers.Acting(now=self.world.now, new_id=self.world.new_id, actor=self.who, signer=self.signer())
+        return writers.Writer(self.ledger() if ledger is None else ledger, acting)
 
     @property
     def who(self) -> str:
@@ -160,26 +159,26 @@ class App:
             return self.actor or self.world.actor
         return self.keys().card(self.key).person
 
-    def keys(self) -> KeyFolder:
+    def keys(self) -> key_files.KeyFolder:
         """The user's private keys."""
-        return KeyFolder(self.world.configuration() / "keys")
+        return key_files.KeyFolder(self.world.configuration() / "keys")
 
-    def signer(self) -> SignerSource:
+    def signer(self) -> signing.SignerSource:
         """Unlocks the acting person's key when a signature is first needed, once a process (`commands.unlocking`)."""
         if self._signer is None:
             self._signer = self.unlock(self)
         return self._signer
 
     def live(
-        self, ledger: Ledger, address: str, without: Sequence[str] = (), only: Sequence[str] = ()
+        self, ledger: ledgers.Ledger, address: str, without: Sequence[str] = (), only: Sequence[str] = ()
     ) -> tuple[int, ...]:
         """The live set that an address names; BISECT is the version that a bisection wants tested."""
         state = ledger.state()
         if address != UNDER_TEST:
-            return resolve_version(state, address, without, only)
+            return addresses.resolve_version(state, address, without, only)
         return tuple(sorted(self._under_test(ledger, state)))
 
-    def _under_test(self, ledger: Ledger, state: State) -> frozenset[int]:
+    def _under_test(self, ledger: ledgers.Ledger, state: states.State) -> frozenset[int]:
         session = session_file.load(ledger.folder) if ledger.folder is not None else None
         move = session.move(state) if session is not None and not session.missing else None
         if not isinstance(move, terms.Question):

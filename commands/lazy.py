@@ -13,8 +13,8 @@ import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
-from importlib.util import LazyLoader
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -86,26 +86,52 @@ class LazyGroup(InOrder):
             formatter.write_dl(rows)
 
 
-class _Later:
-    """Finds modules of ours, to be loaded when they are used; packages, which hold next to nothing, at once."""
+class _Later(ModuleType):
+    """Stands for a module that is imported at the first look at something in it."""
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if not name.startswith("errata."):
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # who only asks what this is gets no answer, and no module
+            raise AttributeError(name)
+        return getattr(import_module(self.__name__), name)
+
+
+class _Stands(MetaPathFinder, Loader):
+    """Finds modules of ours, and puts a `_Later` in the place of each; packages, which hold next to nothing, are real.
+
+    Attributes:
+        names: the modules that one stands for.
+    """
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(name, path, target) if name.startswith("errata.") else None
+        if spec is None or spec.submodule_search_locations is not None:
             return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None and spec.submodule_search_locations is None:
-            spec.loader = LazyLoader(spec.loader)
-        return spec
+        self.names.append(name)
+        return ModuleSpec(name, self)
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _Later(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Nothing is run."""
 
 
 @contextmanager
 def when_used() -> Iterator[None]:
-    """A block in which `from package import module` only names the module; it is loaded when it is first used."""
-    finder = _Later()
-    sys.meta_path.insert(0, finder)
+    """A block in which `from package import module` only names the module; it is loaded when it is first used.
+
+    What stands for it is known to whoever imported it so and to nobody else: `sys.modules` has modules that are loaded.
+    """
+    stands = _Stands()
+    sys.meta_path.insert(0, stands)
     try:
         yield
     finally:
-        sys.meta_path.remove(finder)
+        sys.meta_path.remove(stands)
+        for name in stands.names:
+            package, _, own = name.rpartition(".")
+            del sys.modules[name]
+            delattr(sys.modules[package], own)

@@ -10,6 +10,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
+from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Table
 from errata.editor.presets import PRESETS
 from errata.ledger.base.errors import LedgerDamaged, UsageError
@@ -18,21 +19,6 @@ from errata.ledger.base.words import short
 with when_used():
     from errata.editor.model import stats as moments
     from errata.replay.workflow import genesis as beginning
-
-
-def settings_from(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Settings given as NAME=VALUE.
-
-    Raises:
-        BadParameter: a pair without an equals sign.
-    """
-    settings = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{pair!r}: write NAME=VALUE, such as learning_rate=0.3", param_hint="'--set'")
-        settings[name.strip()] = value.strip()
-    return settings
 
 
 @click.command()
@@ -44,7 +30,7 @@ def settings_from(pairs: tuple[str, ...]) -> dict[str, str]:
     help="Text that the model should keep handling as it does: one document a line, UTF-8.",
 )
 @click.option("--layers", help="Layers to edit, such as 1 or 3,4. Default: the model's preset, or one early layer.")
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
+@SETTINGS
 @click.option("--context-prompts", default=5, show_default=True, help="Context prompts to draw and record.")
 @click.option(
     "--capacity-bits",

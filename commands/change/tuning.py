@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.change.create import settings_from
 from errata.commands.lazy import when_used
+from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import settings_source
 from errata.editor.config import build_config
@@ -125,7 +125,7 @@ def tune(
 
 
 @click.command()
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
+@SETTINGS
 @click.option("--reason", default="", help="Why; recorded with --set.")
 @shared
 @click.pass_obj

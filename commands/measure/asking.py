@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.versions.versions import ONLY, WITHOUT
+from errata.commands.lazy import when_used
+from errata.commands.options import ONLY, WITHOUT
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.words import counted, short
 
-if TYPE_CHECKING:
-    from errata.replay.measure.asking import Answer
+with when_used():
+    from errata.replay.measure import asking
 
 
 @click.command()
@@ -53,10 +53,8 @@ def ask(
     asked = [text for prompt in prompts for text in (_lines() if prompt == "-" else (prompt,))]
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
-    from errata.replay.measure.asking import ask as put
-
     with app.progress("loading the model"):
-        answers = put(workspace, asked, live, top, tokens)
+        answers = asking.ask(workspace, asked, live, top, tokens)
     digest = workspace.state.version_of(live)
     data = {"version": digest, "live": list(live), "answers": [asdict(answer) for answer in answers]}
     app.show(data, [f"version {short(digest)}, {counted(len(live), 'live edit')}", *answers_told(answers)])
@@ -68,7 +66,7 @@ def _lines() -> list[str]:
         return [line.rstrip("\r\n") for line in file if line.strip()]
 
 
-def answers_told(answers: Sequence[Answer]) -> list[Block]:
+def answers_told(answers: Sequence[asking.Answer]) -> list[Block]:
     """Each prompt with what is said after it, and the candidates for its next token."""
     view: list[Block] = []
     for answer in answers:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
-from errata.commands.versions.versions import ONLY, WITHOUT
+from errata.commands.options import CHART, EVERY, ONLY, WITHOUT
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import SHARES, fact_words
 from errata.ledger.base.errors import UsageError
@@ -224,8 +224,8 @@ def _by_token(found: whys.Why, edits: Sequence[tuple[str, Mapping[int, tuple[flo
 @click.option(
     "--suite", "files", multiple=True, required=True, type=click.Path(path_type=Path), help="A suite; may be repeated."
 )
-@click.option("--every", type=click.IntRange(min=1), help="Changes between two points. Default: about ten points.")
-@click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a .svg, .png or .json file.")
+@EVERY
+@CHART
 @shared
 @click.pass_obj
 def timeline(app: App, files: tuple[Path, ...], every: int | None, chart: Path | None) -> None:

@@ -9,7 +9,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
-from errata.commands.versions.versions import ONLY, WITHOUT
+from errata.commands.options import ONLY, WITHOUT
 from errata.commands.words.render import Block
 from errata.commands.words.wording import score_table, score_words
 from errata.ledger.base.errors import UsageError

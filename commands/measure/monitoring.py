@@ -10,6 +10,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
+from errata.commands.options import CHART, EVERY
 from errata.commands.words.render import Table
 from errata.ledger.facts.suites import Metric, Suite, read_suite
 from errata.replay.charts import Panel, lines, save
@@ -19,9 +20,9 @@ with when_used():
 
 
 @click.command()
-@click.option("--every", type=click.IntRange(min=1), help="Changes between two points. Default: about ten points.")
+@EVERY
 @click.option("--suite", type=click.Path(path_type=Path), help="A suite to score at each point: JSONL.")
-@click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a .svg, .png or .json file.")
+@CHART
 @shared
 @click.pass_obj
 def monitor(app: App, every: int | None, suite: Path | None, chart: Path | None) -> None:

@@ -9,11 +9,11 @@ import click
 from jinja2 import Environment, FileSystemLoader
 
 from errata.commands.app import App, shared
-from errata.commands.change.create import settings_from
-from errata.commands.change.edits import METHODS
 from errata.commands.lazy import when_used
+from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import interval_words
+from errata.editor.config import METHODS
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.files import storage_error
 from errata.ledger.base.words import counted
@@ -38,8 +38,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 @click.option("--suite", type=click.Path(path_type=Path), help="A general suite that must not suffer.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Edits solved together.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="As for `errata init`.")
-@click.option("--method", type=click.Choice(METHODS), help="Default: the model's preset.")
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
+@click.option("--method", type=click.Choice(tuple(METHODS)), help="Default: the model's preset.")
+@SETTINGS
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first N facts.")
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Points of the decay curve.")
 @click.option(

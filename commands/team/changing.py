@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.change.edits import fact_options, facts_from
 from errata.commands.lazy import when_used
+from errata.commands.options import PROPOSAL, GivenFacts, fact_options
 from errata.commands.team.showing import show_change
-from errata.commands.words.change_view import change_data, evidence_table, next_step, proposal_number
+from errata.commands.words.change_view import change_data, evidence_table, next_step
 from errata.commands.words.render import Block, Table
 from errata.commands.words.trust_wording import action_words
 from errata.ledger.base.errors import UsageError
@@ -42,13 +41,7 @@ with when_used():
 @click.pass_obj
 def propose(
     app: App,
-    subject: str | None,
-    prompt: str | None,
-    target: str | None,
-    old: str | None,
-    paraphrases: tuple[str, ...],
-    probes: tuple[str, ...],
-    file: Path | None,
+    given: GivenFacts,
     reverts: tuple[str, ...],
     tag: str | None,
     address: str,
@@ -72,13 +65,12 @@ def propose(
       errata propose --tag production --reason "spring release"
     """
     what = (bool(reverts), tag is not None, untag is not None)
-    plain = any(value is not None for value in (subject, prompt, target, old, file)) or paraphrases or probes
-    if sum(what) + bool(plain) != 1:
+    if sum(what) + given.anything != 1:
         raise UsageError("say what to change: facts, or --revert, or --tag, or --untag, one of them")
     action = _action(app, reverts, tag, address, untag)
     ledger = app.ledger()
     if action is None:
-        facts = facts_from(subject, prompt, target, old, paraphrases, probes, False, file)
+        facts = given.read()
         action = EditFacts.checked(facts=tuple(facts))
         warn_of_gates(app, ledger.state().trust.policy, facts)
     made = changes.propose(app.writer(ledger), action, reason, ticket=ticket, risk=risk, source=source)
@@ -101,12 +93,12 @@ def _action(app: App, reverts: tuple[str, ...], tag: str | None, address: str, u
 
 
 @click.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @click.option("--head", metavar="VERSION", help="The version to draft on, which the head has to be.")
 @click.option("--batch-size", default=20, show_default=True, help="Most edits that are solved together.")
 @shared
 @click.pass_obj
-def draft(app: App, proposal: str, head: str | None, batch_size: int) -> int:
+def draft(app: App, number: int, head: str | None, batch_size: int) -> int:
     r"""Work out what a proposal would do.
 
     On the head: the deltas are solved and kept, and the policy's gates are measured on the version that they lead to.
@@ -121,7 +113,6 @@ def draft(app: App, proposal: str, head: str | None, batch_size: int) -> int:
       errata draft p3
       errata draft p3 --head @57
     """
-    number = proposal_number(proposal)
     ledger = app.ledger()
     writer = app.writer(ledger)
     change = changes.see_who_drafts(writer, number)
@@ -141,10 +132,10 @@ def draft(app: App, proposal: str, head: str | None, batch_size: int) -> int:
 
 
 @click.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @shared
 @click.pass_obj
-def apply(app: App, proposal: str) -> None:
+def apply(app: App, number: int) -> None:
     r"""Let an approved draft take effect.
 
     Everything is looked at again, in one transaction: that the model, the policy and the draft are those that were
@@ -153,16 +144,16 @@ def apply(app: App, proposal: str) -> None:
 
     Example: errata apply p3
     """
-    number, ledger = proposal_number(proposal), app.ledger()
+    ledger = app.ledger()
     show_change(app, ledger, changes.apply_change(app.writer(ledger), number), number)
 
 
 @click.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @click.option("--keep", is_flag=True, help="Leave the change in force if a gate fails.")
 @shared
 @click.pass_obj
-def check(app: App, proposal: str, keep: bool) -> int:
+def check(app: App, number: int, keep: bool) -> int:
     r"""Measure an applied change's gates.
 
     While the version that it led to still is the head. If one fails, the change's edits are taken back at once, which
@@ -170,7 +161,6 @@ def check(app: App, proposal: str, keep: bool) -> int:
 
     Example: errata check p3
     """
-    number = proposal_number(proposal)
     workspace = app.workspace()
     with app.progress("loading the model") as tell:
         found = drafting.check_change(workspace, number, revert=not keep, tell=tell)
@@ -215,18 +205,18 @@ def warn_of_gates(app: App, policy: Policy, facts: Sequence[Fact]) -> None:
 
 
 @click.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @click.option("--reason", default="", help="Why; recorded.")
 @shared
 @click.pass_obj
-def withdraw(app: App, proposal: str, reason: str) -> None:
+def withdraw(app: App, number: int, reason: str) -> None:
     r"""Take your own proposal back.
 
     Or, of a proposal whose time is over, record that it expired, which anybody may.
 
     Example: errata withdraw p3 --reason "the price did not change after all"
     """
-    number, ledger = proposal_number(proposal), app.ledger()
+    ledger = app.ledger()
     show_change(app, ledger, changes.withdraw(app.writer(ledger), number, reason), number)
 
 

@@ -10,8 +10,8 @@ from pydantic import ValidationError
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import InOrder
+from errata.commands.options import PROPOSAL
 from errata.commands.team.showing import show_change
-from errata.commands.words.change_view import proposal_number
 from errata.ledger.base.errors import BadRecord, UsageError
 from errata.ledger.base.files import write_durably
 from errata.ledger.base.records import describe
@@ -21,12 +21,12 @@ from errata.replay.record import changes
 
 
 @click.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @click.option("--meaning", help="What your signature stands for, in your words.")
 @click.option("--draft", "wanted", metavar="DIGEST", help="Only if this starts the draft's digest: the one you saw.")
 @shared
 @click.pass_obj
-def approve(app: App, proposal: str, meaning: str | None, wanted: str | None) -> None:
+def approve(app: App, number: int, meaning: str | None, wanted: str | None) -> None:
     r"""Agree to exactly this draft.
 
     You sign the digest of the draft, which covers the facts, every delta, the version that it was made on, what the
@@ -36,33 +36,33 @@ def approve(app: App, proposal: str, meaning: str | None, wanted: str | None) ->
 
     Example: errata approve p3
     """
-    number, ledger = proposal_number(proposal), app.ledger()
+    ledger = app.ledger()
     show_change(app, ledger, changes.approve(app.writer(ledger), number, meaning, wanted), number)
 
 
 @click.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @click.option("--reason", required=True, help="Why not; signed and recorded.")
 @shared
 @click.pass_obj
-def reject(app: App, proposal: str, reason: str) -> None:
+def reject(app: App, number: int, reason: str) -> None:
     r"""Say no to a proposal, which ends it.
 
     One rejection is enough, whatever others have approved.
 
     Example: errata reject p3 --reason "the source is a rumour"
     """
-    number, ledger = proposal_number(proposal), app.ledger()
+    ledger = app.ledger()
     show_change(app, ledger, changes.reject(app.writer(ledger), number, reason), number)
 
 
 @click.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @click.option("--verdict", required=True, type=click.Choice([one.value for one in ReviewVerdict]), help="What you say.")
 @click.option("--reason", required=True, help="Why; recorded.")
 @shared
 @click.pass_obj
-def review(app: App, proposal: str, verdict: str, reason: str) -> None:
+def review(app: App, number: int, verdict: str, reason: str) -> None:
     r"""Review a change that broke the glass.
 
     That is, one that was applied without the approvals that the policy asks for. Until somebody who had no part in it
@@ -70,7 +70,7 @@ def review(app: App, proposal: str, verdict: str, reason: str) -> None:
 
     Example: errata review p3 --verdict upheld --reason "the wrong price was on the website"
     """
-    number, ledger = proposal_number(proposal), app.ledger()
+    ledger = app.ledger()
     show_change(app, ledger, changes.review(app.writer(ledger), number, ReviewVerdict(verdict), reason), number)
 
 
@@ -92,19 +92,18 @@ def break_glass() -> None:
 
 
 @break_glass.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @click.option("--out", "file", required=True, type=click.Path(path_type=Path), help="Where your decision is written.")
 @click.option("--reason", default="", help="Why, in your words; part of what you sign.")
 @shared
 @click.pass_obj
-def sign(app: App, proposal: str, file: Path, reason: str) -> None:
+def sign(app: App, number: int, file: Path, reason: str) -> None:
     r"""Sign that you take part in it.
 
     Writes your signed decision on this draft to a file; nothing is recorded yet.
 
     Example: errata break-glass sign p3 --out ben.json
     """
-    number = proposal_number(proposal)
     if file.exists():
         raise UsageError(f"{file} exists already; name a file that does not")
     decision = changes.sign_break_glass(app.writer(), number, reason)
@@ -114,19 +113,19 @@ def sign(app: App, proposal: str, file: Path, reason: str) -> None:
 
 
 @break_glass.command("apply")
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--reason", required=True, help="Why it cannot wait; recorded.")
 @shared
 @click.pass_obj
-def apply_broken(app: App, proposal: str, files: tuple[Path, ...], reason: str) -> None:
+def apply_broken(app: App, number: int, files: tuple[Path, ...], reason: str) -> None:
     r"""Apply the draft with these decisions.
 
     FILES are what each of them wrote with `errata break-glass sign`.
 
     Example: errata break-glass apply p3 --reason "wrong price on the website" ada.json ben.json
     """
-    number, ledger = proposal_number(proposal), app.ledger()
+    ledger = app.ledger()
     decisions = tuple(_read(file) for file in files)
     show_change(app, ledger, changes.break_glass(app.writer(ledger), number, reason, decisions), number)
 

@@ -9,6 +9,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import InOrder
+from errata.commands.options import asking
 from errata.commands.team.governing import change_access, done_json, done_view
 from errata.commands.team.keys import key, key_named, own_card
 from errata.commands.words.render import Block, Table
@@ -26,8 +27,7 @@ _SEQ = re.compile(r"@?([1-9][0-9]{0,14})")
 @key.command()
 @click.argument("which", metavar="KEY")
 @click.argument("person", required=False)
-@click.option("--reason", default="", help="Why; recorded where this has to be approved.")
-@click.option("--ticket", help="Where else it is written down; likewise.")
+@asking
 @shared
 @click.pass_obj
 def grant(app: App, which: str, person: str | None, reason: str, ticket: str | None) -> None:
@@ -105,8 +105,7 @@ def role() -> None:
 @role.command("grant")
 @click.argument("person")
 @click.argument("name", metavar="ROLE")
-@click.option("--reason", default="", help="Why; recorded where this has to be approved.")
-@click.option("--ticket", help="Where else it is written down; likewise.")
+@asking
 @shared
 @click.pass_obj
 def grant_role(app: App, person: str, name: str, reason: str, ticket: str | None) -> None:
@@ -122,8 +121,7 @@ def grant_role(app: App, person: str, name: str, reason: str, ticket: str | None
 @role.command("revoke")
 @click.argument("person")
 @click.argument("name", metavar="ROLE")
-@click.option("--reason", default="", help="Why; recorded where this has to be approved.")
-@click.option("--ticket", help="Where else it is written down; likewise.")
+@asking
 @shared
 @click.pass_obj
 def revoke_role(app: App, person: str, name: str, reason: str, ticket: str | None) -> None:

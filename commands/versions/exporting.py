@@ -8,7 +8,8 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
-from errata.commands.versions.versions import ONLY, WITHOUT, narrowed, recorded
+from errata.commands.options import ONLY, WITHOUT, narrowed
+from errata.commands.versions.versions import recorded
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
+from errata.commands.options import ONLY, WITHOUT, narrowed
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import facts_changed
 from errata.ledger.base.errors import ErrataError, Refused, UsageError
@@ -23,15 +23,6 @@ from errata.replay.versions.diff import diff as compare
 with when_used():
     from errata.replay.versions import distance, materialise
     from errata.replay.workflow import writing_out
-
-
-WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
-ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
-
-
-def narrowed(version: str, without: Sequence[str], only: Sequence[str]) -> str:
-    """A version's address with what --without and --only make of it."""
-    return " ".join([version, *(f"--without {edit}" for edit in without), *(f"--only {edit}" for edit in only)])
 
 
 def recorded(app: App, event: int | ErrataError) -> int | None:

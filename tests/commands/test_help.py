@@ -101,3 +101,14 @@ def test_a_groups_own_help_lists_all_its_commands_before_any_is_loaded() -> None
         done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
         listed = re.findall(r"^  ([a-z-]+)  ", done.stdout.partition("Commands:\n")[2], re.MULTILINE)
         assert listed == list(group.commands), name
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_the_list_of_commands_is_what_click_would_write(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    written = []
+    for kind in (LazyGroup, click.Group):
+        formatter = click.Context(cli.main, info_name="errata").make_formatter()
+        kind.format_commands(cli.main, click.Context(cli.main), formatter)
+        written.append(formatter.getvalue())
+    assert written[0] == written[1] != ""

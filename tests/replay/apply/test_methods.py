@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from errata.commands.change.edits import METHODS as OFFERED
-from errata.editor.config import METHODS, Stage2, build_config, config_for
+from errata.editor.config import Stage2, build_config, config_for
 from errata.editor.score.evaluate import continuations
 from errata.replay.apply.apply import edit
 from errata.replay.versions.materialise import materialise
@@ -22,10 +21,6 @@ from tests.support.workspaces import facts, make, run
 @pytest.fixture(scope="module")
 def model(tiny_llama: Path) -> Path:
     return tiny_llama
-
-
-def test_the_command_offers_every_method() -> None:
-    assert tuple(METHODS) == OFFERED
 
 
 @pytest.mark.parametrize("method", ["encore", "memit+norm", "alphaedit+mpes", "emmet+mpes", "rome", "ft"])

@@ -25,6 +25,7 @@ from errata.replay.export.checkout import CheckoutResult, checkout, checkout_str
 from errata.replay.export.model_card import ModelCard, card_of
 from errata.replay.versions.materialise import Materialiser, weights_digests
 from errata.replay.workflow.workspace import Workspace
+from errata.replay.workflow.writing_out import checkout as write_out
 from tests.support import ledgers as helpers
 from tests.support import tiny
 from tests.support.crashes import killed
@@ -230,7 +231,7 @@ def test_a_loaded_checkout_computes_what_the_patched_model_computes(
     ledger = helpers.create(tmp_path / "work", model)
     helpers.apply(ledger, 3, seed=0)
     space = Workspace(ledger, helpers.surroundings())
-    made = space.checkout((1, 3), tmp_path / "out", "HEAD")
+    made = write_out(space, (1, 3), tmp_path / "out", "HEAD").made
     tokens = torch.tensor([[5, 9, 70, 33, 12]])
     loaded = load_model(made.folder).model
     weights = {space.loaded.parameter_name(n): w for n, w in space.materialiser.weights((1, 3)).items()}
@@ -326,12 +327,12 @@ def test_a_kill_in_the_middle_leaves_a_whole_folder_or_none_and_the_same_again_f
     space = Workspace(ledger, helpers.surroundings())
     out = tmp_path / "deep" / "out"
     expected = space.materialiser.digests((1, 3))
-    assert killed(lambda: space.checkout((1, 3), out, "HEAD"), point) == signal.SIGKILL
+    assert killed(lambda: write_out(space, (1, 3), out, "HEAD"), point) == signal.SIGKILL
     finished = point == "checkout.after_rename"
     assert out.exists() is finished
     if not finished:
         assert len(list(out.parent.iterdir())) == 1  # what was begun, under a hidden name
-        assert space.checkout((1, 3), out, "HEAD").tensor_digests == expected
+        assert write_out(space, (1, 3), out, "HEAD").made.tensor_digests == expected
     assert weights_digests(ModelWeights(out, space)) == expected
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     assert snapshot(base) == before
@@ -341,8 +342,9 @@ def test_checkouts_failpoints_are_passed_in_their_order(tmp_path: Path, crashing
     _, ledger = crashing
     passed: list[str] = []
     with install(passed.append):
-        Workspace(ledger, helpers.surroundings()).checkout((1, 3), tmp_path / "out", "HEAD")
-    assert list(dict.fromkeys(passed)) == POINTS
+        write_out(Workspace(ledger, helpers.surroundings()), (1, 3), tmp_path / "out", "HEAD")
+    steps = list(dict.fromkeys(passed))
+    assert steps[: len(POINTS)] == POINTS and steps[len(POINTS)] == "append.locked"  # whole before it is recorded
 
 
 def test_what_somebody_is_still_writing_is_left_to_him(tmp_path: Path, crashing: tuple[Path, Ledger]) -> None:
@@ -350,7 +352,7 @@ def test_what_somebody_is_still_writing_is_left_to_him(tmp_path: Path, crashing:
     space = Workspace(ledger, helpers.surroundings())
     with pytest.raises(OSError) as caught, whole_folder.whole_folder(tmp_path / "out") as building:
         (building / "mine").write_text("mine")
-        space.checkout((1, 3), tmp_path / "out", "HEAD")
+        write_out(space, (1, 3), tmp_path / "out", "HEAD")
         assert (building / "mine").read_text() == "mine"
     assert caught.value.errno == errno.ENOTEMPTY  # whoever is second loses, and what is there stays
     assert [path.name for path in tmp_path.iterdir()] == ["out"] and ModelFiles(tmp_path / "out")
