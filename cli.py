@@ -28,6 +28,7 @@ from errata.commands.change.create import init, presets, stats
 from errata.commands.change.edits import edit
 from errata.commands.change.reverting import revert
 from errata.commands.change.tuning import settings, tune
+from errata.commands.change.undoing import undo
 from errata.commands.measure.blaming import blame, timeline, why
 from errata.commands.measure.evaluating import evaluate
 from errata.commands.measure.locating import locate
@@ -148,6 +149,7 @@ for _command in (
     export,
     diff,
     revert,
+    undo,
     erase,
     cherry_pick,
     merge,

@@ -12,6 +12,7 @@
                      rebase of the log's end
     rederive_report  what re-deriving gains over a plain revert: three versions are asked the same, and a rule says
                      if it is worth it
+    undo             take the last change back: what it was, and what takes it back
     trial            A trial: the ledger as it would go on, in memory. Its blobs are the ledger's own; its events
                      are nobody's
 

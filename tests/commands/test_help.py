@@ -13,8 +13,8 @@ from tests.commands.conftest import Errata
 
 EXPECTED = [
     "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout",
-    "export", "diff", "revert", "erase", "cherry-pick", "merge", "eval", "monitor", "blame", "why", "timeline", "pilot",
-    "bisect", "key", "role", "policy", "propose", "draft", "approve", "reject", "apply", "check", "withdraw",
+    "export", "diff", "revert", "undo", "erase", "cherry-pick", "merge", "eval", "monitor", "blame", "why", "timeline",
+    "pilot", "bisect", "key", "role", "policy", "propose", "draft", "approve", "reject", "apply", "check", "withdraw",
     "proposals", "flow", "break-glass", "review", "report", "verify", "checkpoint", "prove", "fsck", "audit", "gc",
     "demo",
 ]  # fmt: skip
