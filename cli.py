@@ -29,6 +29,7 @@ from errata.commands.change.edits import edit
 from errata.commands.change.reverting import revert
 from errata.commands.change.tuning import settings, tune
 from errata.commands.change.undoing import undo
+from errata.commands.helping import help_
 from errata.commands.measure.blaming import blame, timeline, why
 from errata.commands.measure.evaluating import evaluate
 from errata.commands.measure.locating import locate
@@ -51,7 +52,7 @@ from errata.commands.versions.exporting import export
 from errata.commands.versions.history import log, show, status
 from errata.commands.versions.versions import checkout, diff, tag
 from errata.commands.words.render import printable
-from errata.ledger.base.errors import ErrataError, StorageFull
+from errata.ledger.base.errors import ErrataError, StorageFull, UsageError
 
 USAGE, DAMAGED, MODEL, INTERRUPTED = 2, 5, 6, 130
 
@@ -182,6 +183,7 @@ for _command in (
     audit,
     gc,
     demo,
+    help_,
 ):
     main.add_command(_command)
 
@@ -272,18 +274,15 @@ def _user() -> str:
 
 
 def _configuration() -> Path:
-    """`$ERRATA_CONFIG`, else `errata` in the folder that the XDG Base Directory Specification gives."""
+    """`$ERRATA_CONFIG`, else the user's own folder for configuration, as the platform has it."""
     if own := os.environ.get("ERRATA_CONFIG"):
         return Path(own)
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    if Path(given).is_absolute():
-        return Path(given) / "errata"
-    try:
-        return Path.home() / ".config" / "errata"
-    except RuntimeError:
-        from errata.ledger.base.errors import UsageError
+    import platformdirs
 
-        raise UsageError("there is no home folder for keys; ERRATA_CONFIG names another") from None
+    folder = platformdirs.user_config_path("errata", appauthor=False)
+    if not folder.is_absolute():
+        raise UsageError(f"{folder} is no folder for keys, since it is not absolute; ERRATA_CONFIG names another")
+    return folder
 
 
 def _ask_secret(what: str) -> str | None:
@@ -311,8 +310,6 @@ def _peak_memory(device: str) -> int:
 
 def _prepare_torch(device: str, threads: int | None) -> str:
     import torch
-
-    from errata.ledger.base.errors import UsageError
 
     if threads is not None:
         torch.set_num_threads(threads)

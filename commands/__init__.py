@@ -4,6 +4,7 @@
     app        what every command shares: the ledger, the workspace, output, progress
     pager      long output on a terminal goes through a pager
     unlocking  which key signs for whoever acts, and where its passphrase comes from
+    helping    help
     change     init, edit, revert, cherry-pick, merge, tune
     versions   log, show, status, tag, checkout, diff, export
     measure    eval, monitor, blame, why, timeline, locate, pilot, report

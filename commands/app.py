@@ -196,7 +196,7 @@ class App:
     def _under_test(self, ledger: Ledger, state: State) -> frozenset[int]:
         from errata.ledger.base.errors import UnknownVersion
         from errata.replay.bisect.session_file import load
-        from errata.replay.search.search import Question
+        from errata.replay.search.terms import Question
 
         session = load(ledger.folder) if ledger.folder is not None else None
         move = session.move(state) if session is not None and not session.missing else None

@@ -86,7 +86,7 @@ def edit(
     One fact from options, or many from a file. Each batch is one transaction: it is recorded whole, before the next
     one begins, or not at all. An edit that did not work is recorded too, and told; `errata revert` takes it back. A
     fact that the model says already is left alone; if it says all of them and nothing is written, the exit code is 1.
-    docs/methods.md says what each method solves, and by which settings.
+    `errata help methods` says what each method solves, and by which settings.
 
     What is personal (--personal, or "personal": true in the file) stands in the log only as a salted commitment. Its
     text is encrypted under a key of its own in .errata/vault, and `errata erase` can take all of it away.

@@ -66,7 +66,7 @@ def revert(
 
     --rederive also solves again, without them, every edit of their batches and of later ones, in batches as recorded
     and with the settings recorded; the new edits supersede the old ones. It takes as long as those edits took, and
-    says whether it was worth it. docs/reverting.md has the details.
+    says whether it was worth it. `errata help reverting` has the details.
 
     \b
     Examples:

@@ -69,7 +69,7 @@ def pilot(
         from errata.replay.charts import available
 
         if not available():
-            raise UsageError("--report draws charts, which needs the extra: pip install 'errata[plots]'")
+            raise UsageError("--report draws charts, which needs the extra: pip install 'errata-lm[plots]'")
         if not report.parent.is_dir():
             raise UsageError(f"no folder {report.parent} for the report")
     surroundings = app.surroundings()

@@ -129,7 +129,7 @@ def start(
 def _mark(app: App, version: str | None, word: str) -> int:
     """Mark a version by hand with a word of the session."""
     from errata.replay.bisect.log import speaking
-    from errata.replay.search.search import Conclusion
+    from errata.replay.search.terms import Conclusion
 
     alone(app)
     ledger = app.ledger()
@@ -151,7 +151,7 @@ def _go_on(app: App, session: Session) -> int:
     """Save what was said by hand: the search goes on, or ends; only a culprit is recorded and closes the session."""
     from errata.replay.bisect import session_file as bisect_file
     from errata.replay.bisect.record import PERSON, conclusion_body, recorded_already
-    from errata.replay.search.search import Conclusion
+    from errata.replay.search.terms import Conclusion
 
     ledger = app.ledger()
     state = ledger.state()

@@ -38,7 +38,7 @@ def erase(app: App, fact: str, reason: str, dry_run: bool) -> None:
     All live edits of the fact are reverted, exactly, and the erasure is recorded, in one transaction. Then the fact's
     ciphertexts, its edits' factors, all caches and its key are deleted. The log still verifies; versions that had one
     of the edits can no longer be built. An erasure that was interrupted goes on when the command is given again, and
-    with `errata gc`. This needs neither the model nor the fact's key. docs/erasure.md says what it cannot reach.
+    with `errata gc`. This needs neither the model nor the fact's key. `errata help erasure` says what it cannot reach.
 
     Where the policy does not let facts be erased directly, the erasure is proposed.
 

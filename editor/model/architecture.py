@@ -171,5 +171,5 @@ def adapter_for(family: str) -> Adapter:
         f"no adapter for model family {family!r} (known: {', '.join(sorted(ADAPTERS))}); an adapter gives five names: "
         "layers, the list of layers; edited, the last MLP module in a layer; transposed, whether its weight is stored "
         "(in, out); norm, the final norm; head, the output head. Write them, with family, into a JSON or TOML file for "
-        "errata init --adapter FILE (docs/families.md)"
+        "errata init --adapter FILE (`errata help families`)"
     )

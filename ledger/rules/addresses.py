@@ -105,9 +105,9 @@ def versions(state: State) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield tag.version, tag.live
     live: set[int] = set()
     yield state.version_of(()), ()
-    for change in state.changes:
-        live.difference_update(change.removed)
-        live.update(change.added)
+    for step in state.steps:
+        live.difference_update(step.removed)
+        live.update(step.added)
         yield state.version_of(live), tuple(sorted(live))
 
 
@@ -118,10 +118,10 @@ def _resolve(state: State, text: str) -> tuple[int, ...]:
     if address == "base":
         return ()
     if back := _BACK.fullmatch(address):
-        steps = int(back[1] or 1)
-        if steps > len(state.changes):
-            raise UnknownVersion(address, f"HEAD~{len(state.changes)}")
-        return live_after(state.changes[: len(state.changes) - steps])
+        count = int(back[1] or 1)
+        if count > len(state.steps):
+            raise UnknownVersion(address, f"HEAD~{len(state.steps)}")
+        return live_after(state.steps[: len(state.steps) - count])
     name, at, moment = address.partition("@")
     if at:
         seq = _seq_at(state, address, name, moment)

@@ -18,7 +18,6 @@ from errata.ledger.events.envelope import NOBODY, Act, Event, Head
 from errata.ledger.state.effects import effects
 from errata.ledger.state.state import (
     Bisection,
-    Change,
     Checkout,
     EditRecord,
     EditStatus,
@@ -28,6 +27,7 @@ from errata.ledger.state.state import (
     Merge,
     SettingsChange,
     State,
+    Step,
     TagMove,
     Tracing,
     version_of,
@@ -46,7 +46,7 @@ class Fold:
         self.created = start.created
         self.edits = dict(start.edits)
         self.live = set(start.live)
-        self.changes = list(start.changes)
+        self.steps = list(start.steps)
         self.times = list(start.times)
         self.tags = dict(start.tags)
         self.tag_moves = list(start.tag_moves)
@@ -70,7 +70,7 @@ class Fold:
             created=self.created,
             edits=self.edits,
             live=tuple(sorted(self.live)),
-            changes=tuple(self.changes),
+            steps=tuple(self.steps),
             times=tuple(self.times),
             tags=self.tags,
             tag_moves=tuple(self.tag_moves),
@@ -111,7 +111,7 @@ class Fold:
                 self._apply(body)
             case bodies.EditReverted():
                 self._close(body.edit, EditStatus.REVERTED)
-                self.changes.append(Change(head.seq, (), (body.edit,)))
+                self.steps.append(Step(head.seq, (), (body.edit,)))
             case bodies.EditSuperseded():
                 self._close(body.edit, EditStatus.SUPERSEDED)
                 self.superseding = (body.edit, body.by)
@@ -154,7 +154,7 @@ class Fold:
         self.live_facts[body.fact.key] = body.number
         for tensor, bound in body.bounds.items():
             self.budgets[tensor] = self.budgets.get(tensor, 0.0) + bound
-        self.changes.append(Change(self.head.seq, (body.number,), removed))
+        self.steps.append(Step(self.head.seq, (body.number,), removed))
 
     def _close(self, number: int, status: EditStatus) -> None:
         self.live.discard(number)

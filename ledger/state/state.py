@@ -46,12 +46,35 @@ class EditRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One step of the live set: the event that made it, and the edits that entered and left."""
+class Step:
+    """One step from one live set to another: where in the log it was made, and the edits that enter and leave.
+
+    The log's own steps are those of single events; between two versions lie their net steps.
+    """
 
     seq: int
     added: tuple[int, ...]
     removed: tuple[int, ...]
+
+    @property
+    def edits(self) -> tuple[int, ...]:
+        """Every edit that the step touches, those it adds first."""
+        return self.added + self.removed
+
+    def __str__(self) -> str:
+        gone = ", ".join(f"e{number}" for number in self.removed)
+        come = ", ".join(f"e{number}" for number in self.added)
+        if come and gone:
+            return f"{gone} superseded by {come}"
+        return come or f"removal of {gone}"
+
+    def forward(self, live: Collection[int]) -> frozenset[int]:
+        """The live set with the step taken."""
+        return frozenset(live).difference(self.removed).union(self.added)
+
+    def backward(self, live: Collection[int]) -> frozenset[int]:
+        """The live set with the step taken back."""
+        return frozenset(live).difference(self.added).union(self.removed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +168,7 @@ class State:
         created: the first event's body, or None before it.
         edits: number -> edit, all that were ever recorded.
         live: the numbers of the edits in force, ascending.
-        changes: the steps of the live set, in the order of the log.
+        steps: the steps of the live set, in the order of the log.
         times: when each event was recorded, in the order of the log; empty texts in a preview.
         tags: name -> tag.
         tag_moves: where tags were, in the order of the log.
@@ -164,7 +187,7 @@ class State:
     created: bodies.LedgerCreated | None = None
     edits: Mapping[int, EditRecord] = field(default_factory=dict)
     live: tuple[int, ...] = ()
-    changes: tuple[Change, ...] = ()
+    steps: tuple[Step, ...] = ()
     times: tuple[str, ...] = ()
     tags: Mapping[str, bodies.VersionTagged] = field(default_factory=dict)
     tag_moves: tuple[TagMove, ...] = ()
@@ -183,7 +206,7 @@ class State:
 
     def live_at(self, seq: int) -> tuple[int, ...]:
         """The live set right after event `seq`, ascending."""
-        return live_after(self.changes[: bisect_right(self.changes, seq, key=lambda change: change.seq)])
+        return live_after(self.steps[: bisect_right(self.steps, seq, key=lambda step: step.seq)])
 
     def seq_at(self, end: datetime) -> int:
         """The seq of the last event that was recorded before `end`, 0 if none was; the order is the log's."""
@@ -233,9 +256,9 @@ class State:
         """The number of each edit that superseded another -> the number of that other."""
         return {
             number: gone
-            for change in self.changes
-            for number in change.added
-            for gone in change.removed
+            for step in self.steps
+            for number in step.added
+            for gone in step.removed
             if self.edits[number].body.fact.key == self.edits[gone].body.fact.key
         }
 
@@ -268,12 +291,12 @@ def edits_of(edits: Mapping[int, EditRecord], token: str) -> tuple[int, ...]:
     return tuple(sorted(number for number, one in sealed if one is not None and one.token == token))
 
 
-def live_after(changes: Iterable[Change]) -> tuple[int, ...]:
+def live_after(steps: Iterable[Step]) -> tuple[int, ...]:
     """The live set after these steps from the base, ascending."""
     live: set[int] = set()
-    for change in changes:
-        live.difference_update(change.removed)
-        live.update(change.added)
+    for step in steps:
+        live.difference_update(step.removed)
+        live.update(step.added)
     return tuple(sorted(live))
 
 

@@ -11,7 +11,6 @@ A file is safetensors with one float64 tensor for each edited one, in the orient
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import mmap
 import os
@@ -29,7 +28,7 @@ from errata.editor.model.loading import raw_bytes
 from errata.ledger.base.canonical import RunningDigest, parts_digest, value_digest
 from errata.ledger.base.errors import Damaged
 from errata.ledger.base.failpoints import hit
-from errata.ledger.base.files import sync_folder, write_at
+from errata.ledger.base.files import sync_folder, try_lock, write_at
 from errata.ledger.store.tensor_file import Place, header, read_layout
 from errata.replay.versions.keyframe_cost import KeyframeCost, kept
 
@@ -204,7 +203,8 @@ class KeyframeWriter:
         with self._given_up_on_errors():
             self._file, name = tempfile.mkstemp(dir=self._folder, prefix=_UNFINISHED)
             self._path = Path(name)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not try_lock(self._file):
+                raise OSError(None, "somebody took it for abandoned in the moment before it was locked", name)
             hit("keyframe.begun")
             start = len(self._header())
             for tensor, (rows, columns) in self._shapes.items():
@@ -287,5 +287,5 @@ def _drop_unfinished(folder: Path) -> None:
     """Remove what a crash left half-written; what a living process is writing is locked by it and stays."""
     for path in folder.glob(f"{_UNFINISHED}*"):
         with contextlib.suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            if try_lock(file):
+                path.unlink()

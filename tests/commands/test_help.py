@@ -9,14 +9,14 @@ import pytest
 
 from errata import cli
 from errata.commands.app import App
-from tests.commands.conftest import Errata
+from tests.support.command_line import Errata
 
 EXPECTED = [
     "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout",
     "export", "diff", "revert", "undo", "erase", "cherry-pick", "merge", "eval", "monitor", "blame", "why", "timeline",
     "pilot", "bisect", "key", "role", "policy", "propose", "draft", "approve", "reject", "apply", "check", "withdraw",
     "proposals", "flow", "break-glass", "review", "report", "verify", "checkpoint", "prove", "fsck", "audit", "gc",
-    "demo",
+    "demo", "help",
 ]  # fmt: skip
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.commands.conftest import FACTS, Errata, write_jsonl
-from tests.commands.test_errors import snapshot
+from tests.support.command_line import FACTS, Errata, snapshot, write_jsonl
 
 
 def test_a_preview_shows_what_would_change_and_writes_nothing(errata: Errata, here: Path) -> None:
@@ -106,7 +105,7 @@ def test_gc_leaves_a_damaged_ledger_alone(errata: Errata, here: Path) -> None:
 
 
 def test_gc_loads_nothing_heavy(here: Path) -> None:
-    from tests.commands.test_layering import loaded_by
+    from tests.support.command_line import loaded_by
 
     found = loaded_by(f"from errata import cli\nassert cli.call(['--ledger', {str(here)!r}, 'gc']) == 0")
     assert not found & {"torch", "transformers", "rich", "pandas"}

@@ -15,9 +15,7 @@ from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import CONTROLLED, Gate, GateTime, Measure, Requirement
 from errata.ledger.events.policy_files import toml_of
 from errata.ledger.ledger import Ledger
-from tests.commands.conftest import Done, Errata, init_arguments, write_jsonl
-from tests.commands.team.test_governing import settle
-from tests.commands.test_errors import snapshot
+from tests.support.command_line import Done, Errata, init_arguments, settle, snapshot, write_jsonl
 from tests.support.people import ROLES
 
 CORPUS = "the city of Riga is old and the river is wide and the street is long\n" * 60

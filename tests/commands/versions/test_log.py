@@ -16,7 +16,7 @@ from errata.commands.words.wording import event_words
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import EMPTY_HEAD, Draft, Event, kind_of, link
 from errata.ledger.facts.fact import Fact
-from tests.commands.conftest import Done, Errata
+from tests.support.command_line import Done, Errata
 from tests.support.samples import new_edit
 
 AT = "2026-11-28T12:00:00Z"

@@ -50,7 +50,7 @@ def test_who_has_a_version_with_it_in_memory_gets_those_without_it_to_the_bit(
     ledger: Ledger, tiny_llama: Path, held: tuple[int, ...]
 ) -> None:
     fresh = Materialiser(ledger, ModelFiles(tiny_llama), keyframes=False)
-    wanted = {live: helpers.raw(fresh.weights(live)) for live in ((1, 2, 4), (1, 2), ())}
+    wanted = {live: helpers.bits(fresh.weights(live)) for live in ((1, 2, 4), (1, 2), ())}
     holder = Materialiser(ledger, ModelFiles(tiny_llama), cost=eager(ledger))
     holder.weights(held)
     kept = ledger.cache / "keyframes"
@@ -58,9 +58,9 @@ def test_who_has_a_version_with_it_in_memory_gets_those_without_it_to_the_bit(
     erase(ledger)
     assert not kept.exists()
     for live, bits in wanted.items():
-        assert helpers.raw(holder.weights(live)) == bits
-        assert helpers.raw(dict(holder.stream(live))) == bits
-        assert helpers.raw(Materialiser(ledger, ModelFiles(tiny_llama), cost=eager(ledger)).weights(live)) == bits
+        assert helpers.bits(holder.weights(live)) == bits
+        assert helpers.bits(dict(holder.stream(live))) == bits
+        assert helpers.bits(Materialiser(ledger, ModelFiles(tiny_llama), cost=eager(ledger)).weights(live)) == bits
     for build in (holder.weights, lambda live: dict(holder.stream(live)), fresh.weights):
         with pytest.raises(Erased, match="e3 was erased at @"):
             build(held)

@@ -19,8 +19,9 @@ from errata.replay.apply.rederive_report import Worth, judge, report
 from errata.replay.measure.consequences import consequences
 from errata.replay.measure.looking import Comparison, Moved, Neighbours, inquiry
 from errata.replay.workflow.workspace import Workspace
-from tests.replay.workflow.test_workflow import bits, make, run
 from tests.support.editing import FACTS
+from tests.support.ledgers import bits
+from tests.support.workspaces import make, run
 
 OTHER = Fact(
     subject="Tern Foods",

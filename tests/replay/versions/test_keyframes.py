@@ -21,9 +21,9 @@ from errata.replay.versions.factors import FactorReader
 from errata.replay.versions.keyframe_cost import Budget, KeyframeCost, Rates, kept
 from errata.replay.versions.keyframes import Keyframe, Keyframes
 from errata.replay.versions.materialise import Materialiser
-from tests.ledger.store.test_crashes import killed
 from tests.support import ledgers as helpers
-from tests.support.ledgers import raw
+from tests.support.crashes import killed
+from tests.support.ledgers import bits
 
 LLAMA = KeyframeCost(((4096, 14336),) * 5)
 TINY = KeyframeCost(((32, 64), (32, 64)))
@@ -103,7 +103,7 @@ def builder(own: tuple[Ledger, ModelFiles], spacing: int = 4, room: int | None =
 
 
 def build(materialiser: Materialiser, live: tuple[int, ...], way: str) -> dict[str, bytes]:
-    return raw(dict(materialiser.stream(live)) if way == "stream" else materialiser.weights(live))
+    return bits(dict(materialiser.stream(live)) if way == "stream" else materialiser.weights(live))
 
 
 def _files(ledger: Ledger) -> ModelFiles:
@@ -140,7 +140,7 @@ def test_a_keyframe_saves_work_and_changes_no_bit(
 ) -> None:
     own, way, _ = saved
     wanted = (1, 2, 3, 5)
-    expected = raw(Materialiser(*own, keyframes=False).weights(wanted))
+    expected = bits(Materialiser(*own, keyframes=False).weights(wanted))
     read: set[int] = set()
     original = FactorReader._groups
 
@@ -179,7 +179,7 @@ def test_a_damaged_keyframe_is_dropped_and_never_used(
     path.write_bytes(bytes(data))
     if harm == "gone":
         path.unlink()
-    expected = raw(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4, 5)))
+    expected = bits(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4, 5)))
     assert build(builder(own), (1, 2, 3, 4, 5), way) == expected
     assert not path.exists()
 
@@ -191,7 +191,7 @@ def test_a_keyframe_is_safetensors_that_others_can_read(
 
     own, _, (path,) = saved
     sums = Materialiser(*own, keyframes=False).sums((1, 2, 3, 4))
-    assert raw(load_file(path)) == raw({name: total.total for name, total in sums.items()})
+    assert bits(load_file(path)) == bits({name: total.total for name, total in sums.items()})
 
 
 def test_a_stream_that_is_not_taken_to_its_end_leaves_no_keyframe(own: tuple[Ledger, ModelFiles]) -> None:
@@ -211,7 +211,7 @@ def test_a_read_only_cache_is_no_error(own: tuple[Ledger, ModelFiles]) -> None:
 
 
 def test_a_full_disk_is_no_error(own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = raw(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4)))
+    expected = bits(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4)))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -219,7 +219,7 @@ def test_a_full_disk_is_no_error(own: tuple[Ledger, ModelFiles], monkeypatch: py
     for name in ("write_at", "sync_folder"):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, full)
-            assert raw(dict(builder(own).stream((1, 2, 3, 4)))) == expected
+            assert bits(dict(builder(own).stream((1, 2, 3, 4)))) == expected
     assert not [path for path in (own[0].cache / "keyframes").iterdir() if path.name.startswith(".")]
 
 
@@ -248,8 +248,8 @@ def test_the_disk_holds_no_more_than_the_budget_and_what_is_missed_most_stays(
 def test_a_keyframe_that_makes_room_for_the_next_is_read_to_its_end(own: tuple[Ledger, ModelFiles]) -> None:
     dict(builder(own, spacing=2, room=1).stream((1, 2, 3, 4)))
     live = (1, 2, 3, 4, 5, 6)
-    expected = raw(Materialiser(*own, keyframes=False).weights(live))
-    assert raw(dict(builder(own, spacing=2, room=1).stream(live))) == expected
+    expected = bits(Materialiser(*own, keyframes=False).weights(live))
+    assert bits(dict(builder(own, spacing=2, room=1).stream(live))) == expected
     assert lives(own[0]) == [list(live)]
 
 
@@ -261,11 +261,11 @@ def test_a_kill_while_a_keyframe_is_written_leaves_a_whole_one_or_none(
     own: tuple[Ledger, ModelFiles], point: str
 ) -> None:
     ledger, _ = own
-    expected = raw(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4)))
+    expected = bits(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4)))
     assert killed(lambda: list(builder(own).stream((1, 2, 3, 4))), point) == signal.SIGKILL
     whole = [[1, 2, 3, 4]] if point == "keyframe.after_rename" else []
     assert lives(ledger) == whole
-    assert raw(dict(builder(own).stream((1, 2, 3, 4)))) == expected
+    assert bits(dict(builder(own).stream((1, 2, 3, 4)))) == expected
     assert lives(ledger) == [[1, 2, 3, 4]]
     assert all(path.suffix == ".keyframe" for path in (ledger.cache / "keyframes").iterdir())
 
