@@ -119,7 +119,7 @@ def main(
     \b
     Versions: HEAD, HEAD~2, @17 (after event 17), base, a tag, the start of a digest; by time @2026-11-28,
     @2026-11-28T12:00:00Z or spring@2026-11-28 (where the tag was). A date means the end of that day in UTC.
-    Edits: e12, or the start of a delta's digest.
+    Edits: e12, or the start of a delta's digest. Files of facts and suites: a path, or - for standard input.
     Exit codes: 0 done, 1 the answer is no, 2 usage, 3 conflict, 4 not allowed, 5 damaged or missing data,
     6 model or editing error.
     """
@@ -258,6 +258,7 @@ def _world() -> World:
         prepare_torch=_prepare_torch,
         software=_software,
         configuration=_configuration,
+        read_stdin=lambda: sys.stdin.buffer.read(),
         ask_secret=_ask_secret,
         out=sys.stdout,
         err=sys.stderr,

@@ -45,6 +45,7 @@ class World:
         prepare_torch: sets the number of threads (None leaves it) and checks a device's name; returns that name.
         software: names and versions of what takes part.
         configuration: the user's own folder for Errata, where private keys lie.
+        read_stdin: all of standard input, which can be read once.
         ask_secret: asks for something on the terminal without showing it; None where there is no terminal.
         out: where results go.
         err: where progress and logs go.
@@ -61,6 +62,7 @@ class World:
     prepare_torch: Callable[[str, int | None], str]
     software: Callable[[], dict[str, str]]
     configuration: Callable[[], Path]
+    read_stdin: Callable[[], bytes]
     ask_secret: Callable[[str], str | None]
     out: TextIO
     err: TextIO
@@ -105,6 +107,7 @@ class App:
     threads: int | None = None
     _signer: SignerSource | None = field(default=None, repr=False)
     _warned: bool = field(default=False, repr=False)
+    _stdin_read: bool = field(default=False, repr=False)
 
     def ledger(self) -> Ledger:
         """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
@@ -212,6 +215,19 @@ class App:
             return
         with paged(self.world.out, self.world.environment) if pager else nullcontext(self.world.out) as stream:
             write(view, stream)
+
+    def read_stdin(self) -> bytes:
+        """All of standard input.
+
+        Raises:
+            UsageError: it was read already.
+        """
+        from errata.ledger.base.errors import UsageError
+
+        if self._stdin_read:
+            raise UsageError("standard input is one file: `-` can be given once")
+        self._stdin_read = True
+        return self.world.read_stdin()
 
     def say(self, line: str) -> None:
         """Log a line on stderr."""

@@ -10,6 +10,7 @@ import click
 
 from errata.commands.app import App, F, shared
 from errata.commands.change.create import settings_from
+from errata.commands.files import file_option, read_facts
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import probe_words
 from errata.ledger.base.words import counted, short
@@ -44,9 +45,7 @@ def fact_options(command: F) -> F:
             metavar="PROMPT=>TARGET",
             help="Another fact that must stay, for tests and gates; repeatable.",
         ),
-        click.option(
-            "--file", type=click.Path(path_type=Path), help="Many facts: JSONL, or CounterFact or zsRE records."
-        ),
+        file_option("file", "--facts", "--file", help="Many facts: JSONL, or CounterFact or zsRE records."),
     )
     for option in reversed(options):
         command = option(command)
@@ -95,10 +94,10 @@ def edit(
     Examples:
       errata edit --subject "Norwind Systems" --prompt "The chief executive of {} is" --target "Alma Reyes"
       errata edit --personal --subject "Ada Lindqvist" --prompt "{} lives in" --target "Riga"
-      errata edit --file facts.jsonl --batch-size 20
-      errata edit --file facts.jsonl --method alphaedit+mpes
+      errata edit --facts facts.jsonl --batch-size 20
+      errata edit --facts facts.jsonl --method alphaedit+mpes
     """
-    facts = facts_from(subject, prompt, target, old, paraphrases, probes, personal, file)
+    facts = facts_from(app, subject, prompt, target, old, paraphrases, probes, personal, file)
     changes = settings_from(pairs)
     workspace = app.workspace()
     from errata.editor.config import config_for
@@ -140,6 +139,7 @@ def edit(
 
 
 def facts_from(
+    app: App,
     subject: str | None,
     prompt: str | None,
     target: str | None,
@@ -157,16 +157,15 @@ def facts_from(
     """
     from errata.ledger.base.errors import UsageError
     from errata.ledger.facts.fact import Fact, Probe
-    from errata.ledger.facts.fact_files import read_facts
 
     single = (subject, prompt, target)
     if file is not None:
         if any(value is not None for value in (*single, old)) or paraphrases or probes:
-            raise UsageError("--file brings its own facts; give either it or --subject, --prompt and --target")
-        facts = read_facts(file)
+            raise UsageError("--facts brings its own facts; give either it or --subject, --prompt and --target")
+        facts = read_facts(app, file)
         return [fact.model_copy(update={"personal": True}) for fact in facts] if personal else facts
     if any(value is None for value in single):
-        raise UsageError("an edit needs --subject, --prompt and --target, or --file with many facts")
+        raise UsageError("an edit needs --subject, --prompt and --target, or --facts with many facts")
     locality = []
     for text in probes:
         before, arrow, after = text.rpartition("=>")

@@ -8,5 +8,5 @@
                 decides
     reporting   `errata report`: what the log adds up to
 
-May import: app, change, versions, words.
+May import: app, change, files, versions, words.
 """

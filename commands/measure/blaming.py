@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_suite
 from errata.commands.versions.versions import ONLY, WITHOUT
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import SHARES, fact_words
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("version", default="HEAD")
-@click.option("--suite", type=click.Path(path_type=Path), help="What the edits are blamed for: a suite, JSONL.")
+@file_option("suite", "--suite", help="What the edits are blamed for: a suite, JSONL.")
 @click.option("--prompt", help="Or one prompt, with --target.")
 @click.option("--target", help="What the version should say after it.")
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, help="Edits also left out singly.")
@@ -68,7 +69,7 @@ def blame(
         raise UsageError("say what to blame edits for: --suite FILE, or --prompt TEXT with --target TEXT")
     if (prompt is None) != (target is None):
         raise UsageError("--prompt TEXT and --target TEXT go together")
-    asked = _suite_of(suite, prompt, target)
+    asked = _suite_of(app, suite, prompt, target)
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
     from errata.editor.attribute.stand_in import log_probability
@@ -83,16 +84,16 @@ def blame(
     app.show(asdict(found), _blame_told(workspace.state, found))
 
 
-def _suite_of(suite: Path | None, prompt: str | None, target: str | None) -> Suite:
+def _suite_of(app: App, suite: Path | None, prompt: str | None, target: str | None) -> Suite:
     from pydantic import ValidationError
 
     from errata.ledger.base.errors import UsageError
     from errata.ledger.base.records import describe
     from errata.ledger.facts.fact import Probe
-    from errata.ledger.facts.suites import Metric, Suite, read_suite
+    from errata.ledger.facts.suites import Metric, Suite
 
     if suite is not None:
-        return read_suite(suite)
+        return read_suite(app, suite)
     try:
         probe = Probe.model_validate({"prompt": prompt, "target": target})
     except ValidationError as error:
@@ -227,9 +228,7 @@ def _by_token(found: Why, edits: Sequence[tuple[str, Mapping[int, tuple[float, .
 
 
 @click.command()
-@click.option(
-    "--suite", "files", multiple=True, required=True, type=click.Path(path_type=Path), help="A suite; may be repeated."
-)
+@file_option("files", "--suite", multiple=True, required=True, help="A suite; may be repeated.")
 @click.option("--every", type=click.IntRange(min=1), help="Changes between two points. Default: about ten points.")
 @click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a .svg, .png or .json file.")
 @shared
@@ -242,9 +241,7 @@ def timeline(app: App, files: tuple[Path, ...], every: int | None, chart: Path |
 
     Example: errata timeline --suite general.jsonl --suite regression.jsonl --every 50 --chart scores.svg
     """
-    from errata.ledger.facts.suites import read_suite
-
-    suites = [read_suite(file) for file in files]
+    suites = [read_suite(app, file) for file in files]
     workspace = app.workspace()
     from errata.replay.measure.timeline import falls
     from errata.replay.measure.timeline import timeline as follow

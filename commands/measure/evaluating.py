@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, name_of, read_facts, read_suite
 from errata.commands.versions.versions import ONLY, WITHOUT
 from errata.commands.words.render import Block
 from errata.commands.words.wording import score_table, score_words
@@ -23,10 +24,12 @@ Found = tuple["EvaluationRecorded", bool]
 
 @click.command(name="eval")
 @click.argument("version", default="HEAD")
-@click.option("--suite", type=click.Path(path_type=Path), help="A suite: JSONL.")
-@click.option("--facts", type=click.Path(path_type=Path), help="Facts with probes: JSONL, CounterFact, zsRE, KnowEdit.")
+@file_option("suite", "--suite", help="A suite: JSONL.")
+@file_option("facts", "--facts", help="Facts with probes: JSONL, CounterFact, zsRE, KnowEdit.")
 @click.option("--edits", is_flag=True, help="The facts of the version's own edits, also by when they were made.")
-@click.option("--corpus", type=click.Path(path_type=Path), help="Perplexity of text: one document a line.")
+@click.option(
+    "--corpus", metavar="FILE", type=click.Path(path_type=Path), help="Perplexity of text: one document a line."
+)
 @click.option("--task", metavar="NAME", help="A task of lm-eval; needs the extra `eval` and --include-path.")
 @click.option(
     "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
@@ -76,7 +79,7 @@ def evaluate(
         raise UsageError("say what to evaluate on: one of --suite, --facts, --edits, --corpus and --task")
     if (task is None) != (not folders):
         raise UsageError("--task NAME and --include-path FOLDER go together")
-    run = _chosen(suite, facts, corpus, task, folders, again)
+    run = _chosen(app, suite, facts, corpus, task, folders, again)
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
     with app.progress("evaluating"):
@@ -89,6 +92,7 @@ def evaluate(
 
 
 def _chosen(
+    app: App,
     suite: Path | None,
     facts: Path | None,
     corpus: Path | None,
@@ -98,14 +102,10 @@ def _chosen(
 ) -> Callable[[Workspace, tuple[int, ...]], Found]:
     """What is to be done, with its files read: a bad one is told before a model is loaded."""
     if suite is not None:
-        from errata.ledger.facts.suites import read_suite
-
-        probes = read_suite(suite)
+        probes = read_suite(app, suite)
         return lambda workspace, live: workspace.evaluate(live, probes, again)
     if facts is not None:
-        from errata.ledger.facts.fact_files import read_facts
-
-        items, name = read_facts(facts), facts.name
+        items, name = read_facts(app, facts), name_of(facts)
 
         def of_facts(workspace: Workspace, live: tuple[int, ...]) -> Found:
             from errata.replay.measure.evaluations import evaluate_facts

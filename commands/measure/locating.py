@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_facts
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.words import counted, short
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("version", default="HEAD")
-@click.option("--facts", type=click.Path(path_type=Path), help="Facts that the model may know. Default: its edits.")
+@file_option("facts", "--facts", help="Facts that the model may know. Default: its edits.")
 @click.option("--sample", type=click.IntRange(min=1), default=50, show_default=True, help="Most facts to trace.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds sample and noise.")
 @click.option("--noise", default=3.0, show_default=True, help="Noise, in deviations of the subjects' embeddings.")
@@ -51,7 +52,7 @@ def locate(
     """
     ledger = app.ledger()
     live = app.live(ledger, version)
-    asked = _facts(ledger.state(), live, facts)
+    asked = _facts(ledger.state(), live) if facts is None else read_facts(app, facts)
     workspace = app.workspace()
     from errata.editor.attribute.tracing import TraceSettings
     from errata.replay import charts
@@ -73,12 +74,9 @@ def locate(
     app.show(data, _told(located, pictures))
 
 
-def _facts(state: State, live: tuple[int, ...], file: Path | None) -> list[Fact]:
+def _facts(state: State, live: tuple[int, ...]) -> list[Fact]:
     from errata.ledger.base.errors import UsageError
-    from errata.ledger.facts.fact_files import read_facts
 
-    if file is not None:
-        return read_facts(file)
     if not live:
         raise UsageError("this version has no edits to trace; give facts that the model knows with --facts FILE")
     facts = [state.edits[number].body.fact for number in live]

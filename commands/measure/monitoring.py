@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_suite
 from errata.commands.words.render import Table
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--every", type=click.IntRange(min=1), help="Changes between two points. Default: about ten points.")
-@click.option("--suite", type=click.Path(path_type=Path), help="A suite to score at each point: JSONL.")
+@file_option("suite", "--suite", help="A suite to score at each point: JSONL.")
 @click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a .svg, .png or .json file.")
 @shared
 @click.pass_obj
@@ -31,9 +32,7 @@ def monitor(app: App, every: int | None, suite: Path | None, chart: Path | None)
 
     Example: errata monitor --every 100 --suite general.jsonl --chart health.svg
     """
-    from errata.ledger.facts.suites import read_suite
-
-    probes = read_suite(suite) if suite is not None else None
+    probes = read_suite(app, suite) if suite is not None else None
     workspace = app.workspace()
     from errata.replay.measure.monitor import monitor as follow
 

@@ -10,6 +10,7 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.change.create import settings_from
 from errata.commands.change.edits import METHODS
+from errata.commands.files import FormerArgument, file_option, name_of, read_facts, read_suite
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import interval_words
 from errata.ledger.base.words import counted
@@ -21,10 +22,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 @click.command()
-@click.argument("facts", type=click.Path(path_type=Path))
+@file_option("facts", "--facts", help="Your facts, with paraphrases and locality probes.  [required]")
+@click.argument("former", cls=FormerArgument, required=False, type=click.Path(path_type=Path))
 @click.option("--model", required=True, help="A folder with a causal language model, or a name on the hub.")
-@click.option("--corpus", required=True, type=click.Path(path_type=Path), help="As for `errata init`.")
-@click.option("--suite", type=click.Path(path_type=Path), help="A general suite that must not suffer.")
+@file_option("corpus", "--corpus", required=True, help="As for `errata init`.")
+@file_option("suite", "--suite", help="A general suite that must not suffer.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Edits solved together.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="As for `errata init`.")
 @click.option("--method", type=click.Choice(METHODS), help="Default: the model's preset.")
@@ -38,7 +40,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 @click.pass_obj
 def pilot(
     app: App,
-    facts: Path,
+    facts: Path | None,
+    former: Path | None,
     model: str,
     corpus: Path,
     suite: Path | None,
@@ -52,19 +55,19 @@ def pilot(
 ) -> None:
     r"""Try your own facts before you decide.
 
-    FACTS is a file as `errata edit --file` takes it, with paraphrases and locality probes. The facts are edited in a
-    ledger that is removed afterwards; your own ledger is not looked at. Shown are scores with 95 % intervals before and
-    after, how they decay along the edits, what an edit costs, and a verdict with what it rests on.
+    The facts are edited in a ledger that is removed afterwards; your own ledger is not looked at. Shown are scores with
+    95 % intervals before and after, how they decay along the edits, what an edit costs, and a verdict with what it
+    rests on.
 
     \b
-    Example: errata pilot facts.jsonl --model ./my-model --corpus text.txt --suite general.jsonl
+    Example: errata pilot --facts facts.jsonl --model ./my-model --corpus text.txt --suite general.jsonl
     """
     from errata.ledger.base.errors import UsageError
-    from errata.ledger.facts.fact_files import read_facts
-    from errata.ledger.facts.suites import read_suite
 
-    items = tuple(read_facts(facts))[:limit]
-    general = None if suite is None else read_suite(suite)
+    if (file := facts or former) is None or (facts and former):
+        raise UsageError("name one file of facts: --facts FILE")
+    items = tuple(read_facts(app, file))[:limit]
+    general = None if suite is None else read_suite(app, suite)
     if report is not None:
         from errata.replay.charts import available
 
@@ -80,7 +83,7 @@ def pilot(
         found = run_pilot(request, surroundings, tell)
     tables, cost = _tables(found), _cost_lines(found)
     if report is not None:
-        _write_page(report, facts.name, found, tables, cost, app.world.now())
+        _write_page(report, name_of(file), found, tables, cost, app.world.now())
     view: list[Block] = [_made(found), *tables, *cost, f"verdict: {found.verdict}"]
     if report is not None:
         view.append(f"report: {report}")

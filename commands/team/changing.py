@@ -80,7 +80,7 @@ def propose(
     if action is None:
         from errata.ledger.events.change_parts import EditFacts
 
-        facts = facts_from(subject, prompt, target, old, paraphrases, probes, False, file)
+        facts = facts_from(app, subject, prompt, target, old, paraphrases, probes, False, file)
         action = EditFacts.checked(facts=tuple(facts))
         warn_of_gates(app, ledger.state().trust.policy, facts)
     command = ProposeChange(action, reason, ticket, risk, source)

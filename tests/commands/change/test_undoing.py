@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from errata.ledger.ledger import Ledger
-from tests.commands.conftest import Errata
-from tests.commands.test_errors import snapshot
+from tests.support.command_line import Errata, snapshot
 
 
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(errata: Errata, here: Path) -> None:

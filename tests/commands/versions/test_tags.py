@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import Errata
-from tests.commands.test_errors import snapshot
+from tests.support.command_line import Errata, snapshot
 
 
 def test_a_tag_moves_and_the_old_place_can_be_asked_for(errata: Errata, here: Path) -> None:
