@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO, TypedDict, TypeVar
 
 import click
 
-from errata.commands.pager import paged
 from errata.commands.words.render import Loud, View, console, printable, write
 
 if TYPE_CHECKING:
@@ -213,7 +212,12 @@ class App:
             self.world.out.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
             self.world.out.flush()
             return
-        with paged(self.world.out, self.world.environment) if pager else nullcontext(self.world.out) as stream:
+        if not (pager and self.world.out.isatty()):
+            write(view, self.world.out)
+            return
+        from errata.commands.pager import paged
+
+        with paged(self.world.out, self.world.environment) as stream:
             write(view, stream)
 
     def read_stdin(self) -> bytes:

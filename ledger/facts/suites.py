@@ -1,8 +1,8 @@
 """Suites: files of probes with a metric.
 
-A suite file is JSONL, or one JSON array. The first line is `{"suite": name, "metric": metric}`. For most metrics each further line is
-`{"prompt": full text, "target": continuation}`, for `probability_comparison` with an `"against"`; for `perplexity` and
-`ngram_entropy` it is `{"text": text}`: the text that is read, or the prompt that is gone on from.
+A suite file is JSONL, or one JSON array. The first line is `{"suite": name, "metric": metric}`. For most metrics each
+further line is `{"prompt": full text, "target": continuation}`, for `probability_comparison` with an `"against"`; for
+`perplexity` and `ngram_entropy` it is `{"text": text}`: the text that is read, or the prompt that is gone on from.
 """
 
 from __future__ import annotations
