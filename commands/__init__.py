@@ -5,6 +5,7 @@
     files      files of facts and suites as arguments: named alike by every command, `-` for standard input
     pager      long output on a terminal goes through a pager
     unlocking  which key signs for whoever acts, and where its passphrase comes from
+    lazy       commands and modules that are loaded when they are used
     helping    help
     change     init, edit, revert, cherry-pick, merge, tune
     versions   log, show, status, tag, checkout, diff, export

@@ -5,15 +5,15 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, F
-
-if TYPE_CHECKING:
-    from errata.ledger.facts.fact import Fact
-    from errata.ledger.facts.suites import Suite
+from errata.ledger.base.json_files import read_bytes
+from errata.ledger.facts.fact import Fact
+from errata.ledger.facts.fact_files import parse_facts
+from errata.ledger.facts.suites import Suite, parse_suite
 
 STDIN = Path("-")
 
@@ -60,8 +60,6 @@ def read_file(app: App, path: Path) -> bytes:
         BadRecord: no such file.
         StorageFailed: the file cannot be read.
     """
-    from errata.ledger.base.json_files import read_bytes
-
     return app.read_stdin() if path == STDIN else read_bytes(path)
 
 
@@ -71,8 +69,6 @@ def read_facts(app: App, path: Path) -> list[Fact]:
     Raises:
         BadRecord: what is wrong, with the file and the line or record.
     """
-    from errata.ledger.facts.fact_files import parse_facts
-
     return parse_facts(read_file(app, path), named(path))
 
 
@@ -82,6 +78,4 @@ def read_suite(app: App, path: Path) -> Suite:
     Raises:
         BadRecord: what is wrong, with the file and the line.
     """
-    from errata.ledger.facts.suites import parse_suite
-
     return parse_suite(read_file(app, path), named(path))

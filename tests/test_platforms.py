@@ -14,7 +14,7 @@ UNIX_NAMES = {
 """Names of `os` and `signal` that Windows' Python does not have."""
 
 USED = {
-    "cli.py": {"resource"},  # peak memory of the process
+    "world.py": {"resource"},  # peak memory of the process
     "ledger/base/files.py": {"O_DIRECTORY", "fchmod", "pwrite"},  # durable files: folders are synchronised too
     "replay/export/sharing.py": {"fcntl", "copy_file_range", "pread"},  # reflinks
     "replay/export/whole_folder.py": {"O_DIRECTORY"},  # a folder under construction is locked itself
@@ -35,7 +35,7 @@ def unix_only(path: Path) -> set[str]:
 
 
 def test_what_is_unix_only_stands_where_it_is_known() -> None:
-    files = [ROOT / "cli.py"]
+    files = sorted(ROOT.glob("*.py"))
     for package in ("ledger", "editor", "replay", "commands", "demo"):
         files += sorted((ROOT / package).rglob("*.py"))
     assert {str(path.relative_to(ROOT)): found for path in files if (found := unix_only(path))} == USED

@@ -63,7 +63,7 @@ def cherry_pick(app: App, other: Path, edits: tuple[str, ...], replace: bool, dr
         after = foresee(before, command_of(plan, side), None)
     elif plan.carried:
         with app.progress("copying batches"):
-            events = carry(ledger, theirs, side, plan, **app.acting())
+            events = carry(ledger, theirs, side, plan, **app.writer(ledger).acting())
         after = ledger.state()
     else:
         after = before
@@ -161,7 +161,7 @@ def merge(
             after = foresee(before, command_of(plan, side), None)
         else:
             with app.progress("copying batches"):
-                events = carry_out(ledger, their_ledger, side, plan, **app.acting())
+                events = carry_out(ledger, their_ledger, side, plan, **app.writer(ledger).acting())
             after = ledger.state()
     data = {
         "dry_run": dry_run,

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, F, shared
 from errata.commands.change.create import settings_from
 from errata.commands.files import file_option, read_facts
+from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import probe_words
+from errata.editor.config import config_for
+from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.base.words import counted, short
+from errata.ledger.facts.fact import Fact, Probe
 
-if TYPE_CHECKING:
-    from errata.editor.pipeline import Edit
-    from errata.ledger.facts.fact import Fact
-    from errata.replay.apply.apply import BatchReport
+with when_used():
+    from errata.editor import pipeline
+    from errata.replay.apply import apply
+    from errata.replay.tune import tuning
 
 
 METHODS = (
@@ -100,16 +104,11 @@ def edit(
     facts = facts_from(app, subject, prompt, target, old, paraphrases, probes, personal, file)
     changes = settings_from(pairs)
     workspace = app.workspace()
-    from errata.editor.config import config_for
-    from errata.ledger.base.errors import ErrataError
-    from errata.replay.apply import apply
-    from errata.replay.tune.tuning import tuned_on
-
-    seen = tuned_on(workspace, facts)
+    seen = tuning.tuned_on(workspace, facts)
     if seen:
         app.say(f"{counted(len(seen), 'fact')} of {len(facts)} served to tune these settings; their scores flatter")
     config = config_for(workspace.config(), method, changes)
-    reports: list[BatchReport] = []
+    reports: list[apply.BatchReport] = []
     try:
         with app.progress("loading the model") as tell:
             for report in apply.edit(workspace, facts, config, batch_size, dry_run, tell):
@@ -155,9 +154,6 @@ def facts_from(
         UsageError: neither or both do.
         BadRecord: one of them is none.
     """
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.facts.fact import Fact, Probe
-
     single = (subject, prompt, target)
     if file is not None:
         if any(value is not None for value in (*single, old)) or paraphrases or probes:
@@ -185,7 +181,7 @@ def facts_from(
     ]
 
 
-def _entries(report: BatchReport) -> Iterable[dict[str, Any]]:
+def _entries(report: apply.BatchReport) -> Iterable[dict[str, Any]]:
     numbers: list[int | None] = [body.number for body in report.recorded]
     numbers += [None] * (len(report.edits) - len(numbers))
     for number, item in zip(numbers, report.edits, strict=True):
@@ -209,12 +205,12 @@ def _entries(report: BatchReport) -> Iterable[dict[str, Any]]:
         }
 
 
-def _shortfall(item: Edit) -> float:
+def _shortfall(item: pipeline.Edit) -> float:
     """What a norm behind the edited module kept the last edited layer from giving, as a part of what was wanted."""
     return list(item.factors.values())[-1].shortfall
 
 
-def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
+def _told(reports: list[apply.BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
     entries = [entry for report in reports for entry in _entries(report)]
     if not entries and not any(report.taken_back for report in reports):
         known = [item.fact for report in reports for item in report.no_ops]
@@ -263,7 +259,7 @@ def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[B
         yield f"version {short(version)}"
 
 
-def _totals(reports: list[BatchReport]) -> str:
+def _totals(reports: list[apply.BatchReport]) -> str:
     outcomes = [item.outcome for report in reports for item in report.edits]
     return probe_words(
         added([outcome.paraphrase for outcome in outcomes]), added([outcome.locality for outcome in outcomes])

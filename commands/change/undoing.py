@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
 
 import click
 
@@ -11,10 +10,12 @@ from errata.commands.app import App, shared
 from errata.commands.words.render import Block
 from errata.commands.words.wording import event_json, event_words, facts_changed
 from errata.ledger.base.words import counted, short
-
-if TYPE_CHECKING:
-    from errata.ledger.state.state import State
-    from errata.replay.apply.undo import Undo
+from errata.ledger.events.bodies import SettingsChanged
+from errata.ledger.events.change_parts import MoveTag
+from errata.ledger.rules.decide import foresee
+from errata.ledger.state.state import State
+from errata.replay.record.undo import Undo, instead_of, plan_undo, span
+from errata.replay.record.undo import undo as take_back
 
 
 @click.command()
@@ -39,14 +40,10 @@ def undo(app: App, dry_run: bool) -> None:
       errata undo
     """
     ledger = app.ledger()
-    from errata.ledger.rules.decide import foresee
-    from errata.replay.apply.undo import instead_of, plan_undo
-    from errata.replay.apply.undo import undo as take_back
-
     plan = plan_undo(ledger)
     before = ledger.state()
     refusal = instead_of(before, plan) if dry_run else ""
-    events = [] if dry_run else take_back(ledger, plan, **app.acting())
+    events = [] if dry_run else take_back(app.writer(ledger), plan)
     after = foresee(before, plan.command, None) if dry_run else ledger.state()
     numbers = range(len(before.edits) + 1, len(after.edits) + 1)
     data = {
@@ -67,10 +64,6 @@ def undo(app: App, dry_run: bool) -> None:
 def _told(
     plan: Undo, before: State, after: State, numbers: Sequence[int], refusal: str, dry_run: bool
 ) -> Iterable[Block]:
-    from errata.ledger.events.bodies import SettingsChanged
-    from errata.ledger.events.change_parts import MoveTag
-    from errata.replay.apply.undo import span
-
     last = plan.events[-1]
     which = span(plan.events) if plan.proposal is None else f"p{plan.proposal}, {span(plan.events)}"
     yield f"last change: {which}, by {last.actor}, {last.recorded_at[:19].replace('T', ' ')}"

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from errata.commands.app import App, InOrder, shared
+from errata.commands.app import App, shared
 from errata.commands.files import named, read_file
+from errata.commands.lazy import InOrder
 from errata.commands.search.bisect_reporting import report
 from errata.commands.search.bisect_running import run
 from errata.commands.search.bisect_visualising import visualise
 from errata.commands.search.bisect_words import actors, alone, folder_of, session_of, show_conclusion, show_question
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.json_files import as_text
 from errata.ledger.base.words import short
 
 if TYPE_CHECKING:
@@ -163,13 +165,11 @@ def _go_on(app: App, session: Session) -> int:
         return 0
     tests = len({mark.version for mark in session.marks})
     if move.culprit is not None:
-        from errata.ledger.rules.operations import ConcludeBisection
-
         body = conclusion_body(
             session.problem(state), move, PERSON, evaluations=tests, filters=session.filters, order=session.order
         )
         if not recorded_already(state, session.began, body):
-            app.execute(ledger, ConcludeBisection(body))
+            app.writer(ledger).conclude_bisection(body)
         bisect_file.reset(folder_of(ledger))
     return show_conclusion(app, state, session, move, tests)
 
@@ -290,7 +290,6 @@ def replay(app: App, file: Path) -> None:
 
     Example: errata bisect replay bisection.txt
     """
-    from errata.ledger.base.json_files import as_text
     from errata.replay.bisect import session_file as bisect_file
     from errata.replay.bisect.log import replayed
 

@@ -62,7 +62,12 @@ class RecordEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class TagVersion:
-    """Name a version by its live set; `weights` are the digests of its edited tensors once materialised."""
+    """Name a version by its live set.
+
+    Attributes:
+        tag, live, note: the name, the version's edits, and a remark.
+        weights: the digests of its edited tensors once materialised.
+    """
 
     tag: str
     live: tuple[int, ...]

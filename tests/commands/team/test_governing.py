@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from errata import cli
+from errata import cli, world
 from errata.ledger.events.change_parts import Choice
 from errata.ledger.events.policy import CONTROLLED, PRESETS, REGULATED, Gate
 from errata.ledger.events.policy_files import read_policy, toml_of
@@ -77,10 +77,10 @@ def approve_and_apply(tmp_path: Path, number: int, *approvers: str) -> None:
         command: ApplyChange | ApproveChange = ApplyChange(number)
         if person in approvers:
             decision = signed_decision(
-                ledger.state().trust, number, Choice.APPROVE, own, person=person, meaning="I agree", at=cli._now()
+                ledger.state().trust, number, Choice.APPROVE, own, person=person, meaning="I agree", at=world.now()
             )
             command = ApproveChange(number, decision)
-        ledger.execute(command, actor=person, now=cli._now(), new_id=cli._world().new_id, signer=lambda own=own: own)
+        ledger.execute(command, actor=person, now=world.now(), new_id=world.here().new_id, signer=lambda own=own: own)
 
 
 def test_a_key_is_made_and_listed_and_nobody_else_can_read_it(alone: Errata, tmp_path: Path) -> None:

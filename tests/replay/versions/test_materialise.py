@@ -14,7 +14,7 @@ from errata.editor.model.loading import ModelFiles
 from errata.ledger.base.errors import BlobDamaged, BlobMissing, Damaged, LedgerDamaged, UnknownEdit
 from errata.ledger.ledger import Ledger
 from errata.replay.versions import tiles
-from errata.replay.versions.keyframe_cost import Budget, KeyframeCost, Rates
+from errata.replay.versions.keyframes import KeyframeRule
 from errata.replay.versions.materialise import Materialiser, materialise, weights_digests
 from tests.support import ledgers as helpers
 from tests.support.ledgers import bits
@@ -33,12 +33,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return ledger, ModelFiles(model)
 
 
-def every(ledger: Ledger) -> KeyframeCost:
-    """Costs under which every version that took two edits or more becomes a keyframe."""
-    created = ledger.state().created
-    assert created is not None
-    shapes = tuple(spec.shape for spec in created.edited.values())
-    return KeyframeCost(shapes, Rates(edit=1.0, keyframe=0.9), Budget(share=1.0))
+EVERY = KeyframeRule(spacing=2, loading=0, share=1.0)
+"""Every version that took two edits or more becomes a keyframe."""
 
 
 @given(live=subsets, order=st.randoms(use_true_random=False))
@@ -73,7 +69,7 @@ def test_every_path_has_the_bits_of_the_definition(
     """Streams from nothing and from keyframes, in several blocks or one, after sums in memory or without them."""
     ledger, files = case
     shutil.rmtree(ledger.cache / "keyframes", ignore_errors=True)
-    walker = Materialiser(ledger, files, cost=every(ledger))
+    walker = Materialiser(ledger, files, rule=EVERY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "_SMALLEST_TILE", smallest)
         patch.setattr(tiles, "TILE_BYTES", smallest)

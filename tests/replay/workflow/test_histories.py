@@ -21,8 +21,7 @@ from errata.ledger.rules.operations import RevertEdits
 from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.run import bisect_with_suite
 from errata.replay.search.terms import Purpose
-from errata.replay.versions.keyframe_cost import KeyframeCost
-from errata.replay.versions.keyframes import Keyframes
+from errata.replay.versions.keyframes import KeyframeRule, Keyframes
 from errata.replay.versions.materialise import Materialiser, materialise
 from errata.replay.workflow.deep_verify import deep_verify
 from errata.replay.workflow.workspace import Workspace
@@ -119,9 +118,7 @@ def test_deep_verify_builds_from_the_blobs_and_trusts_no_keyframe(workspace: Wor
     live = frozenset(workspace.state.live)
     sums = {name: total.total * 2 for name, total in workspace.materialiser.sums(live).items()}
     shapes = {name: (total.shape[0], total.shape[1]) for name, total in sums.items()}
-    frames = Keyframes(
-        workspace.ledger.cache / "keyframes", workspace.state.version_of, shapes, KeyframeCost(tuple(shapes.values()))
-    )
+    frames = Keyframes(workspace.ledger.cache / "keyframes", workspace.state.version_of, shapes, KeyframeRule())
     with frames.writing(live) as write:
         for name, total in sums.items():
             write(name, total)

@@ -9,11 +9,10 @@ itself, it is done again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from errata.ledger.base.errors import Refused, UsageError
-from errata.ledger.base.signing import SignerSource
 from errata.ledger.events import bodies
 from errata.ledger.events.bodies import Body
 from errata.ledger.events.change_parts import MoveTag
@@ -23,6 +22,7 @@ from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits, ChangeSettings, Command
 from errata.ledger.sharing.sides import Side, bring_blobs
 from errata.ledger.state.state import State
+from errata.replay.record.writer import Writer
 
 EDITS = (bodies.EditApplied, bodies.EditReverted, bodies.EditSuperseded, bodies.LedgerMerged)
 TAGS = (bodies.VersionTagged, bodies.VersionUntagged)
@@ -109,36 +109,24 @@ def plan_undo(ledger: Ledger) -> Undo:
     return _of_edits(ledger, state, events, proposal)
 
 
-def undo(
-    ledger: Ledger,
-    plan: Undo,
-    *,
-    actor: str,
-    now: str,
-    new_id: Callable[[], str],
-    signer: SignerSource | None = None,
-) -> list[Event]:
+def undo(writer: Writer, plan: Undo) -> list[Event]:
     """Take the last change back, in one transaction.
 
     Args:
-        ledger: the ledger.
-        plan: what `plan_undo` found.
-        actor: by whom.
-        now: the time, RFC 3339 in UTC, ending in Z.
-        new_id: makes a fresh UUID for each event.
-        signer: unlocks the actor's key, if the policy asks for signed events.
+        writer: the ledger, and who acts.
+        plan: what `plan_undo` found there.
 
     Raises:
         Refused: the policy does not let it happen directly, with how to ask for it; or a rule forbids it.
         HeadConflict: the log moved since the plan was made; nothing was recorded.
         LedgerDamaged: the batch of an edit that is to enter again is missing or damaged.
     """
-    state = ledger.state()
+    ledger, state = writer.ledger, writer.state
     if asked := instead_of(state, plan):
         raise Refused(asked, policy=state.trust.policy.name)
     if plan.again:
         bring_blobs(ledger, ledger, Side.of(ledger), plan.again)
-    return ledger.execute(plan.command, actor=actor, now=now, new_id=new_id, expected_head=plan.head, signer=signer)
+    return ledger.execute(plan.command, expected_head=plan.head, **writer.acting())
 
 
 def instead_of(state: State, plan: Undo) -> str:

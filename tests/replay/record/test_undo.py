@@ -43,7 +43,8 @@ from errata.ledger.state.effects import edit_digest
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import MemoryBlobs
 from errata.ledger.store.store import MemoryStore
-from errata.replay.apply.undo import Undo, plan_undo, undo
+from errata.replay.record.undo import Undo, plan_undo, undo
+from errata.replay.record.writer import Acting, Writer
 from tests.support.governed import FAILED, KEYS, Governed
 from tests.support.samples import TENSORS, created, evaluation, real_edits, some_digest
 
@@ -72,8 +73,13 @@ class Alone:
             "new_id": lambda: str(uuid.UUID(int=next(self.ticks))),
         }
 
+    @property
+    def writer(self) -> Writer:
+        who = self.who()
+        return Writer(self.ledger, Acting(now=lambda: who["now"], new_id=who["new_id"], actor=who["actor"]))
+
     def do(self, command: Command) -> None:
-        self.ledger.execute(command, **self.who())
+        self.writer.execute(command)
 
     def edits(self, *subjects: int) -> tuple[NewEdit, ...]:
         """Edits of these subjects, with deltas that nothing else has."""
@@ -86,7 +92,7 @@ class Alone:
 
     def undo(self) -> Undo:
         plan = plan_undo(self.ledger)
-        undo(self.ledger, plan, **self.who())
+        undo(self.writer, plan)
         return plan
 
     @property
@@ -204,7 +210,7 @@ def test_what_moved_meanwhile_is_not_undone_unseen() -> None:
     plan = plan_undo(person.ledger)
     person.do(RecordEvaluation(evaluation(person.state)))
     with pytest.raises(HeadConflict):
-        undo(person.ledger, plan, **person.who())
+        undo(person.writer, plan)
 
 
 def test_a_batch_that_is_missing_brings_nothing_back() -> None:
@@ -214,7 +220,7 @@ def test_a_batch_that_is_missing_brings_nothing_back() -> None:
     plan, head = plan_undo(person.ledger), person.state.head
     person.ledger.blobs.drop(person.state.edits[1].body.blob)
     with pytest.raises(LedgerDamaged):
-        undo(person.ledger, plan, **person.who())
+        undo(person.writer, plan)
     assert person.state.head == head
 
 
@@ -270,8 +276,8 @@ def under_control() -> Governed:
     return log
 
 
-def acting(log: Governed, person: str = "dan") -> dict[str, Any]:
-    return {"actor": person, "now": log.now, "new_id": log.ids, "signer": lambda: KEYS[person]}
+def writing(log: Governed, person: str = "dan") -> Writer:
+    return Writer(log.ledger, Acting(now=lambda: log.now, new_id=log.ids, actor=person, signer=lambda: KEYS[person]))
 
 
 def test_a_change_set_is_named_whole_and_where_the_policy_gates_it_the_way_is_told() -> None:
@@ -281,7 +287,7 @@ def test_a_change_set_is_named_whole_and_where_the_policy_gates_it_the_way_is_to
     assert [event.kind.value for event in plan.events] == ["edit_superseded", "edit_applied"]
     head = log.state.head
     with pytest.raises(Refused, match=r"'controlled' does not let .* `errata propose --revert e3 .* facts of e1 anew"):
-        undo(log.ledger, plan, **acting(log))
+        undo(writing(log), plan)
     assert log.state.head == head
 
 
@@ -331,7 +337,7 @@ def test_every_sort_of_change_set_is_understood(kind: str) -> None:
         assert plan.command == MoveTag(tag="production", live=None)
         assert "errata propose --untag production" in plan.instead
     with pytest.raises(Refused, match="does not let this be undone directly"):
-        undo(log.ledger, plan, **acting(log))
+        undo(writing(log), plan)
 
 
 def test_a_change_that_failed_its_gates_is_undone_without_asking() -> None:
@@ -343,5 +349,5 @@ def test_a_change_that_failed_its_gates_is_undone_without_asking() -> None:
     log.apply(number, edits)
     before = log.state.live_at(log.state.trust.changes[number].seq)
     log.do("dan", CheckChange(number, FAILED))
-    undo(log.ledger, plan_undo(log.ledger), **acting(log))
+    undo(writing(log), plan_undo(log.ledger))
     assert log.state.live == before
