@@ -13,7 +13,7 @@ from errata.commands.words.render import Table
 
 if TYPE_CHECKING:
     from errata.ledger.facts.suites import Suite
-    from errata.replay.measure.monitor import Point
+    from errata.replay.measure.monitor import HealthPoint
 
 
 @click.command()
@@ -46,7 +46,7 @@ def monitor(app: App, every: int | None, suite: Path | None, chart: Path | None)
     app.show({"points": [asdict(point) for point in points]}, [_table(points, probes.name if probes else None)])
 
 
-def _table(points: list[Point], suite: str | None) -> Table:
+def _table(points: list[HealthPoint], suite: str | None) -> Table:
     columns = ["at", "live", "norm", "activations", "drift", "edits say", "first tenth", "P(target)", "steps"]
     rows = []
     for point in points:
@@ -69,7 +69,7 @@ def _share(hits: tuple[int, int]) -> str:
     return f"{hits[0]} of {hits[1]}" if hits[1] else ""
 
 
-def _chart(points: list[Point], suite: Suite | None) -> dict[str, Any]:
+def _chart(points: list[HealthPoint], suite: Suite | None) -> dict[str, Any]:
     from errata.ledger.facts.suites import Metric
     from errata.replay.charts import Panel, lines
 
