@@ -80,7 +80,7 @@ def timeline(
         raise UsageError("no suite to score along the log")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"two suites are called {twice!r}; their scores could not be told apart")
+        raise UsageError(f"two suites are called {twice!r}; their scores could not be distinguished")
     places = places_along(workspace.state, every)
     for done, place in enumerate(places, start=1):
         weights = workspace.materialiser.weights(place.live)

@@ -137,7 +137,7 @@ class Materialiser:
         start = self._nearest(wanted)
         if start.sums is not None:
             for name, spec in self.specs.items():
-                total = self._sums(wanted)[name]  # asked for anew: another version may have been built meanwhile
+                total = self._sums(wanted)[name]  # asked for again: another version may have been built meanwhile
                 yield name, total.weights(self._files.tensor(name), spec.transposed)
             return
         state = self._ledger.state()
@@ -277,7 +277,7 @@ class TensorWalk:
         """The tensor in a version, in the base's dtype and orientation. Raises what `Materialiser.stream` raises."""
         wanted = frozenset(live)
         total, start = (self._sum, self._live) if self._sum is not None else (no_sum(self._spec), frozenset[int]())
-        self._sum = None  # should a delta turn out damaged half-way, the next version starts anew
+        self._sum = None  # should a delta turn out damaged half-way, the next version starts from nothing
         for u, v in self._reader.read_tensor(self._state, start - wanted, self._name):
             total.subtract(u, v)
         for u, v in self._reader.read_tensor(self._state, wanted - start, self._name):
