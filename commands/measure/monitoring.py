@@ -44,7 +44,7 @@ def monitor(app: App, every: int | None, suite: Path | None, chart: Path | None)
     app.show({"points": [asdict(point) for point in points]}, [_table(points, probes.name if probes else None)])
 
 
-def _table(points: list[monitors.Point], suite: str | None) -> Table:
+def _table(points: list[monitors.HealthPoint], suite: str | None) -> Table:
     columns = ["at", "live", "norm", "activations", "drift", "edits say", "first tenth", "P(target)", "steps"]
     rows = []
     for point in points:
@@ -67,7 +67,7 @@ def _share(hits: tuple[int, int]) -> str:
     return f"{hits[0]} of {hits[1]}" if hits[1] else ""
 
 
-def _chart(points: list[monitors.Point], suite: Suite | None) -> dict[str, Any]:
+def _chart(points: list[monitors.HealthPoint], suite: Suite | None) -> dict[str, Any]:
 
     records: list[dict[str, Any]] = []
     for point in points:
