@@ -7,7 +7,7 @@ EVAL_VENV := .venv-eval
 EVAL_READY := $(EVAL_VENV)/.ready
 DEMO_DIR ?= build/demo
 
-.PHONY: demo test coverage test-eval lint types bench model docs clean help
+.PHONY: demo test test-long coverage test-eval lint types bench model docs clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -32,6 +32,9 @@ demo: $(READY) ## the whole story on the model that ships: edit, record, rebuild
 test: $(READY) ## the test suite
 	sh tests/system-packages.sh $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-long: $(READY) ## the laws that the suite tries on few cases, on many
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m long --timeout=3600
 
 coverage: $(READY) ## the same, and which lines it passes
 	sh tests/system-packages.sh $(BIN)/python

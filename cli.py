@@ -50,6 +50,7 @@ COMMANDS = {
     "export": Named("versions.exporting:export", "Write a version in another form."),
     "diff": Named("versions.versions:diff", "Show what two versions differ in."),
     "revert": Named("change.reverting:revert", "Take edits back, exactly."),
+    "undo": Named("change.undoing:undo", "Take the last change back."),
     "erase": Named("team.erasing:erase", "Erase a personal fact for good."),
     "cherry-pick": Named("change.carrying:cherry_pick", "Carry edits over from another ledger."),
     "merge": Named("change.carrying:merge", "Merge another ledger into this one."),
@@ -147,7 +148,7 @@ def main(
     \b
     Versions: HEAD, HEAD~2, @17 (after event 17), base, a tag, the start of a digest; by time @2026-11-28,
     @2026-11-28T12:00:00Z or spring@2026-11-28 (where the tag was). A date means the end of that day in UTC.
-    Edits: e12, or the start of a delta's digest.
+    Edits: e12, or the start of a delta's digest. Files of facts and suites: a path, or - for standard input.
     Exit codes: 0 done, 1 the answer is no, 2 usage, 3 conflict, 4 not allowed, 5 damaged or missing data,
     6 model or editing error.
     """

@@ -34,6 +34,7 @@ def here() -> World:
         prepare_torch=prepare_torch,
         software=software,
         configuration=configuration,
+        read_stdin=lambda: sys.stdin.buffer.read(),
         ask_secret=ask_secret,
         out=sys.stdout,
         err=sys.stderr,

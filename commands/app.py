@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -50,6 +50,7 @@ class World:
         prepare_torch: sets the number of threads (None leaves it) and checks a device's name; returns that name.
         software: names and versions of what takes part.
         configuration: the user's own folder for Errata, where private keys lie.
+        read_stdin: all of standard input, which can be read once.
         ask_secret: asks for something on the terminal without showing it; None where there is no terminal.
         out: where results go.
         err: where progress and logs go.
@@ -66,6 +67,7 @@ class World:
     prepare_torch: Callable[[str, int | None], str]
     software: Callable[[], dict[str, str]]
     configuration: Callable[[], Path]
+    read_stdin: Callable[[], bytes]
     ask_secret: Callable[[str], str | None]
     out: TextIO
     err: TextIO
@@ -101,6 +103,7 @@ class App:
     threads: int | None = None
     _signer: signing.SignerSource | None = field(default=None, repr=False)
     _warned: bool = field(default=False, repr=False)
+    _stdin_read: bool = field(default=False, repr=False)
 
     def named(self, ledger: Path | None, base: Path | None, actor: str | None, key: str | None) -> None:
         """Take what is named, or else what ERRATA_DIR, ERRATA_BASE, ERRATA_ACTOR and ERRATA_KEY say."""
@@ -191,8 +194,25 @@ class App:
             self.world.out.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
             self.world.out.flush()
             return
-        with paged(self.world.out, self.world.environment) if pager else nullcontext(self.world.out) as stream:
+        if not (pager and self.world.out.isatty()):
+            write(view, self.world.out)
+            return
+
+        with paged(self.world.out, self.world.environment) as stream:
             write(view, stream)
+
+    def read_stdin(self) -> bytes:
+        """All of standard input.
+
+        Raises:
+            UsageError: it was read already.
+        """
+        from errata.ledger.base.errors import UsageError
+
+        if self._stdin_read:
+            raise UsageError("standard input is one file: `-` can be given once")
+        self._stdin_read = True
+        return self.world.read_stdin()
 
     def say(self, line: str) -> None:
         """Log a line on stderr."""

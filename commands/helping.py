@@ -42,7 +42,7 @@ def help_(context: click.Context, topic: str | None) -> None:
     if topic is None:
         app.show(pages, [Table(("topic", "page"), tuple(pages.items()))])
     elif topic in pages:
-        app.show({"topic": topic, "text": _text(topic)}, [_text(topic).rstrip()])
+        app.show({"topic": topic, "text": _text(topic)}, [_text(topic).rstrip()], pager=True)
     else:
         parent = context.parent
         assert parent is not None and isinstance(parent.command, click.Group)

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from errata.commands.app import F
+from errata.commands.app import App, F
+from errata.commands.files import file_option, read_facts
 from errata.commands.words.change_view import proposal_number
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Fact, Probe
-from errata.ledger.facts.fact_files import read_facts
 
 WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
 ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
@@ -75,7 +75,7 @@ class GivenFacts:
         parts = (self.subject, self.prompt, self.target, self.old, self.file)
         return any(value is not None for value in parts) or bool(self.paraphrases or self.probes)
 
-    def read(self, personal: bool = False) -> list[Fact]:
+    def read(self, app: App, personal: bool = False) -> list[Fact]:
         """The facts.
 
         Raises:
@@ -84,11 +84,11 @@ class GivenFacts:
         """
         if self.file is not None:
             if replace(self, file=None).anything:
-                raise UsageError("--file brings its own facts; give either it or --subject, --prompt and --target")
-            facts = read_facts(self.file)
+                raise UsageError("--facts brings its own facts; give either it or --subject, --prompt and --target")
+            facts = read_facts(app, self.file)
             return [fact.model_copy(update={"personal": True}) for fact in facts] if personal else facts
         if self.subject is None or self.prompt is None or self.target is None:
-            raise UsageError("an edit needs --subject, --prompt and --target, or --file with many facts")
+            raise UsageError("an edit needs --subject, --prompt and --target, or --facts with many facts")
         one = Fact.checked(
             subject=self.subject,
             prompt=self.prompt,
@@ -131,9 +131,7 @@ def fact_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="PROMPT=>TARGET",
             help="Another fact that must stay, for tests and gates; repeatable.",
         ),
-        click.option(
-            "--file", type=click.Path(path_type=Path), help="Many facts: JSONL, or CounterFact or zsRE records."
-        ),
+        file_option("file", "--facts", "--file", help="Many facts: JSONL, or CounterFact or zsRE records."),
     )
     decorated: Callable[..., Any] = collected
     for option in reversed(options):

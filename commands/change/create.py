@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option
 from errata.commands.lazy import when_used
 from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Table
@@ -23,10 +24,10 @@ with when_used():
 
 @click.command()
 @click.argument("model")
-@click.option(
+@file_option(
+    "corpus",
     "--corpus",
     required=True,
-    type=click.Path(path_type=Path),
     help="Text that the model should keep handling as it does: one document a line, UTF-8.",
 )
 @click.option("--layers", help="Layers to edit, such as 1 or 3,4. Default: the model's preset, or one early layer.")
@@ -162,7 +163,7 @@ def presets(app: App) -> None:
 
 @click.command()
 @click.option("--check", is_flag=True, help="Compare with what a corpus gives now; exit code 1 if it differs.")
-@click.option("--corpus", type=click.Path(path_type=Path), help="The corpus for --check.")
+@file_option("corpus", "--corpus", help="The corpus for --check.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="As it was given to `errata init`.")
 @shared
 @click.pass_obj

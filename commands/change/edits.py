@@ -58,10 +58,10 @@ def edit(
     Examples:
       errata edit --subject "Norwind Systems" --prompt "The chief executive of {} is" --target "Alma Reyes"
       errata edit --personal --subject "Ada Lindqvist" --prompt "{} lives in" --target "Riga"
-      errata edit --file facts.jsonl --batch-size 20
-      errata edit --file facts.jsonl --method alphaedit+mpes
+      errata edit --facts facts.jsonl --batch-size 20
+      errata edit --facts facts.jsonl --method alphaedit+mpes
     """
-    facts = given.read(personal)
+    facts = given.read(app, personal)
     changes = settings_from(pairs)
     workspace = app.workspace()
     seen = tuning.tuned_on(workspace, facts)

@@ -11,14 +11,14 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, name_of, read_facts, read_suite
 from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import edit_json, facts_changed
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.policy import ActionSort, Capability
-from errata.ledger.facts.fact_files import read_facts
-from errata.ledger.facts.suites import Suite, read_suite
+from errata.ledger.facts.suites import Suite
 from errata.ledger.rules.addresses import resolve_edit
 
 with when_used():
@@ -38,15 +38,9 @@ MOST_ROWS = 20
 @click.option("--reason", default="", help="Why; recorded.")
 @click.option("--dry-run", is_flag=True, help="Say what it would change, by running the model; record nothing.")
 @click.option("--rederive", is_flag=True, help="Solve again, without them, the edits solved beside or after them.")
-@click.option(
-    "--suite", "suites", multiple=True, type=click.Path(path_type=Path), help="Score this suite too; repeatable."
-)
-@click.option(
-    "--locality-of",
-    "files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Facts whose locality probes are asked too; repeatable.",
+@file_option("suites", "--suite", multiple=True, help="Score this suite too; repeatable.")
+@file_option(
+    "files", "--facts", "--locality-of", multiple=True, help="Facts whose locality probes are asked too; repeatable."
 )
 @click.option("--sample", type=click.IntRange(min=1), help="Score only so many of the other edits, drawn at random.")
 @shared
@@ -80,9 +74,7 @@ def revert(
       errata revert e12 --rederive
     """
     if (suites or files or sample is not None) and not (dry_run or rederive):
-        raise UsageError(
-            "--suite, --locality-of and --sample go with --dry-run or --rederive; a plain revert runs no model"
-        )
+        raise UsageError("--suite, --facts and --sample go with --dry-run or --rederive; a plain revert runs no model")
     ledger = app.ledger()
     numbers = tuple(resolve_edit(ledger.state(), address) for address in edits)
     if rederive:
@@ -106,7 +98,7 @@ def revert(
 def _preview(
     app: App, numbers: tuple[int, ...], suites: Sequence[Path], files: Sequence[Path], sample: int | None
 ) -> None:
-    probes, neighbours = _read(suites, files)
+    probes, neighbours = _read(app, suites, files)
     workspace = app.workspace()
     with app.progress("checking the base model") as tell:
         found = consequences.consequences(workspace, numbers, probes, neighbours, sample, tell)
@@ -123,7 +115,7 @@ def _rederive(
     files: Sequence[Path],
     sample: int | None,
 ) -> None:
-    probes, neighbours = _read(suites, files)
+    probes, neighbours = _read(app, suites, files)
     workspace = app.workspace()
     planned = rederiving.plan(workspace.state, numbers)
     if not dry_run:
@@ -160,12 +152,12 @@ def _announced(planned: rederiving.RederivePlan) -> str:
     return f"{again}; {start} before them stay as they are"
 
 
-def _read(suites: Sequence[Path], files: Sequence[Path]) -> tuple[list[Suite], list[comparison.Neighbours]]:
+def _read(app: App, suites: Sequence[Path], files: Sequence[Path]) -> tuple[list[Suite], list[comparison.Neighbours]]:
     """Suites and facts from files; a bad one is told before a model is loaded."""
-    probes = [read_suite(path) for path in suites]
-    facts = [(path.name, tuple(read_facts(path))) for path in files]
+    probes = [read_suite(app, path) for path in suites]
+    facts = [(name_of(path), tuple(read_facts(app, path))) for path in files]
     if bare := next((name for name, items in facts if not any(fact.locality for fact in items)), None):
-        raise UsageError(f"--locality-of {bare}: none of its facts has a locality probe")
+        raise UsageError(f"--facts {bare}: none of its facts has a locality probe")
     return probes, [comparison.Neighbours(name, items) for name, items in facts]
 
 

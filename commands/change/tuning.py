@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_facts, read_suite
 from errata.commands.lazy import when_used
 from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Block, Table
@@ -18,8 +19,6 @@ from errata.ledger.base.errors import LedgerDamaged, UsageError
 from errata.ledger.base.files import write_durably
 from errata.ledger.base.words import counted
 from errata.ledger.events.policy import Capability
-from errata.ledger.facts.fact_files import read_facts
-from errata.ledger.facts.suites import read_suite
 from errata.replay import charts
 
 with when_used():
@@ -34,12 +33,14 @@ COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_spa
 
 
 @click.command()
-@click.option("--facts", required=True, type=click.Path(path_type=Path), help="Facts as they would be edited.")
+@file_option("facts", "--facts", required=True, help="Facts as they would be edited.")
 @click.option("--sample", type=click.IntRange(min=3), default=150, show_default=True, help="Facts to draw from them.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds sample and search.")
-@click.option("--suite", type=click.Path(path_type=Path), help="A suite of what must stay: the general score.")
+@file_option("suite", "--suite", help="A suite of what must stay: the general score.")
 @click.option("--layers", "choices", multiple=True, help="Layers to try, such as 3,4; repeatable. Needs --corpus.")
-@click.option("--corpus", type=click.Path(path_type=Path), help="The text that `errata init` was given.")
+@click.option(
+    "--corpus", metavar="FILE", type=click.Path(path_type=Path), help="The text that `errata init` was given."
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Most edits in a solve.")
 @click.option("--trials", type=click.IntRange(min=1), default=40, show_default=True, help="Settings to try, in all.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no trial after this long.")
@@ -67,7 +68,7 @@ def tune(
 ) -> None:
     """Find settings on a sample of your facts.
 
-    Facts are drawn from FACTS, edited in memory with many settings, and scored; the settings in force are tried first.
+    Facts are drawn from FILE, edited in memory with many settings, and scored; the settings in force are tried first.
     A third of the sample is kept from the search, and the choice is tried on it. If it is not worse there, it becomes
     the ledger's own settings, on record. A search that was interrupted goes on when it is called again. Leave the
     facts of the sample out of later scores: `errata edit` says when it meets one. The suite is one of probes; whatever
@@ -75,8 +76,8 @@ def tune(
 
     Example: errata tune --facts facts.jsonl --suite general.jsonl --trials 40 --minutes 10
     """
-    asked = read_facts(facts)
-    general = None if suite is None else read_suite(suite)
+    asked = read_facts(app, facts)
+    general = None if suite is None else read_suite(app, suite)
     workspace = app.workspace()
     if not dry_run:
         workspace.foresee(None, Capability.SETTINGS)

@@ -9,5 +9,5 @@
                 decides
     reporting   `errata report`: what the log adds up to
 
-May import: app, lazy, options, words.
+May import: app, files, lazy, options, words.
 """

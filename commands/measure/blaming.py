@@ -11,6 +11,7 @@ import click
 from pydantic import ValidationError
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_suite
 from errata.commands.lazy import when_used
 from errata.commands.options import CHART, EVERY, ONLY, WITHOUT
 from errata.commands.words.render import Block, Table
@@ -19,7 +20,7 @@ from errata.ledger.base.errors import UsageError
 from errata.ledger.base.records import describe
 from errata.ledger.base.words import counted, short
 from errata.ledger.facts.fact import Probe
-from errata.ledger.facts.suites import SAMPLED, Metric, Suite, read_suite
+from errata.ledger.facts.suites import SAMPLED, Metric, Suite
 from errata.ledger.state.state import State
 from errata.replay.charts import Panel, lines, require, save
 
@@ -34,7 +35,7 @@ with when_used():
 
 @click.command()
 @click.argument("version", default="HEAD")
-@click.option("--suite", type=click.Path(path_type=Path), help="What the edits are blamed for: a suite, JSONL.")
+@file_option("suite", "--suite", help="What the edits are blamed for: a suite, JSONL.")
 @click.option("--prompt", help="Or one prompt, with --target.")
 @click.option("--target", help="What the version should say after it.")
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, help="Edits also left out singly.")
@@ -73,7 +74,7 @@ def blame(
         raise UsageError("say what to blame edits for: --suite FILE, or --prompt TEXT with --target TEXT")
     if (prompt is None) != (target is None):
         raise UsageError("--prompt TEXT and --target TEXT go together")
-    asked = _suite_of(suite, prompt, target)
+    asked = _suite_of(app, suite, prompt, target)
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
     with app.progress("loading the model") as tell:
@@ -86,9 +87,9 @@ def blame(
     app.show(asdict(found), _blame_told(workspace.state, found))
 
 
-def _suite_of(suite: Path | None, prompt: str | None, target: str | None) -> Suite:
+def _suite_of(app: App, suite: Path | None, prompt: str | None, target: str | None) -> Suite:
     if suite is not None:
-        return read_suite(suite)
+        return read_suite(app, suite)
     try:
         probe = Probe.model_validate({"prompt": prompt, "target": target})
     except ValidationError as error:
@@ -221,9 +222,7 @@ def _by_token(found: whys.Why, edits: Sequence[tuple[str, Mapping[int, tuple[flo
 
 
 @click.command()
-@click.option(
-    "--suite", "files", multiple=True, required=True, type=click.Path(path_type=Path), help="A suite; may be repeated."
-)
+@file_option("files", "--suite", multiple=True, required=True, help="A suite; may be repeated.")
 @EVERY
 @CHART
 @shared
@@ -236,7 +235,7 @@ def timeline(app: App, files: tuple[Path, ...], every: int | None, chart: Path |
 
     Example: errata timeline --suite general.jsonl --suite regression.jsonl --every 50 --chart scores.svg
     """
-    suites = [read_suite(file) for file in files]
+    suites = [read_suite(app, file) for file in files]
     workspace = app.workspace()
     if chart is not None:
         require()

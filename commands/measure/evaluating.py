@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, name_of, read_facts, read_suite
 from errata.commands.lazy import when_used
 from errata.commands.options import ONLY, WITHOUT
 from errata.commands.words.render import Block
@@ -15,8 +16,6 @@ from errata.commands.words.wording import score_table, score_words
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
 from errata.ledger.events.bodies import EvaluationRecorded
-from errata.ledger.facts.fact_files import read_facts
-from errata.ledger.facts.suites import read_suite
 
 with when_used():
     from errata.replay.measure import evaluations
@@ -28,10 +27,12 @@ Found = tuple["EvaluationRecorded", bool]
 
 @click.command(name="eval")
 @click.argument("version", default="HEAD")
-@click.option("--suite", type=click.Path(path_type=Path), help="A suite: JSONL.")
-@click.option("--facts", type=click.Path(path_type=Path), help="Facts with probes: JSONL, CounterFact, zsRE, KnowEdit.")
+@file_option("suite", "--suite", help="A suite: JSONL.")
+@file_option("facts", "--facts", help="Facts with probes: JSONL, CounterFact, zsRE, KnowEdit.")
 @click.option("--edits", is_flag=True, help="The facts of the version's own edits, also by when they were made.")
-@click.option("--corpus", type=click.Path(path_type=Path), help="Perplexity of text: one document a line.")
+@click.option(
+    "--corpus", metavar="FILE", type=click.Path(path_type=Path), help="Perplexity of text: one document a line."
+)
 @click.option("--task", metavar="NAME", help="A task of lm-eval; needs the extra `eval` and --include-path.")
 @click.option(
     "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
@@ -79,7 +80,7 @@ def evaluate(
         raise UsageError("say what to evaluate on: one of --suite, --facts, --edits, --corpus and --task")
     if (task is None) != (not folders):
         raise UsageError("--task NAME and --include-path FOLDER go together")
-    run = _chosen(suite, facts, corpus, task, folders, again)
+    run = _chosen(app, suite, facts, corpus, task, folders, again)
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
     with app.progress("evaluating"):
@@ -92,6 +93,7 @@ def evaluate(
 
 
 def _chosen(
+    app: App,
     suite: Path | None,
     facts: Path | None,
     corpus: Path | None,
@@ -101,10 +103,10 @@ def _chosen(
 ) -> Callable[[workspaces.Workspace, tuple[int, ...]], Found]:
     """What is to be done, with its files read: a bad one is told before a model is loaded."""
     if suite is not None:
-        probes = read_suite(suite)
+        probes = read_suite(app, suite)
         return lambda workspace, live: workspace.evaluate(live, probes, again)
     if facts is not None:
-        items, name = read_facts(facts), facts.name
+        items, name = read_facts(app, facts), name_of(facts)
 
         def of_facts(workspace: workspaces.Workspace, live: tuple[int, ...]) -> Found:
 

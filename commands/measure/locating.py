@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_facts
 from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.facts.fact import Fact
-from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.state.state import State
 from errata.replay import charts
 
@@ -24,7 +24,7 @@ with when_used():
 
 @click.command()
 @click.argument("version", default="HEAD")
-@click.option("--facts", type=click.Path(path_type=Path), help="Facts that the model may know. Default: its edits.")
+@file_option("facts", "--facts", help="Facts that the model may know. Default: its edits.")
 @click.option("--sample", type=click.IntRange(min=1), default=50, show_default=True, help="Most facts to trace.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds sample and noise.")
 @click.option("--noise", default=3.0, show_default=True, help="Noise, in deviations of the subjects' embeddings.")
@@ -56,7 +56,7 @@ def locate(
     """
     ledger = app.ledger()
     live = app.live(ledger, version)
-    asked = _facts(ledger.state(), live, facts)
+    asked = _facts(ledger.state(), live) if facts is None else read_facts(app, facts)
     workspace = app.workspace()
     if out is not None:
         charts.require()
@@ -74,9 +74,7 @@ def locate(
     app.show(data, _told(located, pictures))
 
 
-def _facts(state: State, live: tuple[int, ...], file: Path | None) -> list[Fact]:
-    if file is not None:
-        return read_facts(file)
+def _facts(state: State, live: tuple[int, ...]) -> list[Fact]:
     if not live:
         raise UsageError("this version has no edits to trace; give facts that the model knows with --facts FILE")
     facts = [state.edits[number].body.fact for number in live]

@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_suite
 from errata.commands.lazy import when_used
 from errata.commands.options import CHART, EVERY
 from errata.commands.words.render import Table
-from errata.ledger.facts.suites import Metric, Suite, read_suite
+from errata.ledger.facts.suites import Metric, Suite
 from errata.replay.charts import Panel, lines, save
 
 with when_used():
@@ -21,7 +22,7 @@ with when_used():
 
 @click.command()
 @EVERY
-@click.option("--suite", type=click.Path(path_type=Path), help="A suite to score at each point: JSONL.")
+@file_option("suite", "--suite", help="A suite to score at each point: JSONL.")
 @CHART
 @shared
 @click.pass_obj
@@ -34,7 +35,7 @@ def monitor(app: App, every: int | None, suite: Path | None, chart: Path | None)
 
     Example: errata monitor --every 100 --suite general.jsonl --chart health.svg
     """
-    probes = read_suite(suite) if suite is not None else None
+    probes = read_suite(app, suite) if suite is not None else None
     workspace = app.workspace()
     with app.progress("loading the model") as tell:
         points = list(monitors.monitor(workspace, every, probes, lambda done, of: tell(f"point {done} of {of}")))
@@ -43,7 +44,7 @@ def monitor(app: App, every: int | None, suite: Path | None, chart: Path | None)
     app.show({"points": [asdict(point) for point in points]}, [_table(points, probes.name if probes else None)])
 
 
-def _table(points: list[monitors.Point], suite: str | None) -> Table:
+def _table(points: list[monitors.HealthPoint], suite: str | None) -> Table:
     columns = ["at", "live", "norm", "activations", "drift", "edits say", "first tenth", "P(target)", "steps"]
     rows = []
     for point in points:
@@ -66,7 +67,7 @@ def _share(hits: tuple[int, int]) -> str:
     return f"{hits[0]} of {hits[1]}" if hits[1] else ""
 
 
-def _chart(points: list[monitors.Point], suite: Suite | None) -> dict[str, Any]:
+def _chart(points: list[monitors.HealthPoint], suite: Suite | None) -> dict[str, Any]:
 
     records: list[dict[str, Any]] = []
     for point in points:

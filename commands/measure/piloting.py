@@ -9,6 +9,7 @@ import click
 from jinja2 import Environment, FileSystemLoader
 
 from errata.commands.app import App, shared
+from errata.commands.files import FormerArgument, file_option, name_of, read_facts, read_suite
 from errata.commands.lazy import when_used
 from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Block, Table
@@ -17,8 +18,6 @@ from errata.editor.config import METHODS
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.files import storage_error
 from errata.ledger.base.words import counted
-from errata.ledger.facts.fact_files import read_facts
-from errata.ledger.facts.suites import read_suite
 from errata.replay.charts import Panel, available, lines, svg
 
 with when_used():
@@ -32,10 +31,11 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 @click.command()
-@click.argument("facts", type=click.Path(path_type=Path))
+@file_option("facts", "--facts", help="Your facts, with paraphrases and locality probes.  [required]")
+@click.argument("former", cls=FormerArgument, required=False, type=click.Path(path_type=Path))
 @click.option("--model", required=True, help="A folder with a causal language model, or a name on the hub.")
-@click.option("--corpus", required=True, type=click.Path(path_type=Path), help="As for `errata init`.")
-@click.option("--suite", type=click.Path(path_type=Path), help="A general suite that must not suffer.")
+@file_option("corpus", "--corpus", required=True, help="As for `errata init`.")
+@file_option("suite", "--suite", help="A general suite that must not suffer.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Edits solved together.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="As for `errata init`.")
 @click.option("--method", type=click.Choice(tuple(METHODS)), help="Default: the model's preset.")
@@ -49,7 +49,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 @click.pass_obj
 def pilot(
     app: App,
-    facts: Path,
+    facts: Path | None,
+    former: Path | None,
     model: str,
     corpus: Path,
     suite: Path | None,
@@ -63,15 +64,17 @@ def pilot(
 ) -> None:
     r"""Try your own facts before you decide.
 
-    FACTS is a file as `errata edit --file` takes it, with paraphrases and locality probes. The facts are edited in a
-    ledger that is removed afterwards; your own ledger is not looked at. Shown are scores with 95 % intervals before and
-    after, how they decay along the edits, what an edit costs, and a verdict with what it rests on.
+    The facts are edited in a ledger that is removed afterwards; your own ledger is not looked at. Shown are scores with
+    95 % intervals before and after, how they decay along the edits, what an edit costs, and a verdict with what it
+    rests on.
 
     \b
-    Example: errata pilot facts.jsonl --model ./my-model --corpus text.txt --suite general.jsonl
+    Example: errata pilot --facts facts.jsonl --model ./my-model --corpus text.txt --suite general.jsonl
     """
-    items = tuple(read_facts(facts))[:limit]
-    general = None if suite is None else read_suite(suite)
+    if (file := facts or former) is None or (facts and former):
+        raise UsageError("name one file of facts: --facts FILE")
+    items = tuple(read_facts(app, file))[:limit]
+    general = None if suite is None else read_suite(app, suite)
     if report is not None:
         if not available():
             raise UsageError("--report draws charts, which needs the extra: pip install 'errata-lm[plots]'")
@@ -85,7 +88,7 @@ def pilot(
         found = pilots.run_pilot(request, surroundings, tell)
     tables, cost = _tables(found), _cost_lines(found)
     if report is not None:
-        _write_page(report, facts.name, found, tables, cost, app.world.now())
+        _write_page(report, name_of(file), found, tables, cost, app.world.now())
     view: list[Block] = [_made(found), *tables, *cost, f"verdict: {found.verdict}"]
     if report is not None:
         view.append(f"report: {report}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_suite
 from errata.commands.search.bisect_words import alone, folder_of, session_of, show_conclusion
 from errata.commands.unlocking import without_passphrase
 from errata.ledger.base.errors import UsageError
@@ -20,14 +21,14 @@ if TYPE_CHECKING:
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--suite", type=click.Path(path_type=Path), help="A suite whose score decides.")
+@file_option("suite", "--suite", help="A suite whose score decides.")
 @click.option("--task", metavar="NAME", help="A task of lm-eval whose score decides; needs the extra `eval`.")
 @click.option(
     "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
 )
 @click.option("--metric", metavar="NAME", help="The task's metric; its first one if left out.")
 @click.option("--threshold", type=float, help="The last score that is still good.")
-@click.option("--prior", type=click.Path(path_type=Path), help="Begin with what blame finds by this suite.")
+@file_option("prior", "--prior", help="Begin with what blame finds by this suite.")
 @click.option("--noisy", is_flag=True, help="The test errs: repeat it, and weigh its answers.")
 @click.option(
     "--confidence", type=click.FloatRange(0.5, 1.0, True, True), help="With --noisy: how sure to be. Default: 0.95."
@@ -97,10 +98,9 @@ def run(
     if not noisy and any(option is not None for option in (confidence, calibrate, limit)):
         raise UsageError("--confidence, --calibrate and --limit are for tests that err: add --noisy")
     from errata.ledger.events.bodies import Verdict
-    from errata.ledger.facts.suites import read_suite
 
-    probes = read_suite(suite) if suite is not None else None
-    likelier = read_suite(prior) if prior is not None else None
+    probes = read_suite(app, suite) if suite is not None else None
+    likelier = read_suite(app, prior) if prior is not None else None
     alone(app)
     session = session_of(app.ledger())
     session.problem(app.ledger().state())

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import named, read_file
 from errata.commands.lazy import InOrder
 from errata.commands.search.bisect_reporting import report
 from errata.commands.search.bisect_running import run
 from errata.commands.search.bisect_visualising import visualise
 from errata.commands.search.bisect_words import actors, alone, folder_of, session_of, show_conclusion, show_question
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.json_files import as_text
 from errata.ledger.base.words import short
 
 if TYPE_CHECKING:
@@ -278,11 +280,13 @@ def show_log(app: App) -> None:
 
 
 @bisect.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
 @shared
 @click.pass_obj
 def replay(app: App, file: Path) -> None:
     """Begin again from a log.
+
+    FILE is what `errata bisect log` printed, or - for standard input.
 
     Example: errata bisect replay bisection.txt
     """
@@ -291,7 +295,7 @@ def replay(app: App, file: Path) -> None:
 
     alone(app)
     ledger = app.ledger()
-    session = replayed(ledger.state(), actors(ledger), file.read_text(encoding="utf-8").splitlines())
+    session = replayed(ledger.state(), actors(ledger), as_text(read_file(app, file), named(file)).splitlines())
     bisect_file.save(folder_of(ledger), session)
     show_question(app, ledger.state(), session)
 

@@ -70,7 +70,7 @@ def propose(
     action = _action(app, reverts, tag, address, untag)
     ledger = app.ledger()
     if action is None:
-        facts = given.read()
+        facts = given.read(app)
         action = EditFacts.checked(facts=tuple(facts))
         warn_of_gates(app, ledger.state().trust.policy, facts)
     made = changes.propose(app.writer(ledger), action, reason, ticket=ticket, risk=risk, source=source)

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_facts
 from errata.commands.lazy import when_used
 from errata.commands.team.changing import taken_back_lines, warn_of_gates
 from errata.commands.team.showing import evidence_tables
@@ -23,7 +24,6 @@ from errata.commands.words.wording import event_words
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
 from errata.ledger.events.change_parts import EditFacts
-from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.rules.change_operations import ProposeChange
 from errata.ledger.state.state import State
 from errata.ledger.state.trust import ChangeRecord
@@ -33,7 +33,8 @@ with when_used():
 
 
 @click.command()
-@click.argument("what", metavar="FACTS|PROPOSAL")
+@click.argument("what", metavar="[PROPOSAL]", required=False)
+@file_option("file", "--facts", help="Or new facts, as `errata edit` takes them.")
 @click.option("--reason", default="", help="Why; recorded.")
 @click.option("--ticket", help="Where else it is written down.")
 @click.option("--risk", help="Its risk class in the policy; default: the policy's.")
@@ -42,30 +43,38 @@ with when_used():
 @shared
 @click.pass_obj
 def flow(
-    app: App, what: str, reason: str, ticket: str | None, risk: str | None, source: str | None, tag: str | None
+    app: App,
+    what: str | None,
+    file: Path | None,
+    reason: str,
+    ticket: str | None,
+    risk: str | None,
+    source: str | None,
+    tag: str | None,
 ) -> int:
     r"""Do a whole change in one command.
 
-    FACTS is a file as `errata edit --file` takes it. It is proposed, drafted, its gates are measured, it is applied,
-    the gates are measured again on the version that came of it, and that version gets a tag. If a gate fails afterwards
-    the change is taken back by itself, and the exit code is 1. Where the policy asks for somebody else's approval the
-    flow stops, says whose, and ends with exit code 0 ("waiting" in --json); the same command on the proposal
-    (`errata flow p3`) goes on, and so it does after a crash. A tag that has another version moves, unless it is
-    protected.
+    New facts are proposed and drafted, their gates are measured, they are applied, the gates are measured again on the
+    version that came of it, and that version gets a tag. If a gate fails afterwards the change is taken back by itself,
+    and the exit code is 1. Where the policy asks for somebody else's approval the flow stops, says whose, and ends with
+    exit code 0 ("waiting" in --json); the same command on the proposal (`errata flow p3`) goes on, and so it does after
+    a crash. A tag that has another version moves, unless it is protected.
 
     \b
     Examples:
-      errata flow prices.jsonl --reason "price list of May" --tag may
+      errata flow --facts prices.jsonl --reason "price list of May" --tag may
       errata flow p3 --tag may
     """
+    if (what is None) == (file is None):
+        raise UsageError("say what goes on: --facts FILE with new facts, or a proposal such as p3")
     workspace = app.workspace()
     change: ProposeChange | int
-    if is_proposal(what):
+    if what is not None and is_proposal(what):
         change = proposal_number(what)
         if reason or ticket or risk or source:
             raise UsageError(f"{what} has its reason, ticket, risk and source already")
     else:
-        facts = read_facts(Path(what))
+        facts = read_facts(app, file or Path(what or ""))
         warn_of_gates(app, workspace.state.trust.policy, facts)
         change = ProposeChange(EditFacts.checked(facts=tuple(facts)), reason, ticket, risk, source)
     with app.progress("going on") as tell:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -24,10 +24,8 @@ from errata.commands.words.wording import (
     version_json,
 )
 from errata.ledger.base.words import counted, short
-from errata.ledger.events.envelope import Kind
-
-if TYPE_CHECKING:
-    from errata.ledger.events.envelope import Event
+from errata.ledger.events.envelope import Event, Kind
+from errata.ledger.events.selecting import select
 
 
 @click.command()
@@ -71,8 +69,6 @@ def log(
       errata log --actor ada --since 2026-11-01 --until 2026-11-28
     """
     ledger = app.ledger()
-    from errata.ledger.events.selecting import select
-
     events: Sequence[Event] = ledger.events()
     if reveal and subject:
         events = [revealed_event(ledger, event) for event in events]

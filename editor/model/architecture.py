@@ -129,7 +129,7 @@ class Adapter:
     def _layer_list(self, model: nn.Module) -> nn.ModuleList:
         layers = model.get_submodule(self.layers)
         if not isinstance(layers, nn.ModuleList):
-            raise ModelError(f"{self.layers} of a {self.family} model is no list of layers")
+            raise ModelError(f"{self.layers} of a {self.family} model is not a list of layers")
         return layers
 
 

@@ -2,8 +2,8 @@
 
 Exact match is about free generation. Greedy decoding of as many tokens as the target has gives the target exactly when
 each target token is the most probable one given the target's tokens before it, so one forward pass decides it without
-teacher forcing being sold as success. A match also needs the next token not to carry the last word on ("29" is no match
-for a model that says "290"), in scripts that put spaces between words.
+teacher forcing being sold as success. A match also needs the next token not to carry the last word on ("29" does not
+match for a model that says "290"), in scripts that put spaces between words.
 """
 
 from __future__ import annotations
@@ -275,7 +275,8 @@ def _carries_on(loaded: LoadedModel, row: Located, following: int) -> bool:
     """Whether the token after the target goes on with the target's last word.
 
     In a script without spaces between words, such as Chinese or Thai, the next word follows at once: there the target
-    is said once its tokens are. So it is where the following token is no whole character, which one token cannot tell.
+    is said once its tokens are. So it is where the following token is not a whole character, since one token cannot
+    decide it then.
     """
     if following in loaded.tokenizer.all_special_ids:
         return False

@@ -1,7 +1,7 @@
 """Any task of lm-eval (the extra `eval`) on a model in memory; tasks come from local folders of YAML files.
 
 Nothing is fetched: lm-eval's own tasks are left out (`include_defaults=False`), since their data lie on a hub.
-Intervals are ours, made of the task's samples; a metric that is no mean over samples is told without one.
+Intervals are ours, made of the task's samples; a metric that is not a mean over samples is given without one.
 """
 
 from __future__ import annotations

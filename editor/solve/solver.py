@@ -3,7 +3,7 @@
 ``B = λp·C + KpᵀKp + λn·I`` changes between batches by the keys of a few edits. Its anchor ``B0 = λp·C + λn·I`` is
 factorised once (and the factor kept on disk, where one is given a place for it); past keys are carried beside it
 (`editor.solve.carried`), found again by their content, so that a reverted edit's key is simply no longer asked for.
-A factor that is made anew has all past keys in it where that is the cheaper way: once more keys would have to be
+A factor that is made anew has all past keys in it where that is cheaper: once more keys would have to be
 carried than `CARRIED_SHARE` allows, and where the factor of ``B0`` alone would serve nobody later, as it is not kept.
 The residual is measured with ``C`` and the keys themselves after every solve; if it says that the cheap way is not
 accurate, the whole matrix is factorised for this batch.
@@ -159,7 +159,7 @@ class Solver:
         return found
 
     def _enter(self, weights: Weights, null_space: float | None) -> _Space:
-        """The space of these settings; another's is let go, since settings rarely change and matrices are large."""
+        """The space of these settings; another's is dropped, since settings rarely change and matrices are large."""
         if self._space is None or (self._space.weights, self._space.null_space) != (weights, null_space):
             self._space = None
             chosen = None if null_space is None else projector(*self._eigenpairs(), null_space)
@@ -172,7 +172,8 @@ class Solver:
         width = self.second_moment.shape[0]
         if anchor is not None and not anchor.absorbed <= past.keys():
             anchor = space.anchor = None  # an edit whose key is in it was reverted
-        if len(past) - len(anchor.absorbed if anchor else ()) > CARRIED_SHARE * width:
+        most = CARRIED_SHARE * width
+        if len(past) - len(anchor.absorbed if anchor else ()) > most:
             return self._factorised(space, past)
         if anchor is None:
             if past and space.weights.stats and not self._stores():
@@ -184,6 +185,8 @@ class Solver:
         anchor.carried.keep(past)
         held = anchor.held
         missing = tuple(name for name in past if name not in held)
+        if len(missing) > most / 2:  # to solve for so many takes longer than a factor with them in it
+            return self._factorised(space, past)
         if missing:
             rows = space.rows(past, missing)
             inverse = anchor.apply(rows)

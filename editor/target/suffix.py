@@ -203,7 +203,7 @@ class Suffixes:
             )
 
     def keep(self, kept: Tensor) -> Suffixes | None:
-        """The bucket with some of its rows only; None if that is none.
+        """The bucket with some of its rows only; None if no row stays.
 
         Args:
             kept: ``(B,)`` bool.

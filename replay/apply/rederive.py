@@ -130,7 +130,7 @@ def plan(state: State, numbers: Sequence[int]) -> RederivePlan:
     """What has to be solved again if these edits are to be as if they had never been made.
 
     Raises:
-        Refused: one of them is not live, or an affected edit's recorded settings are none that can be used.
+        Refused: one of them is not live, or an affected edit's recorded settings cannot be used.
         UnknownEdit: one of them was never recorded.
         UsageError: an edit twice.
     """

@@ -109,7 +109,7 @@ def evaluate_corpus(
     """Perplexity of a corpus file, one document a line; ``n`` of its score counts tokens.
 
     Raises:
-        UsageError: for a file that is no such corpus.
+        UsageError: if the file is not a corpus.
     """
     require_corpus(path)
     identity = value_digest("corpus evaluation", {"corpus": file_digest("corpus", path), "metric": "perplexity"})
@@ -138,7 +138,7 @@ def evaluate_task(
     with workspace.at(live):
         found = run_task(workspace.loaded, task, folders)
     if not found.scores:
-        raise UsageError(f"the task {task!r} gives no number")
+        raise UsageError(f"the task {task!r} gives no numeric metric")
     rows = tuple(score_row(metric, "lm-eval", estimate) for metric, estimate in found.scores.items())
     finding = EvaluationResult(rows[0].name, rows[0].value, found.samples, None, rows, None)
     return workspace.record(live, EvaluationSource.TASK, task, found.digest, finding, started), True

@@ -44,7 +44,7 @@ def open_study(optuna: Any, journal: Path, name: str) -> Any:
             storage=storage, study_name=name, directions=["maximize", "minimize"], load_if_exists=True
         )
     except (OSError, ValueError, KeyError) as error:
-        raise StorageFailed(str(journal), f"is no journal of trials, or cannot be written ({error})") from None
+        raise StorageFailed(str(journal), f"is not a journal of trials, or cannot be written ({error})") from None
 
 
 def finished(optuna: Any, study: Any) -> list[Trial]:

@@ -4,7 +4,7 @@ Every trial edits the same facts from the base on, in batches one after the othe
 the end; nothing of it is recorded. The settings in force are trial 0. The choice is then tried on facts of the sample
 that took no part in it, against the settings before, and becomes the ledger's own if it is not worse there.
 
-Optuna keeps the trials in a journal file, so that a search goes on where it was left. Its sampler is seeded anew for
+Optuna keeps the trials in a journal file, so that a search goes on where it was left. Its sampler is seeded again for
 each trial from the number of trials before: an interrupted search and one in a single run make the same proposals.
 """
 

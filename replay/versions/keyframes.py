@@ -165,8 +165,8 @@ class Keyframes:
 
         What is given takes a tensor's name and the next rows of its sum, float64 as stored.
 
-        A disk that is full or read-only is no error: a keyframe is a convenience. Keyframes whose absence costs less
-        than this one's make room first, so the budget is never exceeded.
+        A disk that is full or read-only is not an error: a keyframe is a convenience. Keyframes whose absence costs
+        less than this one's make room first, so the budget is never exceeded.
         """
         edits = frozenset(live)
         version = self._version_of(edits)

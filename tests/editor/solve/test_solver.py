@@ -132,7 +132,7 @@ def test_a_factor_that_nobody_keeps_has_the_past_keys_in_it_and_one_from_the_sto
     store: Memory,
 ) -> None:
     c, keys, most = moment(), draw(1, 3, D), int(solver.CARRIED_SHARE * D)
-    few, many = draw(2, most, D), draw(2, most + 1, D)
+    few, many = draw(2, most // 2, D), draw(2, most + 1, D)
     alone = Solver(c)
     assert alone.preserve(keys, few[:1], WEIGHTS).solved_by is SolvedBy.ABSORBED
     assert alone.preserve(keys, few, WEIGHTS).solved_by is SolvedBy.ABSORBED
@@ -141,6 +141,8 @@ def test_a_factor_that_nobody_keeps_has_the_past_keys_in_it_and_one_from_the_sto
     assert kept_.preserve(keys, few, WEIGHTS).solved_by is SolvedBy.WOODBURY
     assert kept_.preserve(keys, many, WEIGHTS).solved_by is SolvedBy.ABSORBED
     assert (kept_.factorisations, len(store.kept)) == (2, 1)
+    fresh = Solver(c, "c", store)
+    assert fresh.preserve(keys, many[: most // 2 + 1], WEIGHTS).solved_by is SolvedBy.ABSORBED, "many at once"
 
 
 def test_a_factor_is_read_from_the_store_and_a_wrong_one_is_noticed_and_replaced(store: Memory) -> None:

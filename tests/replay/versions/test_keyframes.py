@@ -19,7 +19,7 @@ from errata.ledger.state.state import State
 from errata.replay.versions import keyframes as module
 from errata.replay.versions.factors import FactorReader
 from errata.replay.versions.keyframes import Keyframe, KeyframeRule, Keyframes, kept
-from errata.replay.versions.materialise import Materialiser
+from errata.replay.versions.materialise import Materialiser, stored_shape
 from tests.support import ledgers as helpers
 from tests.support.crashes import killed
 from tests.support.ledgers import bits
@@ -91,7 +91,10 @@ def known(ledger: Ledger) -> list[Keyframe]:
     return Keyframes(
         ledger.cache / "keyframes",
         ledger.state().version_of,
-        {name: spec.stored for name, spec in Materialiser(ledger, _files(ledger), keyframes=False).specs.items()},
+        {
+            name: stored_shape(spec)
+            for name, spec in Materialiser(ledger, _files(ledger), keyframes=False).specs.items()
+        },
         rule_of(ledger),
     ).known()
 
