@@ -23,6 +23,7 @@ from errata.ledger.state.state import State
 from errata.replay.record.writer import Acting, Writer
 
 with when_used():
+    from errata.commands import pager as paging
     from errata.editor import pipeline
     from errata.replay.bisect import session_file
     from errata.replay.search import terms
@@ -197,8 +198,7 @@ class App:
         if not (pager and self.world.out.isatty()):
             write(view, self.world.out)
             return
-
-        with paged(self.world.out, self.world.environment) as stream:
+        with paging.paged(self.world.out, self.world.environment) as stream:
             write(view, stream)
 
     def read_stdin(self) -> bytes:
