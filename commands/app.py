@@ -12,11 +12,11 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from errata.commands.lazy import when_used
-from errata.commands.pager import paged
 from errata.commands.words.render import Loud, View, console, printable, write
 from errata.ledger.base.errors import ErrataError, UnknownVersion
 
 with when_used():
+    from errata.commands import pager as paging
     from errata.commands.words import change_view
     from errata.editor import pipeline
     from errata.ledger import ledger as ledgers
@@ -197,8 +197,7 @@ class App:
         if not (pager and self.world.out.isatty()):
             write(view, self.world.out)
             return
-
-        with paged(self.world.out, self.world.environment) as stream:
+        with paging.paged(self.world.out, self.world.environment) as stream:
             write(view, stream)
 
     def read_stdin(self) -> bytes:
