@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from errata.ledger.base.errors import UnknownEdit, UsageError
 from errata.ledger.rules.addresses import resolve_edit, resolve_version
 from errata.ledger.state.state import State, Step
 from errata.replay.bisect.between import problem_between
-from errata.replay.search.terms import Live, Problem
+from errata.replay.search.terms import Problem
 
 Actor = Callable[[int], str]
 """Says who made the event at a place of the log."""
@@ -55,32 +55,34 @@ class Filters:
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Filters:
         """The filters of what `plain` gave."""
-        several = {name: tuple(plain.get(name, ())) for name in ("subjects", "layers", "authors", "batches")}
-        return cls(**several, since=plain.get("since"), until=plain.get("until"))
+        fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in plain.items()}
+        return cls(**fields)
 
     def __bool__(self) -> bool:
         return bool(self.plain())
 
     def plain(self) -> dict[str, Any]:
         """Those that are given, as JSON."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items() if v not in ((), None)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items() if v not in ((), None)}
+
+    def given(self) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """Those that are given, by their option's word, with their values."""
+        for name, value in self.plain().items():
+            yield OPTIONS[name], tuple(value) if isinstance(value, list) else (value,)
 
     def __str__(self) -> str:
-        parts = [f"{name} {' or '.join(map(str, values))}" for name, values in _named(self) if values]
-        return ", ".join(parts)
+        return ", ".join(f"{word} {' or '.join(map(str, values))}" for word, values in self.given())
 
 
-def _named(filters: Filters) -> list[tuple[str, tuple[object, ...]]]:
-    return [
-        ("subject", filters.subjects),
-        ("layer", filters.layers),
-        ("author", filters.authors),
-        ("batch", filters.batches),
-        ("since", () if filters.since is None else (filters.since,)),
-        ("until", () if filters.until is None else (filters.until,)),
-    ]
-
+OPTIONS = {
+    "subjects": "subject",
+    "layers": "layer",
+    "authors": "author",
+    "batches": "batch",
+    "since": "since",
+    "until": "until",
+}
+"""The fields of `Filters`, and the word for each in options and sentences."""
 
 NO_FILTERS = Filters()
 
@@ -114,7 +116,7 @@ def chosen(state: State, steps: Iterable[Step], filters: Filters, actor: Actor) 
 
     Raises:
         UsageError: a filter names what this ledger does not have, or no step fits.
-        UnknownVersion, UnknownEdit: a filter's address is none.
+        UnknownVersion, UnknownEdit: a filter's address names nothing.
     """
     wanted = [_test(state, filters, actor)] if filters else []
     found = tuple(step for step in steps if all(fits(step) for fits in wanted))
@@ -140,15 +142,9 @@ def scoped(state: State, good: Iterable[int], bad: Iterable[int], edits: Iterabl
     if edits is None:
         return Problem(whole.good, ordered(whole.steps, order), whole.digest_of)
     kept = frozenset(edits)
-    steps = tuple(step for step in whole.steps if kept.intersection(step.edits))
-    return Problem(without(whole.bad, steps), ordered(steps, order), whole.digest_of)
-
-
-def without(live: Live, steps: Iterable[Step]) -> Live:
-    """A live set with steps taken back; steps between two versions share no edit, so their order is all one."""
-    for step in steps:
-        live = step.backward(live)
-    return live
+    within = [index for index, step in enumerate(whole.steps) if kept.intersection(step.edits)]
+    steps = ordered((whole.steps[index] for index in within), order)
+    return Problem(whole.backward(within), steps, whole.digest_of)
 
 
 def place_of(state: State, address: str) -> int:
@@ -164,10 +160,9 @@ def place_of(state: State, address: str) -> int:
         return int(text[1:])
     wanted = frozenset(resolve_version(state, text))
     found = None if wanted else 0
-    live: set[int] = set()
+    live: frozenset[int] = frozenset()
     for step in state.steps:
-        live.difference_update(step.removed)
-        live.update(step.added)
+        live = step.forward(live)
         if live == wanted:
             found = step.seq
     if found is None:

@@ -7,10 +7,10 @@ answer ends it by `Unasked`. So it can stop after any test, in another process, 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.events.bodies import BisectionStep, StepOutcome, Verdict
 from errata.ledger.state.state import Step
 from errata.replay.search.minimise import minimal
 from errata.replay.search.terms import (
@@ -37,7 +37,12 @@ class Bracket:
     middle: tuple[int, ...]
 
 
-def bracket(weights: Sequence[float], tested: Iterable[Observation], count: int = 1) -> Bracket:
+def outcomes(tested: Iterable[Observation | BisectionStep]) -> dict[int, StepOutcome]:
+    """What was last said of each prefix, by how many steps it has."""
+    return {test.position: test.outcome for test in tested if test.position is not None}
+
+
+def bracket(weights: Sequence[float], said: Mapping[int, StepOutcome], count: int = 1) -> Bracket:
     """Where the search stands after these observations, the two ends being taken as good and bad.
 
     The high end is the first prefix seen to fail and the low end the last one before it seen to pass, so that marks
@@ -46,16 +51,15 @@ def bracket(weights: Sequence[float], tested: Iterable[Observation], count: int 
 
     Args:
         weights: how likely each step is the culprit, on any scale.
-        tested: what was observed.
+        said: what was said of prefixes, by how many steps they have.
         count: how many prefixes may be tested side by side; they cut the bracket into parts of about equal weight.
     """
     steps = len(weights)
-    outcomes = {test.position: test.outcome for test in tested if test.position is not None}
-    outcomes |= {0: StepOutcome.GOOD, steps: StepOutcome.BAD}
-    high = min(k for k, outcome in outcomes.items() if outcome is StepOutcome.BAD)
-    low = max(k for k, outcome in outcomes.items() if outcome is StepOutcome.GOOD and k < high)
+    known = {**said, 0: StepOutcome.GOOD, steps: StepOutcome.BAD}
+    high = min(k for k, outcome in known.items() if outcome is StepOutcome.BAD)
+    low = max(k for k, outcome in known.items() if outcome is StepOutcome.GOOD and k < high)
     upto = [0.0, *itertools.accumulate(weights[low:high])]  # upto[k - low]: the weight of the steps low+1..k
-    open_ = [k for k in range(low + 1, high) if k not in outcomes]
+    open_ = [k for k in range(low + 1, high) if k not in known]
     middle: list[int] = []
     for part in range(1, count + 1):
         wanted = upto[-1] * part / (count + 1)
@@ -98,7 +102,7 @@ def search(problem: Problem, tested: Sequence[Observation], strategy: Strategy, 
         if outcome is not wanted:
             return end(verdict)
 
-    span = bracket(weights, tested, count)
+    span = bracket(weights, outcomes(tested), count)
     if span.middle:
         within = weights[span.low : span.high]
         lefts = [max(most_tests(within[: k - span.low]), most_tests(within[k - span.low :])) for k in span.middle]

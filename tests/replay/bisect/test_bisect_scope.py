@@ -17,7 +17,7 @@ from errata.ledger.rules.operations import ApplyEdits, CreateLedger, RevertEdits
 from errata.ledger.store.blobs import MemoryBlobs
 from errata.ledger.store.store import MemoryStore
 from errata.replay.bisect.between import problem_between
-from errata.replay.bisect.scope import Filters, check_order, chosen, ordered, place_of, scoped, without
+from errata.replay.bisect.scope import Filters, check_order, chosen, ordered, place_of, scoped
 from errata.replay.search.search import bisect
 from errata.replay.search.terms import Answer, Purpose
 from tests.support.samples import NOW, TENSORS, created, new_edit, new_id, some_digest
@@ -147,7 +147,7 @@ def test_every_order_and_filter_keeps_the_ends(many: Ledger, order: str, good: s
     narrow = scoped(state, good, state.live, kept, order)
     assert sorted(narrow.steps, key=lambda s: s.edits) == sorted(steps, key=lambda s: s.edits)
     assert narrow.bad == whole.bad
-    assert narrow.prefix(0) == without(whole.bad, steps)
+    assert narrow.prefix(0) == whole.backward(whole.steps.index(step) for step in steps)
     others = [step for step in whole.steps if step not in steps]
     assert narrow.prefix(0) == replace(whole, steps=tuple(others)).bad, "as if only the others had been made"
 
