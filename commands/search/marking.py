@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -240,12 +241,6 @@ def _go_on(app: App, session: Session) -> int:
 
 
 def _actors(ledger: Ledger) -> Actor:
-    """Who made an event, by its place in the log, which is read when somebody asks."""
-    known: dict[int, str] = {}
-
-    def actor(seq: int) -> str:
-        if not known:
-            known.update((event.seq, event.actor) for event in ledger.events())
-        return known[seq]
-
-    return actor
+    """Who made an event, by its place in the log; it is read only where somebody asks."""
+    read = cache(ledger.events)
+    return lambda seq: read()[seq - 1].actor

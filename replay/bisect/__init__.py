@@ -1,6 +1,5 @@
 """A bisection from its scope to its event: sessions, oracles, and its course as people see it.
 
-    between       what lies between two versions: the net steps from one live set to another, in the order of the log
     course        the course of a bisection, under way or concluded: what was tested, what it said, what is believed,
                   what comes next
     findings      what a bisection found, in words: how sure it is, where the edits come from, and what to do
@@ -12,7 +11,7 @@
                   (`replay.search.terms.Strategy.prior`)
     record        the event that a concluded bisection makes
     run           run a bisection to its end with a suite, a task or a command, and record how it ended
-    scope         which of the steps between two versions are searched, and in which order
+    scope         the steps between two versions, which of them are searched, and in which order
     session       a bisection that lasts over several commands: what was said so far, and nothing that follows from it
     session_file  a bisection's session on disk, `.errata/bisect.json`
 

@@ -16,7 +16,7 @@ from errata.ledger.rules.addresses import versions
 from errata.ledger.state.state import State, Step
 from errata.replay.bisect.record import PERSON, conclusion_body
 from errata.replay.bisect.session import GOOD_BAD, Session, Terms
-from errata.replay.search.exact_search import bracket, outcomes
+from errata.replay.search.exact_search import bracket
 from errata.replay.search.search import next_move
 from errata.replay.search.terms import BY_HAND, EXACT, Conclusion, Purpose, Question, Strategy
 
@@ -122,8 +122,8 @@ def under_way(state: State, session: Session) -> Course:
     own = tuple(test for test in session.tested if test.oracle == oracle)
     tested = session.trusting(problem) if oracle == BY_HAND else own
     strategy = EXACT if noise is None else Strategy(noise)
-    span = bracket((1.0,) * len(problem.steps), outcomes(tested))
-    now = Conclusion(Verdict.INCONCLUSIVE, candidates=(problem.steps[span.high - 1],), tested=tested)
+    span = bracket(tested, len(problem.steps))
+    now = Conclusion(Verdict.INCONCLUSIVE, candidates=(problem.steps[span[1] - 1],), tested=tested)
     if noise is not None:  # asked to stop here, the search says what it believes
         stopped = next_move(problem, tested, Strategy(replace(noise, limit=1)))
         if isinstance(stopped, Conclusion) and stopped.belief is not None:
@@ -134,7 +134,7 @@ def under_way(state: State, session: Session) -> Course:
         state,
         conclusion_body(session, problem, now, PERSON, strategy),
         problem.bad,
-        (span.low, span.high) if noise is None else None,
+        span if noise is None else None,
         move=next_move(problem, tested, strategy),
         steps=problem.steps,
         terms=session.terms,
@@ -147,12 +147,10 @@ def concluded(state: State, body: BisectionConcluded, seq: int | None = None) ->
     bad = state.live
     if body.bad != state.version:
         bad = next((live for version, live in versions(state) if version == body.bad), tuple(state.edits))
-    said, span = outcomes(body.log), None
+    said = {test.outcome for test in body.log if test.position is not None}
     held = body.verdict not in (Verdict.GOOD_IS_BAD, Verdict.BAD_IS_GOOD) and body.mode is BisectionMode.EXACT
-    if held and body.steps is not None and {StepOutcome.GOOD, StepOutcome.BAD} <= set(said.values()):
-        found = bracket((1.0,) * body.steps, said)
-        span = (found.low, found.high)
-    return Course(state, body, frozenset(bad), span, seq)
+    seen = held and said >= {StepOutcome.GOOD, StepOutcome.BAD}
+    return Course(state, body, frozenset(bad), bracket(body.log, body.steps) if seen and body.steps else None, seq)
 
 
 def recorded(state: State, seq: int | None = None) -> Course:

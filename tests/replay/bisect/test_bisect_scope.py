@@ -16,8 +16,7 @@ from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits, CreateLedger, RevertEdits, TagVersion
 from errata.ledger.store.blobs import MemoryBlobs
 from errata.ledger.store.store import MemoryStore
-from errata.replay.bisect.between import problem_between
-from errata.replay.bisect.scope import Filters, check_order, chosen, ordered, place_of, scoped
+from errata.replay.bisect.scope import Filters, check_order, chosen, ordered, place_of, problem_between, scoped
 from errata.replay.search.search import bisect
 from errata.replay.search.terms import Answer, Purpose
 from tests.support.samples import NOW, TENSORS, created, new_edit, new_id, some_digest

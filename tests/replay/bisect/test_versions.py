@@ -17,7 +17,7 @@ from errata.ledger.rules.operations import RevertEdits
 from errata.ledger.sharing.carry import carry, plan_carry
 from errata.ledger.sharing.sides import Side
 from errata.ledger.state.state import State
-from errata.replay.bisect.between import problem_between, steps_between
+from errata.replay.bisect.scope import problem_between, steps_between
 from errata.replay.versions.diff import apart, diff
 from errata.replay.versions.distance import Edits, TensorDistance, distances, spectral_norm, tensor_distance
 from errata.replay.versions.materialise import Materialiser
