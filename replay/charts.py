@@ -99,7 +99,7 @@ def save(spec: Mapping[str, Any], path: Path) -> None:
         StorageFailed: if the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
-        raise UsageError(f"{path.name} is no name for a chart: it ends in {', '.join(SUFFIXES)}")
+        raise UsageError(f"{path.name} cannot be a chart: its name ends in {', '.join(SUFFIXES)}")
     if path.suffix == ".json":
         data = (json.dumps(themed(spec), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
     else:

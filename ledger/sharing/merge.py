@@ -1,8 +1,8 @@
 """Merge: bring another ledger on the same base together with this one, three-way, fact by fact.
 
 For each fact at most one edit is live on either side, and edits are the same if their deltas are. Where both sides have
-the same edit, or none, there is nothing to do. Else it is asked who changed the fact since the sides last knew of each
-other (`Side.seen`): if only one did, it is right. If both did, deltas tell more: a side whose live edit was never
+the same edit, or neither has one, there is nothing to do. Otherwise the question is who changed the fact since the
+sides last knew of each other (`Side.seen`): if only one did, it is right. If both did, deltas tell more: a side whose live edit was never
 recorded on the other, while the other's live edit was recorded and closed on it, knew the other's and moved on, so it
 is right. What is left is a conflict, and somebody has to say who is right.
 

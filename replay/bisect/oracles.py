@@ -26,6 +26,9 @@ from errata.replay.search.terms import Answer, Live
 SKIP_CODE = 125
 """Exit code of a command that cannot test this version, as in git."""
 
+REPEATED = ", repeated"
+"""What ends the identity of a test that errs and is asked several times."""
+
 _ABORT_CODES = (126, 127)
 """Exit codes of a shell that could not run or did not find a command: they say nothing about the version."""
 
@@ -89,7 +92,7 @@ def suite_oracle(
         UsageError: the threshold is not finite.
     """
     digest = suite_digest(suite)
-    identity = _identity(f"suite {digest} threshold {threshold!r}", repeated)
+    identity = f"suite {digest} threshold {threshold!r}{REPEATED * repeated}"
     direction = _direction(higher_is_better(suite.metric))
     judge = Judge(suite.metric.value, suite.name, digest, threshold=threshold, direction=direction)
     return ScoreOracle(identity, judge, lambda live: measure(live, suite).score)
@@ -136,10 +139,6 @@ def _direction(higher: bool) -> Direction:
     return "higher_is_better" if higher else "lower_is_better"
 
 
-def _identity(test: str, repeated: bool) -> str:
-    return f"{test}, repeated" if repeated else test
-
-
 @dataclass(frozen=True)
 class CommandOracle:
     """A version is what a command's exit code says, by git's rules: 0 good, 125 cannot be tested, 1 to 124 bad.
@@ -167,7 +166,7 @@ class CommandOracle:
     @property
     def identity(self) -> str:
         """What makes two such oracles the same test: the program and its arguments."""
-        return _identity(f"command {json.dumps(self.command)}", self.repeated)
+        return f"command {json.dumps(self.command)}{REPEATED * self.repeated}"
 
     @property
     def judge(self) -> Judge:

@@ -139,7 +139,7 @@ def _rate(rate: Rate) -> bodies.EstimatedRate:
 
 
 def _share(value: float) -> float:
-    """A probability that sums of floats may have put a hair beyond its bounds."""
+    """A probability that sums of floats may have put just beyond its bounds."""
     return min(1.0, max(0.0, value))
 
 
