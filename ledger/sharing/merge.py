@@ -2,9 +2,9 @@
 
 For each fact at most one edit is live on either side, and edits are the same if their deltas are. Where both sides have
 the same edit, or neither has one, there is nothing to do. Otherwise the question is who changed the fact since the
-sides last knew of each other (`Side.seen`): if only one did, it is right. If both did, deltas tell more: a side whose live edit was never
-recorded on the other, while the other's live edit was recorded and closed on it, knew the other's and moved on, so it
-is right. What is left is a conflict, and somebody has to say who is right.
+sides last knew of each other (`Side.seen`): if only one did, it is right. If both did, deltas tell more: a side whose
+live edit was never recorded on the other, while the other's live edit was recorded and closed on it, knew the other's
+and moved on, so it is right. What is left is a conflict, and somebody has to say who is right.
 
 No step of this prefers one side, so merging either way gives the same live set wherever no conflict is left. A conflict
 that was decided is remembered by the merge's event: to the other side the decision is a change like any other.
