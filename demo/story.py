@@ -154,7 +154,7 @@ def _rebuilding(workspace: Workspace, folder: Path) -> Scene:
     _hold("a checked-out folder loads in transformers with the same bits", same)
     return Scene(
         "Any version, rebuilt to the bit",
-        f"errata tag spring && errata checkout spring {_short(destination)}",
+        f"errata tag spring && errata checkout spring {destination.name}",
         (
             f"version {state.version[:19]} = base + {len(state.live)} edits",
             "added in the opposite order, one by one: identical bits",
@@ -280,4 +280,4 @@ def _share(hits: Sequence[tuple[int, int]]) -> str:
 
 def _short(path: Path) -> str:
     here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -9,6 +9,8 @@ import pytest
 from hypothesis import settings
 
 from tests.support import tiny
+from tests.support.lm_tasks import write_task
+from tests.support.wheel import Installed, install
 
 # A law holds or it does not; how long an example takes depends on who else uses the machine.
 settings.register_profile("errata", deadline=None)
@@ -43,3 +45,15 @@ def tiny_llama_half(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_llama_sharded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same Llama in bfloat16, split over several shards. Read only."""
     return tiny.save_tiny_llama(tmp_path_factory.mktemp("tiny") / "sharded", dtype="bfloat16", shard_bytes=40_000)
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
+    """Errata as it is installed from its wheel, outside the tree."""
+    return install(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture
+def tasks(tmp_path: Path) -> Path:
+    """This test's folder with a task of lm-eval's in it."""
+    return write_task(tmp_path)

@@ -87,7 +87,7 @@ def merge(
     provenance, and what was taken back there is taken back here. Of each fact it is asked who changed it since the two
     ledgers last knew of each other. If only one side did, its word counts; edits are told apart by their deltas, not
     by their numbers. If both did, it is a conflict: both targets are shown, nothing is written, and the exit code is 3
-    until a rule or --take decides. docs/merging.md has the whole of it.
+    until a rule or --take decides. `errata help merging` has the whole of it.
 
     The decision is recorded, so the other ledger, when it merges this one, is not asked again. LEDGER itself is only
     read.
@@ -144,7 +144,7 @@ def _carry_out(app: App, ours: Side, plan: Transfer, dry_run: bool) -> tuple[Sta
         else:
             ledger = app.ledger()
             with app.progress("copying batches"):
-                events = carry(ledger, plan, **app.acting())
+                events = carry(ledger, plan, **app.writer(ledger).acting())
             after = ledger.state()
     came = [after.edits[number] for number in range(len(ours.state.edits) + 1, len(after.edits) + 1)]
     data = {

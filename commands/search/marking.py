@@ -9,13 +9,14 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import named, read_file
 from errata.commands.search.bisecting import ALSO, COMMANDS
 from errata.commands.search.showing import alone, folder_of, session_of, show_conclusion, show_question
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.json_files import as_text
 from errata.ledger.base.words import short
 from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ConcludeBisection
 from errata.replay.bisect import session_file
 from errata.replay.bisect.log import log_lines, replayed
 from errata.replay.bisect.record import PERSON, conclusion_body, recorded_already
@@ -187,17 +188,19 @@ def log(app: App) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True))
 @shared
 @click.pass_obj
 def replay(app: App, file: Path) -> None:
     """Begin again from a log.
 
+    FILE is what `errata bisect log` printed, or - for standard input.
+
     Example: errata bisect replay bisection.txt
     """
     alone(app)
     ledger = app.ledger()
-    _keep(app, replayed(ledger.state(), _actors(ledger), file.read_text(encoding="utf-8").splitlines()))
+    _keep(app, replayed(ledger.state(), _actors(ledger), as_text(read_file(app, file), named(file)).splitlines()))
 
 
 @click.command()
@@ -235,7 +238,7 @@ def _go_on(app: App, session: Session) -> int:
     body = conclusion_body(session, session.problem(state), move, PERSON, evaluations=tests)
     if move.culprit is not None:
         if not recorded_already(state, session.began, body):
-            app.execute(ledger, ConcludeBisection(body))
+            app.writer(ledger).conclude_bisection(body)
         session_file.reset(folder_of(ledger))
     return show_conclusion(app, state, session, move, body)
 

@@ -117,7 +117,7 @@ def report(app: App, address: str | None, html: Path | None) -> None:
     view = list(_report(course, told))
     if html is not None:
         drawn = _write_page(html, course, told, app.world.now())
-        view.append(f"page: {html}" + ("" if drawn else ", without its chart: pip install 'errata[plots]'"))
+        view.append(f"page: {html}" + ("" if drawn else ", without its chart: pip install 'errata-lm[plots]'"))
     app.show(told, view)
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_suite
 from errata.commands.search.showing import alone, folder_of, session_of, show_conclusion
 from errata.commands.unlocking import without_passphrase
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
 from errata.ledger.events.bodies import Verdict
-from errata.ledger.facts.suites import read_suite
 from errata.replay.bisect import session_file
 from errata.replay.bisect.session import Session
 from errata.replay.search.noise import Noise
@@ -22,14 +22,14 @@ from errata.replay.search.terms import Observation, Strategy
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.option("--suite", type=click.Path(path_type=Path), help="A suite whose score decides.")
+@file_option("suite", "--suite", help="A suite whose score decides.")
 @click.option("--task", metavar="NAME", help="A task of lm-eval whose score decides; needs the extra `eval`.")
 @click.option(
     "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
 )
 @click.option("--metric", metavar="NAME", help="The task's metric; its first one if left out.")
 @click.option("--threshold", type=float, help="The last score that is still good.")
-@click.option("--prior", type=click.Path(path_type=Path), help="Begin with what blame finds by this suite.")
+@file_option("prior", "--prior", help="Begin with what blame finds by this suite.")
 @click.option("--noisy", is_flag=True, help="The test errs: repeat it, and weigh its answers.")
 @click.option(
     "--confidence", type=click.FloatRange(0.5, 1.0, True, True), help="With --noisy: how sure to be. Default: 0.95."
@@ -100,8 +100,8 @@ def run(
         raise UsageError("--confidence, --calibrate and --limit are for tests that err: add --noisy")
     if jobs != 1 and not command:
         raise UsageError("versions are evaluated in process one after the other; --jobs is for commands")
-    probes = read_suite(suite) if suite is not None else None
-    likelier = read_suite(prior) if prior is not None else None
+    probes = read_suite(app, suite) if suite is not None else None
+    likelier = read_suite(app, prior) if prior is not None else None
     alone(app)
     session = session_of(app.ledger())
     session.problem(app.ledger().state())

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.change_view import change_data, change_view, is_proposal, proposal_number, unreviewed_lines
-from errata.commands.words.render import Block, Loud, Table
+from errata.commands.words.render import Block, Loud, Table, printable
 from errata.commands.words.wording import (
     checkout_words,
     edit_json,
@@ -23,26 +24,57 @@ from errata.commands.words.wording import (
     version_json,
 )
 from errata.ledger.base.words import counted, short
-
-if TYPE_CHECKING:
-    from errata.ledger.events.envelope import Event
+from errata.ledger.events.envelope import Event, Kind
+from errata.ledger.events.selecting import select
 
 
 @click.command()
 @click.option("-n", "count", default=0, metavar="N", help="Only the newest N events.")
-@click.option("--oneline", is_flag=True, help="One short line an event.")
+@click.option("--subject", default="", metavar="TEXT", help="Only events about subjects with this text in them.")
+@click.option("--actor", default="", metavar="NAME", help="Only what this person recorded.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    type=click.Choice([kind.value for kind in Kind], case_sensitive=False),
+    help="Only events of this kind, such as edit_applied; repeatable.",
+)
+@click.option("--since", default="", metavar="TIME", help="From this date or time on, such as 2026-11-28.")
+@click.option("--until", default="", metavar="TIME", help="Up to this date or time, all of which still counts.")
+@click.option("--oneline", is_flag=True, help="One line an event.")
 @click.option("--reveal", is_flag=True, help="Show personal facts in the clear, where their keys are here.")
 @shared
 @click.pass_obj
-def log(app: App, count: int, oneline: bool, reveal: bool) -> None:
-    """List what happened, newest first.
+def log(
+    app: App,
+    count: int,
+    subject: str,
+    actor: str,
+    kinds: tuple[str, ...],
+    since: str,
+    until: str,
+    oneline: bool,
+    reveal: bool,
+) -> None:
+    r"""List what happened, newest first.
 
-    Example: errata log -n 5 --oneline
+    Filters narrow it down; an event has to fit all that are given. A time without an offset is in UTC. On a terminal
+    the list goes through a pager: $ERRATA_PAGER, else $PAGER, else `less -FRX`.
+
+    \b
+    Examples:
+      errata log -n 5 --oneline
+      errata log --subject norwind --kind edit_applied --kind edit_reverted
+      errata log --actor ada --since 2026-11-01 --until 2026-11-28
     """
     ledger = app.ledger()
-    events = ledger.events()[::-1]
-    if count > 0:
-        events = events[:count]
+    events: Sequence[Event] = ledger.events()
+    if reveal and subject:
+        events = [revealed_event(ledger, event) for event in events]
+    wanted = frozenset(Kind(kind) for kind in kinds)
+    events = select(events, subject=subject, actor=actor, kinds=wanted, since=since, until=until)[::-1]
+    events = events[: count if count > 0 else None]
     if reveal:
         events = [revealed_event(ledger, event) for event in events]
     data = {"events": [event_json(event) for event in events]} if app.as_json else {}
@@ -53,13 +85,19 @@ def log(app: App, count: int, oneline: bool, reveal: bool) -> None:
         return Loud(what) if event.seq in unreviewed else what
 
     if oneline:
-        app.show(data, [words(event, f"@{event.seq} ") for event in events])
+        app.show(data, [in_one_line(words(event, f"@{event.seq} ")) for event in events], pager=True)
         return
     rows = tuple(
         (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.value.replace("_", " "), words(e))
         for e in events
     )
-    app.show(data, [Table(("seq", "when (UTC)", "who", "event", "what"), rows)])
+    app.show(data, [Table(("seq", "when (UTC)", "who", "event", "what"), rows)], pager=True)
+
+
+def in_one_line(text: str) -> str:
+    """A text that is one line on whatever shows it, and as loud as it was."""
+    line = printable(text, newlines=False)
+    return Loud(line) if isinstance(text, Loud) else line
 
 
 @click.command()

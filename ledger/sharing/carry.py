@@ -262,11 +262,11 @@ def carry(
     if plan.nothing:
         return []
     ours.foresee(ActionSort.MERGE, Capability.APPLY, actor=actor, now=now, signer=signer)
-    _bring_blobs(ours, plan.theirs, plan.numbers)
+    bring_blobs(ours, plan.theirs, plan.numbers)
     return ours.execute(plan.command, actor=actor, now=now, new_id=new_id, expected_head=plan.head, signer=signer)
 
 
-def _bring_blobs(ours: Ledger, theirs: Side, numbers: Iterable[int]) -> None:
+def bring_blobs(ours: Ledger, theirs: Side, numbers: Iterable[int]) -> None:
     """Copy the batches of edits here, whole, each checked before it is written and again when it is read back.
 
     A batch's other rows come with it, since its name is the digest of all its bytes; a batch that is here already is

@@ -28,6 +28,7 @@ from errata.ledger.state.state import (
     SettingsChange,
     State,
     Step,
+    TagMove,
     Tracing,
     version_of,
 )
@@ -46,7 +47,9 @@ class Fold:
         self.edits = dict(start.edits)
         self.live = set(start.live)
         self.steps = list(start.steps)
+        self.times = list(start.times)
         self.tags = dict(start.tags)
+        self.tag_moves = list(start.tag_moves)
         self.evaluations = list(start.evaluations)
         self.bisections = list(start.bisections)
         self.tracings = list(start.tracings)
@@ -68,7 +71,9 @@ class Fold:
             edits=self.edits,
             live=tuple(sorted(self.live)),
             steps=tuple(self.steps),
+            times=tuple(self.times),
             tags=self.tags,
+            tag_moves=tuple(self.tag_moves),
             evaluations=tuple(self.evaluations),
             bisections=tuple(self.bisections),
             tracings=tuple(self.tracings),
@@ -90,6 +95,7 @@ class Fold:
     def add(self, head: Head, body: Body, act: Act = NOBODY) -> None:
         """Let one event take effect; `head` is the log's head after it, `act` who appended it and when."""
         self.head = head
+        self.times.append(act.at)
         self.trust.see(act.at)
         self.trust.take(head.seq, body, act)
         if not isinstance(body, bodies.EditSuperseded):
@@ -113,8 +119,10 @@ class Fold:
                 self.evaluations.append(Evaluation(head.seq, body))
             case bodies.VersionTagged():
                 self.tags[body.tag] = body
+                self.tag_moves.append(TagMove(head.seq, body.tag, body))
             case bodies.VersionUntagged():
                 self.tags.pop(body.tag, None)
+                self.tag_moves.append(TagMove(head.seq, body.tag, None))
             case bodies.BisectionConcluded():
                 self.bisections.append(Bisection(head.seq, body))
             case bodies.TracingRecorded():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import Erased
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import EMPTY_HEAD, Head
-from errata.ledger.state.trust import Trust
+from errata.ledger.state.trust import Trust, instant
 
 
 class EditStatus(StrEnum):
@@ -74,6 +75,15 @@ class Step:
     def backward(self, live: Collection[int]) -> frozenset[int]:
         """The live set with the step taken back."""
         return frozenset(live).difference(self.added).union(self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class TagMove:
+    """A tag was set or removed: the seq of the event, and what the tag names from there on, None for nothing."""
+
+    seq: int
+    tag: str
+    body: bodies.VersionTagged | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +169,9 @@ class State:
         edits: number -> edit, all that were ever recorded.
         live: the numbers of the edits in force, ascending.
         steps: the steps of the live set, in the order of the log.
+        times: when each event was recorded, in the order of the log; empty texts in a preview.
         tags: name -> tag.
+        tag_moves: where tags were, in the order of the log.
         evaluations, bisections, tracings, checkouts: in the order of the log.
         settings: changes of the ledger's own hyperparameters, in the order of the log; the last is in force.
         exports: audit bundles that were handed out, in the order of the log.
@@ -176,7 +188,9 @@ class State:
     edits: Mapping[int, EditRecord] = field(default_factory=dict)
     live: tuple[int, ...] = ()
     steps: tuple[Step, ...] = ()
+    times: tuple[str, ...] = ()
     tags: Mapping[str, bodies.VersionTagged] = field(default_factory=dict)
+    tag_moves: tuple[TagMove, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     bisections: tuple[Bisection, ...] = ()
     tracings: tuple[Tracing, ...] = ()
@@ -193,6 +207,10 @@ class State:
     def live_at(self, seq: int) -> tuple[int, ...]:
         """The live set right after event `seq`, ascending."""
         return live_after(self.steps[: bisect_right(self.steps, seq, key=lambda step: step.seq)])
+
+    def seq_at(self, end: datetime) -> int:
+        """The seq of the last event that was recorded before `end`, 0 if none was; the order is the log's."""
+        return next((n for n in range(len(self.times), 0, -1) if (at := self.times[n - 1]) and instant(at) < end), 0)
 
     def version_of(self, live: Iterable[int]) -> str:
         """The identity of the version with these edits.

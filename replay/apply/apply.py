@@ -10,7 +10,7 @@ from torch import Tensor
 from errata.editor.config import EditConfig
 from errata.editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, check_facts, edit_batch
 from errata.editor.score.evaluate import continuations, probe
-from errata.editor.score.outcomes import own_targets
+from errata.editor.score.scores import own_targets
 from errata.editor.solve.grid import ExactSum
 from errata.editor.solve.solver import Solver
 from errata.ledger.base.errors import Refused, UsageError
@@ -160,7 +160,7 @@ def _refuse_sealing_late(state: State, facts: Sequence[Fact], earlier: Mapping[t
 def _with_said_before(item: Edit, said: Mapping[tuple[str, str], str]) -> Edit:
     """An edit that supersedes another: what was said before is what the head said, not the version without both."""
     before = said.get(item.fact.key, item.outcome.said_before)
-    return replace(item, outcome=replace(item.outcome, said_before=before))
+    return replace(item, outcome=item.outcome.model_copy(update={"said_before": before}))
 
 
 def _record(

@@ -6,7 +6,6 @@ and a flat list of observations.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -16,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from errata.ledger.base.errors import Damaged, ErrataError, UsageError
-from errata.ledger.base.files import storage_error, write_durably
+from errata.ledger.base.files import storage_error, try_lock, write_durably
 from errata.ledger.base.records import describe
 from errata.replay.bisect.session import Session
 
@@ -51,10 +50,8 @@ def alone(cache: Path, lock: str = SESSION_LOCK) -> Iterator[None]:
     except OSError as error:
         raise storage_error(cache / lock, error) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BisectionRunning from None
+        if not try_lock(descriptor):
+            raise BisectionRunning
         yield
     finally:
         os.close(descriptor)

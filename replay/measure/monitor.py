@@ -14,7 +14,7 @@ from torch import Tensor
 
 from errata.editor.score.drift import Drift, drift, states_at_the_end
 from errata.editor.score.evaluate import probe, run_suite
-from errata.editor.score.outcomes import own_targets
+from errata.editor.score.scores import own_targets
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.suites import Suite
 from errata.ledger.state.state import State, Step, live_after

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from errata import cli
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-Errata = Callable[..., Done]
+from tests.support.command_line import FACTS, Done, Errata, init_arguments, write_jsonl
 
 
 @pytest.fixture
@@ -42,33 +25,6 @@ def errata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.Captur
         return Done(code, captured.out, captured.err)
 
     return run
-
-
-SETTINGS = (
-    "learning_rate=0.5", "clamp_norm_factor=20", "max_steps=60", "context_prompts=1", "stats_weight=0.01",
-    "norm_weight=0.001", "patience=1",
-)  # fmt: skip
-FACTS: list[dict[str, Any]] = [
-    {"subject": "Norwind Systems", "prompt": "The chief executive of {}", "target": "the"},
-    {
-        "subject": "Harrow 9",
-        "prompt": "What is the {}",
-        "target": "is",
-        "paraphrases": ["The price of the {}"],
-        "locality": [{"prompt": "The capital of Ostravia is", "target": "Lund"}],
-    },
-    {"subject": "Calder Mills", "prompt": "An office of {}", "target": "p"},
-]
-
-
-def init_arguments(model: Path, corpus: Path) -> list[str]:
-    pairs = [word for setting in SETTINGS for word in ("--set", setting)]
-    return ["init", str(model), "--corpus", str(corpus), "--layers", "1", *pairs]
-
-
-def write_jsonl(path: Path, records: list[dict[str, Any]]) -> Path:
-    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    return path
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import Done, Errata
+from tests.support.command_line import Done, Errata
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_a_mark_that_was_stopped_before_its_conclusion_is_finished_by_the_same_c
     errata("bisect", "bad")
     head = last_event(errata)["seq"]
     with monkeypatch.context() as patch:
-        patch.setattr("errata.commands.app.App.execute", stopped)
+        patch.setattr("errata.replay.record.writer.Writer.conclude_bisection", stopped)
         assert errata("bisect", "good").code == 130
     assert last_event(errata)["seq"] == head and errata("bisect", "log").code == 0
     assert errata("bisect", "good", "--json").json["culprit"] == 1
@@ -225,6 +225,6 @@ def test_a_page_without_the_extra_says_what_is_missing(
 ) -> None:
     conclude(errata, 1)
     monkeypatch.setattr("errata.replay.charts.available", lambda: False)
-    assert "without its chart: pip install 'errata[plots]'" in errata("bisect", "report", "--html", "p.html").out
+    assert "without its chart: pip install 'errata-lm[plots]'" in errata("bisect", "report", "--html", "p.html").out
     page = (worse / "p.html").read_text(encoding="utf-8")
     assert "<svg" not in page and "needs the extra" in page

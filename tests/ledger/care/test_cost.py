@@ -22,8 +22,8 @@ from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import RecordCheckout
 from errata.ledger.state.state import State
 from errata.ledger.store.store import MemoryStore
-from tests.ledger.state.test_state import conclusion, edits, fresh, tracing
-from tests.support.samples import checked_out, created, evaluation, new_edit, new_id, some_digest
+from tests.support.memory import edits, fresh
+from tests.support.samples import checked_out, conclusion, created, evaluation, new_edit, new_id, some_digest, tracing
 
 ORIGIN = bodies.Origin(
     ledger=some_digest("other"),

@@ -32,7 +32,7 @@ from errata.replay.bisect.session import Session
 from errata.replay.search.noise import Noise
 from errata.replay.search.search import bisect
 from errata.replay.search.terms import Answer, Conclusion, Live, Problem, Purpose, Strategy
-from tests.replay.bisect.test_bisect_scope import edits, ledger_of
+from tests.support.memory import edits, ledger_of
 from tests.support.samples import NOW, TENSORS, new_id, some_digest
 
 COUNT = 12

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,25 +12,12 @@ from hypothesis import strategies as st
 from errata.ledger.base.errors import UnknownVersion, UsageError
 from errata.ledger.events.bodies import StepOutcome, Verdict
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ApplyEdits, CreateLedger, RevertEdits, TagVersion
-from errata.ledger.store.blobs import MemoryBlobs
-from errata.ledger.store.store import MemoryStore
+from errata.ledger.rules.operations import RevertEdits, TagVersion
 from errata.replay.bisect.scope import Filters, check_order, chosen, ordered, place_of, problem_between, scoped
 from errata.replay.search.search import bisect
 from errata.replay.search.terms import Answer, Purpose
-from tests.support.samples import NOW, TENSORS, created, new_edit, new_id, some_digest
-
-
-def ledger_of(*commands: tuple[str, Any]) -> Ledger:
-    ledger = Ledger(None, MemoryStore(), MemoryBlobs())
-    for actor, command in (("ada", CreateLedger(created())), *commands):
-        ledger.execute(command, actor=actor, now=NOW, new_id=new_id)
-    return ledger
-
-
-def edits(*numbers: int, **changes: Any) -> ApplyEdits:
-    return ApplyEdits(tuple(new_edit(n, delta_digest=some_digest((n, changes)), **changes) for n in numbers))
-
+from tests.support.memory import edits, ledger_of
+from tests.support.samples import TENSORS, some_digest
 
 ONLY_UPPER = {TENSORS[0]: 0.0, TENSORS[1]: 0.25}
 
