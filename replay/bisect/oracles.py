@@ -21,7 +21,7 @@ from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.facts.suites import Suite, higher_is_better, suite_digest
 from errata.replay.bisect.record import Direction, Judge
-from errata.replay.search.terms import Answer, Live
+from errata.replay.search.terms import Judgement, Live
 
 SKIP_CODE = 125
 """Exit code of a command that cannot test this version, as in git."""
@@ -69,12 +69,12 @@ class ScoreOracle:
         if self.judge.threshold is None or not math.isfinite(self.judge.threshold):
             raise UsageError(f"a threshold is a finite number, not {self.judge.threshold}")
 
-    def __call__(self, live: Live) -> Answer:
+    def __call__(self, live: Live) -> Judgement:
         """Test one version."""
         score, threshold = self.score(live), self.judge.threshold
         assert threshold is not None
         good = score >= threshold if self.judge.direction == "higher_is_better" else score <= threshold
-        return Answer(StepOutcome.GOOD if good else StepOutcome.BAD, score)
+        return Judgement(StepOutcome.GOOD if good else StepOutcome.BAD, score)
 
 
 def suite_oracle(
@@ -173,7 +173,7 @@ class CommandOracle:
         """What is recorded of it."""
         return Judge("command", command=" ".join(self.command))
 
-    def __call__(self, live: Live) -> Answer:
+    def __call__(self, live: Live) -> Judgement:
         """Test one version.
 
         Raises:
@@ -192,15 +192,15 @@ class CommandOracle:
                 )
             except OSError as error:
                 raise BisectionAborted(self.command, f"cannot be run ({error.strerror})") from None
-        return self._answer(done.returncode)
+        return self._judgement(done.returncode)
 
-    def _answer(self, code: int) -> Answer:
+    def _judgement(self, code: int) -> Judgement:
         if code == 0:
-            return Answer(StepOutcome.GOOD)
+            return Judgement(StepOutcome.GOOD)
         if code == SKIP_CODE:
-            return Answer(StepOutcome.SKIP)
+            return Judgement(StepOutcome.SKIP)
         if code < 0:
             raise BisectionAborted(self.command, f"was killed by {signal.Signals(-code).name}")
         if code in _ABORT_CODES or code >= 128:
             raise BisectionAborted(self.command, f"ended with exit code {code}")
-        return Answer(StepOutcome.BAD)
+        return Judgement(StepOutcome.BAD)

@@ -24,7 +24,7 @@ BY_HAND = "by hand"
 
 
 @dataclass(frozen=True)
-class Answer:
+class Judgement:
     """What a test says of one version: good, bad or that it cannot be tested, and the metric's value if it has one."""
 
     outcome: StepOutcome

@@ -18,7 +18,7 @@ from errata.replay.bisect import session_file as bisect_file
 from errata.replay.bisect.record import Judge
 from errata.replay.bisect.run import How
 from errata.replay.bisect.session import Session, start
-from errata.replay.search.terms import Answer, Conclusion, Live, Observation
+from errata.replay.search.terms import Conclusion, Judgement, Live, Observation
 from errata.replay.workflow.workspace import Workspace
 from tests.support import ledgers as helpers
 from tests.support.samples import filled
@@ -36,10 +36,10 @@ class Planted:
     def __init__(self, before: Callable[[int], None]) -> None:
         self.calls, self.before = 0, before
 
-    def __call__(self, live: Live) -> Answer:
+    def __call__(self, live: Live) -> Judgement:
         self.calls += 1
         self.before(self.calls)
-        return Answer(StepOutcome.BAD if PLANTED in live else StepOutcome.GOOD)
+        return Judgement(StepOutcome.BAD if PLANTED in live else StepOutcome.GOOD)
 
 
 def pull_the_plug() -> None:

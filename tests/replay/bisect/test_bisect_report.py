@@ -31,7 +31,7 @@ from errata.replay.bisect.scope import Filters, scoped
 from errata.replay.bisect.session import Session
 from errata.replay.search.noise import Noise
 from errata.replay.search.search import bisect
-from errata.replay.search.terms import Answer, Conclusion, Live, Problem, Purpose, Strategy
+from errata.replay.search.terms import Conclusion, Judgement, Live, Problem, Purpose, Strategy
 from tests.support.memory import edits, ledger_of
 from tests.support.samples import NOW, TENSORS, new_id, some_digest
 
@@ -68,7 +68,7 @@ def ended(
 ) -> tuple[Problem, Conclusion, bodies.BisectionConcluded]:
     problem = scoped(ledger.state(), good, ledger.state().live, kept, order)
     strategy = strategy or Strategy(minimise=True)
-    found = bisect(problem, lambda live: Answer(says(live), 0.5 if judge is SCORE else None), strategy=strategy)
+    found = bisect(problem, lambda live: Judgement(says(live), 0.5 if judge is SCORE else None), strategy=strategy)
     session = Session(filters=filters or Filters(), order=order)
     body = conclusion_body(session, problem, found, judge, strategy, seconds=1.5)
     return problem, found, body
@@ -144,7 +144,7 @@ def test_an_edit_that_only_the_bad_version_lacks_is_never_advised_to_be_reverted
     ledger = fresh()
     problem = scoped(ledger.state(), ledger.state().live, (), None, "log")
     found = bisect(
-        problem, lambda live: Answer(bad_if(lambda live: 8 not in live)(live)), strategy=Strategy(minimise=True)
+        problem, lambda live: Judgement(bad_if(lambda live: 8 not in live)(live)), strategy=Strategy(minimise=True)
     )
     body = conclusion_body(Session(), problem, found, PERSON)
     assert body.culprit == 8 and 8 in ledger.state().live

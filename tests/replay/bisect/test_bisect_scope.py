@@ -15,7 +15,7 @@ from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RevertEdits, TagVersion
 from errata.replay.bisect.scope import Filters, check_order, chosen, ordered, place_of, problem_between, scoped
 from errata.replay.search.search import bisect
-from errata.replay.search.terms import Answer, Purpose
+from errata.replay.search.terms import Judgement, Purpose
 from tests.support.memory import edits, ledger_of
 from tests.support.samples import TENSORS, some_digest
 
@@ -146,8 +146,8 @@ def test_a_culprit_is_found_in_any_order_and_a_filter_without_it_says_so(
     live = range(1, COUNT + 1)
     problem = scoped(state, (), live, kept, order)
 
-    def says(version: frozenset[int]) -> Answer:
-        return Answer(StepOutcome.BAD if planted in version else StepOutcome.GOOD)
+    def says(version: frozenset[int]) -> Judgement:
+        return Judgement(StepOutcome.BAD if planted in version else StepOutcome.GOOD)
 
     found = bisect(problem, says)
     if planted in kept:
