@@ -16,7 +16,7 @@ from errata.ledger.events.bodies import StepOutcome, Verdict
 from errata.ledger.state.state import Step
 from errata.replay.search.noise import Noise
 from errata.replay.search.search import bisect
-from errata.replay.search.terms import EXACT, Answer, Conclusion, Live, Problem, Strategy
+from errata.replay.search.terms import EXACT, Conclusion, Judgement, Live, Problem, Strategy
 
 STEPS = 128
 RATES = (0.0, 0.05, 0.15, 0.3)
@@ -76,12 +76,12 @@ def _problem(steps: int) -> Problem:
     return Problem(frozenset(), tuple(Step(n, (n,), ()) for n in range(1, steps + 1)), lambda live: str(sorted(live)))
 
 
-def _test(is_bad: Callable[[Live], bool], rate: float, seed: int) -> Callable[[Live], Answer]:
+def _test(is_bad: Callable[[Live], bool], rate: float, seed: int) -> Callable[[Live], Judgement]:
     rng = random.Random(f"errors {seed}")
 
-    def test(live: Live) -> Answer:
+    def test(live: Live) -> Judgement:
         said = is_bad(live) is not (rng.random() < rate)
-        return Answer(StepOutcome.BAD if said else StepOutcome.GOOD)
+        return Judgement(StepOutcome.BAD if said else StepOutcome.GOOD)
 
     return test
 

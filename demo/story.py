@@ -25,8 +25,8 @@ from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.facts.suites import Metric, Suite, read_suite
 from errata.replay.apply.apply import BatchReport, edit
-from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.run import bisect_with_suite
+from errata.replay.bisect.session import start
 from errata.replay.export.checkout import checkout
 from errata.replay.export.model_card import card_of
 from errata.replay.versions.materialise import materialise, weights_digests
@@ -204,7 +204,7 @@ def _hunting(workspace: Workspace, folder: Path, more: Sequence[Fact], known: Se
     path = folder / "regression.jsonl"
     head = {"suite": suite.name, "metric": suite.metric.value}
     path.write_text("\n".join(json.dumps(r) for r in (head, *(p.model_dump() for p in suite.probes))) + "\n")
-    result = bisect_with_suite(workspace, problem_between(state, (), state.live), suite, 0.5)
+    result, _ = bisect_with_suite(workspace, start(state, "base", "HEAD"), suite, 0.5)
     _hold("the bisection found the planted edit", result.verdict is Verdict.CULPRIT and result.suspect is not None)
     assert result.suspect is not None
     _hold("the bisection found the planted edit", result.suspect.added == (number,))

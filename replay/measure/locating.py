@@ -168,12 +168,7 @@ def draw(tracing: Tracing, folder: Path) -> list[Path]:
     Raises:
         UsageError: if the extra `plots` is not installed.
     """
-    written = []
-    for name, spec in (("locate", heat_map(tracing)), ("locate-layers", profile(tracing))):
-        for suffix in (".svg", ".png", ".vl.json"):
-            charts.save(spec, folder / f"{name}{suffix}")
-            written.append(folder / f"{name}{suffix}")
-    return written
+    return charts.save_all({"locate": heat_map(tracing), "locate-layers": profile(tracing)}, folder)
 
 
 def _part_words(part: Part, window: int) -> str:

@@ -20,7 +20,8 @@ from errata.ledger.events.envelope import Event, Head
 from errata.ledger.events.policy import ActionSort
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits, ChangeSettings, Command
-from errata.ledger.sharing.sides import Side, bring_blobs
+from errata.ledger.sharing.carry import bring_blobs
+from errata.ledger.sharing.sides import Side
 from errata.ledger.state.state import State
 from errata.replay.record.writer import Writer
 
@@ -125,7 +126,7 @@ def undo(writer: Writer, plan: Undo) -> list[Event]:
     if asked := instead_of(state, plan):
         raise Refused(asked, policy=state.trust.policy.name)
     if plan.again:
-        bring_blobs(ledger, ledger, Side.of(ledger), plan.again)
+        bring_blobs(ledger, Side.of(ledger), plan.again)
     return ledger.execute(plan.command, expected_head=plan.head, **writer.acting())
 
 

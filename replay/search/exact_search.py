@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.events.bodies import BisectionStep, StepOutcome, Verdict
 from errata.ledger.state.state import Step
 from errata.replay.search.minimise import minimal
 from errata.replay.search.terms import (
@@ -28,41 +28,36 @@ Ask = Callable[[Live, Purpose], StepOutcome]
 """What a version is found to be; raises `Unasked` while nobody knows."""
 
 
-@dataclass(frozen=True)
-class Bracket:
-    """Where the search stands: prefix `low` passes, prefix `high` fails, `middle` are to be tested, if any are."""
-
-    low: int
-    high: int
-    middle: tuple[int, ...]
-
-
-def bracket(weights: Sequence[float], tested: Iterable[Observation], count: int = 1) -> Bracket:
-    """Where the search stands after these observations, the two ends being taken as good and bad.
+def bracket(tested: Iterable[Observation | BisectionStep], steps: int) -> tuple[int, int]:
+    """How many of the steps pass still and how many fail already, the two ends being taken as good and bad.
 
     The high end is the first prefix seen to fail and the low end the last one before it seen to pass, so that marks
-    which contradict a monotone history (several flips) still leave a bracket with a flip inside. A version that could
-    not be tested is worked around by its nearest neighbour that can be.
+    which contradict a monotone history (several flips) still leave a bracket with a flip inside.
+    """
+    said = {test.position: test.outcome for test in tested if test.position is not None}
+    said |= {0: StepOutcome.GOOD, steps: StepOutcome.BAD}
+    high = min(k for k, outcome in said.items() if outcome is StepOutcome.BAD)
+    return max(k for k, outcome in said.items() if outcome is StepOutcome.GOOD and k < high), high
+
+
+def halves(weights: Sequence[float], low: int, untested: Iterable[int], count: int) -> list[int]:
+    """Which prefixes to test: they cut the bracket into parts of about equal weight.
+
+    A version that could not be tested is worked around by its nearest neighbour that can be.
 
     Args:
-        weights: how likely each step is the culprit, on any scale.
-        tested: what was observed.
-        count: how many prefixes may be tested side by side; they cut the bracket into parts of about equal weight.
+        weights: how likely each step of the bracket is the culprit, on any scale.
+        low: how many steps the bracket's good end has.
+        untested: the prefixes inside the bracket that nobody tested yet.
+        count: how many prefixes may be tested side by side.
     """
-    steps = len(weights)
-    outcomes = {test.position: test.outcome for test in tested if test.position is not None}
-    outcomes |= {0: StepOutcome.GOOD, steps: StepOutcome.BAD}
-    high = min(k for k, outcome in outcomes.items() if outcome is StepOutcome.BAD)
-    low = max(k for k, outcome in outcomes.items() if outcome is StepOutcome.GOOD and k < high)
-    upto = [0.0, *itertools.accumulate(weights[low:high])]  # upto[k - low]: the weight of the steps low+1..k
-    open_ = [k for k in range(low + 1, high) if k not in outcomes]
-    middle: list[int] = []
-    for part in range(1, count + 1):
+    upto = [0.0, *itertools.accumulate(weights)]  # upto[k - low]: the weight of the steps low+1..k
+    left, middle = set(untested), []
+    for part in range(1, min(count, len(left)) + 1):
         wanted = upto[-1] * part / (count + 1)
-        left = [k for k in open_ if k not in middle]
-        if left:
-            middle.append(min(left, key=lambda k: abs(upto[k - low] - wanted)))
-    return Bracket(low, high, tuple(sorted(middle)))
+        middle.append(min(sorted(left), key=lambda k: abs(upto[k - low] - wanted)))
+        left.remove(middle[-1])
+    return sorted(middle)
 
 
 def search(problem: Problem, tested: Sequence[Observation], strategy: Strategy, count: int) -> Conclusion:
@@ -98,17 +93,17 @@ def search(problem: Problem, tested: Sequence[Observation], strategy: Strategy, 
         if outcome is not wanted:
             return end(verdict)
 
-    span = bracket(weights, tested, count)
-    if span.middle:
-        within = weights[span.low : span.high]
-        lefts = [max(most_tests(within[: k - span.low]), most_tests(within[k - span.low :])) for k in span.middle]
-        middle = zip(span.middle, lefts, strict=True)
-        raise Unasked(*(problem.question(problem.prefix(k), Purpose.SEARCH, k, left) for k, left in middle))
-    if span.high - span.low > 1:
-        return end(Verdict.INCONCLUSIVE, candidates=problem.steps[span.low : span.high])
+    low, high = bracket(tested, size)
+    within, placed = weights[low:high], {test.position for test in tested}
+    if middle := halves(within, low, (k for k in range(low + 1, high) if k not in placed), count):
+        lefts = [max(most_tests(within[: k - low]), most_tests(within[k - low :])) for k in middle]
+        places = zip(middle, lefts, strict=True)
+        raise Unasked(*(problem.question(problem.prefix(k), Purpose.SEARCH, k, left) for k, left in places))
+    if high - low > 1:
+        return end(Verdict.INCONCLUSIVE, candidates=problem.steps[low:high])
 
-    suspect = problem.steps[span.high - 1]
-    both = [problem.question(problem.confirmation(how, span.high - 1), how) for how in CONFIRMATIONS]
+    suspect = problem.steps[high - 1]
+    both = [problem.question(problem.confirmation(how, high - 1), how) for how in CONFIRMATIONS]
     if open_ := [question for question in both if question.version not in seen]:
         raise Unasked(*open_[:count])
     answers = [seen[question.version] for question in both]
@@ -128,7 +123,7 @@ def search(problem: Problem, tested: Sequence[Observation], strategy: Strategy, 
             raise Unasked(question)
         return seen[question.version]
 
-    cause, cure = minimal_sets(problem, span.high - 1, ask)
+    cause, cure = minimal_sets(problem, high - 1, ask)
     return replace(confirmed, cause=cause, cure=cure)
 
 

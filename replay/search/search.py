@@ -25,8 +25,8 @@ from errata.replay.search import exact_search, noisy_search
 from errata.replay.search.terms import (
     BY_HAND,
     EXACT,
-    Answer,
     Conclusion,
+    Judgement,
     Live,
     Observation,
     Problem,
@@ -71,7 +71,7 @@ def next_move(problem: Problem, tested: Sequence[Observation], strategy: Strateg
 
 def bisect(
     problem: Problem,
-    oracle: Callable[[Live], Answer],
+    oracle: Callable[[Live], Judgement],
     tested: Iterable[Observation] = (),
     on_test: Callable[[Question, Observation], None] = lambda question, observation: None,
     identity: str = BY_HAND,
@@ -95,7 +95,7 @@ def bisect(
     """
     observations = [test for test in tested if test.oracle == identity]
     while not isinstance(moves := next_moves(problem, observations, strategy, jobs), Conclusion):
-        for question, answer in _answers(oracle, moves):
+        for question, answer in _told(oracle, moves):
             observation = Observation(
                 question.version, question.purpose, question.position, answer.outcome, answer.score, identity
             )
@@ -104,7 +104,7 @@ def bisect(
     return moves
 
 
-def _answers(oracle: Callable[[Live], Answer], questions: Sequence[Question]) -> Iterator[tuple[Question, Answer]]:
+def _told(oracle: Callable[[Live], Judgement], questions: Sequence[Question]) -> Iterator[tuple[Question, Judgement]]:
     """Each question with its answer, in order; an error is raised behind the answers that came before it."""
     if len(questions) == 1:
         yield questions[0], oracle(questions[0].live)

@@ -24,7 +24,7 @@ BY_HAND = "by hand"
 
 
 @dataclass(frozen=True)
-class Answer:
+class Judgement:
     """What a test says of one version: good, bad or that it cannot be tested, and the metric's value if it has one."""
 
     outcome: StepOutcome
@@ -127,7 +127,7 @@ class Strategy:
         """A weight of each of so many steps; they add up to their number, and none is below a half.
 
         Raises:
-            UsageError: the prior is for another number of steps, or is no distribution.
+            UsageError: the prior is for another number of steps, or is not a distribution.
         """
         if not self.prior:
             return (1.0,) * steps

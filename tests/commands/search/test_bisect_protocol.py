@@ -100,7 +100,7 @@ def test_a_filter_searches_only_what_fits_and_asks_for_its_good_end(errata: Erra
     asked = errata("bisect", "start", "@4", "HEAD", "--author", "eve", "--json")
     assert asked.json["purpose"] == "good end" and asked.json["steps"] == 1 and asked.json["live"] == [2, 3]
     done = errata("bisect", "bad")
-    assert done.code == 1 and "the bad version without the 1 change with author eve fails the test still" in done.out
+    assert done.code == 1 and "The bad version without the 1 change with author eve still fails the test." in done.out
     errata("bisect", "reset")
     asked = errata("bisect", "start", "base", "@4", "--subject", "Harrow 9", "--order", "reverse", "--json")
     assert asked.json["live"] == [1, 3] and asked.json["steps"] == 1 and asked.json["purpose"] == "good end"

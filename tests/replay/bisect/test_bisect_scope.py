@@ -13,10 +13,9 @@ from errata.ledger.base.errors import UnknownVersion, UsageError
 from errata.ledger.events.bodies import StepOutcome, Verdict
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RevertEdits, TagVersion
-from errata.replay.bisect.between import problem_between
-from errata.replay.bisect.scope import Filters, check_order, chosen, ordered, place_of, scoped, without
+from errata.replay.bisect.scope import Filters, check_order, chosen, ordered, place_of, problem_between, scoped
 from errata.replay.search.search import bisect
-from errata.replay.search.terms import Answer, Purpose
+from errata.replay.search.terms import Judgement, Purpose
 from tests.support.memory import edits, ledger_of
 from tests.support.samples import TENSORS, some_digest
 
@@ -133,7 +132,7 @@ def test_every_order_and_filter_keeps_the_ends(many: Ledger, order: str, good: s
     narrow = scoped(state, good, state.live, kept, order)
     assert sorted(narrow.steps, key=lambda s: s.edits) == sorted(steps, key=lambda s: s.edits)
     assert narrow.bad == whole.bad
-    assert narrow.prefix(0) == without(whole.bad, steps)
+    assert narrow.prefix(0) == whole.backward(whole.steps.index(step) for step in steps)
     others = [step for step in whole.steps if step not in steps]
     assert narrow.prefix(0) == replace(whole, steps=tuple(others)).bad, "as if only the others had been made"
 
@@ -147,8 +146,8 @@ def test_a_culprit_is_found_in_any_order_and_a_filter_without_it_says_so(
     live = range(1, COUNT + 1)
     problem = scoped(state, (), live, kept, order)
 
-    def says(version: frozenset[int]) -> Answer:
-        return Answer(StepOutcome.BAD if planted in version else StepOutcome.GOOD)
+    def says(version: frozenset[int]) -> Judgement:
+        return Judgement(StepOutcome.BAD if planted in version else StepOutcome.GOOD)
 
     found = bisect(problem, says)
     if planted in kept:

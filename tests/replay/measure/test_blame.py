@@ -20,8 +20,8 @@ from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.ledger.rules.operations import RevertEdits
 from errata.ledger.state.state import Step
-from errata.replay.bisect.between import steps_between
 from errata.replay.bisect.prior import EVEN_SHARE, prior, step_harm, step_weights
+from errata.replay.bisect.scope import steps_between
 from errata.replay.measure.blame import blame
 from errata.replay.measure.first_order import first_order
 from errata.replay.versions import factors

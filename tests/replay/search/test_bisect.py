@@ -17,8 +17,8 @@ from errata.ledger.state.state import Step
 from errata.replay.search.search import bisect, next_move, next_moves
 from errata.replay.search.terms import (
     EXACT,
-    Answer,
     Conclusion,
+    Judgement,
     Live,
     Observation,
     Problem,
@@ -44,10 +44,10 @@ class Counted:
         self.says = says
         self.seen: set[Live] = set()
 
-    def __call__(self, live: Live) -> Answer:
+    def __call__(self, live: Live) -> Judgement:
         assert live not in self.seen
         self.seen.add(live)
-        return Answer(self.says(live))
+        return Judgement(self.says(live))
 
 
 def bad_if(condition: Callable[[Live], bool]) -> Counted:
@@ -179,10 +179,10 @@ def test_a_confirmation_that_cannot_be_made_is_inconclusive_and_keeps_the_suspec
 def test_an_oracle_that_raises_ends_the_run_and_keeps_what_was_seen() -> None:
     seen: list[Observation] = []
 
-    def oracle(live: Live) -> Answer:
+    def oracle(live: Live) -> Judgement:
         if len(seen) == 3:
             raise RuntimeError("stop")
-        return Answer(Outcome.BAD if 3 in live else Outcome.GOOD)
+        return Judgement(Outcome.BAD if 3 in live else Outcome.GOOD)
 
     with pytest.raises(RuntimeError):
         bisect(problem(16), oracle, on_test=lambda question, observation: seen.append(observation))
@@ -278,10 +278,10 @@ def test_side_by_side_it_finds_the_same_in_fewer_rounds(case: tuple[int, int], j
 def test_threads_answer_in_order_and_an_error_keeps_what_came_before_it() -> None:
     seen: list[Observation] = []
 
-    def oracle(live: Live) -> Answer:
+    def oracle(live: Live) -> Judgement:
         if len(live) == 9:  # the middle one of three prefixes of 16 steps
             raise RuntimeError("stop")
-        return Answer(Outcome.BAD if 3 in live else Outcome.GOOD)
+        return Judgement(Outcome.BAD if 3 in live else Outcome.GOOD)
 
     with pytest.raises(RuntimeError):
         bisect(problem(16), oracle, on_test=lambda question, observation: seen.append(observation), jobs=3)

@@ -14,7 +14,7 @@ from errata.ledger.events.bodies import Verdict
 from errata.ledger.state.state import Step
 from errata.replay.search.noise import Noise
 from errata.replay.search.search import bisect, next_moves
-from errata.replay.search.terms import Answer, Conclusion, Live, Observation, Problem, Purpose, Strategy
+from errata.replay.search.terms import Conclusion, Judgement, Live, Observation, Problem, Purpose, Strategy
 
 SURE = Strategy(noise=Noise())
 
@@ -27,12 +27,12 @@ def problem(count: int) -> Problem:
     return Problem(frozenset({1000}), tuple(Step(n, (n,), ()) for n in range(1, count + 1)), digest_of)
 
 
-def errs(condition: Callable[[Live], bool], rate: float, seed: int) -> Callable[[Live], Answer]:
+def errs(condition: Callable[[Live], bool], rate: float, seed: int) -> Callable[[Live], Judgement]:
     rng = random.Random(seed)
 
-    def oracle(live: Live) -> Answer:
+    def oracle(live: Live) -> Judgement:
         bad = condition(live) is not (rng.random() < rate)
-        return Answer(Outcome.BAD if bad else Outcome.GOOD)
+        return Judgement(Outcome.BAD if bad else Outcome.GOOD)
 
     return oracle
 
@@ -132,15 +132,15 @@ def test_versions_that_cannot_be_tested_are_left_out() -> None:
     task = problem(16)
     untestable = {task.prefix(k) for k in (7, 8, 9)}
     plain = errs(lambda live: 4 in live, 0.05, 1)
-    result = bisect(task, lambda live: Answer(Outcome.SKIP) if live in untestable else plain(live), strategy=SURE)
+    result = bisect(task, lambda live: Judgement(Outcome.SKIP) if live in untestable else plain(live), strategy=SURE)
     assert result.culprit is not None and result.culprit.added == (4,)
     hidden = errs(lambda live: 8 in live, 0.0, 1)
-    result = bisect(task, lambda live: Answer(Outcome.SKIP) if live in untestable else hidden(live), strategy=SURE)
+    result = bisect(task, lambda live: Judgement(Outcome.SKIP) if live in untestable else hidden(live), strategy=SURE)
     assert result.culprit is not None and result.culprit.added == (8,), "confirmations tell what prefixes cannot"
 
 
 def test_an_end_that_cannot_be_tested_is_inconclusive() -> None:
-    result = bisect(problem(4), lambda live: Answer(Outcome.SKIP), strategy=SURE)
+    result = bisect(problem(4), lambda live: Judgement(Outcome.SKIP), strategy=SURE)
     assert result.verdict is Verdict.INCONCLUSIVE and len(result.tested) == 1
 
 

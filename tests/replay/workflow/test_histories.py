@@ -18,8 +18,8 @@ from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RevertEdits
-from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.run import bisect_with_suite
+from errata.replay.bisect.scope import problem_between
 from errata.replay.search.terms import Purpose
 from errata.replay.versions.keyframes import KeyframeRule, Keyframes
 from errata.replay.versions.materialise import Materialiser, materialise

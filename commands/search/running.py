@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
 from errata.commands.files import file_option, read_suite
-from errata.commands.search.bisect_words import alone, folder_of, session_of, show_conclusion
+from errata.commands.search.showing import alone, folder_of, session_of, show_conclusion
 from errata.commands.unlocking import without_passphrase
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
-
-if TYPE_CHECKING:
-    from errata.replay.search.terms import Observation, Question, Strategy
+from errata.ledger.events.bodies import Verdict
+from errata.replay.bisect import session_file
+from errata.replay.bisect.session import Session
+from errata.replay.search.noise import Noise
+from errata.replay.search.terms import Observation, Strategy
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -97,63 +98,43 @@ def run(
         raise UsageError(f"--threshold is a finite number, not {threshold}")
     if not noisy and any(option is not None for option in (confidence, calibrate, limit)):
         raise UsageError("--confidence, --calibrate and --limit are for tests that err: add --noisy")
-    from errata.ledger.events.bodies import Verdict
-
+    if jobs != 1 and not command:
+        raise UsageError("versions are evaluated in process one after the other; --jobs is for commands")
     probes = read_suite(app, suite) if suite is not None else None
     likelier = read_suite(app, prior) if prior is not None else None
     alone(app)
     session = session_of(app.ledger())
     session.problem(app.ledger().state())
     workspace = app.workspace()
-    from errata.replay.bisect import session_file as bisect_file
-    from errata.replay.bisect.run import Course, Shell, bisect_with_command, bisect_with_suite, bisect_with_task
+    from errata.replay.bisect.run import How, Shell, bisect_with_command, bisect_with_suite, bisect_with_task
 
-    strategy = _strategy(noisy, confidence, calibrate, limit, minimise)
-    folder, problem, begun = folder_of(workspace.ledger), session.problem(workspace.state), session
+    folder, terms = folder_of(workspace.ledger), session.terms
 
-    def on_test(question: Question, observation: Observation, seconds: float) -> None:
-        nonlocal session
-        if session is begun and begun.tested:
-            own = sum(test.oracle == observation.oracle for test in begun.tested)
-            app.say(f"earlier answers: {own} of this test are used, {len(begun.tested) - own} of others are not")
-        spent = {**session.seconds, observation.oracle: seconds}
-        session = replace(session.observed(observation), noise=strategy.noise, seconds=spent)
-        bisect_file.save(folder, session)
-        score = "" if observation.score is None else f", score {observation.score:.6g}"
-        said = session.terms.word(observation.outcome)
-        app.say(f"{question.purpose.value}: {short(question.version)} is {said}{score}")
+    def on_test(now: Session, test: Observation) -> None:
+        if session.tested and len(now.tested) == len(session.tested) + 1:
+            own = sum(one.oracle == test.oracle for one in session.tested)
+            app.say(f"earlier answers: {own} of this test are used, {len(session.tested) - own} of others are not")
+        session_file.save(folder, now)
+        score = "" if test.score is None else f", score {test.score:.6g}"
+        app.say(f"{test.purpose.value}: {short(test.version)} is {terms.word(test.outcome)}{score}")
 
-    course = Course(
-        session.tested, strategy, jobs, session.filters, session.order, likelier, session.began, dict(session.seconds)
-    )
+    strategy = _strategy(noisy, minimise, confidence=confidence, calibration=calibrate, limit=limit)
+    how = How(strategy, likelier, on_test)
     if probes is not None and threshold is not None:
-        found = bisect_with_suite(workspace, problem, probes, threshold, course, on_test)
+        found, body = bisect_with_suite(workspace, session, probes, threshold, how)
     elif task is not None and threshold is not None:
-        found = bisect_with_task(workspace, problem, task, folders, threshold, metric, course, on_test)
+        found, body = bisect_with_task(workspace, session, task, folders, threshold, metric, how)
     else:
         shell = Shell(without_passphrase(app.world.environment), app.world.output_descriptor)
-        found = bisect_with_command(workspace, problem, command, shell, course, on_test)
+        found, body = bisect_with_command(workspace, session, command, shell, how, jobs)
     if found.culprit is not None:
-        bisect_file.reset(folder)
-    elif not (found.verdict is Verdict.INCONCLUSIVE and strategy.noise is not None):  # there more tests can decide
-        bisect_file.save(folder, session.by_hand())
-    return show_conclusion(app, workspace.state, session, found, found.count())
+        session_file.reset(folder)
+    elif not (noisy and found.verdict is Verdict.INCONCLUSIVE):  # there more tests can decide
+        session_file.save(folder, session.by_hand())
+    return show_conclusion(app, workspace.state, session, found, body)
 
 
-def _strategy(
-    noisy: bool, confidence: float | None, calibrate: int | None, limit: int | None, minimise: bool
-) -> Strategy:
+def _strategy(noisy: bool, minimise: bool, **given: float | None) -> Strategy:
     """The strategy that the options ask for; what is left out is as `Noise` has it."""
-    from errata.replay.search.noise import Noise
-    from errata.replay.search.terms import Strategy
-
-    if not noisy:
-        return Strategy(minimise=minimise)
-    usual = Noise()
-    noise = replace(
-        usual,
-        confidence=confidence or usual.confidence,
-        calibration=calibrate or usual.calibration,
-        limit=limit or usual.limit,
-    )
-    return Strategy(noise, minimise)
+    chosen: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    return Strategy(Noise(**chosen) if noisy else None, minimise)
