@@ -2,7 +2,7 @@
 
 from setuptools import find_packages, setup
 
-ROOMS = ("ledger", "editor", "replay", "commands", "demo")
+ROOMS = ("ledger", "editor", "replay", "commands", "door", "demo")
 
 setup(
     package_dir={"errata": "."},

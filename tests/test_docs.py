@@ -34,7 +34,7 @@ def test_local_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_files_named_in_backticks_exist(page: Path) -> None:
-    names = re.findall(r"`((?:ledger|editor|replay|commands|demo|bench|docs)/[\w./-]*)`", page.read_text("utf-8"))
+    names = re.findall(r"`((?:ledger|editor|replay|commands|door|demo|bench|docs)/[\w./-]*)`", page.read_text("utf-8"))
     assert [name for name in names if not (ROOT / name).exists()] == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -135,7 +135,7 @@ def edit(
         "tuned_on": len(seen),
         "seconds": sum(report.seconds for report in reports),
     }
-    app.show(data, _told(reports, dry_run, state.version))
+    app.show(data, edits_told(reports, dry_run, state.version))
     return int(nothing or (strict and bool(failed)))
 
 
@@ -215,7 +215,8 @@ def _shortfall(item: Edit) -> float:
     return list(item.factors.values())[-1].shortfall
 
 
-def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
+def edits_told(reports: Sequence[BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
+    """What became of the facts of some batches, and the version that there is now."""
     entries = [entry for report in reports for entry in _entries(report)]
     if not entries and not any(report.taken_back for report in reports):
         known = [item.fact for report in reports for item in report.no_ops]
@@ -264,7 +265,7 @@ def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[B
         yield f"version {short(version)}"
 
 
-def _totals(reports: list[BatchReport]) -> str:
+def _totals(reports: Sequence[BatchReport]) -> str:
     outcomes = [item.outcome for report in reports for item in report.edits]
     return probe_words(
         added([outcome.paraphrase for outcome in outcomes]), added([outcome.locality for outcome in outcomes])

@@ -68,7 +68,7 @@ def blame(
         raise UsageError("say what to blame edits for: --suite FILE, or --prompt TEXT with --target TEXT")
     if (prompt is None) != (target is None):
         raise UsageError("--prompt TEXT and --target TEXT go together")
-    asked = _suite_of(suite, prompt, target)
+    asked = suite_of(suite, prompt, target)
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
     from errata.editor.attribute.stand_in import log_probability
@@ -80,10 +80,15 @@ def blame(
         if prompt is not None and target is not None:
             differentiated = log_probability(locate(workspace.loaded.tokenizer, prompt, target=asked.probes[0].target))
         found = find(workspace, live, asked, top, check, seed, differentiated, tell)
-    app.show(asdict(found), _blame_told(workspace.state, found))
+    app.show(asdict(found), blame_told(workspace.state, found))
 
 
-def _suite_of(suite: Path | None, prompt: str | None, target: str | None) -> Suite:
+def suite_of(suite: Path | None, prompt: str | None, target: str | None) -> Suite:
+    """The suite of a file, or one of a single prompt.
+
+    Raises:
+        UsageError: the file or the prompt is not what it must be.
+    """
     from pydantic import ValidationError
 
     from errata.ledger.base.errors import UsageError
@@ -100,7 +105,8 @@ def _suite_of(suite: Path | None, prompt: str | None, target: str | None) -> Sui
     return Suite(name="prompt", metric=Metric.TARGET_PROBABILITY, probes=(probe,))
 
 
-def _blame_told(state: State, found: Blame) -> list[Block]:
+def blame_told(state: State, found: Blame) -> list[Block]:
+    """What the edits of a version are blamed for: those with an exact value, or the first ten."""
     shown = [one for one in found.edits if one.left_out is not None] or list(found.edits[:10])
     several = len(found.edits[0].parts) > 1
     columns = ["rank", "edit", "harm", "exact", f"{found.metric} without it"]

@@ -119,7 +119,7 @@ def show_conclusion(app: App, state: State, session: Session, found: Conclusion,
             for t in found.tested
         ],
     }  # fmt: skip
-    view: list[Block] = [*_told(state, session, found, tests)]
+    view: list[Block] = [*conclusion_told(state, session, found, tests)]
     if found.belief is not None:
         view += _belief_lines(state, session, found.belief)
     app.show(data, view)
@@ -129,7 +129,8 @@ def show_conclusion(app: App, state: State, session: Session, found: Conclusion,
 _OTHER_ENDS = "`errata bisect reset`, then start between other versions; or run another test between these"
 
 
-def _told(state: State, session: Session, found: Conclusion, made: int) -> list[str]:
+def conclusion_told(state: State, session: Session, found: Conclusion, made: int) -> list[str]:
+    """How a bisection ended, after so many tests."""
     from errata.replay.search.search import Verdict
 
     tests = f"{counted(made, 'test')} among {counted(found.steps, 'change')}"

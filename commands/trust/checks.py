@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,6 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
       errata verify --deep
       errata verify --against november.txt
     """
-    from errata.ledger.base.findings import NOTHING, troubles
     from errata.ledger.care.verify import is_sound
     from errata.ledger.care.verify import verify as check
     from errata.ledger.ledger import DATABASE, ledger_folder
@@ -66,13 +66,7 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
             findings += _deep(app)
     sound = is_sound(findings)
     data: dict[str, Any] = {"sound": sound, "deep": deep, "findings": [finding.to_json() for finding in findings]}
-    view: list[Block] = []
-    if findings:
-        rows = tuple((finding.severity.value, finding.where, finding.what) for finding in findings)
-        view.append(Table(("severity", "where", "what"), rows, whole=True))
-        for trouble in troubles(one for one in findings if one.trouble.remedy != NOTHING):
-            view.append(f"{trouble.sort}: {trouble.meaning}")
-            view.append(f"  to do: {trouble.remedy}")
+    view = findings_told(findings)
     damaged = sum(finding.severity.value == "error" for finding in findings)
     told = "sound: everything is as it was recorded"
     if sound:
@@ -82,6 +76,19 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
     view.append(told if sound else f"damaged: {counted(damaged, 'finding')}")
     app.show(data, view)
     return 0 if sound else 1
+
+
+def findings_told(findings: Sequence[Finding]) -> list[Block]:
+    """What was found, and what to do about it; nothing where nothing was."""
+    from errata.ledger.base.findings import NOTHING, troubles
+
+    if not findings:
+        return []
+    rows = tuple((finding.severity.value, finding.where, finding.what) for finding in findings)
+    view: list[Block] = [Table(("severity", "where", "what"), rows, whole=True)]
+    for trouble in troubles(one for one in findings if one.trouble.remedy != NOTHING):
+        view += [f"{trouble.sort}: {trouble.meaning}", f"  to do: {trouble.remedy}"]
+    return view
 
 
 def _root(app: App) -> tuple[int, str]:

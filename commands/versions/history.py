@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,6 +27,8 @@ from errata.ledger.base.words import counted, short
 
 if TYPE_CHECKING:
     from errata.ledger.events.envelope import Event
+    from errata.ledger.ledger import Ledger
+    from errata.ledger.state.state import State
 
 
 @click.command()
@@ -46,20 +49,31 @@ def log(app: App, count: int, oneline: bool, reveal: bool) -> None:
     if reveal:
         events = [revealed_event(ledger, event) for event in events]
     data = {"events": [event_json(event) for event in events]} if app.as_json else {}
-    unreviewed = {one.applied.seq for one in ledger.state().trust.unreviewed() if one.applied is not None}
-
-    def words(event: Event, before: str = "") -> str:
-        what = before + event_words(event)
-        return Loud(what) if event.seq in unreviewed else what
-
+    state = ledger.state()
     if oneline:
-        app.show(data, [words(event, f"@{event.seq} ") for event in events])
+        loud = _unreviewed(state)
+        app.show(data, [_words(event, loud, f"@{event.seq} ") for event in events])
         return
+    app.show(data, [event_table(state, events)])
+
+
+def event_table(state: State, events: Iterable[Event]) -> Table:
+    """Events, with those that nobody has reviewed yet and somebody should made loud."""
+    loud = _unreviewed(state)
     rows = tuple(
-        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.value.replace("_", " "), words(e))
+        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.value.replace("_", " "), _words(e, loud))
         for e in events
     )
-    app.show(data, [Table(("seq", "when (UTC)", "who", "event", "what"), rows)])
+    return Table(("seq", "when (UTC)", "who", "event", "what"), rows)
+
+
+def _unreviewed(state: State) -> set[int]:
+    return {one.applied.seq for one in state.trust.unreviewed() if one.applied is not None}
+
+
+def _words(event: Event, loud: set[int], before: str = "") -> str:
+    what = before + event_words(event)
+    return Loud(what) if event.seq in loud else what
 
 
 @click.command()
@@ -75,15 +89,29 @@ def show(app: App, address: str, reveal: bool) -> None:
     Example: errata show e12
     """
     ledger = app.ledger()
+    app.show(*described(ledger, address, app.world.now(), lambda: app.live(ledger, address), reveal))
+
+
+def described(
+    ledger: Ledger, address: str, now: str, version: Callable[[], tuple[int, ...]], reveal: bool
+) -> tuple[dict[str, Any], list[Block]]:
+    """What is recorded of an edit, a version or a proposal, as JSON and in words.
+
+    Args:
+        ledger: the ledger.
+        address: its address.
+        now: the time, which says what has expired.
+        version: the live set that the address names, if it names a version.
+        reveal: whether personal facts are shown in the clear.
+    """
     from errata.ledger.base.errors import UnknownEdit
     from errata.ledger.rules.addresses import resolve_edit
     from errata.ledger.state.standing import change_of
 
     state = ledger.state()
     if is_proposal(address) and address not in state.tags:
-        change, now = change_of(state.trust, proposal_number(address)), app.world.now()
-        app.show(change_data(state, change, now), change_view(state, change, now))
-        return
+        change = change_of(state.trust, proposal_number(address))
+        return change_data(state, change, now), list(change_view(state, change, now))
     try:
         record = state.edits[resolve_edit(state, address)]
     except UnknownEdit as error:
@@ -95,9 +123,8 @@ def show(app: App, address: str, reveal: bool) -> None:
         by, lines = state.trust.edit_changes.get(record.number), edit_lines(record)
         if by is not None:
             lines.insert(1, f"change      p{by}; who answers for it: errata show p{by}")
-        app.show({**edit_json(record), "change": None if by is None else f"p{by}"}, lines)
-        return
-    live = app.live(ledger, address)
+        return {**edit_json(record), "change": None if by is None else f"p{by}"}, list(lines)
+    live = version()
     if reveal:
         state = ledger.opener.reveal(state, live)
     data = version_json(state, live)
@@ -117,7 +144,7 @@ def show(app: App, address: str, reveal: bool) -> None:
     view.append(f"{counted(len(live), 'live edit')}")
     if live:
         view.append(edit_rows(state.edits[number] for number in live))
-    app.show(data, view)
+    return data, view
 
 
 @click.command()
