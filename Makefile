@@ -7,7 +7,7 @@ EVAL_VENV := .venv-eval
 EVAL_READY := $(EVAL_VENV)/.ready
 DEMO_DIR ?= build/demo
 
-.PHONY: demo test coverage test-eval lint types bench model clean help
+.PHONY: demo test coverage test-eval lint types bench model docs clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -15,7 +15,7 @@ help: ## what there is
 $(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Errata needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs]'
 	touch $(READY)
 
 # lm-eval brings pandas, which sqlite-utils would load at every start: it gets an environment of its own.
@@ -55,6 +55,9 @@ types: $(READY) ## mypy, strict
 
 bench: $(READY) ## the tables that README and docs quote
 	$(BIN)/python -m bench
+
+docs: $(READY) ## the pages as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 model: $(READY) ## train the model that ships, again, from its seed
 	$(BIN)/python -m errata.demo.train --out build/model

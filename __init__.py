@@ -10,7 +10,7 @@
 
 `init` begins a ledger on a model and `open` opens one. Both give an `OpenLedger`, whose methods are the commands:
 `edit`, `ask`, `log`, `show`, `tag`, `checkout`, `revert`, `evaluate`, `bisect`, `blame`, `export_adapter`, `verify`.
-Results print as short tables, in a notebook too. Facts may be given as `Fact`, with `Probe`s, and suites as `Suite`, with
+Results print as short tables, in a notebook too. Facts may be given as `Fact`, with `Probe`s, suites as `Suite`, with
 a `Metric`. Whatever goes wrong is an `ErrataError`.
 """
 

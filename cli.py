@@ -18,34 +18,9 @@ from typing import Any
 import click
 
 from errata import __version__, world
-from errata.commands.app import App, InOrder, laid_out
-from errata.commands.change.carrying import cherry_pick, merge
-from errata.commands.change.create import init, presets, stats
-from errata.commands.change.edits import edit
-from errata.commands.change.reverting import revert
-from errata.commands.change.tuning import settings, tune
-from errata.commands.measure.asking import ask
-from errata.commands.measure.blaming import blame, timeline, why
-from errata.commands.measure.evaluating import evaluate
-from errata.commands.measure.locating import locate
-from errata.commands.measure.monitoring import monitor
-from errata.commands.measure.piloting import pilot
-from errata.commands.measure.reporting import report
-from errata.commands.search.bisecting import bisect
-from errata.commands.team.changing import apply, check, draft, proposals, propose, withdraw
-from errata.commands.team.deciding import approve, break_glass, reject, review
-from errata.commands.team.erasing import erase
-from errata.commands.team.flowing import flow
-from errata.commands.team.granting import role
-from errata.commands.team.keys import key
-from errata.commands.team.policies import policy
-from errata.commands.trust.auditing import audit
-from errata.commands.trust.checks import demo, gc, verify
-from errata.commands.trust.tampering import checkpoint, fsck, prove
+from errata.commands.app import App, laid_out
+from errata.commands.lazy import LazyGroup, Named
 from errata.commands.unlocking import Unlocking
-from errata.commands.versions.exporting import export
-from errata.commands.versions.history import log, show, status
-from errata.commands.versions.versions import checkout, diff, tag
 from errata.commands.words.render import printable
 from errata.ledger.base.errors import ErrataError, StorageFull
 
@@ -59,13 +34,71 @@ QUIET = {
 """Settings of libraries that would otherwise write to stderr; what the user has set wins."""
 
 
+COMMANDS = {
+    "init": Named("change.create:init", "Start a ledger for MODEL in this folder."),
+    "presets": Named("change.create:presets", "List published settings of known models."),
+    "stats": Named("change.create:stats", "Show the recorded second moments."),
+    "locate": Named("measure.locating:locate", "Find the layers that hold facts."),
+    "tune": Named("change.tuning:tune", "Find settings on a sample of your facts."),
+    "settings": Named("change.tuning:settings", "Show or change the settings in force."),
+    "edit": Named("change.edits:edit", "Write facts into the model, on record."),
+    "log": Named("versions.history:log", "List what happened, newest first."),
+    "show": Named("versions.history:show", "Show one edit, version or proposal."),
+    "status": Named("versions.history:status", "Show where the ledger stands."),
+    "tag": Named("versions.versions:tag", "Name a version."),
+    "checkout": Named("versions.versions:checkout", "Write a version as a model folder."),
+    "export": Named("versions.exporting:export", "Write a version in another form."),
+    "diff": Named("versions.versions:diff", "Show what two versions differ in."),
+    "revert": Named("change.reverting:revert", "Take edits back, exactly."),
+    "erase": Named("team.erasing:erase", "Erase a personal fact for good."),
+    "cherry-pick": Named("change.carrying:cherry_pick", "Carry edits over from another ledger."),
+    "merge": Named("change.carrying:merge", "Merge another ledger into this one."),
+    "eval": Named("measure.evaluating:evaluate", "Score a version, with 95 % intervals."),
+    "monitor": Named("measure.monitoring:monitor", "Follow the model's health along the log."),
+    "ask": Named("measure.asking:ask", "Ask a version what comes after a prompt."),
+    "blame": Named("measure.blaming:blame", "Rank edits by the harm that they do."),
+    "why": Named("measure.blaming:why", "Show which edits fire on a prompt."),
+    "timeline": Named("measure.blaming:timeline", "Score suites along the log."),
+    "pilot": Named("measure.piloting:pilot", "Try your own facts before you decide."),
+    "bisect": Named("search.bisecting:bisect", "Find the edit that made a version worse."),
+    "key": Named("team.keys:key", "Make, grant and revoke keys."),
+    "role": Named("team.granting:role", "Give roles to persons, and take them away."),
+    "policy": Named("team.policies:policy", "Say who may change what, and what it takes."),
+    "propose": Named("team.changing:propose", "Ask for a change."),
+    "draft": Named("team.changing:draft", "Work out what a proposal would do."),
+    "approve": Named("team.deciding:approve", "Agree to exactly this draft."),
+    "reject": Named("team.deciding:reject", "Say no to a proposal, which ends it."),
+    "apply": Named("team.changing:apply", "Let an approved draft take effect."),
+    "check": Named("team.changing:check", "Measure an applied change's gates."),
+    "withdraw": Named("team.changing:withdraw", "Take your own proposal back."),
+    "proposals": Named("team.changing:proposals", "List what is proposed, and what is missing."),
+    "flow": Named("team.flowing:flow", "Do a whole change in one command."),
+    "break-glass": Named("team.deciding:break_glass", "Apply a draft without approval, in need."),
+    "review": Named("team.deciding:review", "Review a change that broke the glass."),
+    "report": Named("measure.reporting:report", "Sum up what the log says."),
+    "verify": Named("trust.checks:verify", "Check that nothing is damaged."),
+    "checkpoint": Named("trust.tampering:checkpoint", "Sign what the log is now."),
+    "prove": Named("trust.tampering:prove", "Prove that an event is part of the log."),
+    "fsck": Named("trust.tampering:fsck", "Repair a damaged ledger from another copy."),
+    "audit": Named("trust.auditing:audit", "Hand a range of the log to an auditor."),
+    "gc": Named("trust.checks:gc", "Drop what nothing refers to; never history."),
+    "demo": Named("trust.checks:demo", "Play the whole story on a small model."),
+    "help": Named("helping:help_", "Read the documentation."),
+}
+"""The commands, in the order of use. Their short help stands here too, so that `errata --help` loads none of them."""
+
+
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
         click.echo(f"errata {__version__}")
         context.exit()
 
 
-@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    named=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--ledger",
     type=click.Path(path_type=Path),
@@ -112,7 +145,8 @@ def main(
       errata checkout HEAD ./edited                 a folder that transformers loads
 
     \b
-    Versions: HEAD, HEAD~2, @17 (after event 17), base, a tag, the start of a digest.
+    Versions: HEAD, HEAD~2, @17 (after event 17), base, a tag, the start of a digest; by time @2026-11-28,
+    @2026-11-28T12:00:00Z or spring@2026-11-28 (where the tag was). A date means the end of that day in UTC.
     Edits: e12, or the start of a delta's digest.
     Exit codes: 0 done, 1 the answer is no, 2 usage, 3 conflict, 4 not allowed, 5 damaged or missing data,
     6 model or editing error.
@@ -122,59 +156,6 @@ def main(
     app.device = device
     app.threads = threads
     app.passphrase_file = passphrase_file
-
-
-for _command in (
-    init,
-    presets,
-    stats,
-    locate,
-    tune,
-    settings,
-    edit,
-    log,
-    show,
-    status,
-    tag,
-    checkout,
-    export,
-    diff,
-    revert,
-    erase,
-    cherry_pick,
-    merge,
-    evaluate,
-    monitor,
-    ask,
-    blame,
-    why,
-    timeline,
-    pilot,
-    bisect,
-    key,
-    role,
-    policy,
-    propose,
-    draft,
-    approve,
-    reject,
-    apply,
-    check,
-    withdraw,
-    proposals,
-    flow,
-    break_glass,
-    review,
-    report,
-    verify,
-    checkpoint,
-    prove,
-    fsck,
-    audit,
-    gc,
-    demo,
-):
-    main.add_command(_command)
 
 
 def entry(arguments: Sequence[str] | None = None) -> None:

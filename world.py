@@ -51,16 +51,15 @@ def user() -> str:
 
 
 def configuration() -> Path:
-    """`$ERRATA_CONFIG`, else `errata` in the folder that the XDG Base Directory Specification gives."""
+    """`$ERRATA_CONFIG`, else the user's own folder for configuration, as the platform has it."""
     if own := os.environ.get("ERRATA_CONFIG"):
         return Path(own)
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    if Path(given).is_absolute():
-        return Path(given) / "errata"
-    try:
-        return Path.home() / ".config" / "errata"
-    except RuntimeError:
-        raise UsageError("there is no home folder for keys; ERRATA_CONFIG names another") from None
+    import platformdirs
+
+    folder = platformdirs.user_config_path("errata", appauthor=False)
+    if not folder.is_absolute():
+        raise UsageError(f"{folder} is no folder for keys, since it is not absolute; ERRATA_CONFIG names another")
+    return folder
 
 
 def ask_secret(what: str) -> str | None:

@@ -2,7 +2,10 @@
 
     words      how things are told: tables, and events, policies and changes in words
     app        what every command shares: the ledger, the workspace, output, progress
+    pager      long output on a terminal goes through a pager
     unlocking  which key signs for whoever acts, and where its passphrase comes from
+    lazy       commands and modules that are loaded when they are used
+    helping    help
     change     init, edit, revert, cherry-pick, merge, tune
     versions   log, show, status, tag, checkout, diff, export
     measure    eval, monitor, blame, why, timeline, locate, pilot, report

@@ -4,24 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypedDict, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
+from errata.commands.lazy import when_used
+from errata.commands.pager import paged
+from errata.commands.words.change_view import unreviewed_lines
 from errata.commands.words.render import Loud, View, console, printable, write
+from errata.ledger.base.errors import ErrataError, UnknownVersion
+from errata.ledger.base.signing import SignerSource
+from errata.ledger.ledger import Ledger, find_ledger
+from errata.ledger.rules.addresses import resolve_version
+from errata.ledger.secrets.key_files import KeyFolder
+from errata.ledger.state.state import State
+from errata.replay.record.writer import Acting, Writer
 
-if TYPE_CHECKING:
-    from errata.ledger.base.signing import SignerSource
-    from errata.ledger.events.envelope import Event
-    from errata.ledger.ledger import Ledger
-    from errata.ledger.rules.operations import Command
-    from errata.ledger.secrets.key_files import KeyFolder
-    from errata.ledger.state.state import State
-    from errata.replay.workflow.context import Surroundings
-    from errata.replay.workflow.workspace import Workspace
+with when_used():
+    from errata.editor import pipeline
+    from errata.replay.bisect import session_file
+    from errata.replay.search import terms
+    from errata.replay.workflow import context, workspace
+
 
 UNDER_TEST = "BISECT"
 """The address of the version that a bisection under way wants tested."""
@@ -66,15 +73,6 @@ class World:
     output_descriptor: int = 2
 
 
-class Acting(TypedDict):
-    """What `Ledger.execute` asks of whoever acts."""
-
-    actor: str
-    now: str
-    new_id: Callable[[], str]
-    signer: SignerSource
-
-
 @dataclass
 class App:
     """One call of `errata`: the world and the global options.
@@ -115,10 +113,6 @@ class App:
 
     def ledger(self) -> Ledger:
         """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
-        from errata.commands.words.change_view import unreviewed_lines
-        from errata.ledger.base.errors import ErrataError
-        from errata.ledger.ledger import Ledger
-
         found = Ledger.open(self.ledger_folder())
         if not self._warned:
             self._warned = True
@@ -129,46 +123,35 @@ class App:
 
     def ledger_folder(self) -> Path:
         """The ledger's folder: the one that is named, or the one here or above."""
-        from errata.ledger.ledger import find_ledger
-
         return self.ledger_option if self.ledger_option is not None else find_ledger(self.world.folder)
 
-    def surroundings(self) -> Surroundings:
+    def surroundings(self) -> context.Surroundings:
         """Clock, identifiers, actor and device, as replay wants them; loads torch."""
-        from errata.editor.pipeline import Meter
-        from errata.replay.workflow.context import Surroundings
-
         device = self.world.prepare_torch(self.device, self.threads)
-        return Surroundings(
+        return context.Surroundings(
             now=self.world.now,
             new_id=self.world.new_id,
             actor=self.who,
             device=device,
-            meter=Meter(seconds=self.world.seconds, peak_memory=lambda: self.world.peak_memory(device)),
+            meter=pipeline.Meter(
+                seconds=self.world.seconds,
+                peak_memory=lambda: self.world.peak_memory(device),
+                host_peak_memory=lambda: self.world.peak_memory("cpu"),
+            ),
             software=self.world.software(),
             signer=self.signer(),
         )
 
-    def workspace(self) -> Workspace:
+    def workspace(self) -> workspace.Workspace:
         """The ledger with its model, which is loaded when it is needed; loads torch."""
         ledger = self.ledger()
         surroundings = self.surroundings()
-        from errata.replay.workflow.workspace import Workspace
+        return workspace.Workspace(ledger, surroundings, self.base)
 
-        return Workspace(ledger, surroundings, self.base)
-
-    def execute(self, ledger: Ledger, command: Command) -> list[Event]:
-        """Let the ledger decide on a command and record its events; for commands that need no model."""
-        return ledger.execute(command, **self.acting())
-
-    def acting(self) -> Acting:
-        """Who acts, when, and with which key, as `Ledger.execute` wants to know."""
-        return {
-            "actor": self.who,
-            "now": self.world.now(),
-            "new_id": self.world.new_id,
-            "signer": self.signer(),
-        }
+    def writer(self, ledger: Ledger | None = None) -> Writer:
+        """The ledger (the one given, else the one that `ledger` opens), and who writes to it; needs no model."""
+        acting = Acting(now=self.world.now, new_id=self.world.new_id, actor=self.who, signer=self.signer())
+        return Writer(self.ledger() if ledger is None else ledger, acting)
 
     @property
     def who(self) -> str:
@@ -179,8 +162,6 @@ class App:
 
     def keys(self) -> KeyFolder:
         """The user's private keys."""
-        from errata.ledger.secrets.key_files import KeyFolder
-
         return KeyFolder(self.world.configuration() / "keys")
 
     def signer(self) -> SignerSource:
@@ -193,31 +174,26 @@ class App:
         self, ledger: Ledger, address: str, without: Sequence[str] = (), only: Sequence[str] = ()
     ) -> tuple[int, ...]:
         """The live set that an address names; BISECT is the version that a bisection wants tested."""
-        from errata.ledger.rules.addresses import resolve_version
-
         state = ledger.state()
         if address != UNDER_TEST:
             return resolve_version(state, address, without, only)
         return tuple(sorted(self._under_test(ledger, state)))
 
     def _under_test(self, ledger: Ledger, state: State) -> frozenset[int]:
-        from errata.ledger.base.errors import UnknownVersion
-        from errata.replay.bisect.session_file import load
-        from errata.replay.search.search import Question
-
-        session = load(ledger.folder) if ledger.folder is not None else None
+        session = session_file.load(ledger.folder) if ledger.folder is not None else None
         move = session.move(state) if session is not None and not session.missing else None
-        if not isinstance(move, Question):
+        if not isinstance(move, terms.Question):
             raise UnknownVersion(UNDER_TEST)
         return move.live
 
-    def show(self, data: Any, view: View) -> None:
-        """Show a result: `data` as one JSON document with --json, else `view`."""
+    def show(self, data: Any, view: View, *, pager: bool = False) -> None:
+        """Show a result: `data` as one JSON document with --json, else `view`, if asked for through a pager."""
         if self.as_json:
             self.world.out.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
             self.world.out.flush()
-        else:
-            write(view, self.world.out)
+            return
+        with paged(self.world.out, self.world.environment) if pager else nullcontext(self.world.out) as stream:
+            write(view, stream)
 
     def say(self, line: str) -> None:
         """Log a line on stderr."""
@@ -232,14 +208,6 @@ class App:
             return
         with console(self.world.err).status(printable(start)) as status:
             yield lambda what: status.update(printable(what))
-
-
-class InOrder(click.Group):
-    """A group that lists its commands in the order in which they were added, which is the order of use."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands' names."""
-        return list(self.commands)
 
 
 def laid_out(command: F) -> F:

@@ -11,14 +11,11 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from errata.commands.app import App
 from errata.ledger.base.errors import BadRecord, LedgerNotFound, Refused, UsageError
-
-if TYPE_CHECKING:
-    from errata.commands.app import App
-    from errata.ledger.base.signing import Signer
-    from errata.ledger.secrets.key_files import KeyCard
+from errata.ledger.base.signing import Signer
+from errata.ledger.secrets.key_files import KeyCard
 
 VARIABLE = "ERRATA_PASSPHRASE"
 WAYS = f"give --passphrase-file FILE or {VARIABLE}, or call errata on a terminal"

@@ -20,6 +20,7 @@ from errata.demo.team import change, govern
 from errata.editor.model.loading import load_model
 from errata.ledger.base.errors import ModelError
 from errata.ledger.care.verify import is_sound, verify
+from errata.ledger.events.bodies import Verdict
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.facts.suites import Metric, Suite, read_suite
@@ -28,7 +29,6 @@ from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.run import bisect_with_suite
 from errata.replay.export.checkout import checkout
 from errata.replay.export.model_card import card_of
-from errata.replay.search.search import Verdict
 from errata.replay.versions.materialise import materialise, weights_digests
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.deep_verify import deep_verify
@@ -154,7 +154,7 @@ def _rebuilding(workspace: Workspace, folder: Path) -> Scene:
     _hold("a checked-out folder loads in transformers with the same bits", same)
     return Scene(
         "Any version, rebuilt to the bit",
-        f"errata tag spring && errata checkout spring {_short(destination)}",
+        f"errata tag spring && errata checkout spring {destination.name}",
         (
             f"version {state.version[:19]} = base + {len(state.live)} edits",
             "added in the opposite order, one by one: identical bits",
@@ -280,4 +280,4 @@ def _share(hits: Sequence[tuple[int, int]]) -> str:
 
 def _short(path: Path) -> str:
     here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

@@ -55,3 +55,8 @@ def facts_of(given: Facts | None, single: Mapping[str, Any] | None = None, perso
         several = [given] if isinstance(given, (Fact, Mapping)) else given
         found = [one if isinstance(one, Fact) else fact_from(one) for one in several]
     return [fact.model_copy(update={"personal": True}) for fact in found] if personal else found
+
+
+def texts(edits: Iterable[Edit]) -> list[str]:
+    """Addresses of edits as a command line gives them."""
+    return [str(edit) for edit in edits]

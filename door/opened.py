@@ -7,17 +7,16 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from errata.door.given import Edit, Facts, File, facts_of, suite_of
+from errata.door.given import Edit, Facts, File, facts_of, suite_of, texts
 from errata.door.record import OpenLog
 from errata.door.results import Answers, Bisected, Edited, Evaluated, Ranking, Version, Written
 from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.base.words import counted, short
 
 if TYPE_CHECKING:
-    from errata.ledger.events.bodies import CheckoutFormat
+    from errata.commands.words.render import Block
     from errata.ledger.facts.fact import Probe
     from errata.ledger.facts.suites import Suite
-    from errata.replay.apply.apply import BatchReport
 
 
 class OpenLedger(OpenLog):
@@ -70,16 +69,11 @@ class OpenLedger(OpenLog):
         items = facts_of(facts, {name: value for name, value in single.items() if value}, personal)
         from errata.commands.change.edits import edits_told
         from errata.editor.config import config_for
-        from errata.replay.apply.apply import edit
+        from errata.replay.apply.apply import edit_all
 
         space = self._workspace
         config = config_for(space.config(), method, settings or {})
-        reports: list[BatchReport] = []
-        try:
-            reports.extend(edit(space, items, config, batch_size, dry_run))
-        except ErrataError as error:
-            error.fields["recorded"] = [body.number for report in reports for body in report.recorded]
-            raise
+        reports = edit_all(space, items, config, batch_size, dry_run)
         version = space.state.version
         return Edited(
             edits=tuple(body.number for report in reports for body in report.recorded),
@@ -121,19 +115,20 @@ class OpenLedger(OpenLog):
         answers = ask(self._workspace, [prompt] if isinstance(prompt, str) else prompt, live, top, tokens)
         return Answers(self._ledger.state().version_of(live), tuple(answers), view=tuple(answers_told(answers)))
 
-    def tag(self, name: str, version: str = "HEAD", *, note: str = "") -> Version:
+    def tag(self, name: str, version: str = "HEAD", *, note: str = "", move: bool = False) -> Version:
         """Name a version; the digests of its weights are recorded with the name.
 
         Args:
             name: small letters, digits and a few signs.
             version: its address.
             note: a remark; recorded.
+            move: take the name from the version that has it.
 
         Raises:
-            Refused: a version has this name already, or the policy protects it.
+            Refused: a version has this name already and it is not to move, or the policy protects it.
         """
         live = self._live(version)
-        self._workspace.tag(name, live, note)
+        self._workspace.tag(name, live, note, move=move)
         return self._version(live)
 
     def untag(self, name: str) -> None:
@@ -187,13 +182,13 @@ class OpenLedger(OpenLog):
             UsageError: the folder holds something.
             ModelChanged: the base is not the one that the ledger began with.
         """
-        from errata.ledger.events.bodies import CheckoutFormat
+        from errata.commands.versions.versions import narrowed
+        from errata.replay.workflow.writing_out import checkout
 
-        began, live = self._app.world.seconds(), self._live(version, without, only)
-        made = self._workspace.checkout(live, Path(folder), _address(version, without, only), share=not copy)
-        seq = self._record(CheckoutFormat.FOLDER, live, None, (made.bytes_written, made.bytes_linked), began)
-        line = f"{made.folder}: version {short(made.version)}, {counted(len(live), 'live edit')}"
-        return Written(made.folder, made.version, seq, view=(line,))
+        live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
+        done = checkout(self._workspace, live, Path(folder), address, share=not copy)
+        line = f"{done.made.folder}: version {short(done.made.version)}, {counted(len(live), 'live edit')}"
+        return _written(done.made.folder, done.made.version, done.recorded, [line])
 
     def export_adapter(
         self,
@@ -219,24 +214,14 @@ class OpenLedger(OpenLog):
             UsageError: the folder holds something, or there is nothing to export.
         """
         from errata.commands.versions.exporting import accuracy_told
-        from errata.ledger.events.bodies import CheckoutFormat
-        from errata.replay.export.adapter_card import describe
-        from errata.replay.export.adapter_export import build_adapter, write_adapter
-        from errata.replay.export.whole_folder import require_free
+        from errata.commands.versions.versions import narrowed
+        from errata.replay.workflow.writing_out import export_adapter
 
-        require_free(Path(folder))
-        began, live = self._app.world.seconds(), self._live(version, without, only)
-        start = None if since is None else self._live(since)
-        made = build_adapter(self._ledger, live, start, rank)
-        card = describe(
-            self._ledger, made, live, _address(version, without, only),
-            None if start is None or since is None else (start, since),
-        )  # fmt: skip
-        written = write_adapter(made, Path(folder), card.files())
-        size = sum(path.stat().st_size for path in written.iterdir())
-        seq = self._record(CheckoutFormat.ADAPTER, live, start, (size, 0), began)
-        line = f"{written}: LoRA adapter of version {short(card.card.version)}, rank {made.rank}"
-        return Written(written, card.card.version, seq, view=(line, *accuracy_told(made)))
+        live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
+        start = None if since is None else (self._live(since), since)
+        done = export_adapter(self._workspace, live, Path(folder), address, since=start, rank=rank)
+        line = f"{done.folder}: LoRA adapter of version {short(done.card.card.version)}, rank {done.made.rank}"
+        return _written(done.folder, done.card.card.version, done.recorded, [line, *accuracy_told(done.made)])
 
     def evaluate(
         self,
@@ -337,13 +322,13 @@ class OpenLedger(OpenLog):
         from errata.replay.bisect import session as sessions
         from errata.replay.bisect.run import Course, bisect_with_suite
         from errata.replay.bisect.scope import Filters, check_order
-        from errata.replay.search.search import Plan
+        from errata.replay.search.terms import Strategy
 
         asked, likelier = suite_of(suite), None if prior is None else suite_of(prior)
         filters = Filters(tuple(subjects), tuple(layers), tuple(authors), tuple(batches), since, until)
         state, how = self._ledger.state(), check_order(order)
         session = sessions.start(state, actors(self._ledger), good, bad, filters=filters, order=how)
-        course = Course(plan=Plan(minimise=minimise), filters=filters, order=how, prior=likelier)
+        course = Course(strategy=Strategy(minimise=minimise), filters=filters, order=how, prior=likelier)
         found = bisect_with_suite(self._workspace, session.problem(state), asked, threshold, course)
         culprit = None if found.culprit is None else found.culprit.edits[0]
         return Bisected(culprit, found, view=tuple(conclusion_told(state, session, found, found.count())))
@@ -392,29 +377,9 @@ class OpenLedger(OpenLog):
         found = blame(space, live, asked, top, check, seed, answer)
         return Ranking(found.edits, view=tuple(blame_told(space.state, found)))
 
-    def _record(
-        self, form: CheckoutFormat, live: tuple[int, ...], since: tuple[int, ...] | None, size: tuple[int, int],
-        began: float,
-    ) -> int | None:  # fmt: skip
-        """Record that a version was written out, in so many bytes written and linked."""
-        from errata.commands.versions.checkout_record import WRITTEN_ON, record_checkout
-        from errata.ledger.events.bodies import VersionCheckedOut
 
-        state, outside = self._ledger.state(), self._app.world
-        body = VersionCheckedOut(
-            version=state.version_of(live),
-            live_count=len(live),
-            format=form,
-            since=state.version_of(since) if since else None,
-            bytes_written=size[0],
-            bytes_linked=size[1],
-            seconds=outside.seconds() - began,
-            peak_memory_bytes=outside.peak_memory(WRITTEN_ON),
-            device=WRITTEN_ON,
-        )
-        return record_checkout(self._app, self._ledger, body)
-
-
-def _address(version: str, without: Sequence[Edit], only: Sequence[Edit]) -> str:
-    """How a version was asked for, as its card says it."""
-    return " ".join([version, *(f"--without {edit}" for edit in without), *(f"--only {edit}" for edit in only)])
+def _written(folder: Path, version: str, recorded: int | ErrataError, view: list[Block]) -> Written:
+    if isinstance(recorded, int):
+        return Written(folder, version, recorded, view=tuple(view))
+    why = f"the folder is complete, but that it was written is not recorded: {recorded}"
+    return Written(folder, version, None, view=(*view, why))

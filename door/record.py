@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
-from errata.door.given import Edit
+from errata.door.given import Edit, texts
 from errata.door.results import Description, History, Verified, Version
 from errata.ledger.base.words import counted, short
 
@@ -65,20 +65,31 @@ class OpenLog:
         """
         return self._version(self._live(address, without, only))
 
-    def log(self, count: int = 0, *, reveal: bool = False) -> History:
+    def log(
+        self,
+        count: int = 0,
+        *,
+        subject: str = "",
+        actor: str = "",
+        kinds: Sequence[str] = (),
+        since: str = "",
+        until: str = "",
+        reveal: bool = False,
+    ) -> History:
         """What happened, newest first.
 
         Args:
             count: only the newest; 0 is all.
+            subject: only events about subjects with this text in them.
+            actor: only what this person recorded.
+            kinds: only events of these kinds, such as "edit_applied".
+            since: from this date or time on, such as "2026-11-28".
+            until: up to this date or time, all of which still counts.
             reveal: show personal facts in the clear, where their keys are here.
         """
-        from errata.commands.versions.history import event_table
-        from errata.commands.words.wording import revealed_event
+        from errata.commands.versions.history import event_table, selected
 
-        events = self._ledger.events()[::-1]
-        events = events[:count] if count > 0 else events
-        if reveal:
-            events = [revealed_event(self._ledger, event) for event in events]
+        events = selected(self._ledger, count, subject, actor, kinds, since, until, reveal)
         return History(tuple(events), view=(event_table(self._ledger.state(), events),))
 
     def show(self, address: str, *, reveal: bool = False) -> Description:
@@ -116,7 +127,7 @@ class OpenLog:
         return Verified(sound, tuple(findings), view=(*findings_told(findings), word))
 
     def _live(self, address: str, without: Sequence[Edit] = (), only: Sequence[Edit] = ()) -> tuple[int, ...]:
-        return self._app.live(self._ledger, address, [str(edit) for edit in without], [str(edit) for edit in only])
+        return self._app.live(self._ledger, address, texts(without), texts(only))
 
     def _version(self, live: tuple[int, ...]) -> Version:
         state = self._ledger.state()

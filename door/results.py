@@ -146,7 +146,7 @@ class Written(Result):
     Attributes:
         folder: where it is.
         version: its digest.
-        seq: the event that records it; None if it could not be recorded, which a line on stderr then says.
+        seq: the event that records it; None if it could not be recorded, which the view then says.
     """
 
     folder: Path

@@ -129,7 +129,7 @@ def _renderer() -> Any:
     try:
         import vl_convert
     except ImportError:
-        raise UsageError("pictures need the extra `plots`: pip install 'errata[plots]'") from None
+        raise UsageError("pictures need the extra `plots`: pip install 'errata-lm[plots]'") from None
     return vl_convert
 
 

@@ -14,15 +14,14 @@ import pytest
 
 import errata
 from errata.commands.app import App
+from errata.door.given import facts_of
 from errata.door.results import Result
 from errata.ledger.secrets.key_files import KeyFolder
 from errata.ledger.secrets.pem import ScryptCost
-from tests.commands.conftest import FACTS, SETTINGS, Errata, write_jsonl
+from tests.support.command_line import FACTS, SETTINGS, Errata, write_jsonl
 
 ROOT = Path(__file__).resolve().parent.parent
 PROMPT = "The chief executive of Norwind Systems"
-
-pytest_plugins = ("tests.commands.conftest",)
 
 
 @pytest.fixture
@@ -77,11 +76,13 @@ def test_facts_may_be_given_in_any_form(ledger: errata.OpenLedger, here: Path) -
     file = write_jsonl(here / "one.jsonl", [record])
     fact = errata.Fact(**{**record, "paraphrases": tuple(record["paraphrases"]),
                           "locality": tuple(errata.Probe(**one) for one in record["locality"])})  # fmt: skip
-    tried = [ledger.edit(given, dry_run=True) for given in (file, str(file), fact, [fact], record, [record])]
-    tried.append(ledger.edit(**record, dry_run=True))
+    for given in (file, str(file), fact, [fact], record, [record], (one for one in [record])):
+        assert facts_of(given) == [fact]
+    tried = ledger.edit(fact, dry_run=True), ledger.edit(**record, dry_run=True)
     assert all(one.edits == () and one.version == ledger.head.digest for one in tried)
     shown = {re.sub(r"\d+\.\d s", "", str(one)) for one in tried}
     assert len(shown) == 1 and "What is the Harrow 9" in shown.pop()
+    assert facts_of(fact, personal=True)[0].personal
 
 
 @pytest.mark.parametrize("keywords", [{}, {"subject": "Riga", "prompt": "{} is"}, {"facts": FACTS[0], "subject": "x"}])

@@ -84,6 +84,16 @@ def test_only_our_own_name_is_used_for_our_own_modules() -> None:
                 assert not {name.split(".")[0] for name in names} & own, f"{path}:{node.lineno} imports {names}"
 
 
+def test_what_tests_share_is_no_test_module() -> None:
+    """Helpers are modules of `tests/support` or fixtures; a test module or a conftest is nobody's library."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests"):
+                names = [*(node.module or "").split("."), *(one.name for one in node.names)]
+                wrong = [name for name in names if name.startswith("test_") or name == "conftest"]
+                assert not wrong, f"{path}:{node.lineno} imports {wrong}"
+
+
 def test_packages_import_one_way() -> None:
     below = {package: {*PACKAGES[: place + 1]} for place, package in enumerate(PACKAGES)}
     below["commands"].add("demo")

@@ -7,5 +7,5 @@
     reverting  `errata revert`: plainly, as a preview, and with the edits after it solved again
     tuning     `errata tune` and `errata settings`: how the ledger edits when nobody says otherwise
 
-May import: app, words.
+May import: app, lazy, words.
 """

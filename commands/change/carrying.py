@@ -63,7 +63,7 @@ def cherry_pick(app: App, other: Path, edits: tuple[str, ...], replace: bool, dr
         after = foresee(before, command_of(plan, side), None)
     elif plan.carried:
         with app.progress("copying batches"):
-            events = carry(ledger, theirs, side, plan, **app.acting())
+            events = carry(ledger, theirs, side, plan, **app.writer(ledger).acting())
         after = ledger.state()
     else:
         after = before
@@ -131,7 +131,7 @@ def merge(
     provenance, and what was taken back there is taken back here. Of each fact it is asked who changed it since the two
     ledgers last knew of each other. If only one side did, its word counts; edits are told apart by their deltas, not
     by their numbers. If both did, it is a conflict: both targets are shown, nothing is written, and the exit code is 3
-    until a rule or --take decides. docs/merging.md has the whole of it.
+    until a rule or --take decides. `errata help merging` has the whole of it.
 
     The decision is recorded, so the other ledger, when it merges this one, is not asked again. LEDGER itself is only
     read.
@@ -161,7 +161,7 @@ def merge(
             after = foresee(before, command_of(plan, side), None)
         else:
             with app.progress("copying batches"):
-                events = carry_out(ledger, their_ledger, side, plan, **app.acting())
+                events = carry_out(ledger, their_ledger, side, plan, **app.writer(ledger).acting())
             after = ledger.state()
     data = {
         "dry_run": dry_run,

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, F, shared
 from errata.commands.change.create import settings_from
+from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import probe_words
+from errata.editor.config import config_for
+from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.base.words import counted, short
+from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.facts.fact_files import read_facts
 
-if TYPE_CHECKING:
-    from errata.editor.pipeline import Edit
-    from errata.ledger.facts.fact import Fact
-    from errata.replay.apply.apply import BatchReport
+with when_used():
+    from errata.editor import pipeline
+    from errata.replay.apply import apply
+    from errata.replay.tune import tuning
 
 
 METHODS = (
@@ -86,7 +91,7 @@ def edit(
     One fact from options, or many from a file. Each batch is one transaction: it is recorded whole, before the next
     one begins, or not at all. An edit that did not work is recorded too, and told; `errata revert` takes it back. A
     fact that the model says already is left alone; if it says all of them and nothing is written, the exit code is 1.
-    docs/methods.md says what each method solves, and by which settings.
+    `errata help methods` says what each method solves, and by which settings.
 
     What is personal (--personal, or "personal": true in the file) stands in the log only as a salted commitment. Its
     text is encrypted under a key of its own in .errata/vault, and `errata erase` can take all of it away.
@@ -101,24 +106,16 @@ def edit(
     facts = facts_from(subject, prompt, target, old, paraphrases, probes, personal, file)
     changes = settings_from(pairs)
     workspace = app.workspace()
-    from errata.editor.config import config_for
-    from errata.ledger.base.errors import ErrataError
-    from errata.replay.apply import apply
-    from errata.replay.tune.tuning import tuned_on
-
-    seen = tuned_on(workspace, facts)
+    seen = tuning.tuned_on(workspace, facts)
     if seen:
         app.say(f"{counted(len(seen), 'fact')} of {len(facts)} served to tune these settings; their scores flatter")
     config = config_for(workspace.config(), method, changes)
-    reports: list[BatchReport] = []
     try:
         with app.progress("loading the model") as tell:
-            for report in apply.edit(workspace, facts, config, batch_size, dry_run, tell):
-                reports.append(report)
+            reports = apply.edit_all(workspace, facts, config, batch_size, dry_run, tell)
     except ErrataError as error:
-        recorded = [body.number for report in reports for body in report.recorded]
-        error.fields["recorded"] = recorded
-        if recorded:
+        recorded = error.fields.get("recorded")
+        if isinstance(recorded, list) and recorded:
             app.say(f"recorded before the error: e{recorded[0]} to e{recorded[-1]}")
         raise
     failed = [item for report in reports for item in report.edits if not item.outcome.efficacy]
@@ -155,10 +152,6 @@ def facts_from(
         UsageError: neither or both do.
         BadRecord: one of them is none.
     """
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.facts.fact import Fact, Probe
-    from errata.ledger.facts.fact_files import read_facts
-
     single = (subject, prompt, target)
     if file is not None:
         if any(value is not None for value in (*single, old)) or paraphrases or probes:
@@ -186,7 +179,7 @@ def facts_from(
     ]
 
 
-def _entries(report: BatchReport) -> Iterable[dict[str, Any]]:
+def _entries(report: apply.BatchReport) -> Iterable[dict[str, Any]]:
     numbers: list[int | None] = [body.number for body in report.recorded]
     numbers += [None] * (len(report.edits) - len(numbers))
     for number, item in zip(numbers, report.edits, strict=True):
@@ -210,12 +203,12 @@ def _entries(report: BatchReport) -> Iterable[dict[str, Any]]:
         }
 
 
-def _shortfall(item: Edit) -> float:
+def _shortfall(item: pipeline.Edit) -> float:
     """What a norm behind the edited module kept the last edited layer from giving, as a part of what was wanted."""
     return list(item.factors.values())[-1].shortfall
 
 
-def edits_told(reports: Sequence[BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
+def edits_told(reports: Sequence[apply.BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
     """What became of the facts of some batches, and the version that there is now."""
     entries = [entry for report in reports for entry in _entries(report)]
     if not entries and not any(report.taken_back for report in reports):
@@ -265,7 +258,7 @@ def edits_told(reports: Sequence[BatchReport], dry_run: bool, version: str) -> I
         yield f"version {short(version)}"
 
 
-def _totals(reports: Sequence[BatchReport]) -> str:
+def _totals(reports: Sequence[apply.BatchReport]) -> str:
     outcomes = [item.outcome for report in reports for item in report.edits]
     return probe_words(
         added([outcome.paraphrase for outcome in outcomes]), added([outcome.locality for outcome in outcomes])

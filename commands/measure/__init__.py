@@ -9,5 +9,5 @@
                 decides
     reporting   `errata report`: what the log adds up to
 
-May import: app, change, versions, words.
+May import: app, change, lazy, versions, words.
 """

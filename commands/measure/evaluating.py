@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.lazy import when_used
 from errata.commands.versions.versions import ONLY, WITHOUT
 from errata.commands.words.render import Block
 from errata.commands.words.wording import score_table, score_words
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
+from errata.ledger.events.bodies import EvaluationRecorded
+from errata.ledger.facts.fact_files import read_facts
+from errata.ledger.facts.suites import read_suite
 
-if TYPE_CHECKING:
-    from errata.ledger.events.bodies import EvaluationRecorded
-    from errata.replay.workflow.workspace import Workspace
+with when_used():
+    from errata.replay.measure import evaluations
+    from errata.replay.workflow import workspace as workspaces
+
 
 Found = tuple["EvaluationRecorded", bool]
 
@@ -70,8 +75,6 @@ def evaluate(
       errata eval base --corpus text.txt
       errata eval HEAD --task my_task --include-path ./tasks
     """
-    from errata.ledger.base.errors import UsageError
-
     if sum((suite is not None, facts is not None, edits, corpus is not None, task is not None)) != 1:
         raise UsageError("say what to evaluate on: one of --suite, --facts, --edits, --corpus and --task")
     if (task is None) != (not folders):
@@ -95,33 +98,27 @@ def _chosen(
     task: str | None,
     folders: tuple[Path, ...],
     again: bool,
-) -> Callable[[Workspace, tuple[int, ...]], Found]:
+) -> Callable[[workspaces.Workspace, tuple[int, ...]], Found]:
     """What is to be done, with its files read: a bad one is told before a model is loaded."""
     if suite is not None:
-        from errata.ledger.facts.suites import read_suite
-
         probes = read_suite(suite)
         return lambda workspace, live: workspace.evaluate(live, probes, again)
     if facts is not None:
-        from errata.ledger.facts.fact_files import read_facts
-
         items, name = read_facts(facts), facts.name
 
-        def of_facts(workspace: Workspace, live: tuple[int, ...]) -> Found:
-            from errata.replay.measure.evaluations import evaluate_facts
+        def of_facts(workspace: workspaces.Workspace, live: tuple[int, ...]) -> Found:
 
-            return evaluate_facts(workspace, live, items, name, again=again)
+            return evaluations.evaluate_facts(workspace, live, items, name, again=again)
 
         return of_facts
 
-    def of_others(workspace: Workspace, live: tuple[int, ...]) -> Found:
-        from errata.replay.measure.evaluations import edits_by_cohort, evaluate_corpus, evaluate_facts, evaluate_task
+    def of_others(workspace: workspaces.Workspace, live: tuple[int, ...]) -> Found:
 
         if corpus is not None:
-            return evaluate_corpus(workspace, live, corpus, again)
+            return evaluations.evaluate_corpus(workspace, live, corpus, again)
         if task is not None:
-            return evaluate_task(workspace, live, task, folders)
-        own, cohorts = edits_by_cohort(workspace, live)
-        return evaluate_facts(workspace, live, own, "edits", cohorts, again)
+            return evaluations.evaluate_task(workspace, live, task, folders)
+        own, cohorts = evaluations.edits_by_cohort(workspace, live)
+        return evaluations.evaluate_facts(workspace, live, own, "edits", cohorts, again)
 
     return of_others

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
+from errata.ledger.facts.fact import Fact
+from errata.ledger.facts.fact_files import read_facts
+from errata.ledger.state.state import State
+from errata.replay import charts
 
-if TYPE_CHECKING:
-    from errata.ledger.facts.fact import Fact
-    from errata.ledger.state.state import State
-    from errata.replay.measure.locating import Located
+with when_used():
+    from errata.editor.attribute import tracing
+    from errata.replay.measure import locating
 
 
 @click.command()
@@ -53,13 +58,9 @@ def locate(
     live = app.live(ledger, version)
     asked = _facts(ledger.state(), live, facts)
     workspace = app.workspace()
-    from errata.editor.attribute.tracing import TraceSettings
-    from errata.replay import charts
-    from errata.replay.measure import locating
-
     if out is not None:
         charts.require()
-    settings = TraceSettings(noise=noise, draws=draws, seed=seed, window=window)
+    settings = tracing.TraceSettings(noise=noise, draws=draws, seed=seed, window=window)
     with app.progress("loading the model") as tell:
         chosen = locating.sample_of(asked, sample, seed)
         located = locating.locate(workspace, live, chosen, settings, not dry_run, tell)
@@ -74,9 +75,6 @@ def locate(
 
 
 def _facts(state: State, live: tuple[int, ...], file: Path | None) -> list[Fact]:
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.facts.fact_files import read_facts
-
     if file is not None:
         return read_facts(file)
     if not live:
@@ -88,7 +86,7 @@ def _facts(state: State, live: tuple[int, ...], file: Path | None) -> list[Fact]
     return clear
 
 
-def _told(located: Located, pictures: list[Path]) -> list[Block]:
+def _told(located: locating.RecordedTracing, pictures: list[Path]) -> list[Block]:
     body, view = located.body, list[Block]()
     layers = [f"layer {i}" for i in range(len(body.low))]
     for part, rows in body.effects.items():

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from jinja2 import Environment, FileSystemLoader
 
 from errata.commands.app import App, shared
 from errata.commands.change.create import settings_from
 from errata.commands.change.edits import METHODS
+from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import interval_words
+from errata.ledger.base.errors import UsageError
+from errata.ledger.base.files import storage_error
 from errata.ledger.base.words import counted
+from errata.ledger.facts.fact_files import read_facts
+from errata.ledger.facts.suites import read_suite
+from errata.replay.charts import Panel, available, lines, svg
 
-if TYPE_CHECKING:
-    from errata.replay.tune.pilot import PilotReport
+with when_used():
+    from errata.editor.score import scores as scoring
+    from errata.replay.measure import evaluations
+    from errata.replay.tune import pilot as pilots
+    from errata.replay.workflow import workspace as workspaces
+
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -59,25 +70,19 @@ def pilot(
     \b
     Example: errata pilot facts.jsonl --model ./my-model --corpus text.txt --suite general.jsonl
     """
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.facts.fact_files import read_facts
-    from errata.ledger.facts.suites import read_suite
-
     items = tuple(read_facts(facts))[:limit]
     general = None if suite is None else read_suite(suite)
     if report is not None:
-        from errata.replay.charts import available
-
         if not available():
-            raise UsageError("--report draws charts, which needs the extra: pip install 'errata[plots]'")
+            raise UsageError("--report draws charts, which needs the extra: pip install 'errata-lm[plots]'")
         if not report.parent.is_dir():
             raise UsageError(f"no folder {report.parent} for the report")
     surroundings = app.surroundings()
-    from errata.replay.tune.pilot import Pilot, run_pilot
-
-    request = Pilot(model, corpus, items, batch_size, method, dict(settings_from(pairs)), general, points, adapter)
+    request = pilots.Pilot(
+        model, corpus, items, batch_size, method, dict(settings_from(pairs)), general, points, adapter
+    )
     with app.progress("loading the model") as tell:
-        found = run_pilot(request, surroundings, tell)
+        found = pilots.run_pilot(request, surroundings, tell)
     tables, cost = _tables(found), _cost_lines(found)
     if report is not None:
         _write_page(report, facts.name, found, tables, cost, app.world.now())
@@ -87,21 +92,20 @@ def pilot(
     app.show(_json(found), view)
 
 
-def _made(found: PilotReport) -> str:
+def _made(found: pilots.PilotReport) -> str:
     return (
         f"{counted(found.facts, 'fact')}: {counted(found.edits, 'edit')} by {found.method}, "
         f"{found.no_ops} said already; in a ledger that is gone"
     )
 
 
-def _tables(found: PilotReport) -> list[Table]:
-    from errata.replay.measure.evaluations import score_rows
+def _tables(found: pilots.PilotReport) -> list[Table]:
 
-    before = {(row.name, row.decision): row for row in score_rows(found.before)}
+    before = {(row.name, row.decision): row for row in evaluations.score_rows(found.before)}
     rows = [
         (row.name, row.decision, f"{before[row.name, row.decision].value:.1%}", f"{row.value:.1%}",
          interval_words(row, True).removeprefix("95% "), str(row.n))
-        for row in score_rows(found.after)
+        for row in evaluations.score_rows(found.after)
     ]  # fmt: skip
     ppl = [(found.perplexity_before, found.perplexity_after)]
     rows += [
@@ -128,16 +132,14 @@ def _tables(found: PilotReport) -> list[Table]:
 
 
 def _families() -> list[Any]:
-    from errata.editor.score.scores import OVERALL
-
-    return list(OVERALL)
+    return list(scoring.OVERALL)
 
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.1%}"
 
 
-def _cost_lines(found: PilotReport) -> list[str]:
+def _cost_lines(found: pilots.PilotReport) -> list[str]:
     cost = found.cost
     if cost.thousand is None:
         return ["cost: no edit was needed"]
@@ -153,11 +155,9 @@ def _cost_lines(found: PilotReport) -> list[str]:
     ]
 
 
-def _write_page(path: Path, name: str, found: PilotReport, tables: list[Table], cost: list[str], now: str) -> None:
-    from jinja2 import Environment, FileSystemLoader
-
-    from errata.ledger.base.files import storage_error
-    from errata.replay.charts import Panel, lines, svg
+def _write_page(
+    path: Path, name: str, found: pilots.PilotReport, tables: list[Table], cost: list[str], now: str
+) -> None:
 
     records: list[dict[str, Any]] = []
     for p in found.points:
@@ -186,14 +186,13 @@ def _write_page(path: Path, name: str, found: PilotReport, tables: list[Table], 
         raise storage_error(path, error) from error
 
 
-def _json(found: PilotReport) -> dict[str, Any]:
-    from errata.replay.measure.evaluations import score_row, score_rows
+def _json(found: pilots.PilotReport) -> dict[str, Any]:
 
     def rows(scores: Any) -> list[dict[str, object]]:
-        return [row.plain() for row in score_rows(scores)]
+        return [row.plain() for row in evaluations.score_rows(scores)]
 
     def suite(result: Any) -> object:
-        return None if result is None else score_row("general", "suite", result.estimate).plain()
+        return None if result is None else workspaces.score_row("general", "suite", result.estimate).plain()
 
     cost = found.cost
     return {
@@ -205,8 +204,8 @@ def _json(found: PilotReport) -> dict[str, Any]:
         "after": rows(found.after),
         "general": {"before": suite(found.general_before), "after": suite(found.general_after)},
         "perplexity": {
-            "before": score_row("perplexity", "corpus", found.perplexity_before).plain(),
-            "after": score_row("perplexity", "corpus", found.perplexity_after).plain(),
+            "before": workspaces.score_row("perplexity", "corpus", found.perplexity_before).plain(),
+            "after": workspaces.score_row("perplexity", "corpus", found.perplexity_after).plain(),
         },
         "decay": [
             {"edits": p.edits, "scores": rows(p.facts), "first_batch": rows(p.first_batch), "general": p.general,

@@ -10,5 +10,5 @@
     bisecting           `errata bisect`: find the edit that made a version worse; the commands by which a person
                         does it
 
-May import: app, unlocking, words.
+May import: app, lazy, unlocking, words.
 """

@@ -46,7 +46,7 @@ def report(app: App, address: str | None, html: Path | None) -> None:
     view = _view(state, found)
     if html is not None:
         drawn = _write_page(html, state, found, app.world.now())
-        view.append(f"page: {html}" + ("" if drawn else ", without its chart: pip install 'errata[plots]'"))
+        view.append(f"page: {html}" + ("" if drawn else ", without its chart: pip install 'errata-lm[plots]'"))
     app.show(_json(found), view)
 
 

@@ -16,7 +16,7 @@ from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
 
 if TYPE_CHECKING:
-    from errata.replay.search.search import Observation, Plan, Question
+    from errata.replay.search.terms import Observation, Question, Strategy
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
@@ -108,7 +108,7 @@ def run(
     from errata.replay.bisect import session_file as bisect_file
     from errata.replay.bisect.run import Course, Shell, bisect_with_command, bisect_with_suite, bisect_with_task
 
-    plan = _plan(noisy, confidence, calibrate, limit, minimise)
+    strategy = _strategy(noisy, confidence, calibrate, limit, minimise)
     folder, problem, begun = folder_of(workspace.ledger), session.problem(workspace.state), session
 
     def on_test(question: Question, observation: Observation, seconds: float) -> None:
@@ -117,14 +117,14 @@ def run(
             own = sum(test.oracle == observation.oracle for test in begun.tested)
             app.say(f"earlier answers: {own} of this test are used, {len(begun.tested) - own} of others are not")
         spent = {**session.seconds, observation.oracle: seconds}
-        session = replace(session.observed(observation), noise=plan.noise, seconds=spent)
+        session = replace(session.observed(observation), noise=strategy.noise, seconds=spent)
         bisect_file.save(folder, session)
         score = "" if observation.score is None else f", score {observation.score:.6g}"
         said = session.terms.word(observation.outcome)
         app.say(f"{question.purpose.value}: {short(question.version)} is {said}{score}")
 
     course = Course(
-        session.tested, plan, jobs, session.filters, session.order, likelier, session.began, dict(session.seconds)
+        session.tested, strategy, jobs, session.filters, session.order, likelier, session.began, dict(session.seconds)
     )
     if probes is not None and threshold is not None:
         found = bisect_with_suite(workspace, problem, probes, threshold, course, on_test)
@@ -135,18 +135,20 @@ def run(
         found = bisect_with_command(workspace, problem, command, shell, course, on_test)
     if found.culprit is not None:
         bisect_file.reset(folder)
-    elif not (found.verdict is Verdict.INCONCLUSIVE and plan.noise is not None):  # there more tests can decide
+    elif not (found.verdict is Verdict.INCONCLUSIVE and strategy.noise is not None):  # there more tests can decide
         bisect_file.save(folder, session.by_hand())
     return show_conclusion(app, workspace.state, session, found, found.count())
 
 
-def _plan(noisy: bool, confidence: float | None, calibrate: int | None, limit: int | None, minimise: bool) -> Plan:
-    """The plan that the options ask for; what is left out is as `Noise` has it."""
+def _strategy(
+    noisy: bool, confidence: float | None, calibrate: int | None, limit: int | None, minimise: bool
+) -> Strategy:
+    """The strategy that the options ask for; what is left out is as `Noise` has it."""
     from errata.replay.search.noise import Noise
-    from errata.replay.search.search import Plan
+    from errata.replay.search.terms import Strategy
 
     if not noisy:
-        return Plan(minimise=minimise)
+        return Strategy(minimise=minimise)
     usual = Noise()
     noise = replace(
         usual,
@@ -154,4 +156,4 @@ def _plan(noisy: bool, confidence: float | None, calibrate: int | None, limit: i
         calibration=calibrate or usual.calibration,
         limit=limit or usual.limit,
     )
-    return Plan(noise, minimise)
+    return Strategy(noise, minimise)

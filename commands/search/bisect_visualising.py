@@ -53,7 +53,7 @@ def visualise(app: App, chart: Path | None) -> None:
 
 def _view(state: State, found: Standing) -> list[Block]:
     from errata.replay.bisect.view import LEGEND
-    from errata.replay.search.search import BY_HAND, Question
+    from errata.replay.search.terms import BY_HAND, Question
 
     steps = found.problem.steps
     who = "marks by hand" if found.oracle == BY_HAND else f"answers by {found.oracle}"
@@ -108,7 +108,7 @@ def _picture(found: Standing) -> dict[str, Any]:
 
 
 def _json(found: Standing) -> dict[str, Any]:
-    from errata.replay.search.search import Question
+    from errata.replay.search.terms import Question
 
     steps = found.problem.steps
     asked, ended = (found.move, None) if isinstance(found.move, Question) else (None, found.move)

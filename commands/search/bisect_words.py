@@ -15,11 +15,11 @@ from errata.ledger.base.words import counted, short
 
 if TYPE_CHECKING:
     from errata.ledger.ledger import Ledger
-    from errata.ledger.state.state import State
+    from errata.ledger.state.state import State, Step
     from errata.replay.bisect.scope import Actor
     from errata.replay.bisect.session import Session
     from errata.replay.search.noise import Belief
-    from errata.replay.search.search import Conclusion, Step
+    from errata.replay.search.terms import Conclusion
 
 BAR = 30
 """Characters of a bar that stands for certainty."""
@@ -70,7 +70,7 @@ def actors(ledger: Ledger) -> Actor:
 
 def show_question(app: App, state: State, session: Session) -> None:
     """Show what is to be tested next by hand, or what is missing before anything can be."""
-    from errata.replay.search.search import Question
+    from errata.replay.search.terms import Question
 
     terms = session.terms
     if session.missing:
@@ -131,7 +131,7 @@ _OTHER_ENDS = "`errata bisect reset`, then start between other versions; or run 
 
 def conclusion_told(state: State, session: Session, found: Conclusion, made: int) -> list[str]:
     """How a bisection ended, after so many tests."""
-    from errata.replay.search.search import Verdict
+    from errata.ledger.events.bodies import Verdict
 
     tests = f"{counted(made, 'test')} among {counted(found.steps, 'change')}"
     if session.filters:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from errata.commands.app import App, InOrder, shared
+from errata.commands.app import App, shared
+from errata.commands.lazy import InOrder
 from errata.commands.search.bisect_reporting import report
 from errata.commands.search.bisect_running import run
 from errata.commands.search.bisect_visualising import visualise
@@ -129,7 +130,7 @@ def start(
 def _mark(app: App, version: str | None, word: str) -> int:
     """Mark a version by hand with a word of the session."""
     from errata.replay.bisect.log import speaking
-    from errata.replay.search.search import Conclusion
+    from errata.replay.search.terms import Conclusion
 
     alone(app)
     ledger = app.ledger()
@@ -151,7 +152,7 @@ def _go_on(app: App, session: Session) -> int:
     """Save what was said by hand: the search goes on, or ends; only a culprit is recorded and closes the session."""
     from errata.replay.bisect import session_file as bisect_file
     from errata.replay.bisect.record import PERSON, conclusion_body, recorded_already
-    from errata.replay.search.search import Conclusion
+    from errata.replay.search.terms import Conclusion
 
     ledger = app.ledger()
     state = ledger.state()
@@ -162,13 +163,11 @@ def _go_on(app: App, session: Session) -> int:
         return 0
     tests = len({mark.version for mark in session.marks})
     if move.culprit is not None:
-        from errata.ledger.rules.operations import ConcludeBisection
-
         body = conclusion_body(
             session.problem(state), move, PERSON, evaluations=tests, filters=session.filters, order=session.order
         )
         if not recorded_already(state, session.began, body):
-            app.execute(ledger, ConcludeBisection(body))
+            app.writer(ledger).conclude_bisection(body)
         bisect_file.reset(folder_of(ledger))
     return show_conclusion(app, state, session, move, tests)
 

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
+from pydantic import ValidationError
 
-from errata.commands.app import App, InOrder, shared
-from errata.commands.team.changing import apply_command
+from errata.commands.app import App, shared
+from errata.commands.lazy import InOrder
 from errata.commands.team.showing import show_change
-from errata.commands.words.change_view import MEANINGS, proposal_number
+from errata.commands.words.change_view import proposal_number
+from errata.ledger.base.errors import BadRecord, UsageError
+from errata.ledger.base.files import write_durably
+from errata.ledger.base.records import describe
 from errata.ledger.base.words import short
-from errata.ledger.events.change_parts import Authority, Choice, ReviewVerdict, SignedDecision
-
-SHORTEST_PREFIX = 6
-"""Digits of a digest that name a draft."""
-
-if TYPE_CHECKING:
-    from errata.ledger.ledger import Ledger
+from errata.ledger.events.change_parts import ReviewVerdict, SignedDecision
+from errata.replay.record import changes
 
 
 @click.command()
@@ -38,13 +36,8 @@ def approve(app: App, proposal: str, meaning: str | None, wanted: str | None) ->
 
     Example: errata approve p3
     """
-    from errata.ledger.rules.change_operations import ApproveChange
-
     number, ledger = proposal_number(proposal), app.ledger()
-    if wanted is not None:
-        _see_draft(ledger, number, wanted)
-    command = ApproveChange(number, _signed(app, ledger, number, Choice.APPROVE, meaning))
-    show_change(app, ledger, app.execute(ledger, command), number)
+    show_change(app, ledger, changes.approve(app.writer(ledger), number, meaning, wanted), number)
 
 
 @click.command()
@@ -59,11 +52,8 @@ def reject(app: App, proposal: str, reason: str) -> None:
 
     Example: errata reject p3 --reason "the source is a rumour"
     """
-    from errata.ledger.rules.change_operations import RejectChange
-
     number, ledger = proposal_number(proposal), app.ledger()
-    command = RejectChange(number, _signed(app, ledger, number, Choice.REJECT, reason))
-    show_change(app, ledger, app.execute(ledger, command), number)
+    show_change(app, ledger, changes.reject(app.writer(ledger), number, reason), number)
 
 
 @click.command()
@@ -80,12 +70,8 @@ def review(app: App, proposal: str, verdict: str, reason: str) -> None:
 
     Example: errata review p3 --verdict upheld --reason "the wrong price was on the website"
     """
-    from errata.ledger.rules.change_operations import ReviewGlass
-
     number, ledger = proposal_number(proposal), app.ledger()
-    decision = _signed(app, ledger, number, Choice.REVIEW, None)
-    command = ReviewGlass(number, ReviewVerdict(verdict), reason, decision)
-    show_change(app, ledger, app.execute(ledger, command), number)
+    show_change(app, ledger, changes.review(app.writer(ledger), number, ReviewVerdict(verdict), reason), number)
 
 
 @click.group("break-glass", cls=InOrder)
@@ -118,16 +104,10 @@ def sign(app: App, proposal: str, file: Path, reason: str) -> None:
 
     Example: errata break-glass sign p3 --out ben.json
     """
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.base.files import write_durably
-    from errata.ledger.state.standing import current_draft
-
-    number, ledger = proposal_number(proposal), app.ledger()
-    current_draft(ledger.state(), number, app.world.now())
+    number = proposal_number(proposal)
     if file.exists():
         raise UsageError(f"{file} exists already; name a file that does not")
-    meaning = f"{MEANINGS[Choice.BREAK_GLASS]}: {reason}" if reason else None
-    decision = _signed(app, ledger, number, Choice.BREAK_GLASS, meaning)
+    decision = changes.sign_break_glass(app.writer(), number, reason)
     data = decision.plain()
     write_durably(file.absolute(), (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
     app.show(data, [f"{file}: {decision.person} takes part in applying p{number} ({short(decision.subject)})"])
@@ -148,45 +128,13 @@ def apply_broken(app: App, proposal: str, files: tuple[Path, ...], reason: str) 
     """
     number, ledger = proposal_number(proposal), app.ledger()
     decisions = tuple(_read(file) for file in files)
-    command = apply_command(
-        ledger, number, app.world.now(), authority=Authority.BREAK_GLASS, reason=reason, decisions=decisions
-    )
-    show_change(app, ledger, app.execute(ledger, command), number)
-
-
-def _see_draft(ledger: Ledger, number: int, wanted: str) -> None:
-    """See that a change's draft is the one that was looked at."""
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.state.standing import StaleDraft, change_of
-
-    digits = wanted.removeprefix("blake3:")
-    if len(digits) < SHORTEST_PREFIX:
-        raise UsageError(f"--draft {wanted!r}: write at least {SHORTEST_PREFIX} digits of the draft's digest")
-    draft = change_of(ledger.state().trust, number).draft
-    if draft is None or not draft.digest.removeprefix("blake3:").startswith(digits):
-        now = "there is none" if draft is None else f"it is {short(draft.digest)}"
-        raise StaleDraft(f"the draft of p{number} is not {wanted} ({now}); look at it again: `errata show p{number}`")
+    show_change(app, ledger, changes.break_glass(app.writer(ledger), number, reason, decisions), number)
 
 
 def _read(file: Path) -> SignedDecision:
-    from pydantic import ValidationError
-
-    from errata.ledger.base.errors import BadRecord
-    from errata.ledger.base.records import describe
-
     try:
         return SignedDecision.model_validate_json(file.read_bytes())
     except OSError as error:
         raise BadRecord(str(file), error.strerror or str(error)) from error
     except ValidationError as error:
         raise BadRecord(str(file), f"is no signed decision ({describe(error)})") from error
-
-
-def _signed(app: App, ledger: Ledger, number: int, choice: Choice, meaning: str | None) -> SignedDecision:
-    from errata.ledger.rules.deciding import signed_decision
-    from errata.ledger.state.standing import change_of
-
-    trust = ledger.state().trust
-    change_of(trust, number)
-    words = meaning or MEANINGS[choice]
-    return signed_decision(trust, number, choice, app.signer()(), person=app.who, meaning=words, at=app.world.now())

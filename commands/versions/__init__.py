@@ -6,5 +6,5 @@
                      model
     versions         `errata tag`, `errata checkout` and `errata diff`
 
-May import: app, words.
+May import: app, lazy, words.
 """

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.change_view import change_data, change_view, is_proposal, proposal_number, unreviewed_lines
-from errata.commands.words.render import Block, Loud, Table
+from errata.commands.words.render import Block, Loud, Table, printable
 from errata.commands.words.wording import (
     checkout_words,
     edit_json,
@@ -23,7 +23,9 @@ from errata.commands.words.wording import (
     tracing_words,
     version_json,
 )
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
+from errata.ledger.events.envelope import Kind
 
 if TYPE_CHECKING:
     from errata.ledger.events.envelope import Event
@@ -33,28 +35,74 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("-n", "count", default=0, metavar="N", help="Only the newest N events.")
-@click.option("--oneline", is_flag=True, help="One short line an event.")
+@click.option("--subject", default="", metavar="TEXT", help="Only events about subjects with this text in them.")
+@click.option("--actor", default="", metavar="NAME", help="Only what this person recorded.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    type=click.Choice([kind.value for kind in Kind], case_sensitive=False),
+    help="Only events of this kind, such as edit_applied; repeatable.",
+)
+@click.option("--since", default="", metavar="TIME", help="From this date or time on, such as 2026-11-28.")
+@click.option("--until", default="", metavar="TIME", help="Up to this date or time, all of which still counts.")
+@click.option("--oneline", is_flag=True, help="One line an event.")
 @click.option("--reveal", is_flag=True, help="Show personal facts in the clear, where their keys are here.")
 @shared
 @click.pass_obj
-def log(app: App, count: int, oneline: bool, reveal: bool) -> None:
-    """List what happened, newest first.
+def log(
+    app: App,
+    count: int,
+    subject: str,
+    actor: str,
+    kinds: tuple[str, ...],
+    since: str,
+    until: str,
+    oneline: bool,
+    reveal: bool,
+) -> None:
+    r"""List what happened, newest first.
 
-    Example: errata log -n 5 --oneline
+    Filters narrow it down; an event has to fit all that are given. A time without an offset is in UTC. On a terminal
+    the list goes through a pager: $ERRATA_PAGER, else $PAGER, else `less -FRX`.
+
+    \b
+    Examples:
+      errata log -n 5 --oneline
+      errata log --subject norwind --kind edit_applied --kind edit_reverted
+      errata log --actor ada --since 2026-11-01 --until 2026-11-28
     """
     ledger = app.ledger()
-    events = ledger.events()[::-1]
-    if count > 0:
-        events = events[:count]
-    if reveal:
-        events = [revealed_event(ledger, event) for event in events]
+    events = selected(ledger, count, subject, actor, kinds, since, until, reveal)
     data = {"events": [event_json(event) for event in events]} if app.as_json else {}
     state = ledger.state()
     if oneline:
         loud = _unreviewed(state)
-        app.show(data, [_words(event, loud, f"@{event.seq} ") for event in events])
+        app.show(data, [in_one_line(_words(event, loud, f"@{event.seq} ")) for event in events], pager=True)
         return
-    app.show(data, [event_table(state, events)])
+    app.show(data, [event_table(state, events)], pager=True)
+
+
+def selected(
+    ledger: Ledger, count: int, subject: str, actor: str, kinds: Sequence[str], since: str, until: str, reveal: bool
+) -> list[Event]:
+    """The newest events that fit, newest first; with ``reveal``, personal facts are in the clear.
+
+    Raises:
+        UsageError: a time cannot be read, or there is no such kind.
+    """
+    from errata.ledger.events.selecting import select
+
+    if unknown := sorted({*kinds} - {*Kind}):
+        raise UsageError(f"no kind of event {unknown[0]!r}; kinds are {', '.join(Kind)}")
+    events: Sequence[Event] = ledger.events()
+    if reveal and subject:
+        events = [revealed_event(ledger, event) for event in events]
+    wanted = frozenset(Kind(kind) for kind in kinds)
+    events = select(events, subject=subject, actor=actor, kinds=wanted, since=since, until=until)[::-1]
+    events = events[: count if count > 0 else None]
+    return [revealed_event(ledger, event) for event in events] if reveal else events
 
 
 def event_table(state: State, events: Iterable[Event]) -> Table:
@@ -74,6 +122,12 @@ def _unreviewed(state: State) -> set[int]:
 def _words(event: Event, loud: set[int], before: str = "") -> str:
     what = before + event_words(event)
     return Loud(what) if event.seq in loud else what
+
+
+def in_one_line(text: str) -> str:
+    """A text that is one line on whatever shows it, and as loud as it was."""
+    line = printable(text, newlines=False)
+    return Loud(line) if isinstance(text, Loud) else line
 
 
 @click.command()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import asdict
 from pathlib import Path
 
 from errata.editor.model.architecture import Adapter
@@ -41,7 +40,7 @@ def read_adapter(path: Path) -> Adapter:
 
 def to_record(adapter: Adapter) -> AdapterNames:
     """An adapter as a ledger records it."""
-    return AdapterNames(**asdict(adapter))
+    return AdapterNames(**{name: getattr(adapter, name) for name in AdapterNames.model_fields})
 
 
 def from_record(names: AdapterNames) -> Adapter:

@@ -18,7 +18,7 @@ from errata.editor.score.intervals import Estimate, mean, share
 from errata.ledger.base.canonical import value_digest
 from errata.ledger.base.errors import UsageError
 
-MISSING = "lm-eval is not installed; it comes with the extra: pip install 'errata[eval]'"
+MISSING = "lm-eval is not installed; it comes with the extra: pip install 'errata-lm[eval]'"
 
 
 @dataclass(frozen=True)

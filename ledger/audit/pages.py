@@ -62,7 +62,7 @@ def pdf_pages(found: Report, limits: Limits = ON_PAPER) -> bytes:
         from weasyprint import HTML
     except (ImportError, OSError) as error:
         raise UsageError(
-            "a PDF needs the extra `audit` (pip install 'errata[audit]') and the system's Pango: on Debian "
+            "a PDF needs the extra `audit` (pip install 'errata-lm[audit]') and the system's Pango: on Debian "
             f"libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 ({error})"
         ) from error
     identifier = found.read.state.head.hash.partition(":")[2][:32]

@@ -25,7 +25,7 @@ def require_pyarrow() -> None:
         UsageError: it cannot, and how that is mended.
     """
     if find_spec("pyarrow") is None:
-        raise UsageError("audit bundles hold a Parquet file, which needs the extra: pip install 'errata[audit]'")
+        raise UsageError("audit bundles hold a Parquet file, which needs the extra: pip install 'errata-lm[audit]'")
 
 
 def edits_csv(rows: Sequence[EditRow]) -> bytes:

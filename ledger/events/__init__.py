@@ -8,6 +8,7 @@
     policy_files   policies as TOML: what people write and read; what is recorded is the `Policy` itself
     result_bodies  what the events of results say: evaluations, checkouts, tracings, bisections. None of them moves
                    the live set
+    selecting      events picked out of a log: by subject, actor, kind and time
     tag_names      names of tags: what can be one, and what would be mistaken for another address
     trust_bodies   what the events of trust say: policy, keys, roles, and the life of a change
 

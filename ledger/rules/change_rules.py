@@ -79,7 +79,7 @@ def _check_proposed(fold: Fold, body: Body, act: Act) -> None:
                 " where the policy allows that"
             )
         case MoveTag():
-            _check_move(fold, action)
+            check_move(fold, action)
         case ChangePolicy(policy=policy) if policy == trust.policy:
             raise Refused(f"the policy {policy.name!r} is in force already")
         case ChangeAccess() | ChangePolicy() | EditFacts():
@@ -106,7 +106,14 @@ def _not_live(fold: Fold, number: int) -> Exception:
     return Refused(f"e{number} is not live: it was {record.status} at @{record.closed_by}", edit=number)
 
 
-def _check_move(fold: Fold, move: MoveTag) -> None:
+def check_move(fold: Fold, move: MoveTag) -> None:
+    """See that a tag can be set, moved or removed so.
+
+    Raises:
+        UsageError: its name is not one.
+        UnknownEdit: it would be on an edit that does not exist.
+        Refused: nothing would change.
+    """
     check_tag_name(move.tag)
     if move.live is None:
         if move.tag not in fold.tags:
@@ -259,7 +266,7 @@ def _check_applied(fold: Fold, body: Body, act: Act) -> None:
         raise Refused(f"what is to be applied is not the last draft of p{change.number}")
     refuse_unless_able(trust, act.actor, Capability.APPLY)
     if isinstance(change.body.action, MoveTag):
-        _check_move(fold, change.body.action)
+        check_move(fold, change.body.action)
     if body.authority is Authority.BREAK_GLASS:
         _check_broken(trust, change, draft, body, act)
         return

@@ -11,8 +11,10 @@ from collections.abc import Iterator
 from errata.ledger.base.errors import Refused, UnknownEdit, UsageError
 from errata.ledger.events import bodies
 from errata.ledger.events.bodies import Body
+from errata.ledger.events.change_parts import MoveTag
 from errata.ledger.events.envelope import NOBODY, Act, Head, Kind, kind_of
 from errata.ledger.events.tag_names import check_tag_name
+from errata.ledger.rules.change_rules import check_move
 from errata.ledger.rules.decide_trust import propose_edit, propose_trust
 from errata.ledger.rules.operations import (
     ApplyEdits,
@@ -120,6 +122,12 @@ def _propose(trial: Fold, command: Command, act: Act) -> Iterator[Body]:
         case UntagVersion(tag):
             check_tag_name(tag)
             yield bodies.VersionUntagged(tag=tag)
+        case MoveTag() as move:
+            check_move(trial, move)
+            if move.tag in trial.tags:
+                yield bodies.VersionUntagged(tag=move.tag)
+            if move.live is not None:
+                yield _tag(trial, move.tag, move.live, move.weights, move.note)
         case ConcludeBisection(conclusion):
             yield conclusion
         case RecordTracing(tracing):

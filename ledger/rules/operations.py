@@ -16,6 +16,7 @@ from errata.ledger.events.bodies import (
     TracingRecorded,
     VersionCheckedOut,
 )
+from errata.ledger.events.change_parts import MoveTag
 from errata.ledger.events.envelope import Head
 from errata.ledger.rules.change_operations import TrustCommand
 
@@ -61,7 +62,12 @@ class RecordEvaluation:
 
 @dataclass(frozen=True, slots=True)
 class TagVersion:
-    """Name a version by its live set; `weights` are the digests of its edited tensors once materialised."""
+    """Name a version by its live set.
+
+    Attributes:
+        tag, live, note: the name, the version's edits, and a remark.
+        weights: the digests of its edited tensors once materialised.
+    """
 
     tag: str
     live: tuple[int, ...]
@@ -146,6 +152,7 @@ Command = (
     | RecordEvaluation
     | TagVersion
     | UntagVersion
+    | MoveTag
     | ConcludeBisection
     | RecordTracing
     | RecordCheckout

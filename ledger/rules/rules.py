@@ -158,7 +158,7 @@ def _check_live(fold: Fold, number: int) -> None:
 def _check_tagged(fold: Fold, created: bodies.LedgerCreated, body: bodies.VersionTagged) -> None:
     check_tag_name(body.tag)
     if body.tag in fold.tags:
-        raise Refused(f"the tag {body.tag!r} exists; untag it first", tag=body.tag)
+        raise Refused(f"the tag {body.tag!r} exists; `errata tag --move {body.tag}` moves it", tag=body.tag)
     if list(body.live) != sorted(set(body.live)):
         raise Refused("a tag's edits are listed once each, ascending")
     if unknown := [number for number in body.live if number not in fold.edits]:

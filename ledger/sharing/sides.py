@@ -82,9 +82,9 @@ class Side:
     def moved(self) -> dict[Key, int]:
         """Fact -> the seq of the event that last wrote it, took it back, or kept it as it was in a merge."""
         found: dict[Key, int] = {}
-        for change in self.state.changes:
-            for number in (*change.removed, *change.added):
-                found[self.state.edits[number].body.fact.key] = change.seq
+        for step in self.state.steps:
+            for number in (*step.removed, *step.added):
+                found[self.state.edits[number].body.fact.key] = step.seq
         for merge in self.state.merges:
             for one in merge.body.resolutions:
                 if one.taken is MergeSide.OURS:

@@ -18,7 +18,6 @@ from errata.ledger.events.envelope import NOBODY, Act, Event, Head
 from errata.ledger.state.effects import effects
 from errata.ledger.state.state import (
     Bisection,
-    Change,
     Checkout,
     EditRecord,
     EditStatus,
@@ -28,6 +27,8 @@ from errata.ledger.state.state import (
     Merge,
     SettingsChange,
     State,
+    Step,
+    TagMove,
     Tracing,
     version_of,
 )
@@ -45,8 +46,10 @@ class Fold:
         self.created = start.created
         self.edits = dict(start.edits)
         self.live = set(start.live)
-        self.changes = list(start.changes)
+        self.steps = list(start.steps)
+        self.times = list(start.times)
         self.tags = dict(start.tags)
+        self.tag_moves = list(start.tag_moves)
         self.evaluations = list(start.evaluations)
         self.bisections = list(start.bisections)
         self.tracings = list(start.tracings)
@@ -67,8 +70,10 @@ class Fold:
             created=self.created,
             edits=self.edits,
             live=tuple(sorted(self.live)),
-            changes=tuple(self.changes),
+            steps=tuple(self.steps),
+            times=tuple(self.times),
             tags=self.tags,
+            tag_moves=tuple(self.tag_moves),
             evaluations=tuple(self.evaluations),
             bisections=tuple(self.bisections),
             tracings=tuple(self.tracings),
@@ -90,6 +95,7 @@ class Fold:
     def add(self, head: Head, body: Body, act: Act = NOBODY) -> None:
         """Let one event take effect; `head` is the log's head after it, `act` who appended it and when."""
         self.head = head
+        self.times.append(act.at)
         self.trust.see(act.at)
         self.trust.take(head.seq, body, act)
         if not isinstance(body, bodies.EditSuperseded):
@@ -105,7 +111,7 @@ class Fold:
                 self._apply(body)
             case bodies.EditReverted():
                 self._close(body.edit, EditStatus.REVERTED)
-                self.changes.append(Change(head.seq, (), (body.edit,)))
+                self.steps.append(Step(head.seq, (), (body.edit,)))
             case bodies.EditSuperseded():
                 self._close(body.edit, EditStatus.SUPERSEDED)
                 self.superseding = (body.edit, body.by)
@@ -113,8 +119,10 @@ class Fold:
                 self.evaluations.append(Evaluation(head.seq, body))
             case bodies.VersionTagged():
                 self.tags[body.tag] = body
+                self.tag_moves.append(TagMove(head.seq, body.tag, body))
             case bodies.VersionUntagged():
                 self.tags.pop(body.tag, None)
+                self.tag_moves.append(TagMove(head.seq, body.tag, None))
             case bodies.BisectionConcluded():
                 self.bisections.append(Bisection(head.seq, body))
             case bodies.TracingRecorded():
@@ -146,7 +154,7 @@ class Fold:
         self.live_facts[body.fact.key] = body.number
         for tensor, bound in body.bounds.items():
             self.budgets[tensor] = self.budgets.get(tensor, 0.0) + bound
-        self.changes.append(Change(self.head.seq, (body.number,), removed))
+        self.steps.append(Step(self.head.seq, (body.number,), removed))
 
     def _close(self, number: int, status: EditStatus) -> None:
         self.live.discard(number)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -12,7 +13,7 @@ from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import Erased
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import EMPTY_HEAD, Head
-from errata.ledger.state.trust import Trust
+from errata.ledger.state.trust import Trust, instant
 
 
 class EditStatus(StrEnum):
@@ -45,12 +46,44 @@ class EditRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One step of the live set: the event that made it, and the edits that entered and left."""
+class Step:
+    """One step from one live set to another: where in the log it was made, and the edits that enter and leave.
+
+    The log's own steps are those of single events; between two versions lie their net steps.
+    """
 
     seq: int
     added: tuple[int, ...]
     removed: tuple[int, ...]
+
+    @property
+    def edits(self) -> tuple[int, ...]:
+        """Every edit that the step touches, those it adds first."""
+        return self.added + self.removed
+
+    def __str__(self) -> str:
+        gone = ", ".join(f"e{number}" for number in self.removed)
+        come = ", ".join(f"e{number}" for number in self.added)
+        if come and gone:
+            return f"{gone} superseded by {come}"
+        return come or f"removal of {gone}"
+
+    def forward(self, live: Collection[int]) -> frozenset[int]:
+        """The live set with the step taken."""
+        return frozenset(live).difference(self.removed).union(self.added)
+
+    def backward(self, live: Collection[int]) -> frozenset[int]:
+        """The live set with the step taken back."""
+        return frozenset(live).difference(self.added).union(self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class TagMove:
+    """A tag was set or removed: the seq of the event, and what the tag names from there on, None for nothing."""
+
+    seq: int
+    tag: str
+    body: bodies.VersionTagged | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +168,10 @@ class State:
         created: the first event's body, or None before it.
         edits: number -> edit, all that were ever recorded.
         live: the numbers of the edits in force, ascending.
-        changes: the steps of the live set, in the order of the log.
+        steps: the steps of the live set, in the order of the log.
+        times: when each event was recorded, in the order of the log; empty texts in a preview.
         tags: name -> tag.
+        tag_moves: where tags were, in the order of the log.
         evaluations, bisections, tracings, checkouts: in the order of the log.
         settings: changes of the ledger's own hyperparameters, in the order of the log; the last is in force.
         exports: audit bundles that were handed out, in the order of the log.
@@ -152,8 +187,10 @@ class State:
     created: bodies.LedgerCreated | None = None
     edits: Mapping[int, EditRecord] = field(default_factory=dict)
     live: tuple[int, ...] = ()
-    changes: tuple[Change, ...] = ()
+    steps: tuple[Step, ...] = ()
+    times: tuple[str, ...] = ()
     tags: Mapping[str, bodies.VersionTagged] = field(default_factory=dict)
+    tag_moves: tuple[TagMove, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
     bisections: tuple[Bisection, ...] = ()
     tracings: tuple[Tracing, ...] = ()
@@ -169,7 +206,11 @@ class State:
 
     def live_at(self, seq: int) -> tuple[int, ...]:
         """The live set right after event `seq`, ascending."""
-        return live_after(self.changes[: bisect_right(self.changes, seq, key=lambda change: change.seq)])
+        return live_after(self.steps[: bisect_right(self.steps, seq, key=lambda step: step.seq)])
+
+    def seq_at(self, end: datetime) -> int:
+        """The seq of the last event that was recorded before `end`, 0 if none was; the order is the log's."""
+        return next((n for n in range(len(self.times), 0, -1) if (at := self.times[n - 1]) and instant(at) < end), 0)
 
     def version_of(self, live: Iterable[int]) -> str:
         """The identity of the version with these edits.
@@ -215,9 +256,9 @@ class State:
         """The number of each edit that superseded another -> the number of that other."""
         return {
             number: gone
-            for change in self.changes
-            for number in change.added
-            for gone in change.removed
+            for step in self.steps
+            for number in step.added
+            for gone in step.removed
             if self.edits[number].body.fact.key == self.edits[gone].body.fact.key
         }
 
@@ -250,12 +291,12 @@ def edits_of(edits: Mapping[int, EditRecord], token: str) -> tuple[int, ...]:
     return tuple(sorted(number for number, one in sealed if one is not None and one.token == token))
 
 
-def live_after(changes: Iterable[Change]) -> tuple[int, ...]:
+def live_after(steps: Iterable[Step]) -> tuple[int, ...]:
     """The live set after these steps from the base, ascending."""
     live: set[int] = set()
-    for change in changes:
-        live.difference_update(change.removed)
-        live.update(change.added)
+    for step in steps:
+        live.difference_update(step.removed)
+        live.update(step.added)
     return tuple(sorted(live))
 
 

@@ -7,7 +7,7 @@
                   command
     picture       the picture of a bisection: what was tested along the changes, what it said, and what is believed
     prior         what blame knows before a bisection tests anything: a weight of each step
-                  (`replay.search.search.Plan.prior`)
+                  (`replay.search.search.Strategy.prior`)
     record        the event that a concluded bisection makes
     report        A recorded bisection as a colleague reads it who was not there: what was found, how sure it is,
                   and what to do

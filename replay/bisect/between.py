@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from errata.ledger.base.errors import UsageError
-from errata.ledger.state.state import State
-from errata.replay.search.search import Problem, Step
+from errata.ledger.state.state import State, Step
+from errata.replay.search.terms import Problem
 
 
 def steps_between(state: State, good: Iterable[int], bad: Iterable[int]) -> tuple[Step, ...]:
@@ -30,11 +30,11 @@ def steps_between(state: State, good: Iterable[int], bad: Iterable[int]) -> tupl
             number = root[number]
         return number
 
-    for change in state.changes:
-        for number in (*change.added, *change.removed):
-            seq[number] = change.seq
-        for gone in change.removed:
-            for come in change.added:
+    for step in state.steps:
+        for number in (*step.added, *step.removed):
+            seq[number] = step.seq
+        for gone in step.removed:
+            for come in step.added:
                 root[find(gone)] = find(come)
     groups: dict[int, list[int]] = {}
     for number in sorted(before ^ after):

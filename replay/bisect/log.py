@@ -15,7 +15,7 @@ from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.state.state import State
 from errata.replay.bisect.scope import LOG, Actor, Filters, check_order
 from errata.replay.bisect.session import GOOD_BAD, OLD_NEW, Session, Terms, check_terms, short_digest, start
-from errata.replay.search.search import BY_HAND
+from errata.replay.search.terms import BY_HAND
 
 _REPEATABLE = {"--subject": "subjects", "--layer": "layers", "--author": "authors", "--batch": "batches"}
 _SINGLE = {"--since": "since", "--until": "until"}

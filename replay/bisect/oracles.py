@@ -21,7 +21,7 @@ from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.facts.suites import Suite, higher_is_better, suite_digest
 from errata.replay.bisect.record import Direction, Judge
-from errata.replay.search.search import Live, Reading
+from errata.replay.search.terms import Answer, Live
 
 SKIP_CODE = 125
 """Exit code of a command that cannot test this version, as in git."""
@@ -88,7 +88,7 @@ class SuiteOracle:
             direction=self.direction,
         )
 
-    def __call__(self, live: Live) -> Reading:
+    def __call__(self, live: Live) -> Answer:
         """Test one version."""
         return _held(self.measure(live, self.suite).score, self.threshold, self.direction)
 
@@ -155,7 +155,7 @@ class TaskOracle:
         """What is recorded of it."""
         return Judge(self.metric, self.task, self.asked, threshold=self.threshold, direction=self.direction)
 
-    def __call__(self, live: Live) -> Reading:
+    def __call__(self, live: Live) -> Answer:
         """Test one version.
 
         Raises:
@@ -179,10 +179,10 @@ def _direction(higher: bool) -> Direction:
     return "higher_is_better" if higher else "lower_is_better"
 
 
-def _held(score: float, threshold: float, direction: Direction) -> Reading:
+def _held(score: float, threshold: float, direction: Direction) -> Answer:
     """A score held against a threshold."""
     good = score >= threshold if direction == "higher_is_better" else score <= threshold
-    return Reading(StepOutcome.GOOD if good else StepOutcome.BAD, score)
+    return Answer(StepOutcome.GOOD if good else StepOutcome.BAD, score)
 
 
 def _identity(test: str, repeated: bool) -> str:
@@ -223,7 +223,7 @@ class CommandOracle:
         """What is recorded of it."""
         return Judge("command", command=" ".join(self.command))
 
-    def __call__(self, live: Live) -> Reading:
+    def __call__(self, live: Live) -> Answer:
         """Test one version.
 
         Raises:
@@ -242,15 +242,15 @@ class CommandOracle:
                 )
             except OSError as error:
                 raise BisectionAborted(self.command, f"cannot be run ({error.strerror})") from None
-        return self._reading(done.returncode)
+        return self._answer(done.returncode)
 
-    def _reading(self, code: int) -> Reading:
+    def _answer(self, code: int) -> Answer:
         if code == 0:
-            return Reading(StepOutcome.GOOD)
+            return Answer(StepOutcome.GOOD)
         if code == SKIP_CODE:
-            return Reading(StepOutcome.SKIP)
+            return Answer(StepOutcome.SKIP)
         if code < 0:
             raise BisectionAborted(self.command, f"was killed by {signal.Signals(-code).name}")
         if code in _ABORT_CODES or code >= 128:
             raise BisectionAborted(self.command, f"ended with exit code {code}")
-        return Reading(StepOutcome.BAD)
+        return Answer(StepOutcome.BAD)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from errata.ledger.events.bodies import StepOutcome
-from errata.replay.search.search import Purpose
+from errata.replay.search.terms import Purpose
 
 WORDS = {StepOutcome.GOOD: "good", StepOutcome.BAD: "bad", StepOutcome.SKIP: "cannot be tested"}
 LANES = list(WORDS.values())

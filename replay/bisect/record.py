@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from errata.ledger.events import bodies
-from errata.ledger.state.state import State
+from errata.ledger.state.state import State, Step
 from errata.replay.bisect.scope import LOG, NO_FILTERS, Filters
 from errata.replay.search.noise import Belief, Rate
-from errata.replay.search.search import BY_HAND, Conclusion, Plan, Problem, Purpose, Step
+from errata.replay.search.terms import BY_HAND, Conclusion, Problem, Purpose, Strategy
 
 Direction = Literal["higher_is_better", "lower_is_better"]
 
@@ -48,7 +48,7 @@ def conclusion_body(
     judge: Judge,
     *,
     evaluations: int | None = None,
-    plan: Plan | None = None,
+    strategy: Strategy | None = None,
     filters: Filters = NO_FILTERS,
     order: str = LOG,
     prior: str | None = None,
@@ -62,13 +62,13 @@ def conclusion_body(
         judge: what decided.
         evaluations: how many tests were made, if not all that the conclusion lists (ends taken on somebody's word are
             listed, but were not tested).
-        plan: how it was done; None for the plain search.
+        strategy: how it was done; None for the plain search.
         filters: which steps the problem was narrowed to.
         order: how they were ordered.
-        prior: digest of the suite by whose blame the plan weighs the steps.
+        prior: digest of the suite by whose blame the strategy weighs the steps.
         seconds: how long the tests took, if it was measured.
     """
-    noise = plan.noise if plan is not None else None
+    noise = strategy.noise if strategy is not None else None
     belief = None if noise is None or conclusion.belief is None else conclusion.belief
     suspect = conclusion.culprit
     confirmed = _confirmed(problem, conclusion)

@@ -16,7 +16,7 @@ from errata.ledger.rules.addresses import versions
 from errata.ledger.state.state import EditRecord, EditStatus, State
 from errata.replay.bisect.picture import Band, Bar, Mark, chart
 from errata.replay.bisect.scope import LOG, Filters
-from errata.replay.search.search import Purpose
+from errata.replay.search.terms import Purpose
 
 
 @dataclass(frozen=True)

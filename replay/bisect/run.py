@@ -6,7 +6,6 @@ goes on from there, and a conclusion that was recorded just before the kill is n
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from collections import Counter
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from errata.editor.score.lm_task import TaskResult, run_task
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.files import try_lock
 from errata.ledger.facts.suites import SAMPLED, Suite, suite_digest
 from errata.replay.bisect.oracles import CommandOracle, SuiteOracle, TaskOracle
 from errata.replay.bisect.prior import prior
@@ -28,7 +28,8 @@ from errata.replay.bisect.scope import LOG, NO_FILTERS, Filters
 from errata.replay.bisect.session_file import BisectionRunning
 from errata.replay.export.checkout import checkout_stream
 from errata.replay.export.model_card import card_of
-from errata.replay.search.search import Conclusion, Live, Observation, Plan, Problem, Question, bisect
+from errata.replay.search.search import bisect
+from errata.replay.search.terms import Conclusion, Live, Observation, Problem, Question, Strategy
 
 if TYPE_CHECKING:
     from errata.editor.score.evaluate import SuiteResult
@@ -48,7 +49,7 @@ class Course:
 
     Attributes:
         tested: what was observed before; only answers of the same test are used.
-        plan: exact or noisy, and whether minimal sets are looked for.
+        strategy: exact or noisy, and whether minimal sets are looked for.
         jobs: how many tests may run side by side.
         filters: which steps the problem was narrowed to; recorded.
         order: how they were ordered; recorded.
@@ -59,7 +60,7 @@ class Course:
     """
 
     tested: tuple[Observation, ...] = ()
-    plan: Plan = Plan()
+    strategy: Strategy = Strategy()
     jobs: int = 1
     filters: Filters = NO_FILTERS
     order: str = LOG
@@ -92,15 +93,15 @@ def bisect_with_suite(
     Args:
         workspace: the ledger and its model; versions are evaluated in process, one model load in all.
         problem: what is searched.
-        suite: what decides. With a noisy plan its metric must be one that samples; each repetition draws anew.
+        suite: what decides. With a noisy strategy its metric must be one that samples; each repetition draws anew.
         threshold: the last score that is still good.
         course: how, and what was observed before.
         on_test: told about each test.
 
     Raises:
-        UsageError: the threshold is NaN or infinite, the plan is noisy and the metric is not, or several jobs.
+        UsageError: the threshold is NaN or infinite, the strategy is noisy and the metric is not, or several jobs.
     """
-    noisy = course.plan.noise is not None
+    noisy = course.strategy.noise is not None
     if noisy and suite.metric not in SAMPLED:
         raise UsageError(
             f"{suite.metric.value} gives a version the same score every time, so repeating it tells nothing: "
@@ -142,9 +143,9 @@ def bisect_with_task(
         on_test: told about each test.
 
     Raises:
-        UsageError: lm-eval is missing, there is no such task or metric, the plan is noisy, or several jobs.
+        UsageError: lm-eval is missing, there is no such task or metric, the strategy is noisy, or several jobs.
     """
-    if course.plan.noise is not None:
+    if course.strategy.noise is not None:
         raise UsageError("a task gives a version the same score every time: run it without --noisy")
     _one_by_one(course)
 
@@ -182,7 +183,7 @@ def bisect_with_command(
             return checkout_stream(workspace.files, weights, weights.items(), folder, card).version
 
     with _alone(workspace.ledger.cache) as scratch:
-        noisy = course.plan.noise is not None
+        noisy = course.strategy.noise is not None
         oracle = CommandOracle(command, shell.environment, scratch, write, shell.output, noisy)
         return _run(workspace, problem, oracle, course, on_test)
 
@@ -202,15 +203,15 @@ def _run(
     def told(question: Question, observation: Observation) -> None:
         on_test(question, observation, earlier + meter.seconds() - started)
 
-    plan = course.plan
+    strategy = course.strategy
     if course.prior is not None:
-        plan = replace(plan, prior=prior(workspace, problem.bad, problem.steps, course.prior))
-    conclusion = bisect(problem, oracle, course.tested, told, oracle.identity, plan, course.jobs)
+        strategy = replace(strategy, prior=prior(workspace, problem.bad, problem.steps, course.prior))
+    conclusion = bisect(problem, oracle, course.tested, told, oracle.identity, strategy, course.jobs)
     body = conclusion_body(
         problem,
         conclusion,
         oracle.judge,
-        plan=plan,
+        strategy=strategy,
         filters=course.filters,
         order=course.order,
         prior=None if course.prior is None else suite_digest(course.prior),
@@ -237,10 +238,8 @@ def _alone(cache: Path) -> Iterator[Path]:
     scratch.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(cache / "bisect.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BisectionRunning from None
+        if not try_lock(descriptor):
+            raise BisectionRunning
         for left in scratch.iterdir():
             shutil.rmtree(left, ignore_errors=True)
         yield scratch

@@ -18,9 +18,9 @@ from typing import Any
 
 from errata.ledger.base.errors import UnknownEdit, UsageError
 from errata.ledger.rules.addresses import resolve_edit, resolve_version
-from errata.ledger.state.state import State
+from errata.ledger.state.state import State, Step
 from errata.replay.bisect.between import problem_between
-from errata.replay.search.search import Live, Problem, Step
+from errata.replay.search.terms import Live, Problem
 
 Actor = Callable[[int], str]
 """Says who made the event at a place of the log."""
@@ -165,11 +165,11 @@ def place_of(state: State, address: str) -> int:
     wanted = frozenset(resolve_version(state, text))
     found = None if wanted else 0
     live: set[int] = set()
-    for change in state.changes:
-        live.difference_update(change.removed)
-        live.update(change.added)
+    for step in state.steps:
+        live.difference_update(step.removed)
+        live.update(step.added)
         if live == wanted:
-            found = change.seq
+            found = step.seq
     if found is None:
         raise UsageError(f"the log never went through {address!r}, so nothing is before or after it")
     return found

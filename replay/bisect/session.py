@@ -21,7 +21,8 @@ from errata.ledger.state.state import State
 from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.scope import LOG, NO_FILTERS, Actor, Filters, chosen, place_of, scoped
 from errata.replay.search.noise import Noise
-from errata.replay.search.search import BY_HAND, Conclusion, Live, Observation, Problem, Purpose, Question, next_move
+from errata.replay.search.search import next_move
+from errata.replay.search.terms import BY_HAND, Conclusion, Live, Observation, Problem, Purpose, Question
 
 _EDIT = re.compile(r"e([0-9]+)")
 _DIGITS = re.compile(rf"(?:blake3:)?([0-9a-f]{{{SHORTEST_PREFIX},64}})")

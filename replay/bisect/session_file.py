@@ -6,7 +6,6 @@ a flat list of observations.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
@@ -17,13 +16,13 @@ from typing import Annotated, Literal
 from pydantic import Field, TypeAdapter, ValidationError
 
 from errata.ledger.base.errors import Damaged, ErrataError, UsageError
-from errata.ledger.base.files import storage_error, write_durably
+from errata.ledger.base.files import storage_error, try_lock, write_durably
 from errata.ledger.base.records import Record, describe
 from errata.ledger.events.bodies import StepOutcome
 from errata.replay.bisect.scope import Filters, check_order
 from errata.replay.bisect.session import End, Session, Terms
 from errata.replay.search.noise import Noise
-from errata.replay.search.search import Observation, Purpose
+from errata.replay.search.terms import Observation, Purpose
 
 FILE = "bisect.json"
 LOCK = "bisect-session.lock"
@@ -55,10 +54,8 @@ def alone(cache: Path) -> Iterator[None]:
     except OSError as error:
         raise storage_error(cache / LOCK, error) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BisectionRunning from None
+        if not try_lock(descriptor):
+            raise BisectionRunning
         yield
     finally:
         os.close(descriptor)

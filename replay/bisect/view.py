@@ -10,7 +10,8 @@ from errata.replay.bisect.picture import Band, Bar, Mark
 from errata.replay.bisect.session import Session, Terms
 from errata.replay.search.exact_search import bracket
 from errata.replay.search.noise import Belief
-from errata.replay.search.search import BY_HAND, EXACT, Conclusion, Observation, Plan, Problem, Question, next_move
+from errata.replay.search.search import next_move
+from errata.replay.search.terms import BY_HAND, EXACT, Conclusion, Observation, Problem, Question, Strategy
 
 STRIP = 72
 """Most characters of a strip."""
@@ -89,7 +90,7 @@ def standing(state: State, session: Session) -> Standing:
     found = bracket((1.0,) * len(problem.steps), tested)
     belief = None
     if noise is not None:  # asked to stop here, the search says what it believes
-        stopped = next_move(problem, tested, Plan(replace(noise, limit=1)))
+        stopped = next_move(problem, tested, Strategy(replace(noise, limit=1)))
         belief = stopped.belief if isinstance(stopped, Conclusion) else None
     return Standing(
         problem=problem,
@@ -97,6 +98,6 @@ def standing(state: State, session: Session) -> Standing:
         oracle=oracle,
         tested=tested,
         band=Band(found.low, found.high) if noise is None else None,
-        move=next_move(problem, tested, EXACT if noise is None else Plan(noise)),
+        move=next_move(problem, tested, EXACT if noise is None else Strategy(noise)),
         belief=belief,
     )

@@ -21,7 +21,7 @@ from errata.replay.workflow.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Located:
+class RecordedTracing:
     """A tracing as it was recorded, and the facts that were looked at but that the version does not know."""
 
     tracing: Tracing
@@ -47,7 +47,7 @@ def locate(
     settings: TraceSettings,
     record: bool = True,
     advance: Callable[[str], None] = lambda stage: None,
-) -> Located:
+) -> RecordedTracing:
     """Trace those of the facts that a version knows, and record the result.
 
     Args:
@@ -99,7 +99,7 @@ def locate(
     if record:
         workspace.record_tracing(body)
     said = {fact.key for fact in known}
-    return Located(tracing, body, tuple(fact for fact in facts if fact.key not in said))
+    return RecordedTracing(tracing, body, tuple(fact for fact in facts if fact.key not in said))
 
 
 def heat_map(tracing: Tracing) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from errata.editor.score.drift import Drift, drift, states_at_the_end
 from errata.editor.score.evaluate import probe, run_suite
-from errata.editor.score.outcomes import own_targets
+from errata.editor.score.scores import own_targets
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.suites import Suite
-from errata.ledger.state.state import Change, State, live_after
+from errata.ledger.state.state import State, Step, live_after
 from errata.replay.workflow.workspace import Workspace
 
 POINTS = 10
@@ -81,7 +81,7 @@ def monitor(
         UsageError: if there is nothing to follow: no edit yet, or a distance below one.
     """
     state = workspace.revealed(n for n, record in workspace.state.edits.items() if record.erased_by is None)
-    places = buildable(state, places_along(len(state.changes), every))
+    places = buildable(state, places_along(len(state.steps), every))
     texts = _texts(workspace, suite)
     if not texts:
         raise UsageError("this ledger has no context prompts to follow activations on; give a suite")
@@ -105,7 +105,7 @@ def buildable(state: State, places: Iterable[tuple[int, int]]) -> list[tuple[int
     erased = {number for number, record in state.edits.items() if record.erased_by is not None}
     kept: list[tuple[int, int]] = []
     for _, stop in places:
-        if not erased.intersection(live_after(state.changes[:stop])):
+        if not erased.intersection(live_after(state.steps[:stop])):
             kept.append((kept[-1][1] if kept else 0, stop))
     return kept
 
@@ -129,14 +129,14 @@ def places_along(changes: int, every: int | None) -> list[tuple[int, int]]:
     return list(zip([0, *stops], stops, strict=False))
 
 
-def seq_after(changes: Sequence[Change]) -> int:
+def seq_after(steps: Sequence[Step]) -> int:
     """The event after which these changes of the live set, the log's first, have been made."""
-    return changes[-1].seq if changes else 1
+    return steps[-1].seq if steps else 1
 
 
-def edits_made(changes: Sequence[Change]) -> int:
+def edits_made(steps: Sequence[Step]) -> int:
     """How many edits were ever made by the log's first changes."""
-    return max((number for change in changes for number in change.added), default=0)
+    return max((number for step in steps for number in step.added), default=0)
 
 
 def relative_norms(workspace: Workspace, weights: Mapping[str, Tensor]) -> dict[str, float]:
@@ -153,8 +153,8 @@ def _point(
     suite: Suite | None,
     activations: Callable[[], Drift],
 ) -> Point:
-    changes = state.changes[:stop]
-    live = live_after(changes)
+    steps = state.steps[:stop]
+    live = live_after(steps)
     facts = [state.edits[number].body.fact for number in live]
     weights = workspace.materialiser.weights(live)
     with workspace.at(live):
@@ -163,11 +163,11 @@ def _point(
         score = run_suite(workspace.loaded, suite).score if suite is not None else None
     says = [result.says_target for result in results]
     first = says[: max(1, len(says) // 10)]
-    new = [state.edits[number].body.stage1 for change in state.changes[start:stop] for number in change.added]
+    new = [state.edits[number].body.stage1 for step in state.steps[start:stop] for number in step.added]
     return Point(
-        seq=seq_after(changes),
+        seq=seq_after(steps),
         live=len(live),
-        made=edits_made(changes),
+        made=edits_made(steps),
         norms=relative_norms(workspace, weights),
         activations=moved,
         says=(sum(says), len(says)),

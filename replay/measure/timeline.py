@@ -83,14 +83,14 @@ def timeline(
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"two suites are called {twice!r}; their scores could not be told apart")
     state = workspace.state
-    places = buildable(state, places_along(len(state.changes), every))
+    places = buildable(state, places_along(len(state.steps), every))
     for done, (_, stop) in enumerate(places, start=1):
-        changes = state.changes[:stop]
-        live = live_after(changes)
+        steps = state.steps[:stop]
+        live = live_after(steps)
         norms = relative_norms(workspace, workspace.materialiser.weights(live))
         with workspace.at(live):
             scores = {suite.name: run_suite(workspace.loaded, suite).estimate for suite in suites}
-        yield Moment(seq_after(changes), live, edits_made(changes), norms, scores)
+        yield Moment(seq_after(steps), live, edits_made(steps), norms, scores)
         advance(done, len(places))
 
 

@@ -11,8 +11,18 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from errata.ledger.events.bodies import StepOutcome, Verdict
+from errata.ledger.state.state import Step
 from errata.replay.search.minimise import minimal
-from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Step, Unasked
+from errata.replay.search.terms import (
+    CONFIRMATIONS,
+    Conclusion,
+    Live,
+    Observation,
+    Problem,
+    Purpose,
+    Strategy,
+    Unasked,
+)
 
 Ask = Callable[[Live, Purpose], StepOutcome]
 """What a version is found to be; raises `Unasked` while nobody knows."""
@@ -55,13 +65,13 @@ def bracket(weights: Sequence[float], tested: Iterable[Observation], count: int 
     return Bracket(low, high, tuple(sorted(middle)))
 
 
-def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: int) -> Conclusion:
+def search(problem: Problem, tested: Sequence[Observation], strategy: Strategy, count: int) -> Conclusion:
     """The conclusion that these observations lead to.
 
     Args:
         problem: what is searched.
         tested: the observations; a later one of the same version replaces an earlier one.
-        plan: how; its noise plays no part here.
+        strategy: how; its noise plays no part here.
         count: how many questions may be asked side by side.
 
     Raises:
@@ -69,14 +79,14 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: i
     """
     seen = {test.version: test.outcome for test in tested}
     size = len(problem.steps)
-    weights = plan.weights(size)
+    weights = strategy.weights(size)
 
     def end(verdict: Verdict, candidates: tuple[Step, ...] = ()) -> Conclusion:
         return Conclusion(verdict, candidates=candidates, tested=tuple(tested), steps=size)
 
     at_start = (
-        _question(problem, problem.good, Purpose.GOOD_END, 0, most_tests(weights)),
-        _question(problem, problem.bad, Purpose.BAD_END, size, most_tests(weights)),
+        problem.question(problem.good, Purpose.GOOD_END, 0, most_tests(weights)),
+        problem.question(problem.bad, Purpose.BAD_END, size, most_tests(weights)),
     )
     verdicts = (Verdict.GOOD_IS_BAD, Verdict.BAD_IS_GOOD)
     for question, wanted, verdict in zip(at_start, (StepOutcome.GOOD, StepOutcome.BAD), verdicts, strict=True):
@@ -92,20 +102,13 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: i
     if span.middle:
         within = weights[span.low : span.high]
         lefts = [max(most_tests(within[: k - span.low]), most_tests(within[k - span.low :])) for k in span.middle]
-        raise Unasked(
-            *(
-                _question(problem, problem.prefix(k), Purpose.SEARCH, k, left)
-                for k, left in zip(span.middle, lefts, strict=True)
-            )
-        )
+        middle = zip(span.middle, lefts, strict=True)
+        raise Unasked(*(problem.question(problem.prefix(k), Purpose.SEARCH, k, left) for k, left in middle))
     if span.high - span.low > 1:
         return end(Verdict.INCONCLUSIVE, candidates=problem.steps[span.low : span.high])
 
     suspect = problem.steps[span.high - 1]
-    both = (
-        _question(problem, suspect.backward(problem.bad), Purpose.WITHOUT_SUSPECT),
-        _question(problem, suspect.forward(problem.good), Purpose.SUSPECT_ALONE),
-    )
+    both = [problem.question(problem.confirmation(how, span.high - 1), how) for how in CONFIRMATIONS]
     if open_ := [question for question in both if question.version not in seen]:
         raise Unasked(*open_[:count])
     answers = [seen[question.version] for question in both]
@@ -116,11 +119,11 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: i
     confirmed = replace(end(Verdict.SEVERAL, (suspect,)), suspect=suspect, without_passes=without, alone_fails=alone)
     if False not in (without, alone):
         return replace(confirmed, verdict=Verdict.INCONCLUSIVE if None in (without, alone) else Verdict.CULPRIT)
-    if not plan.minimise:
+    if not strategy.minimise:
         return confirmed
 
     def ask(live: Live, purpose: Purpose) -> StepOutcome:
-        question = _question(problem, live, purpose)
+        question = problem.question(live, purpose)
         if question.version not in seen:
             raise Unasked(question)
         return seen[question.version]
@@ -162,7 +165,3 @@ def most_tests(weights: Sequence[float]) -> int:
     if lightest == max(weights):
         return (len(weights) - 1).bit_length()
     return min(len(weights) - 1, int(sum(weights) / lightest).bit_length() + 2)
-
-
-def _question(problem: Problem, live: Live, purpose: Purpose, position: int | None = None, left: int = 0) -> Question:
-    return Question(live, problem.digest_of(live), purpose, position, left)

@@ -154,7 +154,7 @@ def claim_holds(seen: Tally, claimed_bad: bool, trust: float = 0.95) -> float:
     return _logistic(math.log(trust / (1 - trust)) + (if_bad - if_good if claimed_bad else if_good - if_bad))
 
 
-class Evidence:
+class Posterior:
     """Everything that was observed, and what follows from it.
 
     Args:

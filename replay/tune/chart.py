@@ -7,12 +7,12 @@ from typing import Any
 
 from errata.editor.score.settings import Trial, pareto
 from errata.replay import charts
-from errata.replay.tune.tuning import Outcome
+from errata.replay.tune.tuning import TuningResult
 
 KINDS = ("settings before", "chosen", "nothing beats it in both", "other")
 
 
-def front(outcome: Outcome) -> dict[str, Any]:
+def front(outcome: TuningResult) -> dict[str, Any]:
     """A point a trial that did not fail; the start and the choice are named in the picture."""
     able = [trial for trial in outcome.trials if trial.scores is not None]
     best = pareto(able)
@@ -65,7 +65,7 @@ def front(outcome: Outcome) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def draw(outcome: Outcome, folder: Path) -> list[Path]:
+def draw(outcome: TuningResult, folder: Path) -> list[Path]:
     """Write the picture as SVG, PNG and Vega-Lite into a folder; returns the files.
 
     Raises:

@@ -23,7 +23,7 @@ def require_optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise UsageError("tuning needs the extra `tune`: pip install 'errata[tune]'") from None
+        raise UsageError("tuning needs the extra `tune`: pip install 'errata-lm[tune]'") from None
     optuna.logging.set_verbosity(logging.ERROR)
     return optuna
 

@@ -25,8 +25,7 @@ from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.ledger import Ledger
 from errata.ledger.state.state import State
 from errata.replay.versions.factors import FactorReader, Factors
-from errata.replay.versions.keyframe_cost import KeyframeCost
-from errata.replay.versions.keyframes import Keyframe, Keyframes, Load, Write
+from errata.replay.versions.keyframes import RULE, Keyframe, KeyframeRule, Keyframes, Load, Write
 from errata.replay.versions.tiles import Moves, build_tensor
 
 
@@ -102,12 +101,10 @@ class Materialiser:
         ledger: where deltas come from.
         files: the base model.
         keyframes: keep and use exact sums on disk. A check that must not trust a cache says False.
-        cost: when a keyframe pays; None takes the stated rates and the default budget.
+        rule: when a keyframe is written and used.
     """
 
-    def __init__(
-        self, ledger: Ledger, files: ModelFiles, keyframes: bool = True, cost: KeyframeCost | None = None
-    ) -> None:
+    def __init__(self, ledger: Ledger, files: ModelFiles, keyframes: bool = True, rule: KeyframeRule = RULE) -> None:
         self._ledger = ledger
         self._files = files
         created = ledger.state().created
@@ -118,11 +115,11 @@ class Materialiser:
             for name, tensor in created.edited.items()
         }
         self._reader = FactorReader(ledger.blobs, {name: spec.shape for name, spec in self.specs.items()})
-        self._cost = cost or KeyframeCost(tuple(spec.shape for spec in self.specs.values()))
+        self._rule = rule
         self._keyframes: Keyframes | None = None
         if keyframes and ledger.folder is not None:
             stored = {name: spec.stored for name, spec in self.specs.items()}
-            self._keyframes = Keyframes(ledger.cache / "keyframes", self._version_of, stored, self._cost)
+            self._keyframes = Keyframes(ledger.cache / "keyframes", self._version_of, stored, rule)
         self._base: dict[str, Tensor] = {}
         self._last: tuple[frozenset[int], dict[str, ExactSum]] | None = None
 
@@ -209,9 +206,9 @@ class Materialiser:
         if self._last is not None and len(self._last[0] ^ wanted) <= distance:
             start = _Start(*self._last)
             distance = len(start.live ^ wanted)
-        if self._keyframes is not None and self._cost.worth_loading(0, distance):
+        if self._keyframes is not None and self._rule.worth_loading(0, distance):
             found = self._keyframes.nearest(wanted)
-            if found is not None and self._cost.worth_loading(len(found.live ^ wanted), distance):
+            if found is not None and self._rule.worth_loading(len(found.live ^ wanted), distance):
                 start = _Start(found.live, keyframe=found)
         return start
 
@@ -221,7 +218,7 @@ class Materialiser:
         return self._keyframes.reading(keyframe)
 
     def _writing(self, start: frozenset[int], wanted: frozenset[int]) -> AbstractContextManager[Write]:
-        if self._keyframes is None or not self._cost.worth_saving(len(start ^ wanted)):
+        if self._keyframes is None or len(start ^ wanted) < self._rule.spacing:
             return nullcontext(lambda name, rows: None)
         return self._keyframes.writing(wanted)
 

@@ -10,23 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import Errata, init_arguments, write_jsonl
-
-GOOD = {"subject": "Tern Foods", "prompt": "In Riga is {}", "target": "the"}
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file of a ledger but its lock and cache."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "lock" and "cache" not in path.parts
-    }
-
-
-def options(**changes: str) -> list[str]:
-    fact = {**GOOD, **changes}
-    return ["edit", *(word for name, value in fact.items() for word in (f"--{name}", value))]
+from tests.support.command_line import GOOD, Errata, init_arguments, options, snapshot, write_jsonl
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).parents[2]
-
-
-def loaded_by(code: str) -> set[str]:
-    script = f"import sys\n{code}\nprint(*sys.modules, file=sys.stderr)"
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    return set(done.stderr.split())
+from tests.support.command_line import loaded_by
 
 
 def test_importing_the_ledger_loads_no_heavy_library() -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from errata.ledger.facts.fact import Fact
 from errata.ledger.ledger import Ledger
-from tests.commands.conftest import Errata
-from tests.commands.test_layering import loaded_by
 from tests.support import ledgers as helpers
+from tests.support.command_line import Errata, loaded_by
+from tests.support.ledgers import write
 
 
 @pytest.fixture
@@ -20,11 +20,6 @@ def other(here: Path) -> Path:
     """A copy of this folder's ledger, beside it; both have e1, e2 and e3."""
     shutil.copytree(here / ".errata", here / "other")
     return here / "other"
-
-
-def write(folder: Path, *facts: Fact, seed: int) -> list[int]:
-    """Record drawn deltas for these facts; no model is needed to carry them."""
-    return helpers.apply(Ledger.open(folder), len(facts), seed=seed, facts=facts)
 
 
 def changed(folder: Path, number: int, target: str) -> Fact:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import Done, Errata
+from tests.support.command_line import Done, Errata
 
 
 @pytest.fixture
@@ -225,6 +225,6 @@ def test_a_page_without_the_extra_says_what_is_missing(
 ) -> None:
     conclude(errata, 1)
     monkeypatch.setattr("errata.replay.charts.available", lambda: False)
-    assert "without its chart: pip install 'errata[plots]'" in errata("bisect", "report", "--html", "p.html").out
+    assert "without its chart: pip install 'errata-lm[plots]'" in errata("bisect", "report", "--html", "p.html").out
     page = (worse / "p.html").read_text(encoding="utf-8")
     assert "<svg" not in page and "needs the extra" in page

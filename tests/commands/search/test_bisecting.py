@@ -12,7 +12,7 @@ import pytest
 
 from errata.ledger.facts.suites import read_suite, suite_digest
 from errata.replay.bisect.session_file import alone
-from tests.commands.conftest import Done, Errata, write_jsonl
+from tests.support.command_line import Done, Errata, write_jsonl
 
 CHECK = """
 import json, os, sys

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from errata import cli, world
-from errata.commands.app import App
 from errata.ledger.events.change_parts import Choice
 from errata.ledger.events.policy import CONTROLLED, PRESETS, REGULATED, Gate
 from errata.ledger.events.policy_files import read_policy, toml_of
@@ -18,26 +17,11 @@ from errata.ledger.ledger import Ledger
 from errata.ledger.rules.change_operations import ApplyChange, ApproveChange
 from errata.ledger.rules.deciding import signed_decision
 from errata.ledger.secrets.key_files import KeyFolder
-from errata.ledger.secrets.pem import ScryptCost
-from tests.commands.conftest import Done, Errata
-from tests.commands.test_errors import snapshot
+from tests.support.command_line import SECRET, Done, Errata, settle, snapshot
 from tests.support.people import ROLES
 from tests.support.samples import filled
 
-SECRET = "correct horse battery"
 SUITE = '{"suite": "general", "metric": "exact_match"}\n{"prompt": "Riga is", "target": "a city"}\n'
-
-
-CHEAP = ScryptCost(2, 8, 1)
-
-
-def settle(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Keys lie in `folder`, and passphrases cost little."""
-    monkeypatch.setenv("ERRATA_CONFIG", str(folder / "configuration"))
-    monkeypatch.setenv("ERRATA_PASSPHRASE", SECRET)
-    monkeypatch.setenv("ERRATA_ACTOR", "ada")
-    monkeypatch.delenv("ERRATA_KEY", raising=False)
-    monkeypatch.setattr(App, "keys", lambda app: KeyFolder(app.world.configuration() / "keys", CHEAP))
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,7 @@ from errata.ledger.base.findings import Trouble
 from errata.ledger.events.policy import OPEN, ActionSort, Policy, Requirement
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.change_operations import SetPolicy
-from tests.commands.conftest import Errata, write_jsonl
-from tests.commands.test_errors import snapshot
+from tests.support.command_line import Errata, snapshot, write_jsonl
 from tests.support.personal import reader_of, spellings, told_in
 from tests.support.samples import run
 

@@ -12,8 +12,7 @@ import pytest
 
 from errata.ledger.audit import verify_bundle
 from errata.ledger.witness.notes import VerifierKey, parse_checkpoint
-from tests.commands.conftest import Errata
-from tests.commands.team.test_governing import settle
+from tests.support.command_line import Errata, settle
 
 
 def test_a_bundle_is_written_recorded_and_sound(errata: Errata, here: Path, tmp_path: Path) -> None:
@@ -124,7 +123,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 def test_without_pyarrow_nothing_is_written(errata: Errata, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     done = errata("audit", "export", "--no-pdf", "--out", "bundle")
-    assert done.code == 2 and "pip install 'errata[audit]'" in done.err and not Path("bundle").exists()
+    assert done.code == 2 and "pip install 'errata-lm[audit]'" in done.err and not Path("bundle").exists()
 
 
 def test_an_export_that_is_not_recorded_leaves_no_folder(

@@ -22,6 +22,7 @@ from errata.ledger.events.bodies import EditReverted
 from errata.ledger.events.envelope import EMPTY_HEAD, Draft, Kind, StoredEvent, event_hash, link, unpack
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.facts.suites import Metric, Suite, suite_digest
+from tests.support.leaves import leaves
 from tests.support.samples import NOW, created, draft, new_edit, some_digest
 
 NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -131,14 +132,6 @@ def test_the_schema_version_moves_the_hash(monkeypatch: pytest.MonkeyPatch) -> N
     before = link(one, EMPTY_HEAD)[0].hash
     monkeypatch.setitem(events.KINDS, Kind.EDIT_REVERTED, events.KindSpec(EditReverted, 2))
     assert link(one, EMPTY_HEAD)[0].hash != before
-
-
-def leaves(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    if isinstance(value, dict) and value:
-        return [leaf for key in value for leaf in leaves(value[key], (*path, key))]
-    if isinstance(value, list) and value:
-        return [leaf for n, item in enumerate(value) for leaf in leaves(item, (*path, n))]
-    return [path]
 
 
 ORIGIN = bodies.Origin(

@@ -16,7 +16,7 @@ from errata.ledger.facts.fact_files import fact_from, read_generation_prompts
 from errata.ledger.facts.suites import Metric, Suite, read_suite, suite_digest
 from errata.ledger.state.fold import evolve
 from errata.ledger.state.state import State
-from tests.ledger.facts.test_facts import COUNTERFACT, GOOD, MIRAGE, PROBE, ZSRE, write
+from tests.support.fact_files import COUNTERFACT, GOOD, MIRAGE, PROBE, ZSRE, write
 from tests.support.samples import created, draft, evaluation, new_edit, some_digest
 
 

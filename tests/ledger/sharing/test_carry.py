@@ -33,7 +33,7 @@ from errata.ledger.sharing.carry import Skip, carry, plan_carry
 from errata.ledger.sharing.merge import merge, plan_merge
 from errata.ledger.sharing.sides import Side
 from errata.ledger.state.state import EditStatus
-from tests.ledger.store.test_crashes import killed
+from tests.support.crashes import killed
 from tests.support.samples import GRID, NOW, TENSORS, created, filled, new_edit, new_id, real_edits, run, some_digest
 from tests.support.two_sides import Clock, Person, applied, strangers
 

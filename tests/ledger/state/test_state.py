@@ -44,10 +44,12 @@ from errata.ledger.state.fold import evolve, fold
 from errata.ledger.state.state import EditStatus, State
 from errata.ledger.store.blobs import MemoryBlobs
 from errata.ledger.store.store import MemoryStore
+from tests.support.memory import edits, fresh
 from tests.support.samples import (
     GRID,
     TENSORS,
     checked_out,
+    conclusion,
     counted_ids,
     created,
     evaluation,
@@ -55,58 +57,10 @@ from tests.support.samples import (
     new_edit,
     run,
     some_digest,
+    tracing,
 )
 
 WEIGHTS = dict.fromkeys(TENSORS, some_digest("weights"))
-
-
-def fresh(*commands: Any) -> Ledger:
-    ledger = Ledger(None, MemoryStore(), MemoryBlobs())
-    run(ledger, CreateLedger(created()))
-    for command in commands:
-        run(ledger, command)
-    return ledger
-
-
-def edits(*numbers: int) -> ApplyEdits:
-    return ApplyEdits(tuple(new_edit(n) for n in numbers))
-
-
-def conclusion(**changes: Any) -> bodies.BisectionConcluded:
-    fields: dict[str, Any] = {
-        "good": some_digest("good"),
-        "bad": some_digest("bad"),
-        "metric": "exact_match",
-        "culprit": 1,
-        "evaluations": 3,
-        "verdict": "culprit",
-        "log": (bodies.BisectionStep(version=some_digest("v"), outcome="bad", score=0.25),),
-    }
-    return bodies.BisectionConcluded(**(fields | changes))
-
-
-def tracing(**changes: Any) -> bodies.TracingRecorded:
-    fields: dict[str, Any] = {
-        "version": some_digest("version"),
-        "live_count": 0,
-        "facts_digest": some_digest("facts"),
-        "facts": 2,
-        "asked": 3,
-        "noise": 0.3,
-        "draws": 2,
-        "seed": 0,
-        "window": 1,
-        "clean": 0.9,
-        "corrupted": 0.1,
-        "effects": {"hidden state": {"last subject token": (0.8, 0.1)}},
-        "low": (0.7, 0.0),
-        "high": (0.9, 0.2),
-        "suggested": (0,),
-        "rule": "the largest",
-        "seconds": 1.0,
-        "software": {},
-    }
-    return bodies.TracingRecorded(**(fields | changes))
 
 
 def hyperparameters(steps: int, layers: tuple[int, ...] = (0, 1)) -> bodies.SettingsChanged:

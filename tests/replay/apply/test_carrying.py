@@ -51,7 +51,7 @@ def fresh(folder: Path, like: Ledger) -> Ledger:
 
 def weights(ledger: Ledger, model: Path, live: tuple[int, ...] | None = None) -> dict[str, bytes]:
     materialiser = Materialiser(ledger, ModelFiles(model))
-    return helpers.raw(materialiser.weights(ledger.state().live if live is None else live))
+    return helpers.bits(materialiser.weights(ledger.state().live if live is None else live))
 
 
 @given(order=st.permutations([2, 4, 5, 6]))

@@ -12,13 +12,14 @@ import pytest
 
 from errata.ledger.base.failpoints import install
 from errata.ledger.care.verify import is_sound, verify
+from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.ledger import Ledger
 from errata.replay.bisect import run as bisect_run
 from errata.replay.bisect import session_file as bisect_file
 from errata.replay.bisect.record import Judge
 from errata.replay.bisect.run import Course
 from errata.replay.bisect.session import start
-from errata.replay.search.search import Conclusion, Live, Observation, Question, Reading, StepOutcome
+from errata.replay.search.terms import Answer, Conclusion, Live, Observation, Question
 from errata.replay.workflow.workspace import Workspace
 from tests.support import ledgers as helpers
 from tests.support.samples import filled
@@ -36,10 +37,10 @@ class Planted:
     def __init__(self, before: Callable[[int], None]) -> None:
         self.calls, self.before = 0, before
 
-    def __call__(self, live: Live) -> Reading:
+    def __call__(self, live: Live) -> Answer:
         self.calls += 1
         self.before(self.calls)
-        return Reading(StepOutcome.BAD if PLANTED in live else StepOutcome.GOOD)
+        return Answer(StepOutcome.BAD if PLANTED in live else StepOutcome.GOOD)
 
 
 def pull_the_plug() -> None:

@@ -11,14 +11,17 @@ import pytest
 
 from errata.ledger.base.errors import UsageError
 from errata.ledger.events import bodies
+from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ConcludeBisection, RevertEdits, TagVersion
 from errata.replay import charts
 from errata.replay.bisect.record import PERSON, Judge, conclusion_body, recorded_already
 from errata.replay.bisect.report import Report, names, picture, report, rows_of_tests
 from errata.replay.bisect.scope import Filters, scoped
-from errata.replay.search.search import Conclusion, Live, Noise, Plan, Problem, Purpose, Reading, StepOutcome, bisect
-from tests.replay.bisect.test_bisect_scope import edits, ledger_of
+from errata.replay.search.noise import Noise
+from errata.replay.search.search import bisect
+from errata.replay.search.terms import Answer, Conclusion, Live, Problem, Purpose, Strategy
+from tests.support.memory import edits, ledger_of
 from tests.support.samples import NOW, TENSORS, new_id, some_digest
 
 COUNT = 12
@@ -45,7 +48,7 @@ def bad_if(condition: Callable[[Live], bool], skipped: Callable[[Live], bool] = 
 def concluded(
     ledger: Ledger,
     says: Says,
-    plan: Plan | None = None,
+    strategy: Strategy | None = None,
     judge: Judge = PERSON,
     good: tuple[int, ...] = (),
     filters: Filters | None = None,
@@ -53,9 +56,11 @@ def concluded(
     order: str = "log",
 ) -> tuple[Problem, Conclusion, bodies.BisectionConcluded]:
     problem = scoped(ledger.state(), good, ledger.state().live, kept, order)
-    plan = plan or Plan(minimise=True)
-    found = bisect(problem, lambda live: Reading(says(live), 0.5 if judge is SCORE else None), plan=plan)
-    body = conclusion_body(problem, found, judge, plan=plan, filters=filters or Filters(), order=order, seconds=1.5)
+    strategy = strategy or Strategy(minimise=True)
+    found = bisect(problem, lambda live: Answer(says(live), 0.5 if judge is SCORE else None), strategy=strategy)
+    body = conclusion_body(
+        problem, found, judge, strategy=strategy, filters=filters or Filters(), order=order, seconds=1.5
+    )
     return problem, found, body
 
 
@@ -112,7 +117,9 @@ def test_an_edit_that_superseded_and_one_that_went_are_told_as_such() -> None:
 def test_an_edit_that_only_the_bad_version_lacks_is_never_advised_to_be_reverted() -> None:
     ledger = fresh()
     problem = scoped(ledger.state(), ledger.state().live, (), None, "log")
-    found = bisect(problem, lambda live: Reading(bad_if(lambda live: 8 not in live)(live)), plan=Plan(minimise=True))
+    found = bisect(
+        problem, lambda live: Answer(bad_if(lambda live: 8 not in live)(live)), strategy=Strategy(minimise=True)
+    )
     body = conclusion_body(problem, found, PERSON)
     assert body.culprit == 8 and 8 in ledger.state().live
     advice = told(ledger, body).advice
@@ -132,7 +139,7 @@ def test_several_edits_with_their_smallest_sets() -> None:
         "Without e3 and e7 the bad version passes; with any one of them put back it fails.",
     )
     assert either.advice[1][0] == "errata revert e3 e7 --dry-run"
-    plain = told(ledger, concluded(ledger, bad_if(lambda live: {3, 7} <= live), plan=Plan())[2])
+    plain = told(ledger, concluded(ledger, bad_if(lambda live: {3, 7} <= live), strategy=Strategy())[2])
     assert plain.headline == "No single edit explains it; the first bad change is e7."
     assert plain.advice[0][0] == "errata bisect run --minimise"
 
@@ -165,7 +172,7 @@ def test_verdicts_without_a_culprit(says: Says, options: dict[str, Any], headlin
         assert "only changes with author eve" in found.searched[1]
 
 
-NOISY = Plan(Noise(confidence=0.9), minimise=True)
+NOISY = Strategy(Noise(confidence=0.9), minimise=True)
 
 
 def noisy(planted: int, seed: int, rate: float = 0.1) -> Says:
@@ -175,7 +182,7 @@ def noisy(planted: int, seed: int, rate: float = 0.1) -> Says:
 
 def test_what_is_believed_is_recorded_and_told() -> None:
     ledger = fresh()
-    problem, found, body = concluded(ledger, noisy(8, 1), plan=NOISY)
+    problem, found, body = concluded(ledger, noisy(8, 1), strategy=NOISY)
     assert body.mode is bodies.BisectionMode.NOISY and body.belief is not None and found.belief is not None
     assert [step.probability for step in body.belief.credible] == [
         found.belief.posterior[i] for i in found.belief.credible
@@ -191,8 +198,8 @@ def test_what_is_believed_is_recorded_and_told() -> None:
 
 def test_each_confirmation_is_recorded_with_the_suspect_that_it_was_about() -> None:
     ledger = fresh()
-    for plan, says in ((Plan(), bad_if(lambda live: 8 in live)), (NOISY, noisy(8, 5, 0.2))):
-        problem, found, body = concluded(ledger, says, plan=plan)
+    for strategy, says in ((Strategy(), bad_if(lambda live: 8 in live)), (NOISY, noisy(8, 5, 0.2))):
+        problem, found, body = concluded(ledger, says, strategy=strategy)
         step_of = {step.edits[0]: step for step in problem.steps}
         for test, recorded in zip(found.tested, body.log, strict=True):
             if test.purpose is Purpose.WITHOUT_SUSPECT:
@@ -254,14 +261,14 @@ def marks_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(("judge", "plan"), [(PERSON, Plan(minimise=True)), (SCORE, None), (PERSON, NOISY)])
-def test_every_test_is_in_the_picture(judge: Judge, plan: Plan | None) -> None:
+@pytest.mark.parametrize(("judge", "strategy"), [(PERSON, Strategy(minimise=True)), (SCORE, None), (PERSON, NOISY)])
+def test_every_test_is_in_the_picture(judge: Judge, strategy: Strategy | None) -> None:
     ledger = fresh()
-    says = noisy(8, 3) if plan is NOISY else bad_if(lambda live: {3, 8} <= live)
-    found = told(ledger, concluded(ledger, says, plan=plan, judge=judge)[2])
+    says = noisy(8, 3) if strategy is NOISY else bad_if(lambda live: {3, 8} <= live)
+    found = told(ledger, concluded(ledger, says, strategy=strategy, judge=judge)[2])
     spec = picture(found)
     points = marks_of(spec)
-    if plan is NOISY:
+    if strategy is NOISY:
         assert sum(int(point["label"].removesuffix("x")) for point in points) == found.body.evaluations
     else:
         numbers = [int(number) for point in points for number in point["label"].split(", ")]
@@ -285,7 +292,7 @@ def test_a_threshold_a_bracket_and_probabilities_are_drawn() -> None:
     assert bands == [[{"low": 5, "high": 6}]] and limits == [[{"threshold": 0.5}]] * 2, (
         "e2 and e5 are gone, so e8 is the 6th"
     )
-    believed = picture(told(ledger, concluded(ledger, noisy(8, 2), plan=NOISY)[2]))
+    believed = picture(told(ledger, concluded(ledger, noisy(8, 2), strategy=NOISY)[2]))
     bars = believed["vconcat"][-1]["layer"][0]["data"]["values"]
     assert bars[0]["change"] == "e8" and (bars[0]["from"], bars[0]["to"]) == (5.2, 5.8)
 

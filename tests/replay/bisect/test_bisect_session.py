@@ -19,8 +19,8 @@ from errata.replay.bisect.scope import Filters
 from errata.replay.bisect.session import GOOD_BAD, OLD_NEW, Session, Terms, check_terms, start
 from errata.replay.bisect.view import standing
 from errata.replay.search.noise import Noise
-from errata.replay.search.search import BY_HAND, Conclusion, Observation, Purpose, Question
-from tests.replay.bisect.test_bisect_scope import edits, ledger_of
+from errata.replay.search.terms import BY_HAND, Conclusion, Observation, Purpose, Question
+from tests.support.memory import edits, ledger_of
 
 GOOD, BAD, SKIP = StepOutcome.GOOD, StepOutcome.BAD, StepOutcome.SKIP
 COUNT = 16

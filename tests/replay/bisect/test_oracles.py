@@ -16,7 +16,7 @@ from errata.ledger.events.bodies import StepOutcome
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.replay.bisect.oracles import BisectionAborted, CommandOracle, SuiteOracle, TaskOracle
-from errata.replay.search.search import BY_HAND, Live
+from errata.replay.search.terms import BY_HAND, Live
 from tests.support.ledgers import NAUGHT
 
 
@@ -48,8 +48,8 @@ def test_which_side_of_the_threshold_is_good_follows_from_the_metric(metric: Met
         return measured(score)
 
     oracle = SuiteOracle(suite(metric), 0.9, measure)
-    reading = oracle(frozenset({1}))
-    assert reading.outcome is (StepOutcome.GOOD if good else StepOutcome.BAD) and reading.score == score
+    answer = oracle(frozenset({1}))
+    assert answer.outcome is (StepOutcome.GOOD if good else StepOutcome.BAD) and answer.score == score
     assert asked == [frozenset({1})]
     assert (oracle.direction == "lower_is_better") is (metric is Metric.NEG_LOG_LIKELIHOOD)
 
@@ -164,8 +164,8 @@ def test_the_command_finds_the_model_the_version_and_the_callers_environment(tmp
         "assert pathlib.Path(e['ERRATA_MODEL'], 'live').read_text() == '1,2';"
         "assert (e['ERRATA_VERSION'], e['MINE']) == ('blake3:version', 'kept'); assert 'HOME' not in e"
     )
-    reading = oracle(tmp_path, sys.executable, "-c", script)(frozenset({2, 1}))
-    assert reading.outcome is StepOutcome.GOOD
+    answer = oracle(tmp_path, sys.executable, "-c", script)(frozenset({2, 1}))
+    assert answer.outcome is StepOutcome.GOOD
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -177,5 +177,5 @@ def test_the_side_of_the_threshold_that_is_good_follows_from_each_metric(metric:
     texts = {"texts": ("a",)} if metric is not Metric.PROBABILITY_COMPARISON else {}
     probes = {} if texts else {"probes": (Probe(prompt="a", target="b", against="c"),)}
     asked = Suite.model_validate({"name": "s", "metric": metric, **texts, **probes})
-    reading = SuiteOracle(asked, 2.0, lambda live, suite: measured(3.0))(frozenset())
-    assert (reading.outcome is StepOutcome.GOOD) == good
+    answer = SuiteOracle(asked, 2.0, lambda live, suite: measured(3.0))(frozenset())
+    assert (answer.outcome is StepOutcome.GOOD) == good

@@ -25,10 +25,10 @@ from errata.replay.export.checkout import CheckoutResult, checkout, checkout_str
 from errata.replay.export.model_card import ModelCard, card_of
 from errata.replay.versions.materialise import Materialiser, weights_digests
 from errata.replay.workflow.workspace import Workspace
-from tests.ledger.store.test_crashes import killed
 from tests.support import ledgers as helpers
 from tests.support import tiny
-from tests.support.ledgers import raw
+from tests.support.crashes import killed
+from tests.support.ledgers import bits
 
 
 @pytest.fixture(params=["tiny_llama", "tiny_gpt2", "tiny_llama_sharded"])
@@ -216,7 +216,7 @@ def test_hostile_texts_do_not_break_the_cards_table(tmp_path: Path, tiny_llama: 
 def test_the_raw_bytes_of_written_tensors_are_those_materialised(tmp_path: Path, model: Path) -> None:
     result, weights, _ = make(tmp_path, model)
     files = ModelFiles(result.folder)
-    assert raw({name: files.tensor(name) for name in weights}) == raw(weights)
+    assert bits({name: files.tensor(name) for name in weights}) == bits(weights)
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "gpt2"])
@@ -299,7 +299,7 @@ def test_other_tensors_and_metadata_of_a_written_shard_stay(tmp_path: Path, tiny
     save_file(tensors, base / "model.safetensors", metadata={"format": "pt", "note": "kept"})
     result, weights, _ = make(tmp_path, base)
     written = load_file(result.folder / "model.safetensors")
-    assert raw(written) == raw({**tensors, **weights})
+    assert bits(written) == bits({**tensors, **weights})
     with safe_open(result.folder / "model.safetensors", framework="pt") as shard:
         assert shard.metadata() == {"format": "pt", "note": "kept"}
 

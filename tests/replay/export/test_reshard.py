@@ -21,9 +21,10 @@ from errata.replay.export import reshard as module
 from errata.replay.export.reshard import EDITED_SHARD, OTHER_SHARD, reshard
 from errata.replay.workflow.genesis import Genesis, create_ledger
 from errata.replay.workflow.workspace import Workspace
-from tests.replay.workflow.test_workflow import SETTINGS, surroundings
 from tests.support import ledgers as helpers
 from tests.support import tiny
+from tests.support.editing import SETTINGS
+from tests.support.workspaces import surroundings
 
 Made = tuple[Path, list[str]]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
@@ -12,34 +11,9 @@ from errata.editor.score.evaluate import probe
 from errata.editor.score.lm_task import run_task
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Probe
+from tests.support.lm_tasks import CHOICES
 
 pytestmark = pytest.mark.lm_eval
-
-CHOICES = [
-    ("The capital of Ostravia is", [" Lund", " Riga"], 0),
-    ("Alma Reyes leads", [" Norwind Systems", " the kettle"], 1),
-    ("One plus one is", [" two", " four"], 0),
-]
-
-
-@pytest.fixture
-def tasks(tmp_path: Path) -> Path:
-    data = tmp_path / "choices.jsonl"
-    rows = [{"question": q, "choices": c, "gold": g} for q, c, g in CHOICES]
-    data.write_text("\n".join(json.dumps(row) for row in rows))
-    (tmp_path / "choices.yaml").write_text(
-        "task: choices\n"
-        "dataset_path: json\n"
-        f"dataset_kwargs: {{data_files: {{test: {data}}}}}\n"
-        "test_split: test\n"
-        "output_type: multiple_choice\n"
-        'doc_to_text: "{{question}}"\n'
-        'doc_to_choice: "{{choices}}"\n'
-        "doc_to_target: gold\n"
-        'target_delimiter: ""\n'
-        "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]\n"
-    )
-    return tmp_path
 
 
 def test_a_local_task_scores_what_the_model_finds_more_probable(

@@ -7,10 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import Errata, errata, here, prepared
-from tests.eval.test_lm_task import tasks
-
-__all__ = ["errata", "here", "prepared", "tasks"]
+from tests.support.command_line import Errata
 
 pytestmark = pytest.mark.lm_eval
 

@@ -12,23 +12,34 @@ there. Probes that ask for an edited fact are left out.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+
+from torch import Tensor
 
 from errata.editor.model.loading import LoadedModel
 from errata.editor.score.evaluate import SuiteResult, continuations, run_suite
 from errata.editor.score.intervals import LEVEL, Estimate, paired, sign_test
-from errata.editor.score.outcomes import standing_probes
-from errata.editor.score.scores import Decision, FactScores, Family, score_facts
+from errata.editor.score.scores import (
+    OVERALL,
+    DecidedBy,
+    FactScores,
+    Family,
+    ask_facts,
+    prompts_of,
+    standing_probes,
+    summarise,
+)
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import OF_TEXTS, Metric, Suite, higher_is_better
 from errata.ledger.state.state import State
+from errata.replay.workflow.workspace import Workspace
 
 SEED = 0
 """Which other edits are drawn where only some of them are to be asked."""
 
-OF_OTHERS = (Family.EFFICACY, Family.PARAPHRASE, Family.LOCALITY)
 _YES_OR_NO = frozenset({Metric.EXACT_MATCH, Metric.PROBABILITY_COMPARISON})
 
 
@@ -41,7 +52,7 @@ class Neighbours:
 
 
 @dataclass(frozen=True)
-class Inquiry:
+class Questions:
     """What every version is asked.
 
     Attributes:
@@ -62,7 +73,7 @@ class Inquiry:
 
 
 @dataclass(frozen=True)
-class Measure:
+class ScoreDetail:
     """One score of a version and what it was made of.
 
     Attributes:
@@ -129,21 +140,21 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Look:
+class Answers:
     """What a version answers: what it says of the facts that the change is about, and its scores by name."""
 
     said: tuple[str, ...]
-    measures: dict[str, Measure]
+    scores: dict[str, ScoreDetail]
 
 
-def inquiry(
+def questions(
     state: State,
     about: Sequence[int],
     others: Sequence[int],
     suites: Sequence[Suite] = (),
     neighbours: Sequence[Neighbours] = (),
     sample: int | None = None,
-) -> Inquiry:
+) -> Questions:
     """What to ask about a change.
 
     Args:
@@ -165,7 +176,7 @@ def inquiry(
     chosen = sorted(others)
     if sample is not None and sample < len(chosen):
         chosen = sorted(random.Random(SEED).sample(chosen, sample))
-    return Inquiry(
+    return Questions(
         about=tuple(state.edits[number].body.fact for number in about),
         others=tuple(chosen),
         facts=tuple(state.edits[number].body.fact for number in chosen),
@@ -175,55 +186,78 @@ def inquiry(
     )
 
 
-class Looker:
-    """Asks versions of one model; what the base itself says is found out once.
+def ask_versions(
+    workspace: Workspace,
+    asked: Questions,
+    versions: Mapping[str, Callable[[], Mapping[str, Tensor]]],
+    advance: Callable[[str], None] = lambda what: None,
+) -> tuple[Answers, ...]:
+    """Ask versions the same things; what the base itself says is found out once.
 
     Args:
-        loaded: the base model, with its own weights; versions are looked at while it wears theirs.
+        workspace: the ledger and its model.
         asked: what to ask.
+        versions: by name, what gives a version's edited tensors by stored name.
+        advance: told what is being done.
+
+    Returns:
+        The versions' answers, in their order.
+
+    Raises:
+        ModelError: if a probe does not fit the model's context, or the model computes NaN.
     """
-
-    def __init__(self, loaded: LoadedModel, asked: Inquiry) -> None:
-        self._loaded = loaded
-        self.asked = asked
-        self._standing = standing_probes(loaded, asked.facts)
-        self._near = [standing_probes(loaded, group.facts) for group in asked.neighbours]
-        about = (fact for fact in (*asked.about, *asked.facts))
-        self._changed = frozenset(text for fact in about for text in (fact.text, *fact.paraphrase_texts))
-
-    def look(self, advance: Callable[[str], None] = lambda what: None) -> Look:
-        """What the model says as it stands.
-
-        Raises:
-            ModelError: if a probe does not fit the model's context, or the model computes NaN.
-        """
-        asked, measures = self.asked, list[Measure]()
-        said = tuple(continuations(self._loaded, [fact.text for fact in asked.about]))
-        if asked.facts:
-            advance("other edits' probes")
-            found = self._scores(asked.facts, self._standing)
-            names = tuple(f"e{number}" for number in asked.others)
-            measures += [of_facts(family.value, family, found, names, asked.facts) for family in OF_OTHERS]
-        for group, standing in zip(asked.neighbours, self._near, strict=True):
-            advance(group.name)
-            found = self._scores(group.facts, standing)
-            names = tuple(str(place) for place in range(1, len(group.facts) + 1))
-            measures.append(of_facts(f"locality of {group.name}", Family.LOCALITY, found, names, group.facts))
-        for suite in asked.suites:
-            advance(suite.name)
-            measures.append(of_suite(suite, run_suite(self._loaded, suite)))
-        return Look(said, {measure.name: measure for measure in measures if measure.items})
-
-    def _scores(self, facts: Sequence[Fact], standing: Sequence[tuple[Probe, ...]]) -> FactScores:
-        return score_facts(self._loaded, facts, standing, comparison=False, changed=self._changed)
+    advance("the base model's own answers")
+    groups = (asked.facts, *(group.facts for group in asked.neighbours))
+    held = [standing_probes(workspace.loaded, facts) for facts in groups]
+    found = []
+    for name, weights in versions.items():
+        with workspace.with_weights(weights()):
+            found.append(_answers(workspace.loaded, asked, held, partial(_told, advance, name)))
+    return tuple(found)
 
 
-def of_facts(name: str, family: Family, found: FactScores, addresses: Sequence[str], facts: Sequence[Fact]) -> Measure:
-    """One kind of probe of some facts as a measure; without items where no fact has any such probe."""
-    key = (family, Decision.GREEDY)
+def _told(advance: Callable[[str], None], name: str, what: str) -> None:
+    advance(f"{name}: {what}")
+
+
+def _answers(
+    loaded: LoadedModel,
+    asked: Questions,
+    held: Sequence[Sequence[tuple[Probe, ...]]],
+    advance: Callable[[str], None],
+) -> Answers:
+    """What the model says as it stands; ``held`` are the standing probes of the facts and of each neighbours' ones."""
+    scores: list[ScoreDetail] = []
+    changed = prompts_of((*asked.about, *asked.facts))
+
+    def scored(facts: Sequence[Fact], standing: Sequence[tuple[Probe, ...]]) -> FactScores:
+        return summarise(ask_facts(loaded, facts, standing, changed=changed | prompts_of(facts)))
+
+    said = tuple(continuations(loaded, [fact.text for fact in asked.about]))
+    if asked.facts:
+        advance("other edits' probes")
+        found = scored(asked.facts, held[0])
+        names = tuple(f"e{number}" for number in asked.others)
+        scores += [of_facts(family.value, family, found, names, asked.facts) for family in OVERALL]
+    for group, standing in zip(asked.neighbours, held[1:], strict=True):
+        advance(group.name)
+        names = tuple(str(place) for place in range(1, len(group.facts) + 1))
+        found = scored(group.facts, standing)
+        scores.append(of_facts(f"locality of {group.name}", Family.LOCALITY, found, names, group.facts))
+    for suite in asked.suites:
+        advance(suite.name)
+        scores.append(of_suite(suite, run_suite(loaded, suite)))
+    return Answers(said, {score.name: score for score in scores if score.items})
+
+
+def of_facts(
+    name: str, family: Family, found: FactScores, addresses: Sequence[str], facts: Sequence[Fact]
+) -> ScoreDetail:
+    """One kind of probe of some facts as a score with its details; without items where no fact has any such probe."""
+    key = (family, DecidedBy.GREEDY)
     with_any = [place for place, outcome in enumerate(found.outcomes) if outcome.get(key)]
     estimate = found.scores.get(key, Estimate(0.0, 0, 0, None, None, None))
-    return Measure(
+    return ScoreDetail(
         name,
         estimate,
         tuple((addresses[place], f"{facts[place].text} => {facts[place].target}") for place in with_any),
@@ -231,13 +265,13 @@ def of_facts(name: str, family: Family, found: FactScores, addresses: Sequence[s
     )
 
 
-def of_suite(suite: Suite, result: SuiteResult) -> Measure:
-    """A suite's result as a measure; each probe or text is a cluster of its own."""
+def of_suite(suite: Suite, result: SuiteResult) -> ScoreDetail:
+    """A suite's result as a score with its details; each probe or text is a cluster of its own."""
     if suite.metric in OF_TEXTS:
         texts = list(suite.texts)
     else:
         texts = [f"{probe.prompt} => {probe.target}" for probe in suite.probes]
-    return Measure(
+    return ScoreDetail(
         f"{suite.name} ({suite.metric.value})",
         result.estimate,
         tuple((str(place), text) for place, text in enumerate(texts, start=1)),
@@ -247,12 +281,12 @@ def of_suite(suite: Suite, result: SuiteResult) -> Measure:
     )
 
 
-def compare(before: Look, after: Look) -> tuple[Comparison, ...]:
+def compare(before: Answers, after: Answers) -> tuple[Comparison, ...]:
     """All scores of two versions that were asked the same."""
-    return tuple(_compare(measure, after.measures[name]) for name, measure in before.measures.items())
+    return tuple(_compare(score, after.scores[name]) for name, score in before.scores.items())
 
 
-def _compare(before: Measure, after: Measure) -> Comparison:
+def _compare(before: ScoreDetail, after: ScoreDetail) -> Comparison:
     pairs = [(sum(a) / len(a), sum(b) / len(b)) for a, b in zip(before.outcomes, after.outcomes, strict=True)]
     flipped = [
         Moved(*item, first, second)
