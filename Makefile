@@ -48,7 +48,7 @@ lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff format --check .
 
 TYPES := build/types/errata
-SOURCES := ledger editor replay commands demo cli.py world.py __init__.py __main__.py
+SOURCES := ledger editor replay commands door demo cli.py world.py __init__.py __main__.py
 
 # mypy looks for the package `errata` in a folder of links: the tree's top level is the package.
 types: $(READY) ## mypy, strict

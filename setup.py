@@ -3,7 +3,7 @@
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
-PATTERNS = ("ledger*", "editor*", "replay*", "commands*", "demo*")
+PATTERNS = ("ledger*", "editor*", "replay*", "commands*", "door*", "demo*")
 
 
 class BuildPy(build_py):

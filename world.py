@@ -1,6 +1,6 @@
 """What lies outside the program: the clock, identifiers, the environment, devices, folders and standard streams.
 
-Command line (`cli.py`) and Python door (`door.py`) take it from here, so both have the same defaults. Nothing else
+Command line (`cli.py`) and Python door (`door/`) take it from here, so both have the same defaults. Nothing else
 in Errata looks for any of it.
 """
 

@@ -28,7 +28,7 @@ def test_the_tables_of_policies_are_those_of_the_code() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 def test_files_named_in_backticks_exist(page: Path) -> None:
-    names = re.findall(r"`((?:ledger|editor|replay|commands|demo|bench|docs)/[\w./-]*)`", page.read_text("utf-8"))
+    names = re.findall(r"`((?:ledger|editor|replay|commands|door|demo|bench|docs)/[\w./-]*)`", page.read_text("utf-8"))
     assert [name for name in names if not (ROOT / name).exists()] == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import click
@@ -68,15 +68,12 @@ def edit(
     if seen:
         app.say(f"{counted(len(seen), 'fact')} of {len(facts)} served to tune these settings; their scores flatter")
     config = config_for(workspace.config(), method, changes)
-    reports: list[apply.BatchReport] = []
     try:
         with app.progress("loading the model") as tell:
-            for report in apply.edit(workspace, facts, config, batch_size, dry_run, tell):
-                reports.append(report)
+            reports = apply.edit_all(workspace, facts, config, batch_size, dry_run, tell)
     except ErrataError as error:
-        recorded = [body.number for report in reports for body in report.recorded]
-        error.fields["recorded"] = recorded
-        if recorded:
+        recorded = error.fields.get("recorded")
+        if isinstance(recorded, list) and recorded:
             app.say(f"recorded before the error: e{recorded[0]} to e{recorded[-1]}")
         raise
     failed = [item for report in reports for item in report.edits if not item.outcome.efficacy]
@@ -93,7 +90,7 @@ def edit(
         "tuned_on": len(seen),
         "seconds": sum(report.seconds for report in reports),
     }
-    app.show(data, _told(reports, dry_run, state.version))
+    app.show(data, edits_told(reports, dry_run, state.version))
     return int(nothing or (strict and bool(failed)))
 
 
@@ -126,7 +123,8 @@ def _shortfall(item: pipeline.Edit) -> float:
     return list(item.factors.values())[-1].shortfall
 
 
-def _told(reports: list[apply.BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
+def edits_told(reports: Sequence[apply.BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
+    """What became of the facts of some batches, and the version that there is now."""
     entries = [entry for report in reports for entry in _entries(report)]
     if not entries and not any(report.taken_back for report in reports):
         known = [item.fact for report in reports for item in report.no_ops]
@@ -175,7 +173,7 @@ def _told(reports: list[apply.BatchReport], dry_run: bool, version: str) -> Iter
         yield f"version {short(version)}"
 
 
-def _totals(reports: list[apply.BatchReport]) -> str:
+def _totals(reports: Sequence[apply.BatchReport]) -> str:
     outcomes = [item.outcome for report in reports for item in report.edits]
     return probe_words(
         added([outcome.paraphrase for outcome in outcomes]), added([outcome.locality for outcome in outcomes])

@@ -74,7 +74,7 @@ def blame(
         raise UsageError("say what to blame edits for: --suite FILE, or --prompt TEXT with --target TEXT")
     if (prompt is None) != (target is None):
         raise UsageError("--prompt TEXT and --target TEXT go together")
-    asked = _suite_of(app, suite, prompt, target)
+    asked = prompt_suite(prompt, target) if suite is None else read_suite(app, suite)
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
     with app.progress("loading the model") as tell:
@@ -84,12 +84,15 @@ def blame(
                 text.locate(workspace.loaded.tokenizer, prompt, target=asked.probes[0].target)
             )
         found = blames.blame(workspace, live, asked, top, check, seed, differentiated, tell)
-    app.show(asdict(found), _blame_told(workspace.state, found))
+    app.show(asdict(found), blame_told(workspace.state, found))
 
 
-def _suite_of(app: App, suite: Path | None, prompt: str | None, target: str | None) -> Suite:
-    if suite is not None:
-        return read_suite(app, suite)
+def prompt_suite(prompt: str | None, target: str | None) -> Suite:
+    """A suite of one prompt.
+
+    Raises:
+        UsageError: the prompt or the target is not what it must be.
+    """
     try:
         probe = Probe.model_validate({"prompt": prompt, "target": target})
     except ValidationError as error:
@@ -97,7 +100,8 @@ def _suite_of(app: App, suite: Path | None, prompt: str | None, target: str | No
     return Suite(name="prompt", metric=Metric.TARGET_PROBABILITY, probes=(probe,))
 
 
-def _blame_told(state: State, found: blames.Blame) -> list[Block]:
+def blame_told(state: State, found: blames.Blame) -> list[Block]:
+    """What the edits of a version are blamed for: those with an exact value, or the first ten."""
     shown = [one for one in found.edits if one.left_out is not None] or list(found.edits[:10])
     several = len(found.edits[0].parts) > 1
     columns = ["rank", "edit", "harm", "exact", f"{found.metric} without it"]

@@ -77,7 +77,7 @@ def start(
             raise UsageError(f"{word!r} cannot be a term: `errata bisect {word}` is something else")
     ends = (good, bad or (None if good is None else "HEAD"))
     session = start_session(
-        ledger.state(), *ends, actor=_actors(ledger), terms=terms, filters=Filters(**filters), order=order
+        ledger.state(), *ends, actor=actors(ledger), terms=terms, filters=Filters(**filters), order=order
     )
     _keep(app, session)
 
@@ -104,7 +104,7 @@ def marking(word: str, what: str = "Mark a version with a word of this bisection
             move = spoken.move(ledger.state())
             if isinstance(move, Conclusion) and move.culprit is not None:
                 return _go_on(app, spoken)  # stopped before it was recorded: the same command finishes it
-        return _go_on(app, spoken.marked(ledger.state(), _actors(ledger), version, outcome))
+        return _go_on(app, spoken.marked(ledger.state(), actors(ledger), version, outcome))
 
     return mark
 
@@ -200,7 +200,7 @@ def replay(app: App, file: Path) -> None:
     """
     alone(app)
     ledger = app.ledger()
-    _keep(app, replayed(ledger.state(), _actors(ledger), as_text(read_file(app, file), named(file)).splitlines()))
+    _keep(app, replayed(ledger.state(), actors(ledger), as_text(read_file(app, file), named(file)).splitlines()))
 
 
 @click.command()
@@ -243,7 +243,8 @@ def _go_on(app: App, session: Session) -> int:
     return show_conclusion(app, state, session, move, body)
 
 
-def _actors(ledger: Ledger) -> Actor:
+def actors(ledger: Ledger) -> Actor:
+    """Who made each event, for filters by author."""
     """Who made an event, by its place in the log; it is read only where somebody asks."""
     read = cache(ledger.events)
     return lambda seq: read()[seq - 1].actor

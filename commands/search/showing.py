@@ -102,12 +102,13 @@ def show_conclusion(app: App, state: State, session: Session, found: Conclusion,
         "steps": body.steps,
         "tested": [test.model_dump(mode="json", exclude={"newest"}) for test in body.log],
     }
-    app.show(data, _ended(concluded(state, body), session))
+    app.show(data, conclusion_told(state, session, body))
     return 0 if body.culprit is not None else 1
 
 
-def _ended(course: Course, session: Session) -> Iterator[Block]:
-    body = course.body
+def conclusion_told(state: State, session: Session, body: BisectionConcluded) -> Iterator[Block]:
+    """How a bisection ended, in words and tables."""
+    course = concluded(state, body)
     yield headline(course)
     yield from explained(course)
     named = body.cause + body.cure or (() if body.culprit else body.candidates)

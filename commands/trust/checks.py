@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +72,7 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
             findings += _deep(app)
     sound = is_sound(findings)
     data: dict[str, Any] = {"sound": sound, "deep": deep, "findings": [finding.to_json() for finding in findings]}
-    view: list[Block] = []
-    if findings:
-        rows = tuple((finding.severity.value, finding.where, finding.what) for finding in findings)
-        view.append(Table(("severity", "where", "what"), rows, whole=True))
-        for trouble in troubles(one for one in findings if one.trouble.remedy != NOTHING):
-            view.append(f"{trouble.sort}: {trouble.meaning}")
-            view.append(f"  to do: {trouble.remedy}")
+    view = findings_told(findings)
     damaged = sum(finding.severity.value == "error" for finding in findings)
     told = "sound: everything is as it was recorded"
     if sound:
@@ -87,6 +82,17 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
     view.append(told if sound else f"damaged: {counted(damaged, 'finding')}")
     app.show(data, view)
     return 0 if sound else 1
+
+
+def findings_told(findings: Sequence[Finding]) -> list[Block]:
+    """What was found, and what to do about it; nothing where nothing was."""
+    if not findings:
+        return []
+    rows = tuple((finding.severity.value, finding.where, finding.what) for finding in findings)
+    view: list[Block] = [Table(("severity", "where", "what"), rows, whole=True)]
+    for trouble in troubles(one for one in findings if one.trouble.remedy != NOTHING):
+        view += [f"{trouble.sort}: {trouble.meaning}", f"  to do: {trouble.remedy}"]
+    return view
 
 
 def _root(app: App) -> tuple[int, str]:

@@ -78,7 +78,7 @@ def export(
         "event": recorded(app, done.recorded),
     }
     head = f"{folder}: LoRA adapter of version {short(card.card.version)}, rank {made.rank}, {_edits(made)}"
-    app.show(data, [head, *_accuracy(made)])
+    app.show(data, [head, *accuracy_told(made)])
 
 
 def _edits(made: adapter_export.LoraAdapter) -> str:
@@ -86,7 +86,8 @@ def _edits(made: adapter_export.LoraAdapter) -> str:
     return " and ".join([*words, *([f"{counted(len(made.removed), 'edit')} taken away"] if made.removed else [])])
 
 
-def _accuracy(made: adapter_export.LoraAdapter) -> list[Block]:
+def accuracy_told(made: adapter_export.LoraAdapter) -> list[Block]:
+    """Whether an adapter is exact, else how far off each module is."""
     if made.exact:
         return ["exact: its factors are the edits' own"]
     rows = tuple(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import click
@@ -23,9 +23,12 @@ from errata.commands.words.wording import (
     tracing_words,
     version_json,
 )
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.envelope import Event, Kind
 from errata.ledger.events.selecting import select
+from errata.ledger.ledger import Ledger
+from errata.ledger.state.state import State
 
 
 @click.command()
@@ -69,29 +72,52 @@ def log(
       errata log --actor ada --since 2026-11-01 --until 2026-11-28
     """
     ledger = app.ledger()
+    events = selected(ledger, count, subject, actor, kinds, since, until, reveal)
+    data = {"events": [event_json(event) for event in events]} if app.as_json else {}
+    state = ledger.state()
+    if oneline:
+        loud = _unreviewed(state)
+        app.show(data, [in_one_line(_words(event, loud, f"@{event.seq} ")) for event in events], pager=True)
+        return
+    app.show(data, [event_table(state, events)], pager=True)
+
+
+def selected(
+    ledger: Ledger, count: int, subject: str, actor: str, kinds: Sequence[str], since: str, until: str, reveal: bool
+) -> list[Event]:
+    """The newest events that fit, newest first; with ``reveal``, personal facts are in the clear.
+
+    Raises:
+        UsageError: a time cannot be read, or there is no such kind.
+    """
+    if unknown := sorted({*kinds} - {*Kind}):
+        raise UsageError(f"no kind of event {unknown[0]!r}; kinds are {', '.join(Kind)}")
     events: Sequence[Event] = ledger.events()
     if reveal and subject:
         events = [revealed_event(ledger, event) for event in events]
     wanted = frozenset(Kind(kind) for kind in kinds)
     events = select(events, subject=subject, actor=actor, kinds=wanted, since=since, until=until)[::-1]
     events = events[: count if count > 0 else None]
-    if reveal:
-        events = [revealed_event(ledger, event) for event in events]
-    data = {"events": [event_json(event) for event in events]} if app.as_json else {}
-    unreviewed = {one.applied.seq for one in ledger.state().trust.unreviewed() if one.applied is not None}
+    return [revealed_event(ledger, event) for event in events] if reveal else events
 
-    def words(event: Event, before: str = "") -> str:
-        what = before + event_words(event)
-        return Loud(what) if event.seq in unreviewed else what
 
-    if oneline:
-        app.show(data, [in_one_line(words(event, f"@{event.seq} ")) for event in events], pager=True)
-        return
+def event_table(state: State, events: Iterable[Event]) -> Table:
+    """Events, with those that nobody has reviewed yet and somebody should made loud."""
+    loud = _unreviewed(state)
     rows = tuple(
-        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.value.replace("_", " "), words(e))
+        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.value.replace("_", " "), _words(e, loud))
         for e in events
     )
-    app.show(data, [Table(("seq", "when (UTC)", "who", "event", "what"), rows)], pager=True)
+    return Table(("seq", "when (UTC)", "who", "event", "what"), rows)
+
+
+def _unreviewed(state: State) -> set[int]:
+    return {one.applied.seq for one in state.trust.unreviewed() if one.applied is not None}
+
+
+def _words(event: Event, loud: set[int], before: str = "") -> str:
+    what = before + event_words(event)
+    return Loud(what) if event.seq in loud else what
 
 
 def in_one_line(text: str) -> str:
@@ -113,15 +139,29 @@ def show(app: App, address: str, reveal: bool) -> None:
     Example: errata show e12
     """
     ledger = app.ledger()
+    app.show(*described(ledger, address, app.world.now(), lambda: app.live(ledger, address), reveal))
+
+
+def described(
+    ledger: Ledger, address: str, now: str, version: Callable[[], tuple[int, ...]], reveal: bool
+) -> tuple[dict[str, Any], list[Block]]:
+    """What is recorded of an edit, a version or a proposal, as JSON and in words.
+
+    Args:
+        ledger: the ledger.
+        address: its address.
+        now: the time, which says what has expired.
+        version: the live set that the address names, if it names a version.
+        reveal: whether personal facts are shown in the clear.
+    """
     from errata.ledger.base.errors import UnknownEdit
     from errata.ledger.rules.addresses import resolve_edit
     from errata.ledger.state.standing import change_of
 
     state = ledger.state()
     if is_proposal(address) and address not in state.tags:
-        change, now = change_of(state.trust, proposal_number(address)), app.world.now()
-        app.show(change_data(state, change, now), change_view(state, change, now))
-        return
+        change = change_of(state.trust, proposal_number(address))
+        return change_data(state, change, now), list(change_view(state, change, now))
     try:
         record = state.edits[resolve_edit(state, address)]
     except UnknownEdit as error:
@@ -133,9 +173,8 @@ def show(app: App, address: str, reveal: bool) -> None:
         by, lines = state.trust.edit_changes.get(record.number), edit_lines(record)
         if by is not None:
             lines.insert(1, f"change      p{by}; who answers for it: errata show p{by}")
-        app.show({**edit_json(record), "change": None if by is None else f"p{by}"}, lines)
-        return
-    live = app.live(ledger, address)
+        return {**edit_json(record), "change": None if by is None else f"p{by}"}, list(lines)
+    live = version()
     if reveal:
         state = ledger.opener.reveal(state, live)
     data = version_json(state, live)
@@ -155,7 +194,7 @@ def show(app: App, address: str, reveal: bool) -> None:
     view.append(f"{counted(len(live), 'live edit')}")
     if live:
         view.append(edit_rows(state.edits[number] for number in live))
-    app.show(data, view)
+    return data, view
 
 
 @click.command()
