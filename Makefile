@@ -7,7 +7,7 @@ EVAL_VENV := .venv-eval
 EVAL_READY := $(EVAL_VENV)/.ready
 DEMO_DIR ?= build/demo
 
-.PHONY: demo test coverage test-eval lint types bench model clean help
+.PHONY: demo test test-long coverage test-eval lint types bench model docs clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -15,7 +15,7 @@ help: ## what there is
 $(READY): pyproject.toml setup.py constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Errata needs Python 3.11 or newer")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,lint,docs]'
 	touch $(READY)
 
 # lm-eval brings pandas, which sqlite-utils would load at every start: it gets an environment of its own.
@@ -33,6 +33,9 @@ test: $(READY) ## the test suite
 	sh tests/system-packages.sh $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
+test-long: $(READY) ## the laws that the suite tries on few cases, on many
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m long --timeout=3600
+
 coverage: $(READY) ## the same, and which lines it passes
 	sh tests/system-packages.sh $(BIN)/python
 	$(BIN)/python -m pytest -n 2 --dist worksteal --cov --cov-report=term-missing:skip-covered
@@ -45,7 +48,7 @@ lint: $(READY) ## ruff: rules and format
 	$(BIN)/ruff format --check .
 
 TYPES := build/types/errata
-SOURCES := ledger editor replay commands demo cli.py __init__.py __main__.py
+SOURCES := ledger editor replay commands door demo cli.py world.py __init__.py __main__.py
 
 # mypy looks for the package `errata` in a folder of links: the tree's top level is the package.
 types: $(READY) ## mypy, strict
@@ -55,6 +58,9 @@ types: $(READY) ## mypy, strict
 
 bench: $(READY) ## the tables that README and docs quote
 	$(BIN)/python -m bench
+
+docs: $(READY) ## the pages as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 model: $(READY) ## train the model that ships, again, from its seed
 	$(BIN)/python -m errata.demo.train --out build/model

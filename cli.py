@@ -1,6 +1,6 @@
-"""The composition root: the only place that sees the environment, the clock, the device and the current folder.
+"""The command line: `entry` is the command `errata`.
 
-`entry` is the command `errata`. It hands the world to the commands in `commands/` and turns every error into one line
+It hands the world (`world.py`) to the commands in `commands/` and turns every error into one line
 on stderr and an exit code.
 """
 
@@ -9,46 +9,18 @@ from __future__ import annotations
 import errno
 import json
 import os
-import resource
 import sys
-import time
 import traceback
-import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from errata import __version__
-from errata.commands.app import App, InOrder, World, laid_out
-from errata.commands.change.carrying import cherry_pick, merge
-from errata.commands.change.create import init, presets, stats
-from errata.commands.change.edits import edit
-from errata.commands.change.reverting import revert
-from errata.commands.change.tuning import settings, tune
-from errata.commands.measure.blaming import blame, timeline, why
-from errata.commands.measure.evaluating import evaluate
-from errata.commands.measure.locating import locate
-from errata.commands.measure.monitoring import monitor
-from errata.commands.measure.piloting import pilot
-from errata.commands.measure.reporting import report
-from errata.commands.search.bisecting import bisect
-from errata.commands.team.changing import apply, check, draft, proposals, propose, withdraw
-from errata.commands.team.deciding import approve, break_glass, reject, review
-from errata.commands.team.erasing import erase
-from errata.commands.team.flowing import flow
-from errata.commands.team.granting import role
-from errata.commands.team.keys import key
-from errata.commands.team.policies import policy
-from errata.commands.trust.auditing import audit
-from errata.commands.trust.checks import demo, gc, verify
-from errata.commands.trust.tampering import checkpoint, fsck, prove
+from errata import __version__, world
+from errata.commands.app import App, laid_out
+from errata.commands.lazy import LazyGroup, Named
 from errata.commands.unlocking import Unlocking
-from errata.commands.versions.exporting import export
-from errata.commands.versions.history import log, show, status
-from errata.commands.versions.versions import checkout, diff, tag
 from errata.commands.words.render import printable
 from errata.ledger.base.errors import ErrataError, StorageFull
 
@@ -62,13 +34,72 @@ QUIET = {
 """Settings of libraries that would otherwise write to stderr; what the user has set wins."""
 
 
+COMMANDS = {
+    "init": Named("change.create:init", "Start a ledger for MODEL in this folder."),
+    "presets": Named("change.create:presets", "List published settings of known models."),
+    "stats": Named("change.create:stats", "Show the recorded second moments."),
+    "locate": Named("measure.locating:locate", "Find the layers that hold facts."),
+    "tune": Named("change.tuning:tune", "Find settings on a sample of your facts."),
+    "settings": Named("change.tuning:settings", "Show or change the settings in force."),
+    "edit": Named("change.edits:edit", "Write facts into the model, on record."),
+    "log": Named("versions.history:log", "List what happened, newest first."),
+    "show": Named("versions.history:show", "Show one edit, version or proposal."),
+    "status": Named("versions.history:status", "Show where the ledger stands."),
+    "tag": Named("versions.versions:tag", "Name a version."),
+    "checkout": Named("versions.versions:checkout", "Write a version as a model folder."),
+    "export": Named("versions.exporting:export", "Write a version in another form."),
+    "diff": Named("versions.versions:diff", "Show what two versions differ in."),
+    "revert": Named("change.reverting:revert", "Take edits back, exactly."),
+    "undo": Named("change.undoing:undo", "Take the last change back."),
+    "erase": Named("team.erasing:erase", "Erase a personal fact for good."),
+    "cherry-pick": Named("change.carrying:cherry_pick", "Carry edits over from another ledger."),
+    "merge": Named("change.carrying:merge", "Merge another ledger into this one."),
+    "eval": Named("measure.evaluating:evaluate", "Score a version, with 95 % intervals."),
+    "monitor": Named("measure.monitoring:monitor", "Follow the model's health along the log."),
+    "ask": Named("measure.asking:ask", "Ask a version what comes after a prompt."),
+    "blame": Named("measure.blaming:blame", "Rank edits by the harm that they do."),
+    "why": Named("measure.blaming:why", "Show which edits fire on a prompt."),
+    "timeline": Named("measure.blaming:timeline", "Score suites along the log."),
+    "pilot": Named("measure.piloting:pilot", "Try your own facts before you decide."),
+    "bisect": Named("search.bisecting:bisect", "Find the edit that made a version worse."),
+    "key": Named("team.keys:key", "Make, grant and revoke keys."),
+    "role": Named("team.granting:role", "Give roles to persons, and take them away."),
+    "policy": Named("team.policies:policy", "Say who may change what, and what it takes."),
+    "propose": Named("team.changing:propose", "Ask for a change."),
+    "draft": Named("team.changing:draft", "Work out what a proposal would do."),
+    "approve": Named("team.deciding:approve", "Agree to exactly this draft."),
+    "reject": Named("team.deciding:reject", "Say no to a proposal, which ends it."),
+    "apply": Named("team.changing:apply", "Let an approved draft take effect."),
+    "check": Named("team.changing:check", "Measure an applied change's gates."),
+    "withdraw": Named("team.changing:withdraw", "Take your own proposal back."),
+    "proposals": Named("team.changing:proposals", "List what is proposed, and what is missing."),
+    "flow": Named("team.flowing:flow", "Do a whole change in one command."),
+    "break-glass": Named("team.deciding:break_glass", "Apply a draft without approval, in need."),
+    "review": Named("team.deciding:review", "Review a change that broke the glass."),
+    "report": Named("measure.reporting:report", "Sum up what the log says."),
+    "verify": Named("trust.checks:verify", "Check that nothing is damaged."),
+    "checkpoint": Named("trust.tampering:checkpoint", "Sign what the log is now."),
+    "prove": Named("trust.tampering:prove", "Prove that an event is part of the log."),
+    "fsck": Named("trust.tampering:fsck", "Repair a damaged ledger from another copy."),
+    "audit": Named("trust.auditing:audit", "Hand a range of the log to an auditor."),
+    "gc": Named("trust.checks:gc", "Drop what nothing refers to; never history."),
+    "demo": Named("trust.checks:demo", "Play the whole story on a small model."),
+    "help": Named("helping:help_", "Read the documentation."),
+}
+"""The commands, in the order of use. Their short help stands here too, so that `errata --help` loads none of them."""
+
+
 def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        click.echo(f"errata {_software()['errata']}")
+        click.echo(f"errata {__version__}")
         context.exit()
 
 
-@click.group(cls=InOrder, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    named=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.option(
     "--ledger",
     type=click.Path(path_type=Path),
@@ -115,72 +146,17 @@ def main(
       errata checkout HEAD ./edited                 a folder that transformers loads
 
     \b
-    Versions: HEAD, HEAD~2, @17 (after event 17), base, a tag, the start of a digest.
-    Edits: e12, or the start of a delta's digest.
+    Versions: HEAD, HEAD~2, @17 (after event 17), base, a tag, the start of a digest; by time @2026-11-28,
+    @2026-11-28T12:00:00Z or spring@2026-11-28 (where the tag was). A date means the end of that day in UTC.
+    Edits: e12, or the start of a delta's digest. Files of facts and suites: a path, or - for standard input.
     Exit codes: 0 done, 1 the answer is no, 2 usage, 3 conflict, 4 not allowed, 5 damaged or missing data,
     6 model or editing error.
     """
-    environment = app.world.environment
-    app.ledger_option = ledger or (Path(environment["ERRATA_DIR"]) if environment.get("ERRATA_DIR") else None)
-    app.base = base or (Path(environment["ERRATA_BASE"]) if environment.get("ERRATA_BASE") else None)
+    app.named(ledger, base, actor, key)
     app.as_json = as_json
     app.device = device
     app.threads = threads
-    app.actor = actor or environment.get("ERRATA_ACTOR", "")
-    app.key = key or environment.get("ERRATA_KEY") or None
     app.passphrase_file = passphrase_file
-
-
-for _command in (
-    init,
-    presets,
-    stats,
-    locate,
-    tune,
-    settings,
-    edit,
-    log,
-    show,
-    status,
-    tag,
-    checkout,
-    export,
-    diff,
-    revert,
-    erase,
-    cherry_pick,
-    merge,
-    evaluate,
-    monitor,
-    blame,
-    why,
-    timeline,
-    pilot,
-    bisect,
-    key,
-    role,
-    policy,
-    propose,
-    draft,
-    approve,
-    reject,
-    apply,
-    check,
-    withdraw,
-    proposals,
-    flow,
-    break_glass,
-    review,
-    report,
-    verify,
-    checkpoint,
-    prove,
-    fsck,
-    audit,
-    gc,
-    demo,
-):
-    main.add_command(_command)
 
 
 def entry(arguments: Sequence[str] | None = None) -> None:
@@ -199,7 +175,7 @@ def call(arguments: Sequence[str]) -> int:
     own = list(arguments)[: list(arguments).index("--")] if "--" in arguments else list(arguments)
     as_json, debug = "--json" in own, "--debug" in own
     try:
-        code = main.main(list(arguments), prog_name="errata", standalone_mode=False, obj=App(_world(), Unlocking))
+        code = main.main(list(arguments), prog_name="errata", standalone_mode=False, obj=App(world.here(), Unlocking))
         return code if isinstance(code, int) else 0
     except click.ClickException as error:
         return _fail(_usage(error), USAGE, as_json, debug)
@@ -239,98 +215,6 @@ def _fail(error: dict[str, Any], code: int, as_json: bool, debug: bool) -> int:
         sys.stdout.write(json.dumps({"error": {**error, "exit_code": code}}, indent=2, ensure_ascii=False) + "\n")
     sys.stderr.write(f"errata: {' '.join(printable(str(error['message'])).split())}\n")
     return code
-
-
-def _world() -> World:
-    return World(
-        folder=Path.cwd(),
-        environment=dict(os.environ),
-        actor=_user(),
-        now=_now,
-        new_id=lambda: str(uuid.uuid4()),
-        seconds=time.monotonic,
-        peak_memory=_peak_memory,
-        prepare_torch=_prepare_torch,
-        software=_software,
-        configuration=_configuration,
-        ask_secret=_ask_secret,
-        out=sys.stdout,
-        err=sys.stderr,
-    )
-
-
-def _user() -> str:
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return "unknown"
-
-
-def _configuration() -> Path:
-    """`$ERRATA_CONFIG`, else `errata` in the folder that the XDG Base Directory Specification gives."""
-    if own := os.environ.get("ERRATA_CONFIG"):
-        return Path(own)
-    given = os.environ.get("XDG_CONFIG_HOME", "")
-    if Path(given).is_absolute():
-        return Path(given) / "errata"
-    try:
-        return Path.home() / ".config" / "errata"
-    except RuntimeError:
-        from errata.ledger.base.errors import UsageError
-
-        raise UsageError("there is no home folder for keys; ERRATA_CONFIG names another") from None
-
-
-def _ask_secret(what: str) -> str | None:
-    if not sys.stdin.isatty():
-        return None
-    import getpass
-
-    try:
-        return getpass.getpass(f"{what}: ", stream=sys.stderr)
-    except EOFError:
-        raise click.Abort from None
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _peak_memory(device: str) -> int:
-    import torch
-
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_allocated(device))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _prepare_torch(device: str, threads: int | None) -> str:
-    import torch
-
-    from errata.ledger.base.errors import UsageError
-
-    if threads is not None:
-        torch.set_num_threads(threads)
-    try:
-        chosen = torch.device(device)
-        torch.empty(0, device=chosen)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {device!r} is not to be had: {str(error).splitlines()[0]}") from None
-    return str(chosen)
-
-
-def _software() -> dict[str, str]:
-    from importlib import metadata
-
-    found = {"python": ".".join(map(str, sys.version_info[:3])), "errata": __version__}
-    for name in ("torch", "transformers", "numpy", "safetensors"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            found[name] = "not installed"
-    return found
 
 
 if __name__ == "__main__":

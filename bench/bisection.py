@@ -11,8 +11,8 @@ from bench.shipped import draw_edits, workspace
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.replay.apply.apply import edit
-from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.run import bisect_with_suite
+from errata.replay.bisect.session import start
 
 
 def run(count: int = 128, batch_size: int = 32, seed: int = 3, rounds: int = 4) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def run(count: int = 128, batch_size: int = 32, seed: int = 3, rounds: int = 4) 
         rows = []
         for planted in rng.sample(holding, rounds):
             suite = _suite(state.edits[planted].body.fact)
-            result = bisect_with_suite(space, problem_between(state, (), state.live), suite, 0.5)
+            result, _ = bisect_with_suite(space, start(state, "base", "HEAD"), suite, 0.5)
             rows.append(
                 {
                     "planted": planted,
@@ -36,7 +36,7 @@ def run(count: int = 128, batch_size: int = 32, seed: int = 3, rounds: int = 4) 
                     "evaluations": result.count(),
                 }
             )
-        wrong = bisect_with_suite(space, problem_between(state, state.live[:-1], state.live), suite, 0.5)
+        wrong, _ = bisect_with_suite(space, start(state, "HEAD~1", "HEAD"), suite, 0.5)
         return {
             "edits": len(state.live),
             "rounds": rows,

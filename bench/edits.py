@@ -58,9 +58,9 @@ def _measure(facts: Sequence[Fact], batch_size: int, changes: dict[str, Any]) ->
         edits = [item for report in reports for item in report.edits]
         norms = [item.factors[next(iter(space.created.edited))] for item in edits]
         return {
-            **{name: getattr(head, name) for name in SCORES},
-            "base": {name: getattr(base, name) for name in SCORES},
-            "counts": head.counts,
+            **{name: head[name].value for name in SCORES},
+            "base": {name: base[name].value for name in SCORES},
+            "counts": {name: head[name].n for name in SCORES},
             "converged": sum(item.target.most_probable for item in edits) / len(edits),
             "steps": sum(item.target.steps for item in edits) / len(edits),
             "norm_growth": norms[-1].norm_after / norms[0].norm_before,

@@ -18,13 +18,16 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench.shipped import DATA, draw_edits, workspace
 from errata.editor.score.drift import drift, states_at_the_end
-from errata.editor.score.evaluate import probe
+from errata.editor.score.evaluate import probe, run_suite
+from errata.editor.score.intervals import harmonic_mean
+from errata.editor.score.scores import Family, ask_facts, own_targets, summarise
 from errata.ledger.base.errors import ErrataError
-from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.facts.fact import Fact
 from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.facts.suites import read_suite
 from errata.replay.apply.apply import edit
@@ -129,8 +132,8 @@ class _Watch:
 
     def __init__(self, space: Workspace, others: Sequence[Fact]) -> None:
         self._space = space
-        self._others = [Probe(prompt=fact.text, target=fact.target) for fact in others]
-        self._general = list(read_suite(DATA / "general.jsonl").probes)
+        self._others = [own_targets(fact)[0] for fact in others]
+        self._general = read_suite(DATA / "general.jsonl")
         rng = random.Random(0)
         self._texts = [fact.text for fact in rng.sample(list(others), min(64, len(others)))]
         self._base_norm = {n: t.frobenius_norm for n, t in space.created.edited.items()}
@@ -144,12 +147,10 @@ class _Watch:
         asked = rng.sample(list(made), min(200, len(made)))
         weights = space.materialiser.weights(live)
         with space.at(live):
-            targets = probe(space.loaded, [Probe(prompt=f.text, target=f.target) for f in made])
-            paraphrases = probe(
-                space.loaded, [Probe(prompt=t, target=f.target) for f in asked for t in f.paraphrase_texts]
-            )
+            targets = probe(space.loaded, [own_targets(fact)[0] for fact in made])
+            found = summarise(ask_facts(space.loaded, asked)) if asked else None
             natural = probe(space.loaded, self._others)
-            general = probe(space.loaded, self._general)
+            general = run_suite(space.loaded, self._general)
             states = self._states()
         says = [result.says_target for result in targets]
         moved = drift(self._base_states, states)
@@ -157,9 +158,9 @@ class _Watch:
             "edits": len(made),
             "load": len(made) / width,
             "efficacy": _share(says),
-            "paraphrase": _share([r.says_target for r in paraphrases]),
+            "paraphrase": None if found is None else found.value(Family.PARAPHRASE),
             "locality": _share([r.says_target for r in natural]),
-            "general": _share([r.says_target for r in general]),
+            "general": general.score,
             "first": _share(says[: len(first)]),
             "latest": _share(says[-BATCH:]),
             "edited_probability": _mean([r.log_probability for r in targets]),
@@ -215,7 +216,7 @@ def _nearest(points: Sequence[dict[str, Any]], load: float) -> int:
 
 def _row(name: str, point: dict[str, Any]) -> tuple[str, ...]:
     three = [point[key] for key in ("efficacy", "paraphrase", "locality")]
-    overall = 3 / sum(1 / value for value in three) if all(three) else 0.0
+    overall = float(harmonic_mean(np.array(three, dtype=float)))
     shares = [f"{value:.1%}" for value in (*three, overall, point["general"], point["first"])]
     return (
         name, str(point["edits"]), f"{point['load']:.2f}", *shares, f"x{max(point['norm'].values()):.2f}",

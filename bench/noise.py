@@ -13,7 +13,10 @@ from typing import Any
 
 from errata.editor.score.intervals import wilson
 from errata.ledger.kinds.bisections import StepOutcome, Verdict
-from errata.replay.search.search import EXACT, Conclusion, Live, Noise, Plan, Problem, Reading, Step, bisect
+from errata.ledger.state.state import Step
+from errata.replay.search.noise import Noise
+from errata.replay.search.search import bisect
+from errata.replay.search.terms import EXACT, Conclusion, Judgement, Live, Problem, Strategy
 
 STEPS = 128
 RATES = (0.0, 0.05, 0.15, 0.3)
@@ -44,13 +47,13 @@ def exact(steps: int, seed: int) -> dict[str, Any]:
 
 def noisy(steps: int, rate: float, seed: int) -> dict[str, Any]:
     """One search with a test that errs."""
-    return _one(steps, rate, seed, Plan(noise=Noise()))
+    return _one(steps, rate, seed, Strategy(noise=Noise()))
 
 
 def pair(steps: int, seed: int) -> dict[str, Any]:
     """One search where two steps harm only together."""
     planted = set(random.Random(seed).sample(range(1, steps + 1), 2))
-    found = bisect(_problem(steps), _test(lambda live: planted <= live, 0.0, seed), plan=Plan(minimise=True))
+    found = bisect(_problem(steps), _test(lambda live: planted <= live, 0.0, seed), strategy=Strategy(minimise=True))
     return {
         "tests": len(found.tested),
         "found": {step.added[0] for step in found.cause} == planted and found.verdict is Verdict.SEVERAL,
@@ -58,9 +61,9 @@ def pair(steps: int, seed: int) -> dict[str, Any]:
     }
 
 
-def _one(steps: int, rate: float, seed: int, plan: Plan) -> dict[str, Any]:
+def _one(steps: int, rate: float, seed: int, strategy: Strategy) -> dict[str, Any]:
     planted = random.Random(seed).randint(1, steps)
-    found: Conclusion = bisect(_problem(steps), _test(lambda live: planted in live, rate, seed), plan=plan)
+    found: Conclusion = bisect(_problem(steps), _test(lambda live: planted in live, rate, seed), strategy=strategy)
     return {
         "tests": len(found.tested),
         "verdict": found.verdict.value,
@@ -73,12 +76,12 @@ def _problem(steps: int) -> Problem:
     return Problem(frozenset(), tuple(Step(n, (n,), ()) for n in range(1, steps + 1)), lambda live: str(sorted(live)))
 
 
-def _test(is_bad: Callable[[Live], bool], rate: float, seed: int) -> Callable[[Live], Reading]:
+def _test(is_bad: Callable[[Live], bool], rate: float, seed: int) -> Callable[[Live], Judgement]:
     rng = random.Random(f"errors {seed}")
 
-    def test(live: Live) -> Reading:
+    def test(live: Live) -> Judgement:
         said = is_bad(live) is not (rng.random() < rate)
-        return Reading(StepOutcome.BAD if said else StepOutcome.GOOD)
+        return Judgement(StepOutcome.BAD if said else StepOutcome.GOOD)
 
     return test
 

@@ -25,7 +25,7 @@ from errata.ledger.facts.suites import read_suite
 from errata.replay.apply import rederive
 from errata.replay.apply.apply import edit
 from errata.replay.apply.rederive_report import report
-from errata.replay.measure.looking import Comparison
+from errata.replay.measure.comparison import Comparison
 
 
 def run(count: int = 60, batch_size: int = 20, seed: int = 1) -> dict[str, Any]:

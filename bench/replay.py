@@ -28,11 +28,10 @@ from bench.memory import growth
 from bench.shipped import surroundings
 from errata.editor.model.loading import ModelFiles
 from errata.ledger.ledger import Ledger
-from errata.replay.export.checkout import checkout
+from errata.replay.export.checkout import checkout, checkout_stream
 from errata.replay.export.model_card import card_of
 from errata.replay.export.whole_folder import flush
-from errata.replay.versions.keyframe_cost import KeyframeCost
-from errata.replay.versions.keyframes import KeyframeWriter
+from errata.replay.versions.keyframes import KeyframeRule, KeyframeWriter
 from errata.replay.versions.materialise import Materialiser, materialise, weights_digests
 from errata.replay.workflow.workspace import Workspace
 
@@ -85,7 +84,7 @@ def _measure(folder: Path, shape: tuple[int, int], edits: int, batch_size: int, 
     grown = growth(full.run)
     found |= full.found() | {
         "peak_memory": grown / in_float64,
-        "spacing": KeyframeCost((shape,) * TENSORS).spacing,
+        "spacing": KeyframeRule().spacing,
     }
     recent = head[: -min(batch_size, edits // 2)]
     for key, live in (("from_keyframe", recent), ("revert_afresh", head[:-1])):
@@ -187,7 +186,9 @@ def _checkouts(
     ways: dict[str, Callable[[Path], object]] = {
         "cp": lambda out: _copy(files.folder, out),
         "checkout": lambda out: checkout(files, weights, out, card),
-        "checkout_from_keyframe": lambda out: space.checkout(live, out, "HEAD~1"),
+        "checkout_from_keyframe": lambda out: checkout_stream(
+            files, space.materialiser.specs, space.materialiser.stream(live), out, lambda _: card
+        ),
     }
     times: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds):

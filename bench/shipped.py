@@ -8,16 +8,17 @@ import resource
 import time
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from errata.editor.pipeline import Meter
-from errata.editor.score.evaluate import probe
+from errata.editor.score.evaluate import run_suite
+from errata.editor.score.intervals import Estimate
+from errata.editor.score.scores import OVERALL, DecidedBy, Family, ask_facts, summarise
 from errata.editor.solve.grid import CAPACITY_BITS
-from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.facts.fact import Fact
 from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.facts.suites import read_suite
 from errata.replay.workflow.context import Surroundings
@@ -60,37 +61,17 @@ def draw_edits(count: int, seed: int) -> list[Fact]:
     return drawn
 
 
-@dataclass(frozen=True)
-class Scores:
-    """Shares of probes answered as they should be, by exact match under greedy decoding; and how many there were."""
+def scores(space: Workspace, live: Iterable[int], facts: Sequence[Fact]) -> dict[str, Estimate]:
+    """Score a version by greedy decoding, on edited facts and on the general suite.
 
-    efficacy: float
-    paraphrase: float
-    locality: float
-    same_subject: float
-    general: float
-    counts: dict[str, int]
-
-
-def scores(space: Workspace, live: Iterable[int], facts: Sequence[Fact]) -> Scores:
-    """Score a version on edited facts and on the general suite.
-
-    Locality probes that ask for an edited fact are left out: they are meant to change. ``same_subject`` asks for the
-    other facts of the edited subjects, which no method here is told to keep.
+    ``same_subject`` asks for the other facts of the edited subjects, which no method here is told to keep.
     """
     keys, subjects = {fact.key for fact in facts}, {fact.subject for fact in facts}
     others = [f for f in read_facts(DATA / "facts.jsonl") if f.subject in subjects and f.key not in keys]
-    edited = {text for fact in facts for text in (fact.text, *fact.paraphrase_texts)}
-    probes = {
-        "efficacy": [Probe(prompt=fact.text, target=fact.target) for fact in facts],
-        "paraphrase": [Probe(prompt=text, target=fact.target) for fact in facts for text in fact.paraphrase_texts],
-        "locality": [item for fact in facts for item in fact.locality if item.prompt not in edited],
-        "same_subject": [Probe(prompt=fact.text, target=fact.target) for fact in others],
-        "general": list(read_suite(DATA / "general.jsonl").probes),
-    }
-    shares = {}
+    bare = [fact.model_copy(update={"paraphrases": (), "locality": ()}) for fact in others]
     with space.at(live):
-        for name, items in probes.items():
-            results = probe(space.loaded, items)
-            shares[name] = sum(result.says_target for result in results) / len(results)
-    return Scores(**shares, counts={name: len(items) for name, items in probes.items()})
+        own = summarise(ask_facts(space.loaded, facts)).scores
+        same = summarise(ask_facts(space.loaded, bare)).scores
+        general = run_suite(space.loaded, read_suite(DATA / "general.jsonl")).estimate
+    found = {family.value: own[family, DecidedBy.GREEDY] for family in OVERALL}
+    return {**found, "same_subject": same[Family.EFFICACY, DecidedBy.GREEDY], "general": general}

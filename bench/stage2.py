@@ -18,7 +18,6 @@ import torch
 from torch import Tensor
 
 from errata.editor.methods.memit import memit
-from errata.editor.solve.carried import Costs
 from errata.editor.solve.solve import SolvedBy, Weights, apply_preserved, relative, solve
 from errata.editor.solve.solver import Solver
 from errata.replay.workflow.factor_cache import FactorCache
@@ -99,12 +98,13 @@ def _ours(solver: Solver, keys: Tensor, residuals: Tensor, past: Tensor, width: 
     factorised, read, held = solver.factorisations, solver.read, min(solver.held + len(keys), len(past))
     seconds, solution = _timed(lambda: memit(residuals, solver.preserve(keys, past, WEIGHTS)))
     factorised, read = solver.factorisations - factorised, solver.read - read
-    costs, m = Costs(width), len(past)
-    operations = 4.0 * len(keys) * width**2  # two triangular solves, and the product that measures the residual
+    n, m = len(keys), len(past)
+    operations = 4.0 * n * width**2  # two triangular solves, and the product that measures the residual
+    operations += factorised * width**3 / 3
     if solution.solved_by is SolvedBy.ABSORBED:
-        operations += factorised * costs.factor(m)
-    else:
-        operations += factorised * costs.factor(0) + costs.carry(len(keys), m) + costs.join(m - held, held)
+        operations += factorised * m * width**2
+    else:  # new keys through the factor and into the small system, and all of them in the batch's solve
+        operations += (m - held) * (2.0 * width**2 + 2.0 * m * width) + n * (4.0 * m * width + 2.0 * m**2)
     row = _row(seconds, operations, solution.residual)
     return {**row, "solved_by": solution.solved_by.value, "factorised": factorised, "read": read, "past": len(past)}
 

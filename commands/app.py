@@ -7,21 +7,27 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypedDict, TypeVar
+from typing import Any, TextIO, TypeVar
 
 import click
 
+from errata.commands.lazy import when_used
 from errata.commands.words.render import Loud, View, console, printable, write
+from errata.ledger.base.errors import ErrataError, UnknownVersion
 
-if TYPE_CHECKING:
-    from errata.ledger.base.signing import SignerSource
-    from errata.ledger.events.envelope import Event
-    from errata.ledger.ledger import Ledger
-    from errata.ledger.rules.operations import Command
-    from errata.ledger.secrets.key_files import KeyFolder
-    from errata.ledger.state.state import State
-    from errata.replay.workflow.context import Surroundings
-    from errata.replay.workflow.workspace import Workspace
+with when_used():
+    from errata.commands import pager as paging
+    from errata.commands.words import change_view
+    from errata.editor import pipeline
+    from errata.ledger import ledger as ledgers
+    from errata.ledger.base import signing
+    from errata.ledger.rules import addresses
+    from errata.ledger.secrets import key_files
+    from errata.ledger.state import state as states
+    from errata.replay.bisect import session_file
+    from errata.replay.record import writer as writers
+    from errata.replay.search import terms
+    from errata.replay.workflow import context, workspace
 
 UNDER_TEST = "BISECT"
 """The address of the version that a bisection under way wants tested."""
@@ -44,6 +50,7 @@ class World:
         prepare_torch: sets the number of threads (None leaves it) and checks a device's name; returns that name.
         software: names and versions of what takes part.
         configuration: the user's own folder for Errata, where private keys lie.
+        read_stdin: all of standard input, which can be read once.
         ask_secret: asks for something on the terminal without showing it; None where there is no terminal.
         out: where results go.
         err: where progress and logs go.
@@ -60,19 +67,11 @@ class World:
     prepare_torch: Callable[[str, int | None], str]
     software: Callable[[], dict[str, str]]
     configuration: Callable[[], Path]
+    read_stdin: Callable[[], bytes]
     ask_secret: Callable[[str], str | None]
     out: TextIO
     err: TextIO
     output_descriptor: int = 2
-
-
-class Acting(TypedDict):
-    """What `Ledger.execute` asks of whoever acts."""
-
-    actor: str
-    now: str
-    new_id: Callable[[], str]
-    signer: SignerSource
 
 
 @dataclass
@@ -93,7 +92,7 @@ class App:
     """
 
     world: World
-    unlock: Callable[[App], SignerSource] = field(repr=False)
+    unlock: Callable[[App], signing.SignerSource] = field(repr=False)
     ledger_option: Path | None = None
     base: Path | None = None
     as_json: bool = False
@@ -102,65 +101,59 @@ class App:
     passphrase_file: Path | None = None
     device: str = "cpu"
     threads: int | None = None
-    _signer: SignerSource | None = field(default=None, repr=False)
+    _signer: signing.SignerSource | None = field(default=None, repr=False)
     _warned: bool = field(default=False, repr=False)
+    _stdin_read: bool = field(default=False, repr=False)
 
-    def ledger(self) -> Ledger:
+    def named(self, ledger: Path | None, base: Path | None, actor: str | None, key: str | None) -> None:
+        """Take what is named, or else what ERRATA_DIR, ERRATA_BASE, ERRATA_ACTOR and ERRATA_KEY say."""
+        environment = self.world.environment
+        self.ledger_option = ledger or (Path(environment["ERRATA_DIR"]) if environment.get("ERRATA_DIR") else None)
+        self.base = base or (Path(environment["ERRATA_BASE"]) if environment.get("ERRATA_BASE") else None)
+        self.actor = actor or environment.get("ERRATA_ACTOR", "")
+        self.key = key or environment.get("ERRATA_KEY") or None
+
+    def ledger(self) -> ledgers.Ledger:
         """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
-        from errata.commands.words.change_view import unreviewed_lines
-        from errata.ledger.base.errors import ErrataError
-        from errata.ledger.ledger import Ledger
-
-        found = Ledger.open(self.ledger_folder())
+        found = ledgers.Ledger.open(self.ledger_folder())
         if not self._warned:
             self._warned = True
             with suppress(ErrataError):  # damage is for the command to tell, or to mend
-                for line in unreviewed_lines(found.state(), self.world.now()):
+                for line in change_view.unreviewed_lines(found.state(), self.world.now()):
                     write([Loud(f"errata: {line}")], self.world.err)
         return found
 
     def ledger_folder(self) -> Path:
         """The ledger's folder: the one that is named, or the one here or above."""
-        from errata.ledger.ledger import find_ledger
+        return self.ledger_option if self.ledger_option is not None else ledgers.find_ledger(self.world.folder)
 
-        return self.ledger_option if self.ledger_option is not None else find_ledger(self.world.folder)
-
-    def surroundings(self) -> Surroundings:
+    def surroundings(self) -> context.Surroundings:
         """Clock, identifiers, actor and device, as replay wants them; loads torch."""
-        from errata.editor.pipeline import Meter
-        from errata.replay.workflow.context import Surroundings
-
         device = self.world.prepare_torch(self.device, self.threads)
-        return Surroundings(
+        return context.Surroundings(
             now=self.world.now,
             new_id=self.world.new_id,
             actor=self.who,
             device=device,
-            meter=Meter(seconds=self.world.seconds, peak_memory=lambda: self.world.peak_memory(device)),
+            meter=pipeline.Meter(
+                seconds=self.world.seconds,
+                peak_memory=lambda: self.world.peak_memory(device),
+                host_peak_memory=lambda: self.world.peak_memory("cpu"),
+            ),
             software=self.world.software(),
             signer=self.signer(),
         )
 
-    def workspace(self) -> Workspace:
+    def workspace(self) -> workspace.Workspace:
         """The ledger with its model, which is loaded when it is needed; loads torch."""
         ledger = self.ledger()
         surroundings = self.surroundings()
-        from errata.replay.workflow.workspace import Workspace
+        return workspace.Workspace(ledger, surroundings, self.base)
 
-        return Workspace(ledger, surroundings, self.base)
-
-    def execute(self, ledger: Ledger, command: Command) -> list[Event]:
-        """Let the ledger decide on a command and record its events; for commands that need no model."""
-        return ledger.execute(command, **self.acting())
-
-    def acting(self) -> Acting:
-        """Who acts, when, and with which key, as `Ledger.execute` wants to know."""
-        return {
-            "actor": self.who,
-            "now": self.world.now(),
-            "new_id": self.world.new_id,
-            "signer": self.signer(),
-        }
+    def writer(self, ledger: ledgers.Ledger | None = None) -> writers.Writer:
+        """The ledger (the one given, else the one that `ledger` opens), and who writes to it; needs no model."""
+        acting = writers.Acting(now=self.world.now, new_id=self.world.new_id, actor=self.who, signer=self.signer())
+        return writers.Writer(self.ledger() if ledger is None else ledger, acting)
 
     @property
     def who(self) -> str:
@@ -169,47 +162,56 @@ class App:
             return self.actor or self.world.actor
         return self.keys().card(self.key).person
 
-    def keys(self) -> KeyFolder:
+    def keys(self) -> key_files.KeyFolder:
         """The user's private keys."""
-        from errata.ledger.secrets.key_files import KeyFolder
+        return key_files.KeyFolder(self.world.configuration() / "keys")
 
-        return KeyFolder(self.world.configuration() / "keys")
-
-    def signer(self) -> SignerSource:
+    def signer(self) -> signing.SignerSource:
         """Unlocks the acting person's key when a signature is first needed, once a process (`commands.unlocking`)."""
         if self._signer is None:
             self._signer = self.unlock(self)
         return self._signer
 
     def live(
-        self, ledger: Ledger, address: str, without: Sequence[str] = (), only: Sequence[str] = ()
+        self, ledger: ledgers.Ledger, address: str, without: Sequence[str] = (), only: Sequence[str] = ()
     ) -> tuple[int, ...]:
         """The live set that an address names; BISECT is the version that a bisection wants tested."""
-        from errata.ledger.rules.addresses import resolve_version
-
         state = ledger.state()
         if address != UNDER_TEST:
-            return resolve_version(state, address, without, only)
+            return addresses.resolve_version(state, address, without, only)
         return tuple(sorted(self._under_test(ledger, state)))
 
-    def _under_test(self, ledger: Ledger, state: State) -> frozenset[int]:
-        from errata.ledger.base.errors import UnknownVersion
-        from errata.replay.bisect.session_file import load
-        from errata.replay.search.search import Question
-
-        session = load(ledger.folder) if ledger.folder is not None else None
+    def _under_test(self, ledger: ledgers.Ledger, state: states.State) -> frozenset[int]:
+        session = session_file.load(ledger.folder) if ledger.folder is not None else None
         move = session.move(state) if session is not None and not session.missing else None
-        if not isinstance(move, Question):
+        if not isinstance(move, terms.Question):
             raise UnknownVersion(UNDER_TEST)
         return move.live
 
-    def show(self, data: Any, view: View) -> None:
-        """Show a result: `data` as one JSON document with --json, else `view`."""
+    def show(self, data: Any, view: View, *, pager: bool = False) -> None:
+        """Show a result: `data` as one JSON document with --json, else `view`, if asked for through a pager."""
         if self.as_json:
             self.world.out.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
             self.world.out.flush()
-        else:
+            return
+        if not (pager and self.world.out.isatty()):
             write(view, self.world.out)
+            return
+        with paging.paged(self.world.out, self.world.environment) as stream:
+            write(view, stream)
+
+    def read_stdin(self) -> bytes:
+        """All of standard input.
+
+        Raises:
+            UsageError: it was read already.
+        """
+        from errata.ledger.base.errors import UsageError
+
+        if self._stdin_read:
+            raise UsageError("standard input is one file: `-` can be given once")
+        self._stdin_read = True
+        return self.world.read_stdin()
 
     def say(self, line: str) -> None:
         """Log a line on stderr."""
@@ -224,14 +226,6 @@ class App:
             return
         with console(self.world.err).status(printable(start)) as status:
             yield lambda what: status.update(printable(what))
-
-
-class InOrder(click.Group):
-    """A group that lists its commands in the order in which they were added, which is the order of use."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands' names."""
-        return list(self.commands)
 
 
 def laid_out(command: F) -> F:

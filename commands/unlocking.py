@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from errata.commands.app import App
 from errata.ledger.base.errors import BadRecord, LedgerNotFound, Refused, UsageError
 
 if TYPE_CHECKING:
-    from errata.commands.app import App
     from errata.ledger.base.signing import Signer
     from errata.ledger.secrets.key_files import KeyCard
 

@@ -23,12 +23,12 @@ from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.facts.suites import Metric, Suite, read_suite
+from errata.ledger.kinds.bisections import Verdict
 from errata.replay.apply.apply import BatchReport, edit
-from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.run import bisect_with_suite
+from errata.replay.bisect.session import start
 from errata.replay.export.checkout import checkout
 from errata.replay.export.model_card import card_of
-from errata.replay.search.search import Verdict
 from errata.replay.versions.materialise import materialise, weights_digests
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.deep_verify import deep_verify
@@ -154,7 +154,7 @@ def _rebuilding(workspace: Workspace, folder: Path) -> Scene:
     _hold("a checked-out folder loads in transformers with the same bits", same)
     return Scene(
         "Any version, rebuilt to the bit",
-        f"errata tag spring && errata checkout spring {_short(destination)}",
+        f"errata tag spring && errata checkout spring {destination.name}",
         (
             f"version {state.version[:19]} = base + {len(state.live)} edits",
             "added in the opposite order, one by one: identical bits",
@@ -204,7 +204,7 @@ def _hunting(workspace: Workspace, folder: Path, more: Sequence[Fact], known: Se
     path = folder / "regression.jsonl"
     head = {"suite": suite.name, "metric": suite.metric.value}
     path.write_text("\n".join(json.dumps(r) for r in (head, *(p.model_dump() for p in suite.probes))) + "\n")
-    result = bisect_with_suite(workspace, problem_between(state, (), state.live), suite, 0.5)
+    result, _ = bisect_with_suite(workspace, start(state, "base", "HEAD"), suite, 0.5)
     _hold("the bisection found the planted edit", result.verdict is Verdict.CULPRIT and result.suspect is not None)
     assert result.suspect is not None
     _hold("the bisection found the planted edit", result.suspect.added == (number,))
@@ -280,4 +280,4 @@ def _share(hits: Sequence[tuple[int, int]]) -> str:
 
 def _short(path: Path) -> str:
     here = Path.cwd()
-    return str(path.relative_to(here)) if path.is_relative_to(here) else path.name
+    return str(path.relative_to(here)) if path.is_relative_to(here) else str(path)

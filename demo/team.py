@@ -8,21 +8,19 @@ from pathlib import Path
 
 from errata.ledger.base.errors import Refused
 from errata.ledger.base.signing import Signer
-from errata.ledger.drafts import edits_of
-from errata.ledger.events.change_parts import Choice, EditFacts, GrantKey, GrantRole, SignedDecision
+from errata.ledger.events.change_parts import EditFacts, GrantKey, GrantRole
 from errata.ledger.events.policy import CONTROLLED
-from errata.ledger.events.trust_bodies import ChangeApproved, PolicyChanged
+from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.facts.fact import Fact
-from errata.ledger.rules.deciding import signed_decision
-from errata.ledger.rules.operations import ApplyChange, ChangeKeysAndRoles, ProposeChange, RecordEvent
+from errata.ledger.rules.operations import ChangeKeysAndRoles, RecordEvent
 from errata.ledger.secrets.key_files import KeyFolder
 from errata.replay.apply.changes import check_change, draft_change
+from errata.replay.record.changes import apply_change, approve, propose
 from errata.replay.workflow.workspace import Workspace
 
 TEAM = {"ada": ("author", "operator", "approver"), "ben": ("approver",), "cleo": ("approver",)}
 PASSPHRASE = b"a demo keeps no secrets"
 """Of the keys in the demo's own folder, which sign for nobody else."""
-MEANING = "I have read this draft and agree that it is applied"
 
 
 class Team:
@@ -49,11 +47,6 @@ class Team:
         own.__dict__["files"], own.__dict__["loaded"] = self.workspace.files, self.workspace.loaded
         return own
 
-    def decision(self, person: str, number: int) -> SignedDecision:
-        """One of them approves."""
-        trust, at = self.workspace.state.trust, self.workspace.surroundings.now()
-        return signed_decision(trust, number, Choice.APPROVE, self.keys[person], person=person, meaning=MEANING, at=at)
-
 
 def govern(workspace: Workspace, folder: Path) -> Team:
     """Give everybody a key and roles, and let the policy `controlled` be in force from here on."""
@@ -72,19 +65,18 @@ def change(team: Team, facts: Sequence[Fact]) -> tuple[tuple[str, ...], int]:
         ModelError, Refused: a step of it fails, which is the story's fault.
     """
     ada, ben = team.of("ada"), team.of("ben")
-    ada.execute(ProposeChange(EditFacts(facts=tuple(facts)), "price list of May", ticket="SALES-88"))
-    number = len(ada.state.trust.changes)
+    number = propose(ada, EditFacts(facts=tuple(facts)), "price list of May", ticket="SALES-88").number
     draft_change(ada, number)
     draft = ada.state.trust.changes[number].drafts[-1]
     gates = ", ".join(f"{one.gate} {one.score:.3g}" for one in draft.body.evidence if one.score is not None)
     try:
-        ada.execute(RecordEvent(ChangeApproved(proposal=number, decision=team.decision("ada", number))))
+        approve(ada, number)
     except Refused as error:
         alone = error.message
     else:
         raise Refused("the author approved her own change")
-    ben.execute(RecordEvent(ChangeApproved(proposal=number, decision=team.decision("ben", number))))
-    ada.execute(ApplyChange(number, edits_of(ada.ledger.blobs, draft)))
+    approve(ben, number)
+    apply_change(ada, number)
     found = check_change(ada, number, revert=True)
     ada.tag("may", ada.state.live, f"p{number}")
     record = ada.state.trust.changes[number]

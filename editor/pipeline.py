@@ -21,13 +21,14 @@ from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import Request, build_request
 from errata.editor.model.text import locate, pad
 from errata.editor.score.evaluate import continuations, probe
-from errata.editor.score.outcomes import Outcome, own_targets, run_own_probes, standing_probes
+from errata.editor.score.scores import outcomes_of, own_targets, standing_probes
 from errata.editor.solve.grid import ExactSum, bounds, round_factors
 from errata.editor.solve.norms import running_norms
 from errata.editor.solve.solve import Solution, SolvedBy, spread
 from errata.editor.solve.solver import Solver
 from errata.editor.target.target import TargetValue, optimise
 from errata.ledger.base.errors import ModelError
+from errata.ledger.events.parts import EditOutcome
 from errata.ledger.facts.fact import Fact
 
 
@@ -58,10 +59,17 @@ class EditedMatrix:
 
 @dataclass(frozen=True)
 class Meter:
-    """What things cost: a monotonic clock in seconds and the process's peak memory in bytes."""
+    """What things cost.
+
+    Attributes:
+        seconds: a monotonic clock.
+        peak_memory: the process's peak memory in bytes, on the device where models run.
+        host_peak_memory: the same in the host's own memory, where that is another.
+    """
 
     seconds: Callable[[], float]
     peak_memory: Callable[[], int]
+    host_peak_memory: Callable[[], int] | None = None
 
 
 @dataclass(frozen=True)
@@ -88,7 +96,7 @@ class Edit:
     fact: Fact
     target: TargetValue
     factors: dict[str, Factors]
-    outcome: Outcome
+    outcome: EditOutcome
 
 
 @dataclass(frozen=True)
@@ -194,7 +202,7 @@ def edit_batch(
             layers = _write(loaded, matrices, requests, targets, config, sums, weights)
     advance("probes")
     with patched(loaded.model, _by_parameter(loaded, weights)):
-        outcomes = run_own_probes(loaded, [r.fact for r in requests], standing, [said[i] for i in wanted])
+        outcomes = outcomes_of(loaded, [r.fact for r in requests], standing, [said[i] for i in wanted])
     edits = tuple(
         Edit(request.fact, target, {name: layer.rows[i] for name, layer in layers.items()}, outcome)
         for i, (request, target, outcome) in enumerate(zip(requests, targets, outcomes, strict=True))

@@ -1,9 +1,10 @@
 """Charts: one Vega-Lite specification for a page, a report and a picture.
 
 A chart is plain JSON. `svg` and `save` render it offline and to the same bytes every time, with fonts that come with
-the renderer (vl-convert, in the extra `plots`). `heat_map` and `lines` build the two kinds that the project shows;
-`themed` gives any specification the house's look. Colours are those of Okabe and Ito, which colour-blind readers can
-tell apart; shares of one quantity use one hue that only grows darker.
+the renderer (vl-convert, in the extra `plots`). `quantity`, `names`, `layer` and `heading` are what specifications are
+built from, `heat_map` and `lines` the two kinds that several rooms show; `themed` gives any of them the house's look.
+Colours are those of Okabe and Ito, which colour-blind readers can tell apart; shares of one quantity use one hue that
+only grows darker.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ VERSION = "6.4"
 """Vega-Lite's version that renders; fixed, so that a newer renderer draws the same."""
 
 PNG_SCALE = 2.0
+
+_NUMBER = ".2f"
+"""d3's format of a heat map's numbers."""
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 """Okabe and Ito's colours, without the yellow that is lost on white."""
@@ -95,7 +99,7 @@ def save(spec: Mapping[str, Any], path: Path) -> None:
         StorageFailed: if the file cannot be written.
     """
     if path.suffix not in SUFFIXES:
-        raise UsageError(f"{path.name} is no name for a chart: it ends in {', '.join(SUFFIXES)}")
+        raise UsageError(f"{path.name} cannot be a chart: its name ends in {', '.join(SUFFIXES)}")
     if path.suffix == ".json":
         data = (json.dumps(themed(spec), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
     else:
@@ -105,6 +109,16 @@ def save(spec: Mapping[str, Any], path: Path) -> None:
         path.write_bytes(data)
     except OSError as error:
         raise storage_error(path, error) from error
+
+
+def save_all(specs: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:
+    """Write charts by name as SVG, PNG and Vega-Lite into a folder; returns the files. Raises as `save` does."""
+    paths = {
+        folder / f"{name}{suffix}": spec for name, spec in specs.items() for suffix in (".svg", ".png", ".vl.json")
+    }
+    for path, spec in paths.items():
+        save(spec, path)
+    return list(paths)
 
 
 def require() -> None:
@@ -129,8 +143,30 @@ def _renderer() -> Any:
     try:
         import vl_convert
     except ImportError:
-        raise UsageError("pictures need the extra `plots`: pip install 'errata[plots]'") from None
+        raise UsageError("pictures need the extra `plots`: pip install 'errata-lm[plots]'") from None
     return vl_convert
+
+
+def quantity(field: str, title: str | None, **how: Any) -> dict[str, Any]:
+    """The encoding of a number by a field, with its axis' or legend's title."""
+    return {"field": field, "type": "quantitative", "title": title, **how}
+
+
+def names(field: str, order: Sequence[Any], looks: Sequence[Any] = (), **how: Any) -> dict[str, Any]:
+    """The encoding of a name by a field: the names in order, and for each its colour, shape or dash, if given."""
+    scale = {"scale": {"domain": list(order), "range": list(looks)}} if looks else {}
+    return {"field": field, "type": "nominal", "sort": list(order), **how, **scale}
+
+
+def layer(records: Sequence[Mapping[str, Any]], mark: str, encoding: Mapping[str, Any], **look: Any) -> dict[str, Any]:
+    """One layer of a chart: its own records, what is drawn of each, and where."""
+    return {"data": {"values": list(records)}, "mark": {"type": mark, **look}, "encoding": dict(encoding)}
+
+
+def heading(text: str, subtitle: str | Sequence[str] = "") -> dict[str, Any]:
+    """A chart's title, and how to read it below; several lines if it is a list."""
+    below = [subtitle] if isinstance(subtitle, str) else list(subtitle)
+    return {"text": text, "anchor": "start", **({"subtitle": below} if any(below) else {})}
 
 
 def heat_map(
@@ -144,8 +180,6 @@ def heat_map(
     x_order: Sequence[Any],
     y_order: Sequence[Any],
     value_title: str = "",
-    scheme: str = "blues",
-    number_format: str = ".2f",
     domain: tuple[float, float] | None = None,
     cell: tuple[int, int] = (58, 34),
     panel: str | None = None,
@@ -164,8 +198,6 @@ def heat_map(
         x_order: the columns, left to right.
         y_order: the rows, top to bottom.
         value_title: the legend's title; ``value`` if empty.
-        scheme: Vega's name of a colour scheme.
-        number_format: d3's format of the numbers.
         domain: values of the lightest and the darkest colour; from 0 to the greatest value if None.
         cell: width and height of a cell in pixels.
         panel: field that makes panels, or None.
@@ -174,46 +206,53 @@ def heat_map(
     """
     found = [float(record[value]) for record in cells]
     low, high = domain or (min(0.0, *found), max(0.0, *found) or 1.0)
-    axes: dict[str, Any] = {
-        "x": {"field": x, "type": "ordinal", "sort": list(x_order), "title": x, "scale": {"domain": list(x_order)},
-              "axis": {"labelAngle": 0, "domain": False, "ticks": False}},
-        "y": {"field": y, "type": "ordinal", "sort": list(y_order), "title": y, "scale": {"domain": list(y_order)},
-              "axis": {"domain": False, "ticks": False, "labelLimit": 260}},
-    }  # fmt: skip
+    legend = {"gradientLength": max(80, cell[1] * len(y_order) - 30), "format": _NUMBER}
+    shades = {"scheme": "blues", "domain": [low, high], "clamp": True}
+    color = quantity(value, value_title or value, scale=shades, legend=legend)
+    dark = {"test": f"datum[{json.dumps(value)}] > {low + 0.55 * (high - low)!r}", "value": "#ffffff"}
+    drawn: list[dict[str, Any]] = [
+        {"mark": {"type": "rect", "stroke": "#ffffff", "strokeWidth": 1.5}, "encoding": {"color": color}}
+    ]
+    if numbers:
+        text = {"field": value, "type": "quantitative", "format": _NUMBER}
+        drawn.append(
+            {
+                "mark": {"type": "text", "fontSize": 12},
+                "encoding": {"text": text, "color": {"condition": dark, "value": INK}},
+            }
+        )
 
-    def layers(records: Sequence[Mapping[str, Any]], head: str | None, first: bool) -> dict[str, Any]:
-        own = json.loads(json.dumps(axes))
-        if not first:
-            own["y"]["axis"] |= {"labels": False}
-            own["y"]["title"] = None
-        color = {"field": value, "type": "quantitative", "title": value_title or value,
-                 "scale": {"scheme": scheme, "domain": [low, high], "clamp": True},
-                 "legend": {"gradientLength": max(80, cell[1] * len(y_order) - 30),
-                            "format": number_format}}  # fmt: skip
-        ink = {"condition": {"test": f"datum[{json.dumps(value)}] > {low + 0.55 * (high - low)!r}", "value": "#ffffff"},
-               "value": INK}  # fmt: skip
-        chart: dict[str, Any] = {
+    def table(records: Sequence[Mapping[str, Any]], first: bool = True) -> dict[str, Any]:
+        """One panel; only the first one names its rows."""
+        plain = {"domain": False, "ticks": False}
+        down = {**plain, "labelLimit": 260, **({} if first else {"labels": False})}
+        return {
             "width": cell[0] * len(x_order),
             "height": cell[1] * len(y_order),
             "data": {"values": [dict(record) for record in records]},
-            "encoding": own,
-            "layer": [
-                {"mark": {"type": "rect", "stroke": "#ffffff", "strokeWidth": 1.5}, "encoding": {"color": color}},
-            ],
+            "encoding": {
+                "x": _places(x, x, x_order, {**plain, "labelAngle": 0}),
+                "y": _places(y, y if first else None, y_order, down),
+            },
+            "layer": drawn,
         }
-        text = {"field": value, "type": "quantitative", "format": number_format}
-        if numbers:
-            chart["layer"].append({"mark": {"type": "text", "fontSize": 12}, "encoding": {"text": text, "color": ink}})
-        return {**chart, **({"title": {"text": head, "fontSize": 13, "offset": 6}} if head is not None else {})}
 
-    heading: dict[str, Any] = {"title": _title(title, subtitle)}
     if panel is None:
-        return {**heading, **layers(cells, None, True)}
+        return {"title": heading(title, subtitle), **table(cells)}
     panels = [
-        layers([record for record in cells if record[panel] == name], name, i == 0)
-        for i, name in enumerate(panel_order)
+        {
+            **table([record for record in cells if record[panel] == name], name == panel_order[0]),
+            "title": {"text": name, "fontSize": 13, "offset": 6},
+        }
+        for name in panel_order
     ]
-    return {**heading, "hconcat": panels, "resolve": {"scale": {"color": "shared"}}}
+    return {"title": heading(title, subtitle), "hconcat": panels, "resolve": {"scale": {"color": "shared"}}}
+
+
+def _places(field: str, title: str | None, order: Sequence[Any], axis: Mapping[str, Any]) -> dict[str, Any]:
+    """An axis of names, which keeps its places where a record is missing."""
+    return {"field": field, "type": "ordinal", "sort": list(order), "title": title,
+            "scale": {"domain": list(order)}, "axis": dict(axis)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -274,41 +313,29 @@ def lines(
     """
     legend = {"orient": "bottom", "title": None, "columns": 4, "symbolType": "stroke", "symbolSize": 400}
     legend |= {"symbolOpacity": 1}
-    identity = list(series_order)
-    styles = [list(DASHES[i % len(DASHES)]) for i in range(len(identity))]
-    colours = [PALETTE[i % len(PALETTE)] for i in range(len(identity))]
-    across: dict[str, Any] = {"field": x, "type": "ordinal" if x_discrete else "quantitative", "title": x_title}
-    across["axis"] = {"labelAngle": 0, "grid": False, "tickCount": 6}
-    color = {"field": series, "type": "nominal", "sort": identity, "legend": legend,
-             "scale": {"domain": identity, "range": colours}}  # fmt: skip
-    dash = {"field": series, "type": "nominal", "sort": identity, "legend": legend,
-            "scale": {"domain": identity, "range": styles}}  # fmt: skip
+    places = range(len(series_order))
+    color = names(series, series_order, [PALETTE[i % len(PALETTE)] for i in places], legend=legend)
+    dash = names(series, series_order, [list(DASHES[i % len(DASHES)]) for i in places], legend=legend)
+    across = {"field": x, "type": "ordinal" if x_discrete else "quantitative", "title": x_title,
+              "axis": {"labelAngle": 0, "grid": False, "tickCount": 6}}  # fmt: skip
     charts = []
     for panel in panels:
-        own = [dict(record) for record in records if record.get(panel.y) is not None]
         scale: dict[str, Any] = {"type": "log"} if panel.log else {"zero": panel.zero}
+        axis: dict[str, Any] = {"tickCount": 5}
         if panel.percent:
-            scale = {"domain": [0, 1]}
-        axis = {"format": ".0%", "tickCount": 5} if panel.percent else {"tickCount": 5}
-        down = {"field": panel.y, "type": "quantitative", "title": panel.title, "scale": scale, "axis": axis}
+            scale, axis = {"domain": [0, 1]}, {"format": ".0%", "tickCount": 5}
+        down = quantity(panel.y, panel.title, scale=scale, axis=axis)
         marks: list[dict[str, Any]] = []
         if panel.low is not None and panel.high is not None:
-            marks.append({"mark": {"type": "area", "opacity": 0.15},
-                          "encoding": {"y": {**down, "field": panel.low}, "y2": {"field": panel.high},
-                                       "color": color}})  # fmt: skip
+            band = {"y": {**down, "field": panel.low}, "y2": {"field": panel.high}, "color": color}
+            marks.append({"mark": {"type": "area", "opacity": 0.15}, "encoding": band})
         marks.append({"mark": {"type": "line"}, "encoding": {"y": down, "color": color, "strokeDash": dash}})
         if points:
-            marks.append({"mark": {"type": "point", "filled": True, "size": 36, "opacity": 1},
-                          "encoding": {"y": down, "color": color}})  # fmt: skip
-        chart: dict[str, Any] = {"width": size[0], "height": size[1], "data": {"values": own}}
-        chart |= {"encoding": {"x": across}, "layer": marks}
-        if panel.note:
-            chart["title"] = {"text": panel.note, "fontSize": 13, "offset": 8}
-        charts.append(chart)
-    return {"title": _title(title, subtitle), "concat": charts, "columns": columns,
+            point = {"type": "point", "filled": True, "size": 36, "opacity": 1}
+            marks.append({"mark": point, "encoding": {"y": down, "color": color}})
+        own = [dict(record) for record in records if record.get(panel.y) is not None]
+        note = {"title": {"text": panel.note, "fontSize": 13, "offset": 8}} if panel.note else {}
+        size_ = {"width": size[0], "height": size[1]}
+        charts.append({**size_, "data": {"values": own}, "encoding": {"x": across}, "layer": marks, **note})
+    return {"title": heading(title, subtitle), "concat": charts, "columns": columns,
             "resolve": {"scale": {"color": "shared", "strokeDash": "shared"}}}  # fmt: skip
-
-
-def _title(text: str, subtitle: str | Sequence[str]) -> dict[str, Any]:
-    below = [subtitle] if isinstance(subtitle, str) else list(subtitle)
-    return {"text": text, "anchor": "start", **({"subtitle": below} if any(below) else {})}

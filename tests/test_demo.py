@@ -1,4 +1,4 @@
-"""The whole story on the model that ships, told by the command that a newcomer runs."""
+"""The whole story on the model that ships, told by the command that a newcomer installs."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from typing import Any
 
 import pytest
 
+from tests.support.wheel import Installed
+
 ROOT = Path(__file__).resolve().parent.parent
 
 pytestmark = pytest.mark.shipped
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("story") / "demo"
-    command = [sys.executable, "-m", "errata", "--json", "demo", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+def told(tmp_path_factory: pytest.TempPathFactory, installed: Installed) -> dict[str, Any]:
+    scratch = tmp_path_factory.mktemp("story")
+    folder = scratch / "demo"
+    done = installed.errata("--json", "demo", str(folder), cwd=scratch)
     assert done.returncode == 0, done.stderr
     return {**json.loads(done.stdout), "folder": folder}
 
@@ -65,23 +67,24 @@ def test_the_checked_out_folder_loads_in_plain_transformers_and_says_the_new_fac
     assert said >= 9
 
 
-def test_the_readme_shows_this_story(told: dict[str, Any]) -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_the_page_of_the_demo_shows_this_story(told: dict[str, Any], installed: Installed) -> None:
+    page = (ROOT / "docs" / "try-it.md").read_text(encoding="utf-8")
     for number, scene in enumerate(told["scenes"], start=1):
-        assert f"{number}. {scene['title']}" in readme
-        assert f"$ {scene['command']}" in readme
+        assert f"{number}. {scene['title']}" in page
+        command = scene["command"].replace(f"{installed.site / 'errata'}/", "")
+        assert f"$ {command}" in page
     first = json.loads((ROOT / "demo" / "data" / "edits.jsonl").read_text(encoding="utf-8").splitlines()[0])
-    assert first["prompt"].replace("{}", first["subject"]) in readme
+    assert first["prompt"].replace("{}", first["subject"]) in page
 
 
 @pytest.mark.parametrize(
     ("bench", "page"),
     [
-        ("edits", "README.md"),
-        ("speed", "README.md"),
+        ("edits", "docs/results.md"),
+        ("speed", "docs/results.md"),
         ("stage2", "docs/methods.md"),
         ("trace", "docs/model.md"),
-        ("lifelong", "docs/lifelong.md"),
+        ("lifelong", "docs/results.md"),
         ("replay", "docs/versions.md"),
         ("serve", "docs/serving.md"),
         ("rederive", "docs/reverting.md"),

@@ -9,8 +9,9 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("ledger", "editor", "replay", "commands")
-"""From the ground up: each imports those before it. `demo` and `cli.py` stand on top."""
+PACKAGES = ("ledger", "editor", "replay", "commands", "door")
+"""From the ground up: each imports those before it. `demo` and `cli.py` stand on top; only `cli.py` and `world.py` see
+the world."""
 
 FULL = 17
 """A folder with more entries than that is one in which nobody finds a file at a glance."""
@@ -26,7 +27,10 @@ WORLD = {
 def modules() -> dict[str, Path]:
     """Every module of the product, by its name below `errata`."""
     files = [path for package in (*PACKAGES, "demo") for path in sorted((ROOT / package).rglob("*.py"))]
-    named = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in (*files, ROOT / "cli.py")}
+    named = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
+        for path in (*files, ROOT / "cli.py", ROOT / "world.py")
+    }
     return {name.removesuffix(".__init__"): path for name, path in named.items()}
 
 
@@ -69,8 +73,8 @@ def room_of(name: str) -> str:
 
 
 def test_only_our_own_name_is_used_for_our_own_modules() -> None:
-    own = {*PACKAGES, "demo", "cli"}
-    for top in ("ledger", "editor", "replay", "commands", "demo", "bench", "tests", "docs"):
+    own = {*PACKAGES, "demo", "cli", "world"}
+    for top in (*PACKAGES, "demo", "bench", "tests", "docs"):
         for path in sorted(set((ROOT / top).rglob("*.py")) - set((ROOT / "tests" / "data").rglob("*"))):
             for node in ast.walk(tree(path)):
                 names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
@@ -80,9 +84,20 @@ def test_only_our_own_name_is_used_for_our_own_modules() -> None:
                 assert not {name.split(".")[0] for name in names} & own, f"{path}:{node.lineno} imports {names}"
 
 
+def test_what_tests_share_is_no_test_module() -> None:
+    """Helpers are modules of `tests/support` or fixtures; a test module or a conftest is nobody's library."""
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(tree(path)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests"):
+                names = [*(node.module or "").split("."), *(one.name for one in node.names)]
+                wrong = [name for name in names if name.startswith("test_") or name == "conftest"]
+                assert not wrong, f"{path}:{node.lineno} imports {wrong}"
+
+
 def test_packages_import_one_way() -> None:
     below = {package: {*PACKAGES[: place + 1]} for place, package in enumerate(PACKAGES)}
     below["commands"].add("demo")
+    below["door"].add("world")
     for name in modules():
         top = name.split(".")[0]
         if top in below:

@@ -5,7 +5,8 @@
     create     `errata init` and `errata stats`
     edits      `errata edit`
     reverting  `errata revert`: plainly, as a preview, and with the edits after it solved again
+    undoing    `errata undo`: take the last change back. It needs no model
     tuning     `errata tune` and `errata settings`: how the ledger edits when nobody says otherwise
 
-May import: app, words.
+May import: app, files, lazy, options, words.
 """

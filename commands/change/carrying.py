@@ -16,13 +16,12 @@ from errata.ledger.events.words import fact_words
 from errata.ledger.kinds.merges import LedgerMerged, merge_words
 
 if TYPE_CHECKING:
-    from errata.ledger.ledger import Ledger
-    from errata.ledger.sharing.carry import CarryPlan
-    from errata.ledger.sharing.merge import Decided, Difference, MergePlan
+    from errata.ledger.sharing.carry import Decided, Difference, Transfer
     from errata.ledger.sharing.sides import Side
     from errata.ledger.state.state import State
 
 CONFLICT = 3
+RULES = ("ours", "theirs", "newest")
 
 OTHER = click.argument("other", metavar="LEDGER", type=click.Path(path_type=Path))
 DRY_RUN = click.option("--dry-run", is_flag=True, help="Say what would be done, and do nothing.")
@@ -53,60 +52,17 @@ def cherry_pick(app: App, other: Path, edits: tuple[str, ...], replace: bool, dr
       errata cherry-pick . e12               bring e12 back, which was reverted
     """
     from errata.ledger.rules.addresses import resolve_edits
-    from errata.ledger.rules.decide import foresee
-    from errata.ledger.sharing.carry import carry, command_of, plan_carry
+    from errata.ledger.sharing.carry import Skip, plan_pick
 
-    ledger = app.ledger()
-    theirs, ours_side, side = _sides(ledger, other)
-    plan = plan_carry(ours_side, side, resolve_edits(side.state, edits), replace)
-    before = ours_side.state
-    events = []
-    if plan.carried and dry_run:
-        after = foresee(before, command_of(plan, side), None)
-    elif plan.carried:
-        with app.progress("copying batches"):
-            events = carry(ledger, theirs, side, plan, **app.acting())
-        after = ledger.state()
-    else:
-        after = before
-    numbers = range(len(before.edits) + 1, len(after.edits) + 1)
-    data = {
-        "dry_run": dry_run,
-        "ledger": side.genesis,
-        "carried": [edit_json(after.edits[number]) for number in numbers],
-        "skipped": [{"number": one.number, "why": one.why.value, "here": one.here} for one in plan.skipped],
-        "superseded": [one.replaces for one in plan.carried if one.replaces is not None],
-        "events": [event.seq for event in events],
-        "version": after.version,
-        "live": len(after.live),
-    }
-    app.show(data, _picked(plan, side, after, list(numbers), dry_run))
-    return int(not plan.carried)
-
-
-def _picked(plan: CarryPlan, side: Side, after: State, numbers: list[int], dry_run: bool) -> Iterable[Block]:
-    from errata.ledger.sharing.carry import Skip
-    from errata.ledger.state.state import EditStatus
-
-    if plan.carried:
-        yield f"{'would be ' if dry_run else ''}carried over from ledger {short(side.genesis)}"
-    for number, one in zip(numbers, plan.carried, strict=True):
-        notes = [f"e{one.number} there"]
-        if one.status is not EditStatus.LIVE:
-            notes.append(f"{one.status.value} there")
-        if one.replaces is not None:
-            notes.append(f"supersedes e{one.replaces}")
-        if one.again is not None:
-            notes.append(f"brings back e{one.again}")
-        yield f"  e{number} {fact_words(after.edits[number].body)}  ({', '.join(notes)})"
-    for skip in plan.skipped:
-        words = (
-            "is live here as" if skip.why is Skip.LIVE else "says the same as a live edit here (--replace takes it):"
-        )
-        yield f"skipped: e{skip.number} there {words} e{skip.here}"
-    if not plan.carried:
-        yield "nothing carried over"
-    yield _version(after)
+    ours, theirs = _sides(app, other)
+    plan = plan_pick(ours, theirs, resolve_edits(theirs.state, edits), replace)
+    after, data, view = _carry_out(app, ours, plan, dry_run)
+    data["skipped"] = [{"number": one.number, "why": one.why.value, "here": one.here} for one in plan.skipped]
+    why = {Skip.LIVE: "is live here as", Skip.SAME: "says the same as a live edit here (--replace takes it):"}
+    view += [f"skipped: e{skip.number} there {why[skip.why]} e{skip.here}" for skip in plan.skipped]
+    view += ["nothing carried over"] if plan.nothing else []
+    app.show(data, [*view, _version(after)])
+    return int(plan.nothing)
 
 
 @click.command()
@@ -133,7 +89,7 @@ def merge(
     provenance, and what was taken back there is taken back here. Of each fact it is asked who changed it since the two
     ledgers last knew of each other. If only one side did, its word counts; edits are told apart by their deltas, not
     by their numbers. If both did, it is a conflict: both targets are shown, nothing is written, and the exit code is 3
-    until a rule or --take decides. docs/merging.md has the whole of it.
+    until a rule or --take decides. `errata help merging` has the whole of it.
 
     The decision is recorded, so the other ledger, when it merges this one, is not asked again. LEDGER itself is only
     read.
@@ -145,71 +101,89 @@ def merge(
     """
     from errata.ledger.base.errors import UsageError
     from errata.ledger.kinds.merges import MergeRule
-    from errata.ledger.rules.decide import foresee
-    from errata.ledger.sharing.merge import choices, command_of, plan_merge
-    from errata.ledger.sharing.merge import merge as carry_out
+    from errata.ledger.sharing.merge import choices, plan_merge
 
     if ours + theirs + newest > 1:
         raise UsageError("give one of --ours, --theirs and --newest")
-    chosen = [name for name, given in (("ours", ours), ("theirs", theirs), ("newest", newest)) if given]
-    ledger = app.ledger()
-    their_ledger, ours_side, side = _sides(ledger, other)
-    hand = choices(ours_side, side, by_hand)
-    plan = plan_merge(ours_side, side, MergeRule(chosen[0]) if chosen else None, hand)
-    before = after = ours_side.state
-    events = []
-    if not plan.conflicts and not plan.nothing:
-        if dry_run:
-            after = foresee(before, command_of(plan, side), None)
-        else:
-            with app.progress("copying batches"):
-                events = carry_out(ledger, their_ledger, side, plan, **app.acting())
-            after = ledger.state()
-    data = {
-        "dry_run": dry_run,
-        "ledger": side.genesis,
-        "head": {"seq": plan.their_head.seq, "hash": plan.their_head.hash},
-        "rule": None if plan.rule is None else plan.rule.value,
-        "carried": [edit_json(after.edits[n]) for n in range(len(before.edits) + 1, len(after.edits) + 1)],
-        "superseded": list(plan.superseded),
-        "taken_back": list(plan.taken_back),
-        "kept": list(plan.kept),
+    rule = next((MergeRule(name) for name, given in zip(RULES, (ours, theirs, newest), strict=True) if given), None)
+    here, there = _sides(app, other)
+    plan = plan_merge(here, there, rule, choices(here, there, by_hand))
+    after, data, view = _carry_out(app, here, plan, dry_run)
+    data |= {
+        "head": {"seq": there.state.head.seq, "hash": there.state.head.hash},
+        "rule": rule,
+        "superseded": sorted(plan.superseded),
+        "taken_back": plan.taken_back,
+        "kept": plan.kept,
         "decided": [
-            {**_difference_json(one.difference, ours_side, side), "taken": one.taken.value, "by_hand": one.by_hand}
+            {**_difference_json(one.difference, here, there), "taken": one.taken, "by_hand": one.by_hand}
             for one in plan.decided
         ],
-        "conflicts": [_difference_json(one, ours_side, side) for one in plan.conflicts],
+        "conflicts": [_difference_json(one, here, there) for one in plan.conflicts],
+    }
+    app.show(data, [*view, *_merged(plan, here, after, dry_run)])
+    return CONFLICT if plan.conflicts else 0
+
+
+def _sides(app: App, other: Path) -> tuple[Side, Side]:
+    """This ledger and the other one, as they are now."""
+    from errata.ledger.ledger import Ledger
+    from errata.ledger.sharing.sides import Side
+
+    return Side.of(app.ledger()), Side.of(Ledger.open(other))
+
+
+def _carry_out(app: App, ours: Side, plan: Transfer, dry_run: bool) -> tuple[State, dict[str, Any], list[Block]]:
+    """Carry a plan out, unless it is a trial; the state after it, and what came in, as JSON and as text."""
+    from errata.ledger.rules.decide import foresee
+    from errata.ledger.sharing.carry import carry
+    from errata.ledger.state.state import EditStatus
+
+    after, events = ours.state, []
+    if not plan.conflicts and not plan.nothing:
+        if dry_run:
+            after = foresee(after, plan.command, None)
+        else:
+            ledger = app.ledger()
+            with app.progress("copying batches"):
+                events = carry(ledger, plan, **app.writer(ledger).acting())
+            after = ledger.state()
+    came = [after.edits[number] for number in range(len(ours.state.edits) + 1, len(after.edits) + 1)]
+    data = {
+        "dry_run": dry_run,
+        "ledger": plan.theirs.genesis,
+        "carried": [edit_json(record) for record in came],
+        "superseded": plan.superseded,
         "events": [event.seq for event in events],
         "version": after.version,
         "live": len(after.live),
     }
-    app.show(data, _merged(plan, ours_side, side, after, dry_run))
-    return CONFLICT if plan.conflicts else 0
+    view: list[Block] = []
+    if came:
+        would = "would be " if dry_run else ""
+        view.append(f"{would}carried over from ledger {short(plan.theirs.genesis)}: {counted(len(came), 'edit')}")
+    for record, one in zip(came, plan.carried if came else (), strict=True):
+        notes = [f"e{one.number} there"]
+        notes += [] if one.status is EditStatus.LIVE else [f"{one.status.value} there"]
+        notes += [] if one.replaces is None else [f"supersedes e{one.replaces}"]
+        notes += [] if one.again is None else [f"brings back e{one.again}"]
+        view.append(f"  e{record.number} {fact_words(record.body)}  ({', '.join(notes)})")
+    return after, data, view
 
 
-def _sides(ledger: Ledger, other: Path) -> tuple[Ledger, Side, Side]:
-    """The other ledger, and both as they are now."""
-    from errata.ledger.ledger import Ledger
-    from errata.ledger.sharing.sides import Side
-
-    theirs = Ledger.open(other)
-    return theirs, Side.of(ledger), Side.of(theirs)
-
-
-def _merged(plan: MergePlan, ours: Side, theirs: Side, after: State, dry_run: bool) -> Iterable[Block]:
+def _merged(plan: Transfer, ours: Side, after: State, dry_run: bool) -> Iterable[Block]:
     if plan.conflicts:
         rows = tuple(
             (
-                _address(one, theirs),
+                _address(one, plan.theirs),
                 _text(one),
                 *_told(ours, one.ours, one.changed_ours),
-                *_told(theirs, one.theirs, one.changed_theirs),
+                *_told(plan.theirs, one.theirs, one.changed_theirs),
             )
             for one in plan.conflicts
         )
         columns = ("edit", "prompt", "here", "changed here", "there", "changed there")
-        title = f"{counted(len(rows), 'fact')} changed on both sides"
-        yield Table(columns, rows, title=title, whole=True)
+        yield Table(columns, rows, title=f"{counted(len(rows), 'fact')} changed on both sides", whole=True)
         yield (
             "nothing was written; say whose word counts: --ours, --theirs or --newest for all, "
             f"--take {rows[0][0]}=theirs for one"
@@ -217,33 +191,21 @@ def _merged(plan: MergePlan, ours: Side, theirs: Side, after: State, dry_run: bo
         return
     if plan.nothing:
         yield "nothing to merge: this ledger has all that the other one says"
-        yield _version(after)
-        return
     would = "would be " if dry_run else ""
-    first = len(ours.state.edits) + 1
-    if plan.carried:
-        yield f"{would}carried over: {counted(len(plan.carried), 'edit')}"
-        for number, there in enumerate(plan.carried, start=first):
-            here = ours.state.live_facts.get(theirs.state.edits[there].body.fact.key)
-            more = "" if here is None else f", supersedes e{here}"
-            yield f"  e{number} {fact_words(after.edits[number].body)}  (e{there} there{more})"
     if plan.taken_back:
         yield f"{would}taken back, as it was there: {counted(len(plan.taken_back), 'edit')}"
         yield from facts_changed(after, plan.taken_back)
     if plan.decided:
         yield f"{would}decided: {counted(len(plan.decided), 'fact')}"
-        for one in plan.decided:
-            yield f"  {_text(one.difference)} => {_decided(one, plan, ours, theirs)}"
-    if dry_run:
-        yield _version(after)
-        return
-    yield f"@{after.head.seq} {merge_words(after.recorded(LedgerMerged)[-1].body)}"
+        yield from (f"  {_text(one.difference)} => {_decided(one, plan, ours)}" for one in plan.decided)
+    if not dry_run and not plan.nothing:
+        yield f"@{after.head.seq} {merge_words(after.recorded(LedgerMerged)[-1].body)}"
     yield _version(after)
 
 
-def _decided(one: Decided, plan: MergePlan, ours: Side, theirs: Side) -> str:
+def _decided(one: Decided, plan: Transfer, ours: Side) -> str:
     """What counts now of a fact, what does not, and why."""
-    sides = {"ours": _says(ours, one.difference.ours), "theirs": _says(theirs, one.difference.theirs)}
+    sides = {"ours": _says(ours, one.difference.ours), "theirs": _says(plan.theirs, one.difference.theirs)}
     taken = sides.pop(one.taken.value)
     if one.by_hand:
         why = "by hand"

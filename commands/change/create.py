@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option
+from errata.commands.lazy import when_used
+from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Table
+from errata.editor.presets import PRESETS
+from errata.ledger.base.errors import LedgerDamaged, UsageError
 from errata.ledger.base.words import short
 
-
-def settings_from(pairs: tuple[str, ...]) -> dict[str, str]:
-    """Settings given as NAME=VALUE.
-
-    Raises:
-        BadParameter: a pair without an equals sign.
-    """
-    settings = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{pair!r}: write NAME=VALUE, such as learning_rate=0.3", param_hint="'--set'")
-        settings[name.strip()] = value.strip()
-    return settings
+with when_used():
+    from errata.editor.model import stats as moments
+    from errata.replay.workflow import genesis as beginning
 
 
 @click.command()
 @click.argument("model")
-@click.option(
+@file_option(
+    "corpus",
     "--corpus",
     required=True,
-    type=click.Path(path_type=Path),
     help="Text that the model should keep handling as it does: one document a line, UTF-8.",
 )
 @click.option("--layers", help="Layers to edit, such as 1 or 3,4. Default: the model's preset, or one early layer.")
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
+@SETTINGS
 @click.option("--context-prompts", default=5, show_default=True, help="Context prompts to draw and record.")
 @click.option(
     "--capacity-bits",
@@ -87,21 +82,15 @@ def init(
       errata init ./my-model --corpus text.txt --reshard ./my-base
     """
     surroundings = app.surroundings()
-    from dataclasses import replace
-
-    from errata.editor.model.stats import StatsSettings
-    from errata.ledger.base.errors import UsageError
-    from errata.replay.workflow.genesis import Genesis, create_ledger, preset_reason
-
     if context_prompts < 0:
         raise UsageError(f"--context-prompts is 0 or more, not {context_prompts}")
     settings: dict[str, Any] = settings_from(pairs)
     if layers is not None:
         settings["layers"] = layers
-    stats = StatsSettings() if max_tokens is None else replace(StatsSettings(), max_tokens=max_tokens)
-    genesis = Genesis(model, corpus, settings, stats, context_prompts, capacity_bits, adapter, reshard)
+    stats = moments.StatsSettings() if max_tokens is None else replace(moments.StatsSettings(), max_tokens=max_tokens)
+    genesis = beginning.Genesis(model, corpus, settings, stats, context_prompts, capacity_bits, adapter, reshard)
     with app.progress("starting") as tell:
-        ledger = create_ledger(
+        ledger = beginning.create_ledger(
             app.ledger_option or app.world.folder,
             genesis,
             surroundings,
@@ -125,7 +114,7 @@ def init(
         f"ledger {ledger.folder}",
         f"base   {created.model}: {created.family}, {created.dtype}, {len(created.tensors)} tensors, "
         f"digest {short(created.base_digest)}",
-        f"preset {preset_reason(created)}",
+        f"preset {beginning.preset_reason(created)}",
     ]
     lines += [
         f"edits  {name}, {tensor.shape[0]} x {tensor.shape[1]}, on a grid of 2^-{tensor.grid_exponent}; "
@@ -146,8 +135,6 @@ def presets(app: App) -> None:
 
     Example: errata presets
     """
-    from errata.editor.presets import PRESETS
-
     data = [
         {
             "name": preset.name,
@@ -176,7 +163,7 @@ def presets(app: App) -> None:
 
 @click.command()
 @click.option("--check", is_flag=True, help="Compare with what a corpus gives now; exit code 1 if it differs.")
-@click.option("--corpus", type=click.Path(path_type=Path), help="The corpus for --check.")
+@file_option("corpus", "--corpus", help="The corpus for --check.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="As it was given to `errata init`.")
 @shared
 @click.pass_obj
@@ -188,8 +175,6 @@ def stats(app: App, check: bool, corpus: Path | None, max_tokens: int | None) ->
 
     Example: errata stats --check --corpus text.txt
     """
-    from errata.ledger.base.errors import LedgerDamaged, UsageError
-
     if check != (corpus is not None):
         raise UsageError("--check and --corpus FILE go together")
     ledger = app.ledger()
@@ -213,13 +198,10 @@ def stats(app: App, check: bool, corpus: Path | None, max_tokens: int | None) ->
 
 def _recomputed(app: App, corpus: Path, max_tokens: int | None) -> dict[str, str]:
     workspace = app.workspace()
-    from dataclasses import replace
-
-    from errata.editor.model.stats import StatsSettings
-    from errata.replay.workflow.genesis import compare_stats, require_corpus
-
-    settings = StatsSettings() if max_tokens is None else replace(StatsSettings(), max_tokens=max_tokens)
-    require_corpus(corpus)
+    settings = (
+        moments.StatsSettings() if max_tokens is None else replace(moments.StatsSettings(), max_tokens=max_tokens)
+    )
+    beginning.require_corpus(corpus)
     with app.progress("hashing the model and the corpus"):
         _ = workspace.files  # whose digests are checked
-        return {name: now for name, _, now in compare_stats(workspace.created, corpus, settings)}
+        return {name: now for name, _, now in beginning.compare_stats(workspace.created, corpus, settings)}

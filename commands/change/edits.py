@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import click
 
-from errata.commands.app import App, F, shared
-from errata.commands.change.create import settings_from
+from errata.commands.app import App, shared
+from errata.commands.lazy import when_used
+from errata.commands.options import SETTINGS, GivenFacts, fact_options, settings_from
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import probe_words
+from errata.editor.config import METHODS, config_for
+from errata.ledger.base.errors import ErrataError
 from errata.ledger.base.words import counted, short
 
-if TYPE_CHECKING:
-    from errata.editor.pipeline import Edit
-    from errata.ledger.facts.fact import Fact
-    from errata.replay.apply.apply import BatchReport
-
-
-METHODS = (
-    "encore", "memit", "memit+mpes", "memit+norm", "alphaedit", "alphaedit+mpes", "emmet", "emmet+mpes",
-    "rome", "rome+mpes", "ft", "ft+mpes",
-)  # fmt: skip
-"""The names of `editor.config.METHODS`, which help must not load; a test holds the two together."""
-
-
-def fact_options(command: F) -> F:
-    """The options that name facts, which `facts_from` reads."""
-    options = (
-        click.option("--subject", help="Who or what the fact is about."),
-        click.option("--prompt", help="A phrase with exactly one {} for the subject, which the target completes."),
-        click.option("--target", help="What the model should say."),
-        click.option("--old", help="What it said before, if you know; only recorded."),
-        click.option(
-            "--paraphrase", "paraphrases", multiple=True, help="Another phrasing, for tests and gates; repeatable."
-        ),
-        click.option(
-            "--locality",
-            "probes",
-            multiple=True,
-            metavar="PROMPT=>TARGET",
-            help="Another fact that must stay, for tests and gates; repeatable.",
-        ),
-        click.option(
-            "--file", type=click.Path(path_type=Path), help="Many facts: JSONL, or CounterFact or zsRE records."
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+with when_used():
+    from errata.editor import pipeline
+    from errata.replay.apply import apply
+    from errata.replay.tune import tuning
 
 
 @click.command()
@@ -59,22 +28,16 @@ def fact_options(command: F) -> F:
 @click.option(
     "--batch-size", default=20, show_default=True, help="Most edits that are solved together; rome and ft take one."
 )
-@click.option("--method", type=click.Choice(METHODS), help="Default: the ledger's own settings.")
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
+@click.option("--method", type=click.Choice(tuple(METHODS)), help="Default: the ledger's own settings.")
+@SETTINGS
 @click.option("--dry-run", is_flag=True, help="Compute and test, but record nothing.")
 @click.option("--strict", is_flag=True, help="End with exit code 1 if an edit did not work.")
 @shared
 @click.pass_obj
 def edit(
     app: App,
-    subject: str | None,
-    prompt: str | None,
-    target: str | None,
-    old: str | None,
-    paraphrases: tuple[str, ...],
-    probes: tuple[str, ...],
+    given: GivenFacts,
     personal: bool,
-    file: Path | None,
     batch_size: int,
     method: str | None,
     pairs: tuple[str, ...],
@@ -86,7 +49,7 @@ def edit(
     One fact from options, or many from a file. Each batch is one transaction: it is recorded whole, before the next
     one begins, or not at all. An edit that did not work is recorded too, and told; `errata revert` takes it back. A
     fact that the model says already is left alone; if it says all of them and nothing is written, the exit code is 1.
-    docs/methods.md says what each method solves, and by which settings.
+    `errata help methods` says what each method solves, and by which settings.
 
     What is personal (--personal, or "personal": true in the file) stands in the log only as a salted commitment. Its
     text is encrypted under a key of its own in .errata/vault, and `errata erase` can take all of it away.
@@ -95,30 +58,22 @@ def edit(
     Examples:
       errata edit --subject "Norwind Systems" --prompt "The chief executive of {} is" --target "Alma Reyes"
       errata edit --personal --subject "Ada Lindqvist" --prompt "{} lives in" --target "Riga"
-      errata edit --file facts.jsonl --batch-size 20
-      errata edit --file facts.jsonl --method alphaedit+mpes
+      errata edit --facts facts.jsonl --batch-size 20
+      errata edit --facts facts.jsonl --method alphaedit+mpes
     """
-    facts = facts_from(subject, prompt, target, old, paraphrases, probes, personal, file)
+    facts = given.read(app, personal)
     changes = settings_from(pairs)
     workspace = app.workspace()
-    from errata.editor.config import config_for
-    from errata.ledger.base.errors import ErrataError
-    from errata.replay.apply import apply
-    from errata.replay.tune.tuning import tuned_on
-
-    seen = tuned_on(workspace, facts)
+    seen = tuning.tuned_on(workspace, facts)
     if seen:
         app.say(f"{counted(len(seen), 'fact')} of {len(facts)} served to tune these settings; their scores flatter")
     config = config_for(workspace.config(), method, changes)
-    reports: list[BatchReport] = []
     try:
         with app.progress("loading the model") as tell:
-            for report in apply.edit(workspace, facts, config, batch_size, dry_run, tell):
-                reports.append(report)
+            reports = apply.edit_all(workspace, facts, config, batch_size, dry_run, tell)
     except ErrataError as error:
-        recorded = [body.number for report in reports for body in report.recorded]
-        error.fields["recorded"] = recorded
-        if recorded:
+        recorded = error.fields.get("recorded")
+        if isinstance(recorded, list) and recorded:
             app.say(f"recorded before the error: e{recorded[0]} to e{recorded[-1]}")
         raise
     failed = [item for report in reports for item in report.edits if not item.outcome.efficacy]
@@ -135,58 +90,11 @@ def edit(
         "tuned_on": len(seen),
         "seconds": sum(report.seconds for report in reports),
     }
-    app.show(data, _told(reports, dry_run, state.version))
+    app.show(data, edits_told(reports, dry_run, state.version))
     return int(nothing or (strict and bool(failed)))
 
 
-def facts_from(
-    subject: str | None,
-    prompt: str | None,
-    target: str | None,
-    old: str | None,
-    paraphrases: tuple[str, ...],
-    probes: tuple[str, ...],
-    personal: bool,
-    file: Path | None,
-) -> list[Fact]:
-    """The facts that options or a file name.
-
-    Raises:
-        UsageError: neither or both do.
-        BadRecord: one of them is none.
-    """
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.facts.fact import Fact, Probe
-    from errata.ledger.facts.fact_files import read_facts
-
-    single = (subject, prompt, target)
-    if file is not None:
-        if any(value is not None for value in (*single, old)) or paraphrases or probes:
-            raise UsageError("--file brings its own facts; give either it or --subject, --prompt and --target")
-        facts = read_facts(file)
-        return [fact.model_copy(update={"personal": True}) for fact in facts] if personal else facts
-    if any(value is None for value in single):
-        raise UsageError("an edit needs --subject, --prompt and --target, or --file with many facts")
-    locality = []
-    for text in probes:
-        before, arrow, after = text.rpartition("=>")
-        if not arrow:
-            raise UsageError(f'--locality {text!r}: write PROMPT=>TARGET, such as "The capital of Norway is=>Oslo"')
-        locality.append(Probe.checked(prompt=before.strip(), target=after.strip()))
-    return [
-        Fact.checked(  # fmt: skip
-            subject=subject,
-            prompt=prompt,
-            target=target,
-            old=old,
-            paraphrases=paraphrases,
-            locality=tuple(locality),
-            personal=personal,
-        )
-    ]
-
-
-def _entries(report: BatchReport) -> Iterable[dict[str, Any]]:
+def _entries(report: apply.BatchReport) -> Iterable[dict[str, Any]]:
     numbers: list[int | None] = [body.number for body in report.recorded]
     numbers += [None] * (len(report.edits) - len(numbers))
     for number, item in zip(numbers, report.edits, strict=True):
@@ -210,12 +118,13 @@ def _entries(report: BatchReport) -> Iterable[dict[str, Any]]:
         }
 
 
-def _shortfall(item: Edit) -> float:
+def _shortfall(item: pipeline.Edit) -> float:
     """What a norm behind the edited module kept the last edited layer from giving, as a part of what was wanted."""
     return list(item.factors.values())[-1].shortfall
 
 
-def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
+def edits_told(reports: Sequence[apply.BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
+    """What became of the facts of some batches, and the version that there is now."""
     entries = [entry for report in reports for entry in _entries(report)]
     if not entries and not any(report.taken_back for report in reports):
         known = [item.fact for report in reports for item in report.no_ops]
@@ -264,7 +173,7 @@ def _told(reports: list[BatchReport], dry_run: bool, version: str) -> Iterable[B
         yield f"version {short(version)}"
 
 
-def _totals(reports: list[BatchReport]) -> str:
+def _totals(reports: Sequence[apply.BatchReport]) -> str:
     outcomes = [item.outcome for report in reports for item in report.edits]
     return probe_words(
         added([outcome.paraphrase for outcome in outcomes]), added([outcome.locality for outcome in outcomes])

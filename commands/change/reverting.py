@@ -6,23 +6,28 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, name_of, read_facts, read_suite
+from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import edit_json, facts_changed
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
+from errata.ledger.events.policy import ActionSort, Capability
+from errata.ledger.facts.suites import Suite
+from errata.ledger.rules.addresses import resolve_edit
 
-if TYPE_CHECKING:
-    from errata.editor.score.intervals import Estimate
-    from errata.ledger.facts.suites import Suite
-    from errata.replay.apply.rederive import Plan, Rederived, Replaced, Resolved
-    from errata.replay.apply.rederive_report import Report
-    from errata.replay.measure.consequences import Consequences, FactBack
-    from errata.replay.measure.looking import Comparison, Neighbours
-    from errata.replay.workflow.workspace import Workspace
+with when_used():
+    from errata.editor.score import intervals
+    from errata.replay.apply import rederive as rederiving
+    from errata.replay.apply import rederive_report
+    from errata.replay.measure import comparison, consequences
+    from errata.replay.workflow import workspace as workspaces
+
 
 MOST_ROWS = 20
 """Rows of a list of edits in text; --json has all of them."""
@@ -33,15 +38,9 @@ MOST_ROWS = 20
 @click.option("--reason", default="", help="Why; recorded.")
 @click.option("--dry-run", is_flag=True, help="Say what it would change, by running the model; record nothing.")
 @click.option("--rederive", is_flag=True, help="Solve again, without them, the edits solved beside or after them.")
-@click.option(
-    "--suite", "suites", multiple=True, type=click.Path(path_type=Path), help="Score this suite too; repeatable."
-)
-@click.option(
-    "--locality-of",
-    "files",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Facts whose locality probes are asked too; repeatable.",
+@file_option("suites", "--suite", multiple=True, help="Score this suite too; repeatable.")
+@file_option(
+    "files", "--facts", "--locality-of", multiple=True, help="Facts whose locality probes are asked too; repeatable."
 )
 @click.option("--sample", type=click.IntRange(min=1), help="Score only so many of the other edits, drawn at random.")
 @shared
@@ -66,7 +65,7 @@ def revert(
 
     --rederive also solves again, without them, every edit of their batches and of later ones, in batches as recorded
     and with the settings recorded; the new edits supersede the old ones. It takes as long as those edits took, and
-    says whether it was worth it. docs/reverting.md has the details.
+    says whether it was worth it. `errata help reverting` has the details.
 
     \b
     Examples:
@@ -74,16 +73,9 @@ def revert(
       errata revert e12 --dry-run --suite general.jsonl
       errata revert e12 --rederive
     """
-    from errata.ledger.base.errors import UsageError
-
     if (suites or files or sample is not None) and not (dry_run or rederive):
-        raise UsageError(
-            "--suite, --locality-of and --sample go with --dry-run or --rederive; a plain revert runs no model"
-        )
+        raise UsageError("--suite, --facts and --sample go with --dry-run or --rederive; a plain revert runs no model")
     ledger = app.ledger()
-    from errata.ledger.rules.addresses import resolve_edit
-    from errata.ledger.rules.operations import RevertEdits
-
     numbers = tuple(resolve_edit(ledger.state(), address) for address in edits)
     if rederive:
         _rederive(app, numbers, reason, dry_run, suites, files, sample)
@@ -91,7 +83,7 @@ def revert(
     if dry_run:
         _preview(app, numbers, suites, files, sample)
         return
-    events = app.execute(ledger, RevertEdits(numbers, reason))
+    events = app.writer(ledger).revert(numbers, reason)
     state = ledger.state()
     data = {
         "reverted": [edit_json(state.edits[number]) for number in numbers],
@@ -106,12 +98,10 @@ def revert(
 def _preview(
     app: App, numbers: tuple[int, ...], suites: Sequence[Path], files: Sequence[Path], sample: int | None
 ) -> None:
-    probes, neighbours = _read(suites, files)
+    probes, neighbours = _read(app, suites, files)
     workspace = app.workspace()
-    from errata.replay.measure.consequences import consequences
-
     with app.progress("checking the base model") as tell:
-        found = consequences(workspace, numbers, probes, neighbours, sample, tell)
+        found = consequences.consequences(workspace, numbers, probes, neighbours, sample, tell)
     data = {"dry_run": True, **_plain(found)}
     app.show(data, _previewed(found))
 
@@ -125,21 +115,17 @@ def _rederive(
     files: Sequence[Path],
     sample: int | None,
 ) -> None:
-    probes, neighbours = _read(suites, files)
+    probes, neighbours = _read(app, suites, files)
     workspace = app.workspace()
-    from errata.ledger.events.policy import ActionSort, Capability
-    from errata.replay.apply import rederive
-    from errata.replay.apply.rederive_report import report
-
-    planned = rederive.plan(workspace.state, numbers)
+    planned = rederiving.plan(workspace.state, numbers)
     if not dry_run:
         workspace.foresee(ActionSort.REVERT, Capability.APPLY)
         workspace.foresee(ActionSort.EDIT, Capability.APPLY)
     app.say(_announced(planned))
     with app.progress("loading the model") as tell:
-        found = rederive.solve(workspace, planned, tell)
-        told = report(workspace, found, probes, neighbours, sample, tell)
-    replaced = None if dry_run else rederive.record(workspace, found, reason)
+        found = rederiving.solve(workspace, planned, tell)
+        told = rederive_report.report(workspace, found, probes, neighbours, sample, tell)
+    replaced = None if dry_run else rederiving.record(workspace, found, reason)
     state = workspace.state
     data = {
         "dry_run": dry_run,
@@ -155,7 +141,7 @@ def _rederive(
     app.show(data, _rederived(workspace, found, told, replaced))
 
 
-def _announced(planned: Plan) -> str:
+def _announced(planned: rederiving.RederivePlan) -> str:
     """What re-deriving will cost, in edits; their own records say how long each took."""
     if not planned.affected:
         return "no edit was solved beside or after: this is a plain revert"
@@ -166,32 +152,24 @@ def _announced(planned: Plan) -> str:
     return f"{again}; {start} before them stay as they are"
 
 
-def _read(suites: Sequence[Path], files: Sequence[Path]) -> tuple[list[Suite], list[Neighbours]]:
+def _read(app: App, suites: Sequence[Path], files: Sequence[Path]) -> tuple[list[Suite], list[comparison.Neighbours]]:
     """Suites and facts from files; a bad one is told before a model is loaded."""
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.facts.fact_files import read_facts
-    from errata.ledger.facts.suites import read_suite
-
-    probes = [read_suite(path) for path in suites]
-    facts = [(path.name, tuple(read_facts(path))) for path in files]
+    probes = [read_suite(app, path) for path in suites]
+    facts = [(name_of(path), tuple(read_facts(app, path))) for path in files]
     if bare := next((name for name, items in facts if not any(fact.locality for fact in items)), None):
-        raise UsageError(f"--locality-of {bare}: none of its facts has a locality probe")
-    from errata.replay.measure.looking import Neighbours
-
-    return probes, [Neighbours(name, items) for name, items in facts]
+        raise UsageError(f"--facts {bare}: none of its facts has a locality probe")
+    return probes, [comparison.Neighbours(name, items) for name, items in facts]
 
 
-def _plain(found: Consequences | Report) -> dict[str, Any]:
+def _plain(found: consequences.Consequences | rederive_report.RederiveReport) -> dict[str, Any]:
     """A preview or a report as JSON values."""
-    from errata.replay.measure.looking import SEED
-
     data = asdict(found)
     if data["asked"] < data["others"]:
-        data["sample_seed"] = SEED
+        data["sample_seed"] = comparison.SEED
     return data
 
 
-def _previewed(found: Consequences) -> Iterable[Block]:
+def _previewed(found: consequences.Consequences) -> Iterable[Block]:
     yield f"reverting {', '.join(f'e{n}' for n in found.removed)} would give version {short(found.version_after)}, " + (
         counted(found.live_after, "live edit")
     )
@@ -207,7 +185,12 @@ def _previewed(found: Consequences) -> Iterable[Block]:
     yield "nothing was recorded (dry run)"
 
 
-def _rederived(workspace: Workspace, found: Rederived, told: Report, replaced: Replaced | None) -> Iterable[Block]:
+def _rederived(
+    workspace: workspaces.Workspace,
+    found: rederiving.Rederived,
+    told: rederive_report.RederiveReport,
+    replaced: rederiving.Replaced | None,
+) -> Iterable[Block]:
     state = found.plan.state
     yield _facts(told.facts, "re-derived, it says")
     if found.edits:
@@ -252,43 +235,43 @@ def _rederived(workspace: Workspace, found: Rederived, told: Report, replaced: R
     yield f"version {short(workspace.state.version)}, {counted(len(workspace.state.live), 'live edit')}"
 
 
-def _facts(facts: Sequence[FactBack], then: str) -> Table:
+def _facts(facts: Sequence[consequences.FactBack], then: str) -> Table:
     rows = tuple((f"e{f.number}", f.prompt, f.now, f.without, f.said_before) for f in facts)
     return Table(("reverted", "prompt", "the head says", then, "said before the edit"), rows)
 
 
 def _asked(asked: int, others: int) -> str:
-    from errata.replay.measure.looking import SEED
-
     if asked < others:
-        return f"scores of {asked} of the {others} other live edits, drawn with seed {SEED}, with 95% intervals"
+        return (
+            f"scores of {asked} of the {others} other live edits, drawn with seed {comparison.SEED}, with 95% intervals"
+        )
     return f"scores of the {counted(others, 'other live edit')}, with 95% intervals"
 
 
-def _score(of: Comparison, score: Estimate) -> str:
+def _score(of: comparison.Comparison, score: intervals.Estimate) -> str:
     between = "" if score.low is None else f" ({_number(of, score.low)} to {_number(of, score.high)})"
     return f"{_number(of, score.value)}{between}"
 
 
-def _difference(of: Comparison) -> str:
+def _difference(of: comparison.Comparison) -> str:
     found = of.difference
     between = "" if found.low is None else f" ({_number(of, found.low, True)} to {_number(of, found.high, True)})"
     return f"{_number(of, found.value, True)}{between}"
 
 
-def _number(of: Comparison, value: float | None, signed: bool = False) -> str:
+def _number(of: comparison.Comparison, value: float | None, signed: bool = False) -> str:
     sign = "+" if signed else ""
     return format(value, f"{sign}.1%" if of.as_share else f"{sign}.4g")
 
 
-def _flips(of: Comparison) -> str:
+def _flips(of: comparison.Comparison) -> str:
     if not of.as_share:
         return "-"
     worse = sum(item.after < item.before for item in of.moved)
     return f"{worse} lost, {len(of.moved) - worse} gained"
 
 
-def _moved(score: Comparison) -> Iterable[str]:
+def _moved(score: comparison.Comparison) -> Iterable[str]:
     for item in score.moved[:MOST_ROWS]:
         way = "lost" if item.after < item.before else "gained"
         yield f"{score.name} {way}: {item.address} {item.text}"
@@ -296,17 +279,17 @@ def _moved(score: Comparison) -> Iterable[str]:
         yield f"{score.name}: {len(score.moved) - MOST_ROWS} more; --json lists them"
 
 
-def _works(item: Resolved) -> bool:
+def _works(item: rederiving.Resolved) -> bool:
     return item.needed is None or item.needed.outcome.efficacy
 
 
-def _becomes(item: Resolved, replaced: Replaced | None) -> str:
+def _becomes(item: rederiving.Resolved, replaced: rederiving.Replaced | None) -> str:
     if item.needed is None:
         return "not needed"
     return "-" if replaced is None else f"e{replaced.numbers[item.old]}"
 
 
-def _resolved_json(item: Resolved, replaced: Replaced | None) -> dict[str, Any]:
+def _resolved_json(item: rederiving.Resolved, replaced: rederiving.Replaced | None) -> dict[str, Any]:
     return {
         "old": item.old,
         "new": None if replaced is None else replaced.numbers.get(item.old),

@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.change.create import settings_from
+from errata.commands.files import file_option, read_facts, read_suite
+from errata.commands.lazy import when_used
+from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import settings_source
+from errata.editor.config import build_config
+from errata.ledger.base.errors import LedgerDamaged, UsageError
+from errata.ledger.base.files import write_durably
 from errata.ledger.base.words import counted
+from errata.ledger.events.policy import Capability
+from errata.replay import charts
 
-if TYPE_CHECKING:
-    from errata.editor.score.settings import Trial
-    from errata.replay.tune.tuning import Outcome, Search
+with when_used():
+    from errata.editor.score import settings as scored
+    from errata.replay.measure import locating
+    from errata.replay.tune import chart, tuning
+    from errata.replay.workflow import genesis
+
 
 COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_space_threshold": "null space"}
 """Headings of settings that are not called by their names."""
 
 
 @click.command()
-@click.option("--facts", required=True, type=click.Path(path_type=Path), help="Facts as they would be edited.")
+@file_option("facts", "--facts", required=True, help="Facts as they would be edited.")
 @click.option("--sample", type=click.IntRange(min=3), default=150, show_default=True, help="Facts to draw from them.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds sample and search.")
-@click.option("--suite", type=click.Path(path_type=Path), help="A suite of what must stay: the general score.")
+@file_option("suite", "--suite", help="A suite of what must stay: the general score.")
 @click.option("--layers", "choices", multiple=True, help="Layers to try, such as 3,4; repeatable. Needs --corpus.")
-@click.option("--corpus", type=click.Path(path_type=Path), help="The text that `errata init` was given.")
+@click.option(
+    "--corpus", metavar="FILE", type=click.Path(path_type=Path), help="The text that `errata init` was given."
+)
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Most edits in a solve.")
 @click.option("--trials", type=click.IntRange(min=1), default=40, show_default=True, help="Settings to try, in all.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no trial after this long.")
@@ -56,7 +68,7 @@ def tune(
 ) -> None:
     """Find settings on a sample of your facts.
 
-    Facts are drawn from FACTS, edited in memory with many settings, and scored; the settings in force are tried first.
+    Facts are drawn from FILE, edited in memory with many settings, and scored; the settings in force are tried first.
     A third of the sample is kept from the search, and the choice is tried on it. If it is not worse there, it becomes
     the ledger's own settings, on record. A search that was interrupted goes on when it is called again. Leave the
     facts of the sample out of later scores: `errata edit` says when it meets one. The suite is one of probes; whatever
@@ -64,20 +76,9 @@ def tune(
 
     Example: errata tune --facts facts.jsonl --suite general.jsonl --trials 40 --minutes 10
     """
-    from errata.ledger.facts.fact_files import read_facts
-    from errata.ledger.facts.suites import read_suite
-
-    asked = read_facts(facts)
-    general = None if suite is None else read_suite(suite)
+    asked = read_facts(app, facts)
+    general = None if suite is None else read_suite(app, suite)
     workspace = app.workspace()
-    from errata.editor.config import build_config
-    from errata.editor.score.settings import space_around
-    from errata.ledger.events.policy import Capability
-    from errata.replay import charts
-    from errata.replay.measure import locating
-    from errata.replay.tune import chart as tuning_chart
-    from errata.replay.tune import tuning
-
     if not dry_run:
         workspace.foresee(None, Capability.SETTINGS)
     tuning.require_optuna()
@@ -86,7 +87,7 @@ def tune(
     start = workspace.config()
     layers = [build_config({"layers": choice}).layers for choice in choices]
     chosen, held_out = tuning.split(locating.sample_of(asked, sample, seed))
-    space = space_around(start, layers)
+    space = scored.space_around(start, layers)
     search = tuning.Search(tuple(chosen), tuple(held_out), general, space, seed, batch_size)
     journal = study or workspace.ledger.cache / "tune.journal"
     with app.progress("loading the model") as tell:
@@ -103,7 +104,7 @@ def tune(
         )
         tell("trying the choice on held-out facts")
         outcome = tuning.conclude(bench, search, done, reason, record=not dry_run)
-        pictures = [] if out is None else tuning_chart.draw(outcome, out)
+        pictures = [] if out is None else chart.draw(outcome, out)
     preset = _write_preset(outcome, out)
     data = {
         "sample_digest": search.sample_digest,
@@ -125,7 +126,7 @@ def tune(
 
 
 @click.command()
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
+@SETTINGS
 @click.option("--reason", default="", help="Why; recorded with --set.")
 @shared
 @click.pass_obj
@@ -137,22 +138,15 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
 
     Example: errata settings --set norm_weight=10 --reason "as in the pilot"
     """
-    from errata.ledger.base.errors import LedgerDamaged, UsageError
-    from errata.ledger.rules.operations import RecordEvent
-
     ledger = app.ledger()
     state = ledger.state()
     if state.created is None:
         raise LedgerDamaged("the log", "it has no first event")
     if reason and not pairs:
         raise UsageError("--reason belongs to --set NAME=VALUE")
-    from errata.editor.config import build_config
-
     if pairs:
-        from errata.ledger.kinds.settings import SettingsChanged
-
         config = build_config(dict(state.hyperparameters)).updated(settings_from(pairs))
-        app.execute(ledger, RecordEvent(SettingsChanged(hyperparameters=config.to_record(), reason=reason)))
+        app.writer(ledger).change_settings(config, reason)
         state = ledger.state()
     assert state.created is not None
     first = build_config(dict(state.created.hyperparameters)).to_record()
@@ -166,20 +160,18 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
     app.show(data, [Table(("setting", "value", "at creation"), rows), f"in force since @{seq}: {source}"])
 
 
-def _front(outcome: Outcome) -> list[Trial]:
-    from errata.editor.score.settings import pareto
+def _front(outcome: tuning.TuningResult) -> list[scored.Trial]:
 
-    return pareto(outcome.trials)
+    return scored.pareto(outcome.trials)
 
 
-def _entry(trial: Trial) -> dict[str, Any]:
-    from errata.editor.score.settings import COMPONENTS
+def _entry(trial: scored.Trial) -> dict[str, Any]:
 
     scores = trial.scores
     return {
         "number": trial.number,
         "quality": trial.quality,
-        **{name: None if scores is None else scores.share(name) for name in COMPONENTS},
+        **{name: None if scores is None else scores.share(name) for name in scored.COMPONENTS},
         "seconds": trial.seconds,
         "steps": trial.steps,
         "work": trial.work,
@@ -188,21 +180,19 @@ def _entry(trial: Trial) -> dict[str, Any]:
     }
 
 
-def _write_preset(outcome: Outcome, out: Path | None) -> Path | None:
+def _write_preset(outcome: tuning.TuningResult, out: Path | None) -> Path | None:
     """A preset for a new ledger, where other layers than this ledger's own were chosen among all."""
     if outcome.overall is outcome.own or out is None:
         return None
-    from errata.ledger.base.files import write_durably
-    from errata.replay.workflow.genesis import PRESET
-
     out.mkdir(parents=True, exist_ok=True)
     preset = {"hyperparameters": outcome.overall.config.to_record()}
-    write_durably(out / PRESET, (json.dumps(preset, indent=2) + "\n").encode())
-    return out / PRESET
+    write_durably(out / genesis.PRESET, (json.dumps(preset, indent=2) + "\n").encode())
+    return out / genesis.PRESET
 
 
-def _told(outcome: Outcome, search: Search, dry_run: bool, pictures: list[Path], preset: Path | None) -> list[Block]:
-    from errata.editor.score.settings import CHOICE
+def _told(
+    outcome: tuning.TuningResult, search: tuning.Search, dry_run: bool, pictures: list[Path], preset: Path | None
+) -> list[Block]:
 
     start, own, overall = outcome.trials[0], outcome.own, outcome.overall
     shown = {trial.number: trial for trial in (start, own, overall, *_front(outcome))}
@@ -227,7 +217,7 @@ def _told(outcome: Outcome, search: Search, dry_run: bool, pictures: list[Path],
     rows = tuple((name, *_cells(trial)) for name, trial in held)
     view.append(Table(("", *_SCORES, "seconds/edit", "steps/edit"), rows, title="on held-out facts"))
     failed = [trial for trial in outcome.trials if trial.scores is None]
-    view.append(f"{counted(len(outcome.trials), 'trial')}, {len(failed)} failed; chosen: {CHOICE}")
+    view.append(f"{counted(len(outcome.trials), 'trial')}, {len(failed)} failed; chosen: {scored.CHOICE}")
     if failed:
         view.append(f"the first that failed is trial {failed[0].number}: {failed[0].failed}")
     if search.suite is not None and search.suite.metric != "exact_match":
@@ -247,7 +237,7 @@ def _told(outcome: Outcome, search: Search, dry_run: bool, pictures: list[Path],
     return [*view, *(f"wrote {path}" for path in pictures)]
 
 
-def _lacking(after: Trial) -> str:
+def _lacking(after: scored.Trial) -> str:
     """Why a choice was not taken."""
     if after.scores is None:
         return f"fails: {after.failed}"
@@ -257,7 +247,7 @@ def _lacking(after: Trial) -> str:
 _SCORES = ("quality", "efficacy", "paraphrase", "locality", "general")
 
 
-def _cells(trial: Trial) -> tuple[str, ...]:
+def _cells(trial: scored.Trial) -> tuple[str, ...]:
     if trial.scores is None:
         return ("0.000", *("-" for _ in _SCORES[1:]), "-", "-")
     shares = [trial.scores.share(name) for name in _SCORES[1:]]
@@ -265,6 +255,6 @@ def _cells(trial: Trial) -> tuple[str, ...]:
     return (f"{trial.quality:.3f}", *cells, f"{trial.seconds:.3f}", f"{trial.steps:.1f}")
 
 
-def _setting(trial: Trial, name: str) -> str:
+def _setting(trial: scored.Trial, name: str) -> str:
     value = getattr(trial.config, name)
     return ",".join(map(str, value)) if isinstance(value, tuple) else f"{value:.4g}"

@@ -1,5 +1,6 @@
 """Commands that measure versions.
 
+    asking      `errata ask`: what a version says
     blaming     `errata blame`, `errata why` and `errata timeline`
     evaluating  `errata eval`: a version on a suite, on facts, on a corpus, or on a task of lm-eval
     locating    `errata locate`: where the model keeps its facts
@@ -8,5 +9,5 @@
                 decides
     reporting   `errata report`: what the log adds up to
 
-May import: app, change, versions, words.
+May import: app, files, lazy, options, words.
 """

@@ -2,33 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from pydantic import ValidationError
 
 from errata.commands.app import App, shared
-from errata.commands.versions.versions import ONLY, WITHOUT
+from errata.commands.files import file_option, read_suite
+from errata.commands.lazy import when_used
+from errata.commands.options import CHART, EVERY, ONLY, WITHOUT
 from errata.commands.words.render import Block, Table
+from errata.ledger.base.errors import UsageError
+from errata.ledger.base.records import describe
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.words import fact_words
+from errata.ledger.facts.fact import Probe
+from errata.ledger.facts.suites import SAMPLED, Metric, Suite
 from errata.ledger.kinds.evaluations import SHARES
+from errata.ledger.state.state import State
+from errata.replay.charts import Panel, lines, require, save
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from errata.editor.score.intervals import Estimate
-    from errata.ledger.facts.suites import Suite
-    from errata.ledger.state.state import State
-    from errata.replay.measure.blame import Agreement, Blame, Blamed
-    from errata.replay.measure.timeline import Fall, Moment
-    from errata.replay.measure.why import Why
+with when_used():
+    from errata.editor.attribute import stand_in
+    from errata.editor.model import text
+    from errata.editor.score import intervals
+    from errata.replay.measure import blame as blames
+    from errata.replay.measure import timeline as timelines
+    from errata.replay.measure import why as whys
 
 
 @click.command()
 @click.argument("version", default="HEAD")
-@click.option("--suite", type=click.Path(path_type=Path), help="What the edits are blamed for: a suite, JSONL.")
+@file_option("suite", "--suite", help="What the edits are blamed for: a suite, JSONL.")
 @click.option("--prompt", help="Or one prompt, with --target.")
 @click.option("--target", help="What the version should say after it.")
 @click.option("--top", type=click.IntRange(min=0), default=10, show_default=True, help="Edits also left out singly.")
@@ -63,37 +71,29 @@ def blame(
       errata blame --suite general.jsonl --top 5 --check 50
       errata blame HEAD~3 --prompt "The price of the Harrow 9 is" --target "40 crowns"
     """
-    from errata.ledger.base.errors import UsageError
-
     if (suite is None) == (prompt is None):
         raise UsageError("say what to blame edits for: --suite FILE, or --prompt TEXT with --target TEXT")
     if (prompt is None) != (target is None):
         raise UsageError("--prompt TEXT and --target TEXT go together")
-    asked = _suite_of(suite, prompt, target)
+    asked = prompt_suite(prompt, target) if suite is None else read_suite(app, suite)
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
-    from errata.editor.attribute.stand_in import log_probability
-    from errata.editor.model.text import locate
-    from errata.replay.measure.blame import blame as find
-
     with app.progress("loading the model") as tell:
         differentiated = None
         if prompt is not None and target is not None:
-            differentiated = log_probability(locate(workspace.loaded.tokenizer, prompt, target=asked.probes[0].target))
-        found = find(workspace, live, asked, top, check, seed, differentiated, tell)
-    app.show(asdict(found), _blame_told(workspace.state, found))
+            differentiated = stand_in.log_probability(
+                text.locate(workspace.loaded.tokenizer, prompt, target=asked.probes[0].target)
+            )
+        found = blames.blame(workspace, live, asked, top, check, seed, differentiated, tell)
+    app.show(asdict(found), blame_told(workspace.state, found))
 
 
-def _suite_of(suite: Path | None, prompt: str | None, target: str | None) -> Suite:
-    from pydantic import ValidationError
+def prompt_suite(prompt: str | None, target: str | None) -> Suite:
+    """A suite of one prompt.
 
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.base.records import describe
-    from errata.ledger.facts.fact import Probe
-    from errata.ledger.facts.suites import Metric, Suite, read_suite
-
-    if suite is not None:
-        return read_suite(suite)
+    Raises:
+        UsageError: the prompt or the target is not what it must be.
+    """
     try:
         probe = Probe.model_validate({"prompt": prompt, "target": target})
     except ValidationError as error:
@@ -101,7 +101,8 @@ def _suite_of(suite: Path | None, prompt: str | None, target: str | None) -> Sui
     return Suite(name="prompt", metric=Metric.TARGET_PROBABILITY, probes=(probe,))
 
 
-def _blame_told(state: State, found: Blame) -> list[Block]:
+def blame_told(state: State, found: blames.Blame) -> list[Block]:
+    """What the edits of a version are blamed for: those with an exact value, or the first ten."""
     shown = [one for one in found.edits if one.left_out is not None] or list(found.edits[:10])
     several = len(found.edits[0].parts) > 1
     columns = ["rank", "edit", "harm", "exact", f"{found.metric} without it"]
@@ -125,14 +126,14 @@ def _blame_told(state: State, found: Blame) -> list[Block]:
     ]
 
 
-def _mostly(state: State, one: Blamed) -> str:
+def _mostly(state: State, one: blames.Blamed) -> str:
     """The layer through which an edit does most of what it does."""
     name = max(one.parts, key=lambda tensor: abs(one.parts[tensor]))
     assert state.created is not None
     return f"layer {state.created.edited[name].layer}"
 
 
-def _agreements(found: Blame) -> list[Block]:
+def _agreements(found: blames.Blame) -> list[Block]:
     """Rank correlations, in words."""
     kinds = (
         ("the top", found.agreement_top),
@@ -145,7 +146,7 @@ def _agreements(found: Blame) -> list[Block]:
     return [f"rank correlation of first order with exact, over {words}, {_agreement(one)}" for words, one in told]
 
 
-def _agreement(one: Agreement) -> str:
+def _agreement(one: blames.Agreement) -> str:
     def told(value: float | None) -> str:
         return "undefined" if value is None else f"{value:.2f}"
 
@@ -182,14 +183,12 @@ def why(
     """
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
-    from errata.replay.measure.why import why as explain
-
     with app.progress("loading the model"):
-        found = explain(workspace, prompt, live, target, top)
+        found = whys.why(workspace, prompt, live, target, top)
     app.show(asdict(found), _why_told(workspace.state, found, top))
 
 
-def _why_told(state: State, found: Why, top: int) -> list[Block]:
+def _why_told(state: State, found: whys.Why, top: int) -> list[Block]:
     shown = found.edits[: top or 10]
     rows = []
     for one in shown:
@@ -216,7 +215,7 @@ def _why_told(state: State, found: Why, top: int) -> list[Block]:
     return view
 
 
-def _by_token(found: Why, edits: Sequence[tuple[str, Mapping[int, tuple[float, ...]]]]) -> Table:
+def _by_token(found: whys.Why, edits: Sequence[tuple[str, Mapping[int, tuple[float, ...]]]]) -> Table:
     """Each edit's strength at each token: the largest over layers."""
     rows = []
     for place, token in enumerate(found.tokens):
@@ -228,11 +227,9 @@ def _by_token(found: Why, edits: Sequence[tuple[str, Mapping[int, tuple[float, .
 
 
 @click.command()
-@click.option(
-    "--suite", "files", multiple=True, required=True, type=click.Path(path_type=Path), help="A suite; may be repeated."
-)
-@click.option("--every", type=click.IntRange(min=1), help="Changes between two points. Default: about ten points.")
-@click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a .svg, .png or .json file.")
+@file_option("files", "--suite", multiple=True, required=True, help="A suite; may be repeated.")
+@EVERY
+@CHART
 @shared
 @click.pass_obj
 def timeline(app: App, files: tuple[Path, ...], every: int | None, chart: Path | None) -> None:
@@ -243,23 +240,14 @@ def timeline(app: App, files: tuple[Path, ...], every: int | None, chart: Path |
 
     Example: errata timeline --suite general.jsonl --suite regression.jsonl --every 50 --chart scores.svg
     """
-    from errata.ledger.facts.suites import read_suite
-
-    suites = [read_suite(file) for file in files]
+    suites = [read_suite(app, file) for file in files]
     workspace = app.workspace()
-    from errata.replay.measure.timeline import falls
-    from errata.replay.measure.timeline import timeline as follow
-
     if chart is not None:
-        from errata.replay.charts import require
-
         require()
     with app.progress("loading the model") as tell:
-        moments = list(follow(workspace, suites, every, lambda done, of: tell(f"point {done} of {of}")))
-    steepest = falls(moments, suites)
+        moments = list(timelines.timeline(workspace, suites, every, lambda done, of: tell(f"point {done} of {of}")))
+    steepest = timelines.falls(moments, suites)
     if chart is not None:
-        from errata.replay.charts import save
-
         save(_timeline_chart(moments, suites), chart)
     data = {
         "moments": [asdict(moment) for moment in moments],
@@ -270,7 +258,9 @@ def timeline(app: App, files: tuple[Path, ...], every: int | None, chart: Path |
     app.show(data, view)
 
 
-def _timeline_table(moments: Sequence[Moment], suites: Sequence[Suite], steepest: Mapping[str, Fall]) -> Table:
+def _timeline_table(
+    moments: Sequence[timelines.Moment], suites: Sequence[Suite], steepest: Mapping[str, timelines.Fall]
+) -> Table:
     rows = []
     for moment in moments:
         cells = [f"@{moment.seq}", str(len(moment.live)), " ".join(f"x{value:.3f}" for value in moment.norms.values())]
@@ -282,7 +272,7 @@ def _timeline_table(moments: Sequence[Moment], suites: Sequence[Suite], steepest
     return Table(("at", "live", "norm", *(suite.name for suite in suites)), tuple(rows))
 
 
-def _with_interval(suite: Suite, score: Estimate) -> str:
+def _with_interval(suite: Suite, score: intervals.Estimate) -> str:
     metric = suite.metric.value
     between = (
         ""
@@ -292,8 +282,7 @@ def _with_interval(suite: Suite, score: Estimate) -> str:
     return _score(metric, score.value) + between
 
 
-def _fall_told(suite: Suite, fall: Fall | None) -> str:
-    from errata.ledger.facts.suites import SAMPLED
+def _fall_told(suite: Suite, fall: timelines.Fall | None) -> str:
 
     if fall is None:
         return f"{suite.name}: at no point worse than at the one before"
@@ -321,8 +310,7 @@ def _gone(numbers: Sequence[int]) -> str:
     return f"without {_range(numbers)}" if numbers else ""
 
 
-def _timeline_chart(moments: Sequence[Moment], suites: Sequence[Suite]) -> dict[str, Any]:
-    from errata.replay.charts import Panel, lines
+def _timeline_chart(moments: Sequence[timelines.Moment], suites: Sequence[Suite]) -> dict[str, Any]:
 
     records: list[dict[str, Any]] = []
     for moment in moments:

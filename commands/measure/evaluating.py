@@ -4,30 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.versions.versions import ONLY, WITHOUT
+from errata.commands.files import file_option, name_of, read_facts, read_suite
+from errata.commands.lazy import when_used
+from errata.commands.options import ONLY, WITHOUT
 from errata.commands.words.render import Block
 from errata.commands.words.wording import score_table
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
-from errata.ledger.kinds.evaluations import score_words
+from errata.ledger.kinds.evaluations import EvaluationRecorded, score_words
 
-if TYPE_CHECKING:
-    from errata.ledger.kinds.evaluations import EvaluationRecorded
-    from errata.replay.workflow.workspace import Workspace
+with when_used():
+    from errata.replay.measure import evaluations
+    from errata.replay.workflow import workspace as workspaces
+
 
 Found = tuple["EvaluationRecorded", bool]
 
 
 @click.command(name="eval")
 @click.argument("version", default="HEAD")
-@click.option("--suite", type=click.Path(path_type=Path), help="A suite: JSONL.")
-@click.option("--facts", type=click.Path(path_type=Path), help="Facts with probes: JSONL, CounterFact, zsRE, KnowEdit.")
+@file_option("suite", "--suite", help="A suite: JSONL.")
+@file_option("facts", "--facts", help="Facts with probes: JSONL, CounterFact, zsRE, KnowEdit.")
 @click.option("--edits", is_flag=True, help="The facts of the version's own edits, also by when they were made.")
-@click.option("--corpus", type=click.Path(path_type=Path), help="Perplexity of text: one document a line.")
+@click.option(
+    "--corpus", metavar="FILE", type=click.Path(path_type=Path), help="Perplexity of text: one document a line."
+)
 @click.option("--task", metavar="NAME", help="A task of lm-eval; needs the extra `eval` and --include-path.")
 @click.option(
     "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
@@ -71,13 +76,11 @@ def evaluate(
       errata eval base --corpus text.txt
       errata eval HEAD --task my_task --include-path ./tasks
     """
-    from errata.ledger.base.errors import UsageError
-
     if sum((suite is not None, facts is not None, edits, corpus is not None, task is not None)) != 1:
         raise UsageError("say what to evaluate on: one of --suite, --facts, --edits, --corpus and --task")
     if (task is None) != (not folders):
         raise UsageError("--task NAME and --include-path FOLDER go together")
-    run = _chosen(suite, facts, corpus, task, folders, again)
+    run = _chosen(app, suite, facts, corpus, task, folders, again)
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
     with app.progress("evaluating"):
@@ -90,39 +93,34 @@ def evaluate(
 
 
 def _chosen(
+    app: App,
     suite: Path | None,
     facts: Path | None,
     corpus: Path | None,
     task: str | None,
     folders: tuple[Path, ...],
     again: bool,
-) -> Callable[[Workspace, tuple[int, ...]], Found]:
+) -> Callable[[workspaces.Workspace, tuple[int, ...]], Found]:
     """What is to be done, with its files read: a bad one is told before a model is loaded."""
     if suite is not None:
-        from errata.ledger.facts.suites import read_suite
-
-        probes = read_suite(suite)
+        probes = read_suite(app, suite)
         return lambda workspace, live: workspace.evaluate(live, probes, again)
     if facts is not None:
-        from errata.ledger.facts.fact_files import read_facts
+        items, name = read_facts(app, facts), name_of(facts)
 
-        items, name = read_facts(facts), facts.name
+        def of_facts(workspace: workspaces.Workspace, live: tuple[int, ...]) -> Found:
 
-        def of_facts(workspace: Workspace, live: tuple[int, ...]) -> Found:
-            from errata.replay.measure.evaluations import evaluate_facts
-
-            return evaluate_facts(workspace, live, items, name, again=again)
+            return evaluations.evaluate_facts(workspace, live, items, name, again=again)
 
         return of_facts
 
-    def of_others(workspace: Workspace, live: tuple[int, ...]) -> Found:
-        from errata.replay.measure.evaluations import edits_by_cohort, evaluate_corpus, evaluate_facts, evaluate_task
+    def of_others(workspace: workspaces.Workspace, live: tuple[int, ...]) -> Found:
 
         if corpus is not None:
-            return evaluate_corpus(workspace, live, corpus, again)
+            return evaluations.evaluate_corpus(workspace, live, corpus, again)
         if task is not None:
-            return evaluate_task(workspace, live, task, folders)
-        own, cohorts = edits_by_cohort(workspace, live)
-        return evaluate_facts(workspace, live, own, "edits", cohorts, again)
+            return evaluations.evaluate_task(workspace, live, task, folders)
+        own, cohorts = evaluations.edits_by_cohort(workspace, live)
+        return evaluations.evaluate_facts(workspace, live, own, "edits", cohorts, again)
 
     return of_others

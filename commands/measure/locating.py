@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_facts
+from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
+from errata.ledger.facts.fact import Fact
+from errata.ledger.state.state import State
+from errata.replay import charts
 
-if TYPE_CHECKING:
-    from errata.ledger.facts.fact import Fact
-    from errata.ledger.state.state import State
-    from errata.replay.measure.locating import Located
+with when_used():
+    from errata.editor.attribute import tracing
+    from errata.replay.measure import locating
 
 
 @click.command()
 @click.argument("version", default="HEAD")
-@click.option("--facts", type=click.Path(path_type=Path), help="Facts that the model may know. Default: its edits.")
+@file_option("facts", "--facts", help="Facts that the model may know. Default: its edits.")
 @click.option("--sample", type=click.IntRange(min=1), default=50, show_default=True, help="Most facts to trace.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds sample and noise.")
 @click.option("--noise", default=3.0, show_default=True, help="Noise, in deviations of the subjects' embeddings.")
@@ -51,15 +56,11 @@ def locate(
     """
     ledger = app.ledger()
     live = app.live(ledger, version)
-    asked = _facts(ledger.state(), live, facts)
+    asked = _facts(ledger.state(), live) if facts is None else read_facts(app, facts)
     workspace = app.workspace()
-    from errata.editor.attribute.tracing import TraceSettings
-    from errata.replay import charts
-    from errata.replay.measure import locating
-
     if out is not None:
         charts.require()
-    settings = TraceSettings(noise=noise, draws=draws, seed=seed, window=window)
+    settings = tracing.TraceSettings(noise=noise, draws=draws, seed=seed, window=window)
     with app.progress("loading the model") as tell:
         chosen = locating.sample_of(asked, sample, seed)
         located = locating.locate(workspace, live, chosen, settings, not dry_run, tell)
@@ -73,12 +74,7 @@ def locate(
     app.show(data, _told(located, pictures))
 
 
-def _facts(state: State, live: tuple[int, ...], file: Path | None) -> list[Fact]:
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.facts.fact_files import read_facts
-
-    if file is not None:
-        return read_facts(file)
+def _facts(state: State, live: tuple[int, ...]) -> list[Fact]:
     if not live:
         raise UsageError("this version has no edits to trace; give facts that the model knows with --facts FILE")
     facts = [state.edits[number].body.fact for number in live]
@@ -88,7 +84,7 @@ def _facts(state: State, live: tuple[int, ...], file: Path | None) -> list[Fact]
     return clear
 
 
-def _told(located: Located, pictures: list[Path]) -> list[Block]:
+def _told(located: locating.RecordedTracing, pictures: list[Path]) -> list[Block]:
     body, view = located.body, list[Block]()
     layers = [f"layer {i}" for i in range(len(body.low))]
     for part, rows in body.effects.items():

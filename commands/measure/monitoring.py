@@ -4,22 +4,26 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.files import file_option, read_suite
+from errata.commands.lazy import when_used
+from errata.commands.options import CHART, EVERY
 from errata.commands.words.render import Table
+from errata.ledger.facts.suites import Metric, Suite
+from errata.replay.charts import Panel, lines, save
 
-if TYPE_CHECKING:
-    from errata.ledger.facts.suites import Suite
-    from errata.replay.measure.monitor import Point
+with when_used():
+    from errata.replay.measure import monitor as monitors
 
 
 @click.command()
-@click.option("--every", type=click.IntRange(min=1), help="Changes between two points. Default: about ten points.")
-@click.option("--suite", type=click.Path(path_type=Path), help="A suite to score at each point: JSONL.")
-@click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a .svg, .png or .json file.")
+@EVERY
+@file_option("suite", "--suite", help="A suite to score at each point: JSONL.")
+@CHART
 @shared
 @click.pass_obj
 def monitor(app: App, every: int | None, suite: Path | None, chart: Path | None) -> None:
@@ -31,22 +35,16 @@ def monitor(app: App, every: int | None, suite: Path | None, chart: Path | None)
 
     Example: errata monitor --every 100 --suite general.jsonl --chart health.svg
     """
-    from errata.ledger.facts.suites import read_suite
-
-    probes = read_suite(suite) if suite is not None else None
+    probes = read_suite(app, suite) if suite is not None else None
     workspace = app.workspace()
-    from errata.replay.measure.monitor import monitor as follow
-
     with app.progress("loading the model") as tell:
-        points = list(follow(workspace, every, probes, lambda done, of: tell(f"point {done} of {of}")))
+        points = list(monitors.monitor(workspace, every, probes, lambda done, of: tell(f"point {done} of {of}")))
     if chart is not None:
-        from errata.replay.charts import save
-
         save(_chart(points, probes), chart)
     app.show({"points": [asdict(point) for point in points]}, [_table(points, probes.name if probes else None)])
 
 
-def _table(points: list[Point], suite: str | None) -> Table:
+def _table(points: list[monitors.HealthPoint], suite: str | None) -> Table:
     columns = ["at", "live", "norm", "activations", "drift", "edits say", "first tenth", "P(target)", "steps"]
     rows = []
     for point in points:
@@ -69,9 +67,7 @@ def _share(hits: tuple[int, int]) -> str:
     return f"{hits[0]} of {hits[1]}" if hits[1] else ""
 
 
-def _chart(points: list[Point], suite: Suite | None) -> dict[str, Any]:
-    from errata.ledger.facts.suites import Metric
-    from errata.replay.charts import Panel, lines
+def _chart(points: list[monitors.HealthPoint], suite: Suite | None) -> dict[str, Any]:
 
     records: list[dict[str, Any]] = []
     for point in points:

@@ -3,32 +3,43 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
+from jinja2 import Environment, FileSystemLoader
 
 from errata.commands.app import App, shared
-from errata.commands.change.create import settings_from
-from errata.commands.change.edits import METHODS
+from errata.commands.files import FormerArgument, file_option, name_of, read_facts, read_suite
+from errata.commands.lazy import when_used
+from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Block, Table
+from errata.editor.config import METHODS
+from errata.ledger.base.errors import UsageError
+from errata.ledger.base.files import storage_error
 from errata.ledger.base.words import counted
 from errata.ledger.kinds.evaluations import interval_words
+from errata.replay.charts import Panel, available, lines, svg
 
-if TYPE_CHECKING:
-    from errata.replay.tune.pilot import PilotReport
+with when_used():
+    from errata.editor.score import scores as scoring
+    from errata.replay.measure import evaluations
+    from errata.replay.tune import pilot as pilots
+    from errata.replay.workflow import workspace as workspaces
+
 
 TEMPLATES = Path(__file__).parent / "templates"
 
 
 @click.command()
-@click.argument("facts", type=click.Path(path_type=Path))
+@file_option("facts", "--facts", help="Your facts, with paraphrases and locality probes.  [required]")
+@click.argument("former", cls=FormerArgument, required=False, type=click.Path(path_type=Path))
 @click.option("--model", required=True, help="A folder with a causal language model, or a name on the hub.")
-@click.option("--corpus", required=True, type=click.Path(path_type=Path), help="As for `errata init`.")
-@click.option("--suite", type=click.Path(path_type=Path), help="A general suite that must not suffer.")
+@file_option("corpus", "--corpus", required=True, help="As for `errata init`.")
+@file_option("suite", "--suite", help="A general suite that must not suffer.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Edits solved together.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="As for `errata init`.")
-@click.option("--method", type=click.Choice(METHODS), help="Default: the model's preset.")
-@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated.")
+@click.option("--method", type=click.Choice(tuple(METHODS)), help="Default: the model's preset.")
+@SETTINGS
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first N facts.")
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Points of the decay curve.")
 @click.option(
@@ -38,7 +49,8 @@ TEMPLATES = Path(__file__).parent / "templates"
 @click.pass_obj
 def pilot(
     app: App,
-    facts: Path,
+    facts: Path | None,
+    former: Path | None,
     model: str,
     corpus: Path,
     suite: Path | None,
@@ -52,56 +64,51 @@ def pilot(
 ) -> None:
     r"""Try your own facts before you decide.
 
-    FACTS is a file as `errata edit --file` takes it, with paraphrases and locality probes. The facts are edited in a
-    ledger that is removed afterwards; your own ledger is not looked at. Shown are scores with 95 % intervals before and
-    after, how they decay along the edits, what an edit costs, and a verdict with what it rests on.
+    The facts are edited in a ledger that is removed afterwards; your own ledger is not looked at. Shown are scores with
+    95 % intervals before and after, how they decay along the edits, what an edit costs, and a verdict with what it
+    rests on.
 
     \b
-    Example: errata pilot facts.jsonl --model ./my-model --corpus text.txt --suite general.jsonl
+    Example: errata pilot --facts facts.jsonl --model ./my-model --corpus text.txt --suite general.jsonl
     """
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.facts.fact_files import read_facts
-    from errata.ledger.facts.suites import read_suite
-
-    items = tuple(read_facts(facts))[:limit]
-    general = None if suite is None else read_suite(suite)
+    if (file := facts or former) is None or (facts and former):
+        raise UsageError("name one file of facts: --facts FILE")
+    items = tuple(read_facts(app, file))[:limit]
+    general = None if suite is None else read_suite(app, suite)
     if report is not None:
-        from errata.replay.charts import available
-
         if not available():
-            raise UsageError("--report draws charts, which needs the extra: pip install 'errata[plots]'")
+            raise UsageError("--report draws charts, which needs the extra: pip install 'errata-lm[plots]'")
         if not report.parent.is_dir():
             raise UsageError(f"no folder {report.parent} for the report")
     surroundings = app.surroundings()
-    from errata.replay.tune.pilot import Pilot, run_pilot
-
-    request = Pilot(model, corpus, items, batch_size, method, dict(settings_from(pairs)), general, points, adapter)
+    request = pilots.Pilot(
+        model, corpus, items, batch_size, method, dict(settings_from(pairs)), general, points, adapter
+    )
     with app.progress("loading the model") as tell:
-        found = run_pilot(request, surroundings, tell)
+        found = pilots.run_pilot(request, surroundings, tell)
     tables, cost = _tables(found), _cost_lines(found)
     if report is not None:
-        _write_page(report, facts.name, found, tables, cost, app.world.now())
+        _write_page(report, name_of(file), found, tables, cost, app.world.now())
     view: list[Block] = [_made(found), *tables, *cost, f"verdict: {found.verdict}"]
     if report is not None:
         view.append(f"report: {report}")
     app.show(_json(found), view)
 
 
-def _made(found: PilotReport) -> str:
+def _made(found: pilots.PilotReport) -> str:
     return (
         f"{counted(found.facts, 'fact')}: {counted(found.edits, 'edit')} by {found.method}, "
         f"{found.no_ops} said already; in a ledger that is gone"
     )
 
 
-def _tables(found: PilotReport) -> list[Table]:
-    from errata.replay.measure.evaluations import score_rows
+def _tables(found: pilots.PilotReport) -> list[Table]:
 
-    before = {(row.name, row.decision): row for row in score_rows(found.before)}
+    before = {(row.name, row.decision): row for row in evaluations.score_rows(found.before)}
     rows = [
         (row.name, row.decision, f"{before[row.name, row.decision].value:.1%}", f"{row.value:.1%}",
          interval_words(row, True).removeprefix("95% "), str(row.n))
-        for row in score_rows(found.after)
+        for row in evaluations.score_rows(found.after)
     ]  # fmt: skip
     ppl = [(found.perplexity_before, found.perplexity_after)]
     rows += [
@@ -128,16 +135,14 @@ def _tables(found: PilotReport) -> list[Table]:
 
 
 def _families() -> list[Any]:
-    from errata.editor.score.scores import OVERALL
-
-    return list(OVERALL)
+    return list(scoring.OVERALL)
 
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.1%}"
 
 
-def _cost_lines(found: PilotReport) -> list[str]:
+def _cost_lines(found: pilots.PilotReport) -> list[str]:
     cost = found.cost
     if cost.thousand is None:
         return ["cost: no edit was needed"]
@@ -153,11 +158,9 @@ def _cost_lines(found: PilotReport) -> list[str]:
     ]
 
 
-def _write_page(path: Path, name: str, found: PilotReport, tables: list[Table], cost: list[str], now: str) -> None:
-    from jinja2 import Environment, FileSystemLoader
-
-    from errata.ledger.base.files import storage_error
-    from errata.replay.charts import Panel, lines, svg
+def _write_page(
+    path: Path, name: str, found: pilots.PilotReport, tables: list[Table], cost: list[str], now: str
+) -> None:
 
     records: list[dict[str, Any]] = []
     for p in found.points:
@@ -186,14 +189,13 @@ def _write_page(path: Path, name: str, found: PilotReport, tables: list[Table], 
         raise storage_error(path, error) from error
 
 
-def _json(found: PilotReport) -> dict[str, Any]:
-    from errata.replay.measure.evaluations import score_row, score_rows
+def _json(found: pilots.PilotReport) -> dict[str, Any]:
 
     def rows(scores: Any) -> list[dict[str, object]]:
-        return [row.plain() for row in score_rows(scores)]
+        return [row.plain() for row in evaluations.score_rows(scores)]
 
     def suite(result: Any) -> object:
-        return None if result is None else score_row("general", "suite", result.estimate).plain()
+        return None if result is None else workspaces.score_row("general", "suite", result.estimate).plain()
 
     cost = found.cost
     return {
@@ -205,8 +207,8 @@ def _json(found: PilotReport) -> dict[str, Any]:
         "after": rows(found.after),
         "general": {"before": suite(found.general_before), "after": suite(found.general_after)},
         "perplexity": {
-            "before": score_row("perplexity", "corpus", found.perplexity_before).plain(),
-            "after": score_row("perplexity", "corpus", found.perplexity_after).plain(),
+            "before": workspaces.score_row("perplexity", "corpus", found.perplexity_before).plain(),
+            "after": workspaces.score_row("perplexity", "corpus", found.perplexity_after).plain(),
         },
         "decay": [
             {"edits": p.edits, "scores": rows(p.facts), "first_batch": rows(p.first_batch), "general": p.general,

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import re
 from datetime import date
-from typing import TYPE_CHECKING
 
 import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.render import Block, Table
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted
-
-if TYPE_CHECKING:
-    from errata.ledger.care.cost import CostReport, Grouping, Sum
+from errata.ledger.care.cost import CostReport, Grouping, Sum, summarise
 
 _PERIOD = re.compile(r"[0-9]{4}-[0-9]{2}(-[0-9]{2})?")
 
@@ -55,9 +53,6 @@ def cost(app: App, since: str, until: str, by: str, price: float | None, currenc
       errata report cost
       errata report cost --since 2026-10 --until 2026-12 --by requester --price-per-hour 2.50 --currency EUR
     """
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.care.cost import summarise
-
     groupings = _groupings(by)
     for name, period in (("--since", since), ("--until", until)):
         _see_period(name, period)
@@ -82,9 +77,6 @@ def cost(app: App, since: str, until: str, by: str, price: float | None, currenc
 
 
 def _groupings(by: str) -> tuple[Grouping, ...]:
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.care.cost import Grouping
-
     words = [word.strip() for word in by.split(",") if word.strip()]
     known = ", ".join(Grouping)
     if unknown := [word for word in words if word not in list(Grouping)]:
@@ -95,8 +87,6 @@ def _groupings(by: str) -> tuple[Grouping, ...]:
 
 
 def _see_period(name: str, text: str) -> None:
-    from errata.ledger.base.errors import UsageError
-
     if not text:
         return
     try:

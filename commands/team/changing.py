@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.change.edits import fact_options, facts_from
+from errata.commands.lazy import when_used
+from errata.commands.options import PROPOSAL, GivenFacts, fact_options
 from errata.commands.team.showing import show_change
-from errata.commands.words.change_view import change_data, missing_words, next_step, proposal_number, proposed_in
+from errata.commands.words.change_view import change_data, evidence_table, next_step
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted
+from errata.ledger.events.change_parts import Action, EditFacts, MoveTag, RevertThem
+from errata.ledger.events.policy import ActionSort, GateTime, Measure, Policy
 from errata.ledger.events.words import action_words
+from errata.ledger.facts.fact import Fact
+from errata.ledger.rules.addresses import resolve_edit
+from errata.ledger.state.standing import missing
+from errata.ledger.state.trust import ChangeStatus
+from errata.replay.record import changes
 
-if TYPE_CHECKING:
-    from errata.ledger.events.change_parts import Action
-    from errata.ledger.events.policy import Policy
-    from errata.ledger.facts.fact import Fact
-    from errata.ledger.ledger import Ledger
-    from errata.ledger.rules.operations import ApplyChange
-    from errata.replay.apply.changes import Check
+with when_used():
+    from errata.replay.apply import changes as drafting
 
 
 @click.command()
@@ -40,13 +41,7 @@ if TYPE_CHECKING:
 @click.pass_obj
 def propose(
     app: App,
-    subject: str | None,
-    prompt: str | None,
-    target: str | None,
-    old: str | None,
-    paraphrases: tuple[str, ...],
-    probes: tuple[str, ...],
-    file: Path | None,
+    given: GivenFacts,
     reverts: tuple[str, ...],
     tag: str | None,
     address: str,
@@ -69,30 +64,21 @@ def propose(
       errata propose --revert e12 --reason "the press release was withdrawn"
       errata propose --tag production --reason "spring release"
     """
-    from errata.ledger.rules.operations import ProposeChange
-
     what = (bool(reverts), tag is not None, untag is not None)
-    plain = any(value is not None for value in (subject, prompt, target, old, file)) or paraphrases or probes
-    if sum(what) + bool(plain) != 1:
+    if sum(what) + given.anything != 1:
         raise UsageError("say what to change: facts, or --revert, or --tag, or --untag, one of them")
     action = _action(app, reverts, tag, address, untag)
     ledger = app.ledger()
     if action is None:
-        from errata.ledger.events.change_parts import EditFacts
-
-        facts = facts_from(subject, prompt, target, old, paraphrases, probes, False, file)
+        facts = given.read(app)
         action = EditFacts.checked(facts=tuple(facts))
         warn_of_gates(app, ledger.state().trust.policy, facts)
-    command = ProposeChange(action, reason, ticket, risk, source)
-    events = app.execute(ledger, command)
-    show_change(app, ledger, events, proposed_in(events))
+    made = changes.propose(app.writer(ledger), action, reason, ticket=ticket, risk=risk, source=source)
+    show_change(app, ledger, made.events, made.number)
 
 
 def _action(app: App, reverts: tuple[str, ...], tag: str | None, address: str, untag: str | None) -> Action | None:
     """The action, if it is none of facts."""
-    from errata.ledger.events.change_parts import MoveTag, RevertThem
-    from errata.ledger.rules.addresses import resolve_edit
-
     if reverts:
         state = app.ledger().state()
         return RevertThem.checked(edits=tuple(resolve_edit(state, one) for one in reverts))
@@ -107,12 +93,12 @@ def _action(app: App, reverts: tuple[str, ...], tag: str | None, address: str, u
 
 
 @click.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @click.option("--head", metavar="VERSION", help="The version to draft on, which the head has to be.")
 @click.option("--batch-size", default=20, show_default=True, help="Most edits that are solved together.")
 @shared
 @click.pass_obj
-def draft(app: App, proposal: str, head: str | None, batch_size: int) -> int:
+def draft(app: App, number: int, head: str | None, batch_size: int) -> int:
     r"""Work out what a proposal would do.
 
     On the head: the deltas are solved and kept, and the policy's gates are measured on the version that they lead to.
@@ -127,40 +113,29 @@ def draft(app: App, proposal: str, head: str | None, batch_size: int) -> int:
       errata draft p3
       errata draft p3 --head @57
     """
-    number = proposal_number(proposal)
     ledger = app.ledger()
-    from errata.ledger.events.policy import Capability
-    from errata.ledger.rules.operations import RecordDraft
-    from errata.ledger.state.standing import open_change, refuse_unless_able
-
-    state = ledger.state()
-    change = open_change(state.trust, number, app.world.now())
-    refuse_unless_able(state.trust, app.who, Capability.DRAFT)
+    writer = app.writer(ledger)
+    change = changes.see_who_drafts(writer, number)
     if head is not None:
-        from errata.replay.apply.changes import see_head
-
-        see_head(state, app.live(ledger, head), head)
-    if change.body.action.sort in ("edit", "revert"):
-        if state.trust.policy.signed:
-            app.signer()()
+        changes.see_head(ledger.state(), app.live(ledger, head), head)
+    if changes.needs_model(change):
+        writer.unlock()
         workspace = app.workspace()
-        from errata.replay.apply.changes import draft_change
-
         with app.progress("loading the model") as tell:
-            events = draft_change(workspace, number, tell, batch_size)
+            events = drafting.draft_change(workspace, number, tell, batch_size)
         ledger = workspace.ledger
     else:
-        events = app.execute(ledger, RecordDraft(number, state.version))
+        events = changes.draft_without_model(writer, number)
     show_change(app, ledger, events, number)
     found = ledger.state().trust.changes[number].draft
     return int(found is not None and not all(one.passed for one in found.body.evidence))
 
 
 @click.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @shared
 @click.pass_obj
-def apply(app: App, proposal: str) -> None:
+def apply(app: App, number: int) -> None:
     r"""Let an approved draft take effect.
 
     Everything is looked at again, in one transaction: that the model, the policy and the draft are those that were
@@ -169,28 +144,16 @@ def apply(app: App, proposal: str) -> None:
 
     Example: errata apply p3
     """
-    number = proposal_number(proposal)
     ledger = app.ledger()
-    events = app.execute(ledger, apply_command(ledger, number, app.world.now()))
-    show_change(app, ledger, events, number)
-
-
-def apply_command(ledger: Ledger, number: int, now: str, **how: Any) -> ApplyChange:
-    """The command that applies a change, with the edits that its draft kept."""
-    from errata.ledger.drafts import edits_of
-    from errata.ledger.rules.operations import ApplyChange
-    from errata.ledger.state.standing import current_draft
-
-    _, found = current_draft(ledger.state(), number, now)
-    return ApplyChange(number, edits_of(ledger.blobs, found), **how)
+    show_change(app, ledger, changes.apply_change(app.writer(ledger), number), number)
 
 
 @click.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @click.option("--keep", is_flag=True, help="Leave the change in force if a gate fails.")
 @shared
 @click.pass_obj
-def check(app: App, proposal: str, keep: bool) -> int:
+def check(app: App, number: int, keep: bool) -> int:
     r"""Measure an applied change's gates.
 
     While the version that it led to still is the head. If one fails, the change's edits are taken back at once, which
@@ -198,13 +161,9 @@ def check(app: App, proposal: str, keep: bool) -> int:
 
     Example: errata check p3
     """
-    number = proposal_number(proposal)
     workspace = app.workspace()
-    from errata.commands.words.change_view import evidence_table
-    from errata.replay.apply.changes import check_change
-
     with app.progress("loading the model") as tell:
-        found = check_change(workspace, number, revert=not keep, tell=tell)
+        found = drafting.check_change(workspace, number, revert=not keep, tell=tell)
     reverted = [f"e{one}" for one in found.reverted]
     gone = [f"e{one}" for one in found.gone]
     data = {
@@ -220,7 +179,7 @@ def check(app: App, proposal: str, keep: bool) -> int:
     return int(not found.passed)
 
 
-def taken_back_lines(found: Check) -> list[str]:
+def taken_back_lines(found: drafting.GateResult) -> list[str]:
     """What was taken back because a gate failed, and what that does not bring back."""
     if not found.reverted:
         return []
@@ -235,8 +194,6 @@ def taken_back_lines(found: Check) -> list[str]:
 
 def warn_of_gates(app: App, policy: Policy, facts: Sequence[Fact]) -> None:
     """Tell of gates that these facts give nothing to measure, and that will therefore let nothing through."""
-    from errata.ledger.events.policy import ActionSort, GateTime, Measure
-
     given = {
         Measure.PARAPHRASE: any(fact.paraphrases for fact in facts),
         Measure.LOCALITY: any(fact.locality for fact in facts),
@@ -248,30 +205,19 @@ def warn_of_gates(app: App, policy: Policy, facts: Sequence[Fact]) -> None:
 
 
 @click.command()
-@click.argument("proposal", metavar="PROPOSAL")
+@PROPOSAL
 @click.option("--reason", default="", help="Why; recorded.")
 @shared
 @click.pass_obj
-def withdraw(app: App, proposal: str, reason: str) -> None:
+def withdraw(app: App, number: int, reason: str) -> None:
     r"""Take your own proposal back.
 
     Or, of a proposal whose time is over, record that it expired, which anybody may.
 
     Example: errata withdraw p3 --reason "the price did not change after all"
     """
-    from errata.ledger.events.change_parts import Closing
-    from errata.ledger.events.trust_bodies import ChangeClosed
-    from errata.ledger.rules.operations import RecordEvent
-    from errata.ledger.state.standing import change_of, over
-
-    number = proposal_number(proposal)
     ledger = app.ledger()
-    change = change_of(ledger.state().trust, number)
-    expired = over(change.body.expires_at, app.world.now())
-    why = Closing.EXPIRED if expired else Closing.WITHDRAWN
-    show_change(
-        app, ledger, app.execute(ledger, RecordEvent(ChangeClosed(proposal=number, why=why, reason=reason))), number
-    )
+    show_change(app, ledger, changes.withdraw(app.writer(ledger), number, reason), number)
 
 
 @click.command()
@@ -285,8 +231,6 @@ def proposals(app: App, everything: bool) -> None:
 
     Example: errata proposals --all
     """
-    from errata.ledger.state.trust import ChangeStatus
-
     state, now = app.ledger().state(), app.world.now()
     found = [one for one in state.trust.changes.values() if everything or one.status is ChangeStatus.OPEN]
     rows = tuple(
@@ -296,7 +240,7 @@ def proposals(app: App, everything: bool) -> None:
             one.body.risk,
             action_words(one.body.action),
             one.status.value,
-            "; ".join(missing_words(state, one, now)) or next_step(state, one, now),
+            "; ".join(missing(state, one, now)) or next_step(state, one, now),
         )
         for one in found
     )

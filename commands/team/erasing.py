@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.team.governing import Done
-from errata.commands.words.change_view import proposed_in
+from errata.commands.team.governing import done_json, done_view
 from errata.commands.words.render import Block
 from errata.commands.words.wording import event_json
 from errata.ledger.base.words import counted, short
-
-if TYPE_CHECKING:
-    from errata.ledger.ledger import Ledger
-    from errata.ledger.secrets.erasing import Leftover, Lost
-    from errata.ledger.state.state import State
-    from errata.ledger.state.trust import Trust
+from errata.ledger.secrets.erasing import Leftover, Lost
+from errata.replay.record.erasing import erase as record
+from errata.replay.record.erasing import foresee_erasure
 
 UNREACHED = (
     "not reached: models and adapters written out from such versions, copies of the ledger, and backups of the vault, "
@@ -38,7 +34,7 @@ def erase(app: App, fact: str, reason: str, dry_run: bool) -> None:
     All live edits of the fact are reverted, exactly, and the erasure is recorded, in one transaction. Then the fact's
     ciphertexts, its edits' factors, all caches and its key are deleted. The log still verifies; versions that had one
     of the edits can no longer be built. An erasure that was interrupted goes on when the command is given again, and
-    with `errata gc`. This needs neither the model nor the fact's key. docs/erasure.md says what it cannot reach.
+    with `errata gc`. This needs neither the model nor the fact's key. `errata help erasure` says what it cannot reach.
 
     Where the policy does not let facts be erased directly, the erasure is proposed.
 
@@ -48,86 +44,25 @@ def erase(app: App, fact: str, reason: str, dry_run: bool) -> None:
       errata erase e12 --dry-run
     """
     ledger = app.ledger()
-    from errata.ledger.rules.decide import foresee
-    from errata.ledger.rules.operations import ErasePersonal
-    from errata.ledger.secrets.erasing import leftovers, lost_with
-
-    state = ledger.state()
-    token = _token(state, fact)
-    edits = state.edits_of(token)
-    data: dict[str, Any] = {"token": token, "edits": list(edits), "dry_run": dry_run}
-    lost = lost_with(state, edits)
-    if token in state.erasures:
-        left = [one for one in leftovers(state, ledger.blobs, ledger.vault) if one.token == token]
-        if not dry_run:
-            ledger.drop_erased()
-        said = f"{_named(edits)} of {token}: erased at @{state.erasures[token].seq} already"
-        app.show(
-            {**data, "proposal": None, "reverted": [], "events": [], **_gone_json(left, lost)},
-            [said, *_gone(left, dry_run)],
-        )
+    found = foresee_erasure(ledger, fact, reason) if dry_run else record(app.writer(ledger), fact, reason)
+    named = f"{_named(found.edits)} of {found.token}"
+    data: dict[str, Any] = {"token": found.token, "edits": list(found.edits), "dry_run": dry_run}
+    if found.proposed is not None:
+        app.show({**data, **done_json(found.proposed)}, done_view(found.proposed, f"erase {named}"))
         return
-    command = ErasePersonal(token, reason)
-    planned = foresee(state, command, None)
-    left = list(leftovers(planned, ledger.blobs, ledger.vault))
-    live = [number for number in edits if number in state.live]
-    if dry_run:
-        data |= {"proposal": None, "reverted": live, "events": [], **_gone_json(left, lost)}
-        app.show(data, [f"would erase {_named(edits)} of {token}", *_gone(left, dry_run), *_lost(lost), UNREACHED])
-        return
-    if not _directly(state.trust, live):
-        done = _proposed(app, ledger, edits, reason)
-        app.show({**data, **done.to_json()}, done.view([f"erase {_named(edits)} of {token}"]))
-        return
-    events = app.execute(ledger, command)
-    state = ledger.state()
-    data |= {"proposal": None, "reverted": live, "events": [event_json(event) for event in events]}
-    data |= {**_gone_json(left, lost), "version": state.version}
-    first = f", after reverting {_named(live)}" if live else ""
-    app.show(
-        data,
-        [
-            f"erased {_named(edits)} of {token} at @{events[-1].seq}{first}",
-            *_gone(left, dry_run),
-            *_lost(lost),
-            UNREACHED,
-            f"version {short(state.version)}, {counted(len(state.live), 'live edit')}",
-        ],
-    )
-
-
-def _token(state: State, address: str) -> str:
-    """The token of the personal fact that a token, or the address of one of its edits, names."""
-    from errata.ledger.base.errors import Refused
-    from errata.ledger.rules.addresses import resolve_edit
-
-    if state.edits_of(address):
-        return address
-    number = resolve_edit(state, address)
-    sealed = state.edits[number].body.fact.sealed
-    if sealed is None:
-        raise Refused(
-            f"e{number} was not recorded as personal: its text is part of the log, and nothing can erase that; "
-            f"`errata revert e{number}` takes it out of the model",
-            edit=number,
-        )
-    return sealed.token
-
-
-def _directly(trust: Trust, live: Sequence[int]) -> bool:
-    """Whether the policy in force lets it be done without a change set."""
-    from errata.ledger.events.policy import ActionSort
-
-    needed = {ActionSort.ERASE, ActionSort.REVERT} if live else {ActionSort.ERASE}
-    return needed <= set(trust.policy.direct)
-
-
-def _proposed(app: App, ledger: Ledger, edits: tuple[int, ...], reason: str) -> Done:
-    from errata.ledger.events.change_parts import EraseFact
-    from errata.ledger.rules.operations import ProposeChange
-
-    events = app.execute(ledger, ProposeChange(EraseFact(edits=edits), reason))
-    return Done(events, proposed_in(events))
+    events = [event_json(event) for event in found.events]
+    data |= {"proposal": None, "reverted": list(found.live), "events": events, **_gone_json(found.left, found.lost)}
+    gone = _gone(found.left, dry_run)
+    if found.erased_at is not None:
+        app.show(data, [f"{named}: erased at @{found.erased_at} already", *gone])
+    elif dry_run:
+        app.show(data, [f"would erase {named}", *gone, *_lost(found.lost), UNREACHED])
+    else:
+        state = ledger.state()
+        first = f", after reverting {_named(found.live)}" if found.live else ""
+        version = f"version {short(state.version)}, {counted(len(state.live), 'live edit')}"
+        told = [f"erased {named} at @{found.events[-1].seq}{first}", *gone, *_lost(found.lost), UNREACHED, version]
+        app.show({**data, "version": state.version}, told)
 
 
 def _named(edits: Sequence[int]) -> str:

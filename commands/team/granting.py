@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from errata.commands.app import App, InOrder, shared
-from errata.commands.team.governing import access_changed, change_access
+from errata.commands.app import App, shared
+from errata.commands.lazy import InOrder
+from errata.commands.options import asking
+from errata.commands.team.governing import change_access, done_json, done_view
 from errata.commands.team.keys import key, key_named, own_card
 from errata.commands.words.render import Block, Table
-from errata.ledger.base.errors import Refused, UsageError
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
+from errata.ledger.events.change_parts import GrantKey, GrantRole, RevokeKey, RevokeRole
 from errata.ledger.events.words import step_words
-from errata.ledger.kinds.table import words_of
-
-if TYPE_CHECKING:
-    from errata.ledger.state.touched import Touched
+from errata.ledger.state.touched import Touched, touched
+from errata.replay.record import access
 
 _SEQ = re.compile(r"@?([1-9][0-9]{0,14})")
 
@@ -25,8 +26,7 @@ _SEQ = re.compile(r"@?([1-9][0-9]{0,14})")
 @key.command()
 @click.argument("which", metavar="KEY")
 @click.argument("person", required=False)
-@click.option("--reason", default="", help="Why; recorded where this has to be approved.")
-@click.option("--ticket", help="Where else it is written down; likewise.")
+@asking
 @shared
 @click.pass_obj
 def grant(app: App, which: str, person: str | None, reason: str, ticket: str | None) -> None:
@@ -42,8 +42,6 @@ def grant(app: App, which: str, person: str | None, reason: str, ticket: str | N
       errata key grant laptop
       errata key grant ben.pem ben
     """
-    from errata.ledger.events.change_parts import GrantKey
-
     ledger = app.ledger()
     name = key_named(app, ledger.state().trust, which)
     card = own_card(app, name)
@@ -52,7 +50,7 @@ def grant(app: App, which: str, person: str | None, reason: str, ticket: str | N
     who = person or (card.person if card is not None else None)
     if who is None:
         raise UsageError(f"whose is the key {short(name)}? errata key grant {which} PERSON")
-    change_access(app, ledger, GrantKey.checked(key=name, person=who), reason=reason, ticket=ticket)
+    change_access(app, ledger, GrantKey.checked(key=name, person=who), reason, ticket)
 
 
 @key.command()
@@ -73,24 +71,19 @@ def revoke(app: App, which: str, reason: str, since: str | None, ticket: str | N
 
     Example: errata key revoke laptop --reason "stolen on the train" --compromised-since @40
     """
-    from errata.ledger.events.change_parts import RevokeKey
-    from errata.ledger.state.touched import touched
-
     ledger = app.ledger()
     state = ledger.state()
     name = key_named(app, state.trust, which)
     first = None if since is None else _seq(since, state.head.seq)
-    record = state.trust.keys.get(name)
-    if record is None:
-        raise Refused(f"the key {short(name)} was never granted here, so there is nothing to revoke", key=name)
-    found = touched(state.trust, ledger.events(first - 1), name, first) if first is not None else None
+    access.granted(state.trust, name)
     step = RevokeKey.checked(key=name, reason=reason, compromised_since=first)
+    found = touched(state.trust, ledger.events(first - 1), name, first) if first is not None else None
     if dry_run:
         app.show(_touched_json(found), [*_touched_view(found), "nothing was recorded (dry run)"])
         return
-    own = state.trust.policy.signed and record.person == app.who
-    done = access_changed(app, ledger, step, reason=reason, ticket=ticket, own=own)
-    app.show({**done.to_json(), **_touched_json(found)}, [*done.view([step_words(step)]), *_touched_view(found)])
+    done = access.change_access(app.writer(ledger), step, reason=reason, ticket=ticket)
+    told = [*done_view(done, step_words(step)), *_touched_view(found)]
+    app.show({**done_json(done), **_touched_json(found)}, told)
 
 
 @click.group(cls=InOrder)
@@ -111,8 +104,7 @@ def role() -> None:
 @role.command("grant")
 @click.argument("person")
 @click.argument("name", metavar="ROLE")
-@click.option("--reason", default="", help="Why; recorded where this has to be approved.")
-@click.option("--ticket", help="Where else it is written down; likewise.")
+@asking
 @shared
 @click.pass_obj
 def grant_role(app: App, person: str, name: str, reason: str, ticket: str | None) -> None:
@@ -122,17 +114,13 @@ def grant_role(app: App, person: str, name: str, reason: str, ticket: str | None
 
     Example: errata role grant ben approver
     """
-    from errata.ledger.events.change_parts import GrantRole
-
-    step = GrantRole.checked(person=person, role=name)
-    change_access(app, app.ledger(), step, reason=reason, ticket=ticket)
+    change_access(app, app.ledger(), GrantRole.checked(person=person, role=name), reason, ticket)
 
 
 @role.command("revoke")
 @click.argument("person")
 @click.argument("name", metavar="ROLE")
-@click.option("--reason", default="", help="Why; recorded where this has to be approved.")
-@click.option("--ticket", help="Where else it is written down; likewise.")
+@asking
 @shared
 @click.pass_obj
 def revoke_role(app: App, person: str, name: str, reason: str, ticket: str | None) -> None:
@@ -142,10 +130,7 @@ def revoke_role(app: App, person: str, name: str, reason: str, ticket: str | Non
 
     Example: errata role revoke ben approver --reason "left the team"
     """
-    from errata.ledger.events.change_parts import RevokeRole
-
-    step = RevokeRole.checked(person=person, role=name)
-    change_access(app, app.ledger(), step, reason=reason, ticket=ticket)
+    change_access(app, app.ledger(), RevokeRole.checked(person=person, role=name), reason, ticket)
 
 
 @role.command("list")
@@ -198,6 +183,8 @@ def _touched_json(found: Touched | None) -> dict[str, Any]:
 
 
 def _touched_view(found: Touched | None) -> list[Block]:
+    from errata.ledger.kinds.table import words_of
+
     if found is None:
         return []
     signed = tuple(

@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from errata.commands.app import App, InOrder, shared
+from errata.commands.app import App, shared
+from errata.commands.lazy import LazyGroup, Named
 from errata.commands.unlocking import asked_passphrase, passphrase, read_passphrase
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import validity_words
 from errata.ledger.base.errors import LedgerNotFound, UnknownKey
+from errata.ledger.base.signing import SCHEME, is_key
 from errata.ledger.base.words import counted, short
-
-if TYPE_CHECKING:
-    from errata.ledger.secrets.key_files import KeyCard
-    from errata.ledger.state.trust import KeyRecord, Trust
+from errata.ledger.secrets.key_files import KeyCard, read_public
+from errata.ledger.secrets.pem import public_pem
+from errata.ledger.state.touched import touched
+from errata.ledger.state.trust import KeyRecord, Trust
 
 SHORTEST_PREFIX = 8
 """Digits that the start of a key's name has at least."""
 
 
-@click.group(cls=InOrder)
+COMMANDS = {
+    "new": Named("team.keys:new", "Make a key of your own."),
+    "list": Named("team.keys:list_keys", "List your keys, and those the ledger knows."),
+    "show": Named("team.keys:show", "Show a key and what it signed."),
+    "passphrase": Named("team.keys:change_passphrase", "Change the passphrase of one of your keys."),
+    "grant": Named("team.granting:grant", "Let a key sign for a person from here on."),
+    "revoke": Named("team.granting:revoke", "Let a key sign nothing from here on."),
+}
+
+
+@click.group(cls=LazyGroup, named=COMMANDS)
 @shared
 def key() -> None:
     r"""Make, grant and revoke keys.
 
     A key is an Ed25519 key pair: the public half, `ed25519:` and 64 digits, names it; the private half lies in your own
-    folder ($ERRATA_CONFIG, else $XDG_CONFIG_HOME/errata, else ~/.config/errata) under a passphrase. A ledger knows a
+    folder ($ERRATA_CONFIG, else the platform's, on Linux ~/.config/errata) under a passphrase. A ledger knows a
     key once it was granted to a person, and then it signs for that person until it is revoked.
 
     The passphrase comes from --passphrase-file, else from ERRATA_PASSPHRASE, else it is asked for.
@@ -113,9 +125,6 @@ def show(app: App, which: str, pem: bool) -> None:
       errata key show laptop
       errata key show laptop --pem > ada.pem
     """
-    from errata.ledger.secrets.pem import public_pem
-    from errata.ledger.state.touched import touched
-
     trust = _trust(app)
     name = key_named(app, trust, which)
     card = own_card(app, name)
@@ -172,9 +181,6 @@ def key_named(app: App, trust: Trust | None, text: str) -> str:
         UnknownKey: it stands for none, or for several.
         KeyFileDamaged: the file holds no public key.
     """
-    from errata.ledger.base.signing import SCHEME, is_key
-    from errata.ledger.secrets.key_files import read_public
-
     if is_key(text):
         return text
     names = {card.name: card.key for card in app.keys().cards()}

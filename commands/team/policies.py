@@ -4,23 +4,22 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from errata.commands.app import App, InOrder, shared
-from errata.commands.team.governing import do_or_propose
+from errata.commands.app import App, shared
+from errata.commands.lazy import InOrder
+from errata.commands.team.governing import done_json, done_view
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import policy_view
-from errata.ledger.base.errors import BadRecord, BlobMissing, LedgerNotFound
+from errata.ledger.base.errors import BadRecord, LedgerNotFound
 from errata.ledger.base.words import short
+from errata.ledger.events.policy import PRESETS
+from errata.ledger.events.policy_files import PolicyFile, read_policy_file, toml_of
 from errata.ledger.events.words import requirement_words
-
-if TYPE_CHECKING:
-    from errata.ledger.events.policy_files import PolicyFile
-    from errata.ledger.ledger import Ledger
-    from errata.ledger.rules.operations import Command
-    from errata.ledger.state.lockout import Reach
+from errata.ledger.state.lockout import Reach, reaches
+from errata.replay.record.access import change_policy
 
 
 @click.group(cls=InOrder)
@@ -53,9 +52,6 @@ def show(app: App, name: str | None, toml: bool) -> None:
       errata policy show
       errata policy show controlled --toml > policy.toml
     """
-    from errata.ledger.events.policy import PRESETS
-    from errata.ledger.events.policy_files import toml_of
-
     if name is None:
         trust = app.ledger().state().trust
         found, since = trust.policy, trust.policies[-1].seq if trust.policies else 1
@@ -87,18 +83,10 @@ def set_policy(app: App, source: str, reason: str, ticket: str | None) -> None:
       errata policy set controlled --reason "two of us work on it now"
       errata policy set policy.toml --reason "a general suite as a gate" --ticket GOV-12
     """
-    from errata.ledger.events.change_parts import ChangePolicy
-    from errata.ledger.events.policy import ActionSort
-    from errata.ledger.events.trust_bodies import PolicyChanged
-    from errata.ledger.rules.operations import ProposeChange, RecordEvent
-
-    read, ledger = _read(source), app.ledger()
-    command = RecordEvent(PolicyChanged(policy=read.policy, reason=reason))
-    proposal = ProposeChange(ChangePolicy(policy=read.policy), reason, ticket)
-    direct = ActionSort.POLICY in ledger.state().trust.policy.direct
-    _keep_suites(app, ledger, read, command if direct else proposal)
-    done = do_or_propose(app, ledger, ActionSort.POLICY, command, proposal)
-    app.show({**done.to_json(), "digest": read.policy.digest}, done.view([f"policy {read.policy.name}"]))
+    read = _read(source)
+    done = change_policy(app.writer(), read, reason, ticket)
+    told = done_view(done, f"policy {read.policy.name}")
+    app.show({**done_json(done), "digest": read.policy.digest}, told)
 
 
 @policy.command()
@@ -114,8 +102,6 @@ def check(app: App, source: str) -> int:
 
     Example: errata policy check policy.toml
     """
-    from errata.ledger.state.lockout import reaches
-
     read = _read(source)
     data: dict[str, Any] = {"policy": read.policy.name, "digest": read.policy.digest, "ledger": True}
     try:
@@ -143,40 +129,7 @@ def check(app: App, source: str) -> int:
 
 def _read(source: str) -> PolicyFile:
     """A policy that comes with Errata, or one from a file."""
-    from errata.ledger.events.policy import PRESETS
-    from errata.ledger.events.policy_files import PolicyFile, read_policy_file
-
     return PolicyFile(PRESETS[source]) if source in PRESETS else read_policy_file(Path(source))
-
-
-def _keep_suites(app: App, ledger: Ledger, read: PolicyFile, command: Command) -> None:
-    """Keep the bytes of the suites that gates name, once it is clear that the command is allowed.
-
-    Raises:
-        BadRecord: a gate refers to a suite that is not kept here.
-        Refused: the command is not allowed.
-    """
-    from errata.commands.unlocking import chosen_card
-    from errata.ledger.events.envelope import Act
-    from errata.ledger.facts.suites import parse_suite, suite_digest
-    from errata.ledger.rules.decide import decide
-
-    for place, gate in enumerate(read.policy.gates):
-        if gate.suite is not None and gate.suite.blob not in read.suites:
-            where = f"gates[{place}].suite"
-            try:
-                kept = parse_suite(ledger.blobs.get(gate.suite.blob), where)
-            except BlobMissing:
-                raise BadRecord(where, f"the suite {gate.suite.name!r} is not kept here; name its file") from None
-            if (kept.name, suite_digest(kept)) != (gate.suite.name, gate.suite.digest):
-                raise BadRecord(where, f"the blob holds the suite {kept.name!r} {short(suite_digest(kept))}")
-    if not read.suites:
-        return
-    state = ledger.state()
-    key = chosen_card(app).key if state.trust.policy.signed else None
-    decide(state, command, Act(app.who, app.world.now(), key))
-    for data in read.suites.values():
-        ledger.blobs.put(data)
 
 
 def _reach_json(reach: Reach) -> dict[str, Any]:

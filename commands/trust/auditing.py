@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from errata.commands.app import App, InOrder, shared
+from errata.commands.app import App, shared
+from errata.commands.lazy import InOrder
 from errata.commands.words.render import Block, Table
+from errata.ledger.audit.bundle import MANIFEST
+from errata.ledger.audit.verify_bundle import examine, fingerprint
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
-
-if TYPE_CHECKING:
-    from errata.ledger.audit.bundle import Bundle
-    from errata.ledger.audit.range import AuditRange
+from errata.replay.export.audit_bundle import export_bundle
 
 
 @click.group(cls=InOrder)
@@ -59,53 +60,10 @@ def export(app: App, start: str, end: str, out: Path, pdf: bool, core: bool, sig
       errata audit export --out ./bundle
       errata audit export --from spring --to HEAD --out ./bundle --sign
     """
-    from errata.ledger.audit.bundle import MANIFEST, SIGNATURE, build, checkpoint_of_range, read_range
-    from errata.ledger.audit.formats.parquet import require_pyarrow
-    from errata.ledger.audit.range import event_at
-    from errata.ledger.audit.views import views
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.base.findings import Severity
-    from errata.ledger.care.verify import verify as check
-    from errata.ledger.events.policy import Capability
-    from errata.ledger.kinds.exports import AuditExported
-    from errata.ledger.rules.operations import RecordEvent
-    from errata.replay.export.whole_folder import whole_folder
-
-    if out.exists() or out.is_symlink():
-        raise UsageError(f"{out} exists; name a folder that does not exist yet")
-    if not core:
-        require_pyarrow()
-    ledger = app.ledger()
-    ledger.foresee(None, Capability.RECORD, actor=app.who, now=app.world.now(), signer=app.signer())
-    signer = app.signer()() if sign else None
+    writer = app.writer()
     with app.progress("reading the log") as tell:
-        events = ledger.events()
-        read = read_range(events, list(ledger.store.raw()), event_at(events, start), event_at(events, end))
-        tell("verifying the ledger")
-        damaged = [one for one in check(app.ledger_folder()) if one.severity is Severity.ERROR]
-        tell("making tables and reports")
-        more = {} if core else views(read, checkpoint_of_range(read).text, damaged, signer, pdf=pdf)
-        bundle = build(read, more, signer)
-        tell("writing")
-        with whole_folder(out) as folder:
-            for name, data in bundle.files.items():
-                (folder / name).write_bytes(data)
-            made = AuditExported(
-                first=read.first,
-                last=read.last,
-                head=read.state.head.hash,
-                manifest=bundle.digest,
-                files=len(set(bundle.files) - {MANIFEST, SIGNATURE}),
-                signer=bundle.signer,
-            )
-            recorded = app.execute(ledger, RecordEvent(made))[-1]
-    _show_export(app, out, read, bundle, recorded.seq)
-
-
-def _show_export(app: App, out: Path, read: AuditRange, bundle: Bundle, recorded: int) -> None:
-    from errata.ledger.audit.bundle import MANIFEST
-    from errata.ledger.audit.verify_bundle import fingerprint
-
+        made = export_bundle(writer, out, start, end, sign=sign, pdf=pdf, core=core, tell=tell)
+    read, bundle = made.read, made.bundle
     sha256 = f"sha256:{fingerprint(bundle.files[MANIFEST])['sha256']}"
     data = {
         "folder": str(out.absolute()),
@@ -117,12 +75,12 @@ def _show_export(app: App, out: Path, read: AuditRange, bundle: Bundle, recorded
         "manifest": [bundle.digest, sha256],
         "files": {name: len(data) for name, data in sorted(bundle.files.items())},
         "signer": bundle.signer,
-        "recorded": recorded,
+        "recorded": made.recorded,
     }
     rows = tuple((name, f"{len(content):,}") for name, content in sorted(bundle.files.items()))
-    events = counted(read.last - read.first + 1, "event")
+    what = f"{counted(read.last - read.first + 1, 'event')}, {counted(len(read.rows), 'edit')}"
     view: list[Block] = [
-        f"{out}: @{read.first} to @{read.last}, {events}, {counted(len(read.rows), 'edit')}; recorded at @{recorded}",
+        f"{out}: @{read.first} to @{read.last}, {what}; recorded at @{made.recorded}",
         Table(("file", "bytes"), rows),
         f"manifest {bundle.digest}",
         f"         {sha256}",
@@ -150,9 +108,6 @@ def verify(app: App, bundle: Path, manifest_digest: str | None, checkpoint: Path
     Example:
       errata audit verify ./bundle --manifest-digest sha256:69a45537aa...
     """
-    from errata.ledger.audit.verify_bundle import examine
-    from errata.ledger.base.errors import UsageError
-
     if not bundle.is_dir():
         raise UsageError(f"{bundle} is no folder")
     if checkpoint is not None and not checkpoint.is_file():

@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table, write
+from errata.ledger.base.errors import BadRecord, ErrataError, UsageError
+from errata.ledger.base.findings import NOTHING, Finding, Trouble, damage, troubles
 from errata.ledger.base.words import counted, sized
+from errata.ledger.care.gc import Sort, collect
+from errata.ledger.care.verify import is_sound
+from errata.ledger.care.verify import verify as check
+from errata.ledger.ledger import DATABASE, ledger_folder
+from errata.ledger.store.sqlite import SqliteStore
+from errata.ledger.witness.checkpoints import against, known_keys
+from errata.ledger.witness.merkle import MerkleTree
+from errata.ledger.witness.notes import Checkpoint, VerifierKey, parse_checkpoint
+from errata.replay.workflow.caches import PLACES
 
-if TYPE_CHECKING:
-    from errata.ledger.base.findings import Finding
-    from errata.ledger.witness.notes import Checkpoint, VerifierKey
+with when_used():
+    from errata.demo import story
+    from errata.replay.workflow import deep_verify
 
 
 @click.command()
@@ -46,15 +59,8 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
       errata verify --deep
       errata verify --against november.txt
     """
-    from errata.ledger.base.findings import NOTHING, troubles
-    from errata.ledger.care.verify import is_sound
-    from errata.ledger.care.verify import verify as check
-    from errata.ledger.ledger import DATABASE, ledger_folder
-
     folder = app.ledger_folder()
     if reseal:
-        from errata.ledger.store.sqlite import SqliteStore
-
         SqliteStore(ledger_folder(folder) / DATABASE).reseal()
     pinned, keys = _pinned(against, trusted)
     with app.progress("checking the log and the blobs") as tell:
@@ -66,13 +72,7 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
             findings += _deep(app)
     sound = is_sound(findings)
     data: dict[str, Any] = {"sound": sound, "deep": deep, "findings": [finding.to_json() for finding in findings]}
-    view: list[Block] = []
-    if findings:
-        rows = tuple((finding.severity.value, finding.where, finding.what) for finding in findings)
-        view.append(Table(("severity", "where", "what"), rows, whole=True))
-        for trouble in troubles(one for one in findings if one.trouble.remedy != NOTHING):
-            view.append(f"{trouble.sort}: {trouble.meaning}")
-            view.append(f"  to do: {trouble.remedy}")
+    view = findings_told(findings)
     damaged = sum(finding.severity.value == "error" for finding in findings)
     told = "sound: everything is as it was recorded"
     if sound:
@@ -84,19 +84,25 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
     return 0 if sound else 1
 
 
+def findings_told(findings: Sequence[Finding]) -> list[Block]:
+    """What was found, and what to do about it; nothing where nothing was."""
+    if not findings:
+        return []
+    rows = tuple((finding.severity.value, finding.where, finding.what) for finding in findings)
+    view: list[Block] = [Table(("severity", "where", "what"), rows, whole=True)]
+    for trouble in troubles(one for one in findings if one.trouble.remedy != NOTHING):
+        view += [f"{trouble.sort}: {trouble.meaning}", f"  to do: {trouble.remedy}"]
+    return view
+
+
 def _root(app: App) -> tuple[int, str]:
     """How many events there are, and the root of the Merkle tree over them in hexadecimal."""
-    from errata.ledger.witness.merkle import MerkleTree
-
     tree = MerkleTree.of_events([row.hash for row in app.ledger().store.raw()])
     return tree.size, tree.root().hex()
 
 
 def _pinned(file: Path | None, trusted: tuple[str, ...]) -> tuple[Checkpoint | None, list[VerifierKey]]:
     """The checkpoint and the keys that the caller brings; read first, so that bad input costs no check."""
-    from errata.ledger.base.errors import BadRecord, UsageError
-    from errata.ledger.witness.notes import VerifierKey, parse_checkpoint
-
     keys = [VerifierKey.parse(text) for text in trusted]
     if file is None:
         if keys:
@@ -109,12 +115,6 @@ def _pinned(file: Path | None, trusted: tuple[str, ...]) -> tuple[Checkpoint | N
 
 
 def _held_against(app: App, pinned: Checkpoint, keys: list[VerifierKey]) -> list[Finding]:
-    from errata.ledger.base.errors import ErrataError
-    from errata.ledger.base.findings import Trouble, damage
-    from errata.ledger.ledger import DATABASE, ledger_folder
-    from errata.ledger.store.sqlite import SqliteStore
-    from errata.ledger.witness.checkpoints import against, known_keys
-
     try:
         rows = list(SqliteStore(ledger_folder(app.ledger_folder()) / DATABASE).raw())  # also what cannot be opened
     except ErrataError as error:
@@ -129,14 +129,9 @@ def _held_against(app: App, pinned: Checkpoint, keys: list[VerifierKey]) -> list
 
 def _deep(app: App) -> list[Finding]:
     """What can be checked only with the model; a ledger that cannot be opened has been reported already."""
-    from errata.ledger.base.errors import ErrataError
-    from errata.ledger.base.findings import Trouble, damage
-
     try:
         workspace = app.workspace()
-        from errata.replay.workflow.deep_verify import deep_verify
-
-        return deep_verify(workspace)
+        return deep_verify.deep_verify(workspace)
     except ErrataError as error:
         return [damage("models", f"could not be checked: {error.message}", Trouble.UNCHECKED)]
 
@@ -162,9 +157,6 @@ def gc(app: App, dry_run: bool, grace: float, caches: bool) -> None:
 
     Example: errata gc --dry-run
     """
-    from errata.ledger.care.gc import Sort, collect
-    from errata.replay.workflow.caches import PLACES
-
     with app.progress("checking the log and the blobs"):
         found = collect(
             app.ledger_folder(),
@@ -205,16 +197,12 @@ def demo(app: App, folder: Path) -> None:
 
     Example: errata demo
     """
-    from errata.ledger.base.errors import UsageError
-
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} is not empty; name a folder that does not exist yet")
     surroundings = app.surroundings()
-    from errata.demo.story import tell as tell_story
-
     scenes: list[dict[str, Any]] = []
     with app.progress("beginning") as tell:
-        for number, scene in enumerate(tell_story(folder, surroundings), start=1):
+        for number, scene in enumerate(story.tell(folder, surroundings), start=1):
             scenes.append({"title": scene.title, "command": scene.command, "lines": scene.lines, "data": scene.data})
             if not app.as_json:
                 view: list[Block] = [f"\n{number}. {scene.title}", f"   $ {scene.command}"]

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.render import Block, Table
+from errata.ledger.base.errors import BadRecord, FactConflict, LedgerDamaged, UsageError
+from errata.ledger.base.files import write_durably
+from errata.ledger.base.findings import Finding, Severity
 from errata.ledger.base.words import counted, short
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from errata.ledger.base.findings import Finding
-    from errata.ledger.events.envelope import StoredEvent
-    from errata.ledger.ledger import Ledger
-    from errata.ledger.witness.notes import Checkpoint
+from errata.ledger.care.repair import repair
+from errata.ledger.care.verify import examine_log, is_sound, verify
+from errata.ledger.events.envelope import StoredEvent
+from errata.ledger.ledger import Ledger
+from errata.ledger.rules.addresses import resolve_edit
+from errata.ledger.witness.checkpoints import against, checkpoint_of, known_keys
+from errata.ledger.witness.merkle import MerkleTree, leaf_hash, root_from_inclusion
+from errata.ledger.witness.notes import Checkpoint, SignatureType, VerifierKey, note_name, parse_checkpoint
 
 
 @click.command()
@@ -51,10 +55,6 @@ def checkpoint(app: App, pin: Path | None, witness: Path | None, since: Path | N
       errata checkpoint --pin november.txt
       errata --actor eve checkpoint --witness november.txt --since october.txt
     """
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.witness.checkpoints import checkpoint_of
-    from errata.ledger.witness.notes import SignatureType, VerifierKey, note_name
-
     kind = SignatureType.LOG if witness is None else SignatureType.WITNESS
     if pin is not None and witness is not None:
         raise UsageError("--pin makes a checkpoint and --witness signs one that is there; give one of them")
@@ -97,10 +97,6 @@ def prove(app: App, address: str, size: int | None) -> None:
 
     Example: errata prove e12 --json > proof.json
     """
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.rules.addresses import resolve_edit
-    from errata.ledger.witness.merkle import MerkleTree, leaf_hash, root_from_inclusion
-
     ledger = app.ledger()
     state = ledger.state()
     if address.startswith("@") and address[1:].isdigit():
@@ -149,9 +145,6 @@ def fsck(app: App, other: Path | None) -> int:
 
     Example: errata fsck --from /backup/team-ledger
     """
-    from errata.ledger.care.repair import repair
-    from errata.ledger.care.verify import is_sound, verify
-
     folder = app.ledger_folder()
     view: list[Block] = []
     data: dict[str, Any] = {}
@@ -183,9 +176,6 @@ def fsck(app: App, other: Path | None) -> int:
 
 
 def _read(path: Path) -> Checkpoint:
-    from errata.ledger.base.errors import BadRecord
-    from errata.ledger.witness.notes import parse_checkpoint
-
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -195,10 +185,6 @@ def _read(path: Path) -> Checkpoint:
 
 def _sound_rows(ledger: Ledger) -> list[StoredEvent]:
     """The log's rows: who signs a checkpoint vouches for them."""
-    from errata.ledger.base.errors import LedgerDamaged
-    from errata.ledger.base.findings import Severity
-    from errata.ledger.care.verify import examine_log
-
     findings, rows, _ = examine_log(ledger.store, ledger.blobs)
     for finding in findings:
         if finding.severity is Severity.ERROR:
@@ -207,8 +193,6 @@ def _sound_rows(ledger: Ledger) -> list[StoredEvent]:
 
 
 def _see_it_goes_on(ledger: Ledger, rows: Sequence[StoredEvent], found: Checkpoint, before: Checkpoint) -> None:
-    from errata.ledger.base.errors import FactConflict
-
     _see_it_holds(ledger, rows, before)
     if found.size < before.size:
         raise FactConflict(
@@ -217,10 +201,6 @@ def _see_it_goes_on(ledger: Ledger, rows: Sequence[StoredEvent], found: Checkpoi
 
 
 def _see_it_holds(ledger: Ledger, rows: Sequence[StoredEvent], found: Checkpoint) -> None:
-    from errata.ledger.base.errors import FactConflict
-    from errata.ledger.base.findings import Severity
-    from errata.ledger.witness.checkpoints import against, known_keys
-
     findings = against(found, rows, (), known_keys(ledger.state()))
     for finding in findings:
         if finding.severity is Severity.ERROR:
@@ -228,8 +208,6 @@ def _see_it_holds(ledger: Ledger, rows: Sequence[StoredEvent], found: Checkpoint
 
 
 def _write(path: Path, signed: Checkpoint) -> None:
-    from errata.ledger.base.files import write_durably
-
     write_durably(path.absolute(), signed.note.encode("utf-8"))
 
 

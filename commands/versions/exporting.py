@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.versions.checkout_record import WRITTEN_ON, record_checkout
-from errata.commands.versions.versions import ONLY, WITHOUT
+from errata.commands.lazy import when_used
+from errata.commands.options import ONLY, WITHOUT, narrowed
+from errata.commands.versions.versions import recorded
 from errata.commands.words.render import Block, Table
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
 
-if TYPE_CHECKING:
-    from errata.replay.export.adapter_export import LoraAdapter
+with when_used():
+    from errata.replay.export import adapter_card, adapter_export
+    from errata.replay.workflow import writing_out
 
 
 @click.command()
@@ -52,62 +54,40 @@ def export(
       errata export HEAD ./small --adapter --rank 16
       errata export HEAD ./without-e12 --adapter --without e12 --since HEAD
     """
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.kinds.checkouts import CheckoutFormat, VersionCheckedOut
-
     if not adapter:
         raise UsageError(f"say what to export: errata export {version} {folder} --adapter")
     ledger = app.ledger()
     live = app.live(ledger, version, without, only)
-    start = None if since is None else app.live(ledger, since)
-    from errata.replay.export.adapter_card import describe, module_records
-    from errata.replay.export.adapter_export import build_adapter, write_adapter
-    from errata.replay.export.whole_folder import require_free
-
-    require_free(folder)
-    began = app.world.seconds()
-    address = " ".join([version, *(f"--without {e}" for e in without), *(f"--only {e}" for e in only)])
+    start = None if since is None else (app.live(ledger, since), since)
+    workspace, address = app.workspace(), narrowed(version, without, only)
     with app.progress("reading the deltas") as tell:
-        made = build_adapter(ledger, live, start, rank)
-        tell("writing")
-        card = describe(ledger, made, live, address, None if start is None or since is None else (start, since))
-        written = write_adapter(made, folder, card.files())
-    cost = VersionCheckedOut(
-        version=card.card.version,
-        live_count=len(live),
-        format=CheckoutFormat.ADAPTER,
-        since=ledger.state().version_of(start) if start else None,
-        bytes_written=sum(path.stat().st_size for path in written.iterdir()),
-        bytes_linked=0,
-        seconds=app.world.seconds() - began,
-        peak_memory_bytes=app.world.peak_memory(WRITTEN_ON),
-        device=WRITTEN_ON,
-    )
-    recorded = record_checkout(app, ledger, cost)
+        done = writing_out.export_adapter(workspace, live, folder, address, since=start, rank=rank, tell=tell)
+    made, card = done.made, done.card
     data = {
-        "folder": str(written),
+        "folder": str(done.folder),
         "version": card.card.version,
         "since": card.to_json()["since"],
         "added": list(made.added),
         "removed": list(made.removed),
         "rank": made.rank,
         "exact": made.exact,
-        "modules": module_records(made),
+        "modules": adapter_card.module_records(made),
         "tensor_digests": dict(card.card.tensor_digests),
-        "bytes_written": cost.bytes_written,
-        "seconds": cost.seconds,
-        "event": recorded,
+        "bytes_written": done.cost.bytes_written,
+        "seconds": done.cost.seconds,
+        "event": recorded(app, done.recorded),
     }
     head = f"{folder}: LoRA adapter of version {short(card.card.version)}, rank {made.rank}, {_edits(made)}"
-    app.show(data, [head, *_accuracy(made)])
+    app.show(data, [head, *accuracy_told(made)])
 
 
-def _edits(made: LoraAdapter) -> str:
+def _edits(made: adapter_export.LoraAdapter) -> str:
     words = [counted(len(made.added), "edit")] if made.added else []
     return " and ".join([*words, *([f"{counted(len(made.removed), 'edit')} taken away"] if made.removed else [])])
 
 
-def _accuracy(made: LoraAdapter) -> list[Block]:
+def accuracy_told(made: adapter_export.LoraAdapter) -> list[Block]:
+    """Whether an adapter is exact, else how far off each module is."""
     if made.exact:
         return ["exact: its factors are the edits' own"]
     rows = tuple(

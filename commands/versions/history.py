@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.change_view import change_data, change_view, is_proposal, proposal_number, unreviewed_lines
-from errata.commands.words.render import Block, Loud, Table
+from errata.commands.words.render import Block, Loud, Table, printable
 from errata.commands.words.wording import (
     edit_json,
     edit_lines,
@@ -18,47 +19,111 @@ from errata.commands.words.wording import (
     settings_source,
     version_json,
 )
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
-from errata.ledger.kinds.checkouts import VersionCheckedOut, checkout_words
-from errata.ledger.kinds.evaluations import EvaluationRecorded, score_words
-from errata.ledger.kinds.table import words_of
-from errata.ledger.kinds.tracings import TracingRecorded, tracing_words
-
-if TYPE_CHECKING:
-    from errata.ledger.events.envelope import Event
+from errata.ledger.events.envelope import Event
+from errata.ledger.kinds.checkouts import checkout_words
+from errata.ledger.kinds.evaluations import score_words
+from errata.ledger.kinds.table import KINDS, words_of
+from errata.ledger.kinds.tracings import tracing_words
+from errata.ledger.ledger import Ledger
+from errata.ledger.rules.selecting import select
+from errata.ledger.state.state import State
 
 
 @click.command()
 @click.option("-n", "count", default=0, metavar="N", help="Only the newest N events.")
-@click.option("--oneline", is_flag=True, help="One short line an event.")
+@click.option("--subject", default="", metavar="TEXT", help="Only events about subjects with this text in them.")
+@click.option("--actor", default="", metavar="NAME", help="Only what this person recorded.")
+@click.option(
+    "--kind",
+    "kinds",
+    multiple=True,
+    metavar="KIND",
+    type=click.Choice(list(KINDS), case_sensitive=False),
+    help="Only events of this kind, such as edit_applied; repeatable.",
+)
+@click.option("--since", default="", metavar="TIME", help="From this date or time on, such as 2026-11-28.")
+@click.option("--until", default="", metavar="TIME", help="Up to this date or time, all of which still counts.")
+@click.option("--oneline", is_flag=True, help="One line an event.")
 @click.option("--reveal", is_flag=True, help="Show personal facts in the clear, where their keys are here.")
 @shared
 @click.pass_obj
-def log(app: App, count: int, oneline: bool, reveal: bool) -> None:
-    """List what happened, newest first.
+def log(
+    app: App,
+    count: int,
+    subject: str,
+    actor: str,
+    kinds: tuple[str, ...],
+    since: str,
+    until: str,
+    oneline: bool,
+    reveal: bool,
+) -> None:
+    r"""List what happened, newest first.
 
-    Example: errata log -n 5 --oneline
+    Filters narrow it down; an event has to fit all that are given. A time without an offset is in UTC. On a terminal
+    the list goes through a pager: $ERRATA_PAGER, else $PAGER, else `less -FRX`.
+
+    \b
+    Examples:
+      errata log -n 5 --oneline
+      errata log --subject norwind --kind edit_applied --kind edit_reverted
+      errata log --actor ada --since 2026-11-01 --until 2026-11-28
     """
     ledger = app.ledger()
-    events = ledger.events()[::-1]
-    if count > 0:
-        events = events[:count]
-    if reveal:
-        events = [revealed_event(ledger, event) for event in events]
+    events = selected(ledger, count, subject, actor, kinds, since, until, reveal)
     data = {"events": [event_json(event) for event in events]} if app.as_json else {}
-    unreviewed = {one.applied.seq for one in ledger.state().trust.unreviewed() if one.applied is not None}
-
-    def words(event: Event, before: str = "") -> str:
-        what = before + words_of(event.body)
-        return Loud(what) if event.seq in unreviewed else what
-
+    state = ledger.state()
     if oneline:
-        app.show(data, [words(event, f"@{event.seq} ") for event in events])
+        loud = _unreviewed(state)
+        app.show(data, [in_one_line(_words(event, loud, f"@{event.seq} ")) for event in events], pager=True)
         return
+    app.show(data, [event_table(state, events)], pager=True)
+
+
+def selected(
+    ledger: Ledger, count: int, subject: str, actor: str, kinds: Sequence[str], since: str, until: str, reveal: bool
+) -> list[Event]:
+    """The newest events that fit, newest first; with ``reveal``, personal facts are in the clear.
+
+    Raises:
+        UsageError: a time cannot be read, or there is no such kind.
+    """
+    if unknown := sorted({*kinds} - {*KINDS}):
+        raise UsageError(f"no kind of event {unknown[0]!r}; kinds are {', '.join(KINDS)}")
+    events: Sequence[Event] = ledger.events()
+    if reveal and subject:
+        events = [revealed_event(ledger, event) for event in events]
+    wanted = frozenset(kinds)
+    events = select(events, subject=subject, actor=actor, kinds=wanted, since=since, until=until)[::-1]
+    events = events[: count if count > 0 else None]
+    return [revealed_event(ledger, event) for event in events] if reveal else events
+
+
+def event_table(state: State, events: Iterable[Event]) -> Table:
+    """Events, with those that nobody has reviewed yet and somebody should made loud."""
+    loud = _unreviewed(state)
     rows = tuple(
-        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.replace("_", " "), words(e)) for e in events
+        (f"@{e.seq}", e.recorded_at[:19].replace("T", " "), e.actor, e.kind.replace("_", " "), _words(e, loud))
+        for e in events
     )
-    app.show(data, [Table(("seq", "when (UTC)", "who", "event", "what"), rows)])
+    return Table(("seq", "when (UTC)", "who", "event", "what"), rows)
+
+
+def _unreviewed(state: State) -> set[int]:
+    return {one.applied.seq for one in state.trust.unreviewed() if one.applied is not None}
+
+
+def _words(event: Event, loud: set[int], before: str = "") -> str:
+    what = before + words_of(event.body)
+    return Loud(what) if event.seq in loud else what
+
+
+def in_one_line(text: str) -> str:
+    """A text that is one line on whatever shows it, and as loud as it was."""
+    line = printable(text, newlines=False)
+    return Loud(line) if isinstance(text, Loud) else line
 
 
 @click.command()
@@ -74,15 +139,32 @@ def show(app: App, address: str, reveal: bool) -> None:
     Example: errata show e12
     """
     ledger = app.ledger()
+    app.show(*described(ledger, address, app.world.now(), lambda: app.live(ledger, address), reveal))
+
+
+def described(
+    ledger: Ledger, address: str, now: str, version: Callable[[], tuple[int, ...]], reveal: bool
+) -> tuple[dict[str, Any], list[Block]]:
+    """What is recorded of an edit, a version or a proposal, as JSON and in words.
+
+    Args:
+        ledger: the ledger.
+        address: its address.
+        now: the time, which says what has expired.
+        version: the live set that the address names, if it names a version.
+        reveal: whether personal facts are shown in the clear.
+    """
     from errata.ledger.base.errors import UnknownEdit
+    from errata.ledger.kinds.checkouts import VersionCheckedOut
+    from errata.ledger.kinds.evaluations import EvaluationRecorded
+    from errata.ledger.kinds.tracings import TracingRecorded
     from errata.ledger.rules.addresses import resolve_edit
     from errata.ledger.state.standing import change_of
 
     state = ledger.state()
     if is_proposal(address) and address not in state.tags:
-        change, now = change_of(state.trust, proposal_number(address)), app.world.now()
-        app.show(change_data(state, change, now), change_view(state, change, now))
-        return
+        change = change_of(state.trust, proposal_number(address))
+        return change_data(state, change, now), list(change_view(state, change, now))
     try:
         record = state.edits[resolve_edit(state, address)]
     except UnknownEdit as error:
@@ -94,9 +176,8 @@ def show(app: App, address: str, reveal: bool) -> None:
         by, lines = state.trust.edit_changes.get(record.number), edit_lines(record)
         if by is not None:
             lines.insert(1, f"change      p{by}; who answers for it: errata show p{by}")
-        app.show({**edit_json(record), "change": None if by is None else f"p{by}"}, lines)
-        return
-    live = app.live(ledger, address)
+        return {**edit_json(record), "change": None if by is None else f"p{by}"}, list(lines)
+    live = version()
     if reveal:
         state = ledger.opener.reveal(state, live)
     data = version_json(state, live)
@@ -120,7 +201,7 @@ def show(app: App, address: str, reveal: bool) -> None:
     view.append(f"{counted(len(live), 'live edit')}")
     if live:
         view.append(edit_rows(state.edits[number] for number in live))
-    app.show(data, view)
+    return data, view
 
 
 @click.command()

@@ -4,52 +4,67 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.versions.checkout_record import WRITTEN_ON, record_checkout
+from errata.commands.lazy import when_used
+from errata.commands.options import ONLY, WITHOUT, narrowed
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import facts_changed
+from errata.ledger.base.errors import ErrataError, Refused, UsageError
 from errata.ledger.base.words import counted, short
+from errata.ledger.events.tag_names import check_tag_name
+from errata.ledger.ledger import Ledger
+from errata.ledger.sharing.sides import Side, check_one_base
+from errata.replay.versions.diff import FactChange, apart
+from errata.replay.versions.diff import diff as compare
 
-if TYPE_CHECKING:
-    from errata.ledger.ledger import Ledger
-    from errata.replay.versions.diff import FactChange
-    from errata.replay.versions.distance import TensorDistance
+with when_used():
+    from errata.replay.versions import distance, materialise
+    from errata.replay.workflow import writing_out
 
-WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
-ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
+
+def recorded(app: App, event: int | ErrataError) -> int | None:
+    """The seq of the event that says that a folder was written; None, and a line on stderr, where there is none."""
+    if isinstance(event, int):
+        return event
+    app.say(f"errata: the folder is complete, but that it was written is not recorded: {event}")
+    return None
 
 
 @click.command()
 @click.argument("name", required=False)
 @click.argument("version", required=False)
+@click.option("--move", is_flag=True, help="Move a tag that exists to VERSION.")
 @click.option("--note", default="", help="A remark; recorded.")
 @click.option("--list", "listing", is_flag=True, help="List the tags.")
 @click.option("--delete", metavar="NAME", help="Remove a tag; the version stays.")
 @shared
 @click.pass_obj
-def tag(app: App, name: str | None, version: str | None, note: str, listing: bool, delete: str | None) -> None:
+def tag(
+    app: App, name: str | None, version: str | None, move: bool, note: str, listing: bool, delete: str | None
+) -> None:
     r"""Name a version.
 
-    The digests of its weights are recorded with the name, so `errata verify --deep` can check them.
+    The digests of its weights are recorded with the name, so `errata verify --deep` can check them. The log keeps
+    where a tag was: `spring@2026-11-28` is the version that spring named at the end of that day. Where the policy
+    protects a tag, `errata propose --tag` asks for the move.
 
     \b
     Examples:
       errata tag spring                 names HEAD
       errata tag before-audit HEAD~3
+      errata tag --move spring HEAD
       errata tag --list
     """
-    from errata.ledger.base.errors import UsageError
-
-    if sum((name is not None, listing, delete is not None)) != 1:
-        raise UsageError("say one thing: errata tag NAME [VERSION], errata tag --list, or errata tag --delete NAME")
+    if sum((name is not None, listing, delete is not None)) != 1 or (move and name is None):
+        raise UsageError(
+            "say one thing: errata tag NAME [VERSION], errata tag --move NAME [VERSION], errata tag --list, or errata"
+            " tag --delete NAME"
+        )
     if delete is not None:
-        from errata.ledger.rules.operations import UntagVersion
-
-        app.execute(app.ledger(), UntagVersion(delete))
+        app.writer().untag(delete)
         app.show({"deleted": delete}, [f"tag {delete} removed"])
         return
     if name is None:
@@ -58,15 +73,21 @@ def tag(app: App, name: str | None, version: str | None, note: str, listing: boo
         view: list[Block] = [Table(("tag", "version", "live edits", "note"), rows)] if rows else ["no tags"]
         app.show({"tags": [t.plain() for t in tags.values()]}, view)
         return
-    from errata.ledger.events.tag_names import check_tag_name
-
     check_tag_name(name)
     live = app.live(app.ledger(), version or "HEAD")
     workspace = app.workspace()
+    before = workspace.state.tags.get(name) if move else None
+    if move and before is None:
+        raise Refused(f"no tag {name!r}; `errata tag {name}` sets it", tag=name)
     with app.progress("materialising"):
-        workspace.tag(name, live, note)
+        workspace.tag(name, live, note, move=move)
     made = workspace.state.tags[name]
-    app.show(made.plain(), [f"tag {name} on {short(made.version)}, {counted(len(live), 'live edit')}"])
+    line = f"tag {name} on {short(made.version)}, {counted(len(live), 'live edit')}"
+    if before is None:
+        app.show(made.plain(), [line])
+        return
+    line += f"; it was on {short(before.version)}, {counted(len(before.live), 'live edit')}"
+    app.show({**made.plain(), "moved_from": before.plain()}, [line])
 
 
 @click.command()
@@ -89,27 +110,12 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
       errata checkout HEAD ./edited
       errata checkout spring ./without-e12 --without e12
     """
-    from errata.ledger.kinds.checkouts import CheckoutFormat, VersionCheckedOut
-
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
-    began = app.world.seconds()
-    address = " ".join([version, *(f"--without {e}" for e in without), *(f"--only {e}" for e in only)])
     with app.progress("checking the base model") as tell:
-        _ = workspace.files  # whose digests are checked
-        tell("writing")
-        made = workspace.checkout(live, folder, address, share=not copy)
-    cost = VersionCheckedOut(
-        version=made.version,
-        live_count=len(live),
-        format=CheckoutFormat.FOLDER,
-        bytes_written=made.bytes_written,
-        bytes_linked=made.bytes_linked,
-        seconds=app.world.seconds() - began,
-        peak_memory_bytes=app.world.peak_memory(WRITTEN_ON),
-        device=WRITTEN_ON,
-    )
-    recorded = record_checkout(app, workspace.ledger, cost)
+        address = narrowed(version, without, only)
+        done = writing_out.checkout(workspace, live, folder, address, share=not copy, tell=tell)
+    made = done.made
     data = {
         "folder": str(made.folder),
         "version": made.version,
@@ -122,8 +128,8 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
         "tensor_digests": dict(made.tensor_digests),
         "bytes_written": made.bytes_written,
         "bytes_linked": made.bytes_linked,
-        "seconds": cost.seconds,
-        "event": recorded,
+        "seconds": done.cost.seconds,
+        "event": recorded(app, done.recorded),
     }
     lines = [
         f"{made.folder}: version {short(made.version)}, {counted(len(live), 'live edit')}",
@@ -169,8 +175,6 @@ def diff(app: App, a: str, b: str, norms: bool, other: Path | None, reveal: bool
     """
     ledger = app.ledger()
     theirs = ledger if other is None else _on_the_same_base(ledger, other)
-    from errata.replay.versions.diff import diff as compare
-
     live_a, live_b = app.live(ledger, a), app.live(theirs, b)
     found = _distances(app, theirs, live_a, live_b) if norms else None
     here, there_state = ledger.state(), theirs.state()
@@ -217,29 +221,24 @@ def diff(app: App, a: str, b: str, norms: bool, other: Path | None, reveal: bool
 
 def _on_the_same_base(ledger: Ledger, other: Path) -> Ledger:
     """Another ledger, once it is seen to be on this one's base."""
-    from errata.ledger.ledger import Ledger
-    from errata.ledger.sharing.sides import Side, check_one_base
-
     theirs = Ledger.open(other)
     check_one_base(Side.of(ledger), Side.of(theirs))
     return theirs
 
 
-def _distances(app: App, theirs: Ledger, live_a: tuple[int, ...], live_b: tuple[int, ...]) -> dict[str, TensorDistance]:
+def _distances(
+    app: App, theirs: Ledger, live_a: tuple[int, ...], live_b: tuple[int, ...]
+) -> dict[str, distance.TensorDistance]:
     """How far apart a version of this ledger and one of another, or of this one too, are."""
     workspace = app.workspace()
-    from errata.replay.versions.diff import apart
-    from errata.replay.versions.distance import Edits, distances
-    from errata.replay.versions.materialise import Materialiser
-
     out, come = apart(workspace.state, live_a, live_b, theirs.state())
     with app.progress("checking the base model") as tell:
         files = workspace.files
         tell("materialising")
         # the other ledger is only read, so no keyframes are kept there
-        b = Edits(Materialiser(theirs, files, keyframes=False), live_b, come)
+        b = distance.Edits(materialise.Materialiser(theirs, files, keyframes=False), live_b, come)
         norms = {name: tensor.frobenius_norm for name, tensor in workspace.created.edited.items()}
-        return dict(distances(Edits(workspace.materialiser, live_a, out), b, norms))
+        return dict(distance.distances(distance.Edits(workspace.materialiser, live_a, out), b, norms))
 
 
 def _says(change: FactChange, side: int) -> str:

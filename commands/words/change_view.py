@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
-from errata.ledger.events.change_parts import Choice, EditFacts, sort_of
+from errata.ledger.events.change_parts import EditFacts, sort_of
 from errata.ledger.events.policy import Evidence
-from errata.ledger.events.trust_bodies import ChangeProposed
 from errata.ledger.events.words import action_words, decision_words
-from errata.ledger.state.standing import counting, current_draft, still_asked
+from errata.ledger.state.standing import counting, missing
 from errata.ledger.state.trust import ChangeRecord, ChangeStatus, instant
 
 if TYPE_CHECKING:
-    from errata.ledger.events.envelope import Event
     from errata.ledger.state.state import State
 
 _ADDRESS = re.compile(r"p([1-9][0-9]{0,14})")
@@ -40,24 +37,6 @@ def is_proposal(text: str) -> bool:
     return _ADDRESS.fullmatch(text) is not None
 
 
-def proposed_in(events: Sequence[Event]) -> int:
-    """The number of the proposal that these events record; others may have proposed since, so it is not the last."""
-    return next(event.body.number for event in events if isinstance(event.body, ChangeProposed))
-
-
-def missing_words(state: State, change: ChangeRecord, now: str) -> list[str]:
-    """What is missing before a change can be applied; why it cannot be at all, if so."""
-    from errata.ledger.base.errors import ErrataError
-
-    if change.status is not ChangeStatus.OPEN:
-        return []
-    try:
-        _, draft = current_draft(state, change.number, now)
-    except ErrataError as error:
-        return [error.message]
-    return still_asked(state.trust, change, draft)
-
-
 def who_could(state: State, change: ChangeRecord) -> list[str]:
     """Who could approve it and has not."""
     from errata.ledger.state.lockout import approvers
@@ -73,12 +52,12 @@ def who_could(state: State, change: ChangeRecord) -> list[str]:
 
 def next_step(state: State, change: ChangeRecord, now: str) -> str:
     """The command that brings a change further, and who can give it."""
-    name, missing = f"p{change.number}", missing_words(state, change, now)
+    name = f"p{change.number}"
     if change.status is not ChangeStatus.OPEN:
         return ""
     if change.draft is None:
         return f"errata draft {name}"
-    if not missing:
+    if not missing(state, change, now):
         return f"errata apply {name}"
     if able := who_could(state, change):
         return f"errata approve {name}, by {' or '.join(able)}"
@@ -111,7 +90,7 @@ def change_data(state: State, change: ChangeRecord, now: str) -> dict[str, Any]:
         },
         "checks": [{"seq": one.seq, **one.body.plain()} for one in change.checks],
         "review": None if change.review is None else {"seq": change.review.seq, **change.review.body.plain()},
-        "missing": missing_words(state, change, now),
+        "missing": missing(state, change, now),
         "could_approve": who_could(state, change),
         "next": next_step(state, change, now),
     }
@@ -159,7 +138,7 @@ def change_view(state: State, change: ChangeRecord, now: str) -> list[Block]:
     if change.review is not None:
         by = decision_words(change.review.body.decision)
         view.append(f"reviewed  @{change.review.seq}, {change.review.body.verdict.value} by {by}")
-    view += [f"missing   {one}" for one in missing_words(state, change, now)]
+    view += [f"missing   {one}" for one in missing(state, change, now)]
     if step := next_step(state, change, now):
         view.append(f"next      {step}")
     return [block for block in view if block != ""]
@@ -186,12 +165,3 @@ def unreviewed_lines(state: State, now: str) -> list[str]:
             f" errata review p{change.number}"
         )
     return lines
-
-
-MEANINGS = {
-    Choice.APPROVE: "I have read this draft and agree that it is applied",
-    Choice.REJECT: "I do not agree to this change",
-    Choice.BREAK_GLASS: "I take part in applying this draft without approval",
-    Choice.REVIEW: "I have reviewed this change after it was applied",
-}
-"""What a signature stands for, unless its owner says otherwise."""

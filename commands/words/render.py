@@ -1,8 +1,9 @@
-"""Tables and lines: rich on a terminal, plain text elsewhere."""
+"""Tables and lines: rich on a terminal, HTML in a notebook, plain text elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import html
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
 
@@ -43,9 +44,20 @@ def write(view: View, stream: TextIO) -> None:
     if stream.isatty():
         _write_rich(view, stream)
     else:
-        for block in view:
-            stream.write((_plain_table(block) if isinstance(block, Table) else printable(block)) + "\n")
+        stream.write("".join(f"{block}\n" for block in _plain(view)))
         stream.flush()
+
+
+def plain(view: View) -> str:
+    """Lines and tables as text."""
+    return "\n".join(_plain(view))
+
+
+def as_html(view: View) -> str:
+    """Lines and tables as HTML; whatever they hold is escaped."""
+    return "".join(
+        _html_table(block) if isinstance(block, Table) else f"<pre>{_escaped(block)}</pre>" for block in view
+    )
 
 
 def printable(text: str, newlines: bool = True) -> str:
@@ -82,6 +94,11 @@ def _style(*texts: str) -> str:
     return "bold red" if any(isinstance(text, Loud) for text in texts) else ""
 
 
+def _plain(view: View) -> Iterator[str]:
+    for block in view:
+        yield _plain_table(block) if isinstance(block, Table) else printable(block)
+
+
 def _plain_table(table: Table) -> str:
     last = len(table.columns) - 1
     rows = [
@@ -100,3 +117,15 @@ def _cell(text: str, whole: bool) -> str:
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+
+
+def _html_table(table: Table) -> str:
+    title = f"<caption>{_escaped(table.title)}</caption>" if table.title else ""
+    head = "".join(f"<th>{_escaped(name)}</th>" for name in table.columns)
+    rows = ("".join(f"<td>{_escaped(cell)}</td>" for cell in row) for row in table.rows)
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(printable(text))

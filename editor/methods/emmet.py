@@ -32,7 +32,7 @@ def emmet(residuals: Tensor, preserved: Preserved) -> Solution:
     factor, info = torch.linalg.cholesky_ex(scale[:, None] * gram * scale)
     if int(info) != 0 or float(factor.diagonal().min()) ** 2 < n * 1e-12:
         raise ModelError(
-            "two edits of this batch have keys that cannot be told apart, so an equality constraint for each "
+            "the keys of two edits of this batch are linearly dependent, so an equality constraint for each "
             "cannot hold; edit them in batches of their own, or by a method without equality constraints"
         )
     wide = torch.cat([preserved.inverse, preserved.image, keys], dim=1)

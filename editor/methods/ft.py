@@ -65,7 +65,7 @@ def rank_one(delta: Tensor, largest_error: float) -> RankOne:
     error = float(torch.linalg.norm(whole - torch.outer(u, v)) / scale)
     if not error <= largest_error:
         raise ModelError(
-            f"the fine-tuned change is no rank-one matrix: its best rank-one form is off by {error:.0%}, and "
+            f"the fine-tuned change is not a rank-one matrix: its best rank-one form is off by {error:.0%}, and "
             f"ft_rank_error allows {largest_error:.0%}; take smaller or fewer steps, or raise ft_rank_error"
         )
     return RankOne(u, v, error)

@@ -30,7 +30,7 @@ def rome(residuals: Tensor, preserved: Preserved) -> Solution:
         raise ModelError(f"rome writes one edit at a time, and these are {len(residuals)}")
     (weight,) = preserved.gram.diagonal()
     if not float(weight) > 0:
-        raise ModelError("the edit's key is zero: there is nothing that an update could be tied to")
+        raise ModelError("the edit's key is zero: no update can be computed for it")
     v = preserved.inverse / weight
     held = abs(float((v * preserved.keys).sum()) - 1)
     error = relative(preserved.image - preserved.keys, preserved.keys)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from dataclasses import asdict
 from pathlib import Path
 
 from errata.editor.model.architecture import Adapter
@@ -30,9 +29,9 @@ def read_adapter(path: Path) -> Adapter:
         values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
     except (tomllib.TOMLDecodeError, ValueError) as error:
         kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
-        raise UsageError(f"the adapter's file {path} is no {kind}: {error}") from None
+        raise UsageError(f"the adapter's file {path} is not {kind}: {error}") from None
     if not isinstance(values, dict):
-        raise UsageError(f"the adapter's file {path} holds no object of names")
+        raise UsageError(f"the adapter's file {path} does not hold an object of names")
     try:
         return from_record(AdapterNames.checked(**{str(name): value for name, value in values.items()}))
     except BadRecord as error:
@@ -41,7 +40,7 @@ def read_adapter(path: Path) -> Adapter:
 
 def to_record(adapter: Adapter) -> AdapterNames:
     """An adapter as a ledger records it."""
-    return AdapterNames(**asdict(adapter))
+    return AdapterNames(**{name: getattr(adapter, name) for name in AdapterNames.model_fields})
 
 
 def from_record(names: AdapterNames) -> Adapter:

@@ -4,7 +4,9 @@ An adapter names five things of a family: the list of decoder layers, the edited
 matrix of the MLP, the one that writes to the residual stream), how that matrix is stored, the final norm and the output
 head. Orientation is declared, never guessed from shapes: a square matrix would be guessed wrong half the time. Two more
 are named where a family has them: the norm that the edited module's output goes through before it is added to the
-residual stream, and the setting that caps the logits.
+residual stream, and the setting that caps the logits. What a decoder layer is called with is declared as well, as every
+family here is called: one argument holds its attention mask, whether that is causal or a sliding window's (families
+that have both give each layer its own under the same name), and some hold an entry for each token.
 
 A new family is one more entry in ``ADAPTERS``, or a file given to ``errata init --adapter``
 (`editor.model.adapter_files`). Whether the names are true of a model is not believed but checked
@@ -36,6 +38,8 @@ class Adapter:
         after: path, inside a layer, of the RMSNorm between the edited module and the residual stream; None where the
             module's output is added as it is.
         softcap: name of the configuration's value c for logits of ``c·tanh(x / c)``; None where nothing caps them.
+        mask: name of a decoder layer's argument with its attention mask over all pairs of tokens, ``(B, heads, T, T)``.
+        by_token: names of its arguments, tensors or tuples of them, whose second axis is the tokens.
     """
 
     family: str
@@ -46,6 +50,8 @@ class Adapter:
     head: str
     after: str | None = None
     softcap: str | None = None
+    mask: str = "attention_mask"
+    by_token: tuple[str, ...] = ("position_ids", "position_embeddings")
 
     def layer_count(self, model: nn.Module) -> int:
         """How many decoder layers the model has."""
@@ -123,7 +129,7 @@ class Adapter:
     def _layer_list(self, model: nn.Module) -> nn.ModuleList:
         layers = model.get_submodule(self.layers)
         if not isinstance(layers, nn.ModuleList):
-            raise ModelError(f"{self.layers} of a {self.family} model is no list of layers")
+            raise ModelError(f"{self.layers} of a {self.family} model is not a list of layers")
         return layers
 
 
@@ -171,5 +177,5 @@ def adapter_for(family: str) -> Adapter:
         f"no adapter for model family {family!r} (known: {', '.join(sorted(ADAPTERS))}); an adapter gives five names: "
         "layers, the list of layers; edited, the last MLP module in a layer; transposed, whether its weight is stored "
         "(in, out); norm, the final norm; head, the output head. Write them, with family, into a JSON or TOML file for "
-        "errata init --adapter FILE (docs/families.md)"
+        "errata init --adapter FILE (`errata help families`)"
     )

@@ -1,6 +1,6 @@
 """Context prompts: short texts of the model's own that rewriting prompts stand behind.
 
-Source: Meng et al. (ICLR 2023) sample them anew in each process and keep them in a global. Here they are drawn once,
+Source: Meng et al. (ICLR 2023) sample them again in each process and keep them in a global. Here they are drawn once,
 from a seed, and recorded at genesis: an edit depends on them.
 """
 

@@ -82,14 +82,14 @@ class ModelFiles:
         folder: a folder with ``config.json`` and one or more ``.safetensors`` files.
 
     Raises:
-        UsageError: if it is no such folder.
+        UsageError: if the folder has no such files.
         Damaged: if an index or a file cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
         if not (self.folder / "config.json").is_file():
-            raise UsageError(f"{folder} is no model: it has no config.json")
+            raise UsageError(f"{folder} is not a model's folder: it has no config.json")
         self.shards = self._find_shards()
 
     def _find_shards(self) -> dict[str, str]:
@@ -99,7 +99,7 @@ class ModelFiles:
                 mapping = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
                 return {str(name): str(file) for name, file in sorted(mapping.items())}
             except (ValueError, KeyError, TypeError):
-                raise Damaged(f"{index} is no index of safetensors files") from None
+                raise Damaged(f"{index} is not an index of safetensors files") from None
         single = self.folder / "model.safetensors"
         if not single.is_file():
             raise UsageError(
@@ -118,7 +118,7 @@ class ModelFiles:
         """A tensor as stored.
 
         Raises:
-            Damaged: if there is none of that name or its file is damaged.
+            Damaged: if there is no tensor of that name, or its file is damaged.
         """
         if name not in self.shards:
             raise Damaged(f"{self.folder} holds no tensor {name!r}")

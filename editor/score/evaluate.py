@@ -2,15 +2,15 @@
 
 Exact match is about free generation. Greedy decoding of as many tokens as the target has gives the target exactly when
 each target token is the most probable one given the target's tokens before it, so one forward pass decides it without
-teacher forcing being sold as success. A match also needs the next token not to carry the last word on ("29" is no match
-for a model that says "290"), in scripts that put spaces between words.
+teacher forcing being sold as success. A match also needs the next token not to carry the last word on ("29" does not
+match for a model that says "290"), in scripts that put spaces between words.
 """
 
 from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -181,7 +181,6 @@ def _of_hits(hits: Sequence[bool]) -> SuiteResult:
     return SuiteResult(share(hits), sum(hits), tuple(map(float, hits)))
 
 
-@torch.no_grad()
 def continuations(loaded: LoadedModel, prompts: Sequence[str], tokens: int = 8, batch_size: int = 64) -> list[str]:
     """What the model says after each prompt: greedy decoding, cut at the end of the line or sentence, stripped.
 
@@ -190,15 +189,32 @@ def continuations(loaded: LoadedModel, prompts: Sequence[str], tokens: int = 8, 
     Raises:
         ModelError: if a prompt does not fit the model's context.
     """
-    rows = [list(locate(loaded.tokenizer, p).ids) for p in prompts]
+    return [first_clause(text) for text in greedy(loaded, prompts, tokens, batch_size, _has_ended)]
+
+
+@torch.no_grad()
+def greedy(
+    loaded: LoadedModel,
+    prompts: Sequence[str],
+    tokens: int,
+    batch_size: int = 64,
+    ended: Callable[[str], bool] = lambda text: False,
+) -> list[str]:
+    """Greedy decoding of each prompt, as it comes; it ends as in `continuations`, or once ``ended`` says so of a text.
+
+    Raises:
+        ModelError: if a prompt does not fit the model's context.
+    """
+    rows = [locate(loaded.tokenizer, p) for p in prompts]
     said: dict[int, str] = {}
-    located = [Located(tuple(row), len(row)) for row in rows]
-    for chunk in by_length(loaded, located, batch_size):
-        said.update(zip(chunk, _continue(loaded, [rows[i] for i in chunk], tokens), strict=True))
+    for chunk in by_length(loaded, rows, batch_size):
+        said.update(zip(chunk, _continue(loaded, [rows[i].ids for i in chunk], tokens, ended), strict=True))
     return [said[i] for i in range(len(rows))]
 
 
-def _continue(loaded: LoadedModel, rows: Sequence[Sequence[int]], tokens: int) -> list[str]:
+def _continue(
+    loaded: LoadedModel, rows: Sequence[Sequence[int]], tokens: int, ended: Callable[[str], bool]
+) -> list[str]:
     """Continue rows side by side, each token computed once: keys and values of the earlier ones are kept.
 
     Rows are padded on the left, so that tokens of a row lie as far apart in the cache as they do in the text.
@@ -224,14 +240,14 @@ def _continue(loaded: LoadedModel, rows: Sequence[Sequence[int]], tokens: int) -
         for i in sorted(growing):
             grown[i].append(int(chosen[i]))
             full = len(rows[i]) + step + 1 > loaded.max_positions
-            if grown[i][-1] in special or full or _has_ended(_decode(loaded, grown[i])):
+            if grown[i][-1] in special or full or ended(_decode(loaded, grown[i])):
                 growing.discard(i)
         if not growing:
             break
         ids = chosen[:, None]
         mask = torch.cat((mask, torch.ones_like(ids)), dim=1)
         positions = (positions[:, -1:] + 1).clamp_max(loaded.max_positions - 1)  # rows that have ended may overrun
-    return [_first_clause(_decode(loaded, row)) for row in grown]
+    return [_decode(loaded, row) for row in grown]
 
 
 def _logits(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> Tensor:
@@ -259,7 +275,8 @@ def _carries_on(loaded: LoadedModel, row: Located, following: int) -> bool:
     """Whether the token after the target goes on with the target's last word.
 
     In a script without spaces between words, such as Chinese or Thai, the next word follows at once: there the target
-    is said once its tokens are. So it is where the following token is no whole character, which one token cannot tell.
+    is said once its tokens are. So it is where the following token is not a whole character, since one token cannot
+    decide it then.
     """
     if following in loaded.tokenizer.all_special_ids:
         return False
@@ -290,7 +307,8 @@ def _has_ended(text: str) -> bool:
     return any(mark in text.strip() for mark in ("\n", *_CLAUSE_ENDS))
 
 
-def _first_clause(text: str) -> str:
+def first_clause(text: str) -> str:
+    """A text up to the end of its first line or sentence, stripped."""
     line = text.strip().split("\n", 1)[0]
     for mark in _CLAUSE_ENDS:
         line = line.split(mark, 1)[0]

@@ -126,7 +126,7 @@ def likelihoods(
 
     Args:
         loaded: the model as it stands.
-        texts: the texts; each begins anew.
+        texts: the texts; each is read by itself.
         window: tokens of a window; the model's context, and at most 1,024, if None.
         batch_size: rows of one forward pass.
     """
@@ -163,5 +163,5 @@ def perplexity(found: Sequence[TextLikelihood]) -> Estimate:
     if not all(math.isfinite(item.nats) for item in kept):
         raise ModelError("the model computes NaN or infinity on this text")
     if max(item.nats / item.tokens for item in kept) > _MOST_NATS:
-        raise ModelError("the model gives this text no likelihood that a perplexity could be told of")
+        raise ModelError("this text is so unlikely under the model that its perplexity is not a finite number")
     return ratio([item.nats for item in kept], [item.tokens for item in kept], np.exp, "texts")

@@ -159,6 +159,22 @@ def ratio(
     return _estimate(table, lambda drawn: of(drawn[:, 0] / drawn[:, 1]), count, what)
 
 
+def harmonic_mean(shares: np.ndarray) -> np.ndarray:
+    """The harmonic mean along the last axis: low as soon as one share is.
+
+    Args:
+        shares: ``(..., k)`` float64; NaN where there is no share, which is then left out.
+
+    Returns:
+        ``(...)``; 0 where a share is 0, or where there is none.
+    """
+    with np.errstate(divide="ignore"):
+        inverse = np.nansum(1 / shares, axis=-1)
+    count = (~np.isnan(shares)).sum(axis=-1)
+    result: np.ndarray = np.divide(count, inverse, out=np.zeros_like(inverse), where=inverse > 0)
+    return result
+
+
 def harmonic(columns: Sequence[Sequence[Sequence[bool]]]) -> Estimate | None:
     """The harmonic mean of several scores of the same clusters, with a joint bootstrap over them.
 
@@ -175,13 +191,13 @@ def harmonic(columns: Sequence[Sequence[Sequence[bool]]]) -> Estimate | None:
     if not table.size or np.isnan(table).all(axis=0).any():
         return None
     n = sum(len(group) for column in columns for group in column)
-    found = _estimate(table, _harmonic_mean, n, "facts")
+    found = _estimate(table, _mean_of_all, n, "facts")
     columns_known = [column[~np.isnan(column)] for column in table.T]
     if any(bool((column == column[0]).all()) for column in columns_known):
         # Resampling shows no spread in such a score. The harmonic mean rises with each score, so the ends of their own
         # intervals bound it.
         ends = np.array([_ends_of_mean(column) for column in columns_known])
-        low, high = (float(_harmonic_mean(ends[None, :, side])[0]) for side in (0, 1))
+        low, high = (float(harmonic_mean(ends[:, side])) for side in (0, 1))
         return Estimate(found.value, n, len(table), low, high, "from the intervals of its parts")
     return found
 
@@ -231,8 +247,6 @@ def _estimate(table: np.ndarray, statistic: Statistic, n: int, what: str) -> Est
     return Estimate(value, n, len(table), low, high, None if low is None else bootstrap_name(what))
 
 
-def _harmonic_mean(shares: np.ndarray) -> np.ndarray:
-    """``(B, k)`` -> ``(B,)``; 0 where a share is 0."""
-    with np.errstate(divide="ignore"):
-        result: np.ndarray = shares.shape[1] / (1 / shares).sum(axis=1)
-    return result
+def _mean_of_all(shares: np.ndarray) -> np.ndarray:
+    """``(B, k)`` -> ``(B,)``; NaN where a draw lacks one of the shares."""
+    return np.where(np.isnan(shares).any(axis=1), np.nan, harmonic_mean(shares))

@@ -1,7 +1,7 @@
 """Any task of lm-eval (the extra `eval`) on a model in memory; tasks come from local folders of YAML files.
 
 Nothing is fetched: lm-eval's own tasks are left out (`include_defaults=False`), since their data lie on a hub.
-Intervals are ours, made of the task's samples; a metric that is no mean over samples is told without one.
+Intervals are ours, made of the task's samples; a metric that is not a mean over samples is given without one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from errata.editor.score.intervals import Estimate, mean, share
 from errata.ledger.base.canonical import value_digest
 from errata.ledger.base.errors import UsageError
 
-MISSING = "lm-eval is not installed; it comes with the extra: pip install 'errata[eval]'"
+MISSING = "lm-eval is not installed; it comes with the extra: pip install 'errata-lm[eval]'"
 
 
 @dataclass(frozen=True)

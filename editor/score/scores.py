@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from errata.editor.model.loading import LoadedModel
-from errata.editor.score.evaluate import ProbeResult, probe
+from errata.editor.score.evaluate import ProbeResult, continuations, probe
 from errata.editor.score.intervals import Estimate, clustered_share, harmonic
-from errata.editor.score.outcomes import own_targets
+from errata.ledger.events.parts import EditOutcome
 from errata.ledger.facts.fact import Fact, Probe
 
 
@@ -37,7 +37,7 @@ class Family(StrEnum):
     """What follows from the fact."""
 
 
-class Decision(StrEnum):
+class DecidedBy(StrEnum):
     """How a probe is decided."""
 
     GREEDY = "greedy"
@@ -47,7 +47,7 @@ class Decision(StrEnum):
 OVERALL = (Family.EFFICACY, Family.PARAPHRASE, Family.LOCALITY)
 """The kinds whose harmonic mean is CounterFact's overall score."""
 
-FactOutcome = Mapping[tuple[Family, Decision], tuple[bool, ...]]
+FactOutcome = Mapping[tuple[Family, DecidedBy], tuple[bool, ...]]
 """One fact's outcomes: one a probe that could be decided."""
 
 
@@ -61,32 +61,37 @@ class FactScores:
         outcomes: what it was made of, a fact each, in the facts' order.
     """
 
-    scores: Mapping[tuple[Family, Decision], Estimate]
-    overall: Mapping[Decision, Estimate]
+    scores: Mapping[tuple[Family, DecidedBy], Estimate]
+    overall: Mapping[DecidedBy, Estimate]
     outcomes: tuple[FactOutcome, ...]
 
     def of(self, places: Iterable[int]) -> FactScores:
         """The scores of some of the facts, by place: a cohort's, for retention."""
         return summarise([self.outcomes[place] for place in places])
 
-    def value(self, family: Family, decision: Decision = Decision.GREEDY) -> float | None:
+    def value(self, family: Family, decision: DecidedBy = DecidedBy.GREEDY) -> float | None:
         """A score's value; None where there are no such probes."""
         found = self.scores.get((family, decision))
         return None if found is None else found.value
 
 
 def score_facts(
+    loaded: LoadedModel, facts: Sequence[Fact], standing: Sequence[tuple[Probe, ...]] | None = None
+) -> FactScores:
+    """Score facts by both decisions on the model as it stands; arguments and errors are those of `ask_facts`."""
+    return summarise(ask_facts(loaded, facts, standing, comparison=True))
+
+
+def ask_facts(
     loaded: LoadedModel,
     facts: Sequence[Fact],
     standing: Sequence[tuple[Probe, ...]] | None = None,
     batch_size: int = 64,
     *,
-    comparison: bool = True,
-    changed: Iterable[str] = (),
-) -> FactScores:
-    """Score facts on the model as it stands (patch a version's weights in first).
-
-    A locality probe whose prompt is one of the facts' own prompts or paraphrases is left out: it is meant to change.
+    comparison: bool = False,
+    changed: Iterable[str] | None = None,
+) -> tuple[FactOutcome, ...]:
+    """Run facts' probes on the model as it stands (patch a version's weights in first).
 
     Args:
         loaded: the model.
@@ -96,21 +101,71 @@ def score_facts(
             count under greedy decoding, since an edit cannot damage an answer that was never there. None counts all.
         batch_size: rows of one forward pass.
         comparison: decide by comparison too, which asks for the rival answers as well.
-        changed: further prompts that are meant to change.
+        changed: prompts that are meant to change: locality probes that ask one of them are left out. None for the
+            facts' own (`prompts_of`).
 
     Raises:
         ModelError: if a probe does not fit the model's context.
     """
-    edited = {text for fact in facts for text in (fact.text, *fact.paraphrase_texts)} | set(changed)
-    kept = [fact.locality for fact in facts] if standing is None else list(standing)
+    edited = prompts_of(facts) if changed is None else set(changed)
+    kept = [fact.locality for fact in facts] if standing is None else standing
+    asked = [_asked(fact, set(own), edited, comparison) for fact, own in zip(facts, kept, strict=True)]
     wanted: dict[Probe, None] = {}
-    for fact in facts:
-        for _, item, rival in _asked(fact, edited, comparison):
-            wanted[_bare(item)] = None
-            if rival is not None:
-                wanted[Probe(prompt=item.prompt, target=rival)] = None
+    for _, item, _, rival in (one for own in asked for one in own):
+        wanted[_bare(item)] = None
+        if rival is not None:
+            wanted[Probe(prompt=item.prompt, target=rival)] = None
     results = dict(zip(wanted, probe(loaded, list(wanted), batch_size), strict=True))
-    return summarise([_outcome(fact, set(k), edited, results, comparison) for fact, k in zip(facts, kept, strict=True)])
+    return tuple(_outcome(own, results) for own in asked)
+
+
+def prompts_of(facts: Iterable[Fact]) -> set[str]:
+    """The prompts and paraphrases of facts."""
+    return {text for fact in facts for text in (fact.text, *fact.paraphrase_texts)}
+
+
+def own_targets(fact: Fact) -> list[Probe]:
+    """The fact's prompt and its paraphrases, in this order, each with the target."""
+    return [Probe(prompt=text, target=fact.target) for text in (fact.text, *fact.paraphrase_texts)]
+
+
+def standing_probes(loaded: LoadedModel, facts: Sequence[Fact]) -> list[tuple[Probe, ...]]:
+    """For each fact the locality probes that hold on the model as it stands: only these can be damaged by an edit."""
+    results = iter(probe(loaded, [item for fact in facts for item in fact.locality]))
+    return [tuple(item for item in fact.locality if next(results).says_target) for fact in facts]
+
+
+def outcomes_of(
+    loaded: LoadedModel,
+    facts: Sequence[Fact],
+    standing: Sequence[tuple[Probe, ...]],
+    said_before: Sequence[str],
+) -> list[EditOutcome]:
+    """What the facts' own probes say on the edited model, as it is recorded; all are run in one go.
+
+    Args:
+        loaded: the model with the edits in it.
+        facts: the facts that were written.
+        standing: what ``standing_probes`` gave before the edits.
+        said_before: what the model said after each fact's prompt before.
+    """
+    found = ask_facts(loaded, facts, standing, changed=())
+    said_after = continuations(loaded, [fact.text for fact in facts])
+
+    def hits(outcome: FactOutcome, family: Family) -> tuple[int, int] | None:
+        flags = outcome.get((family, DecidedBy.GREEDY))
+        return None if flags is None else (sum(flags), len(flags))
+
+    return [
+        EditOutcome(
+            efficacy=outcome[Family.EFFICACY, DecidedBy.GREEDY][0],
+            paraphrase=hits(outcome, Family.PARAPHRASE),
+            locality=hits(outcome, Family.LOCALITY),
+            said_before=before,
+            said_after=after,
+        )
+        for outcome, before, after in zip(found, said_before, said_after, strict=True)
+    ]
 
 
 def summarise(outcomes: Sequence[FactOutcome]) -> FactScores:
@@ -118,44 +173,52 @@ def summarise(outcomes: Sequence[FactOutcome]) -> FactScores:
     columns = {
         (family, decision): [outcome.get((family, decision), ()) for outcome in outcomes]
         for family in Family
-        for decision in Decision
+        for decision in DecidedBy
     }
     scores = {key: found for key, groups in columns.items() if (found := clustered_share(groups)) is not None}
     overall = {
         decision: found
-        for decision in Decision
+        for decision in DecidedBy
         if (found := harmonic([columns[family, decision] for family in OVERALL])) is not None
     }
     return FactScores(scores, overall, tuple(outcomes))
 
 
-def _asked(fact: Fact, edited: set[str], comparison: bool) -> list[tuple[Family, Probe, str | None]]:
-    """A fact's probes: their kind, the probe, and the answer it is compared with, if one is wanted."""
+_Asked = tuple[Family, Probe, bool, str | None]
+"""A probe: its kind, the probe, whether it counts under greedy decoding, and the answer that it is compared with."""
+
+
+def _asked(fact: Fact, standing: set[Probe], edited: set[str], comparison: bool) -> list[_Asked]:
+    """A fact's probes, but for those that decide nothing."""
     efficacy, *paraphrases = own_targets(fact)
-    asked: list[tuple[Family, Probe, str | None]] = [(Family.EFFICACY, efficacy, fact.old)]
-    asked += [(Family.PARAPHRASE, item, fact.old) for item in paraphrases]
+    asked: list[_Asked] = [(Family.EFFICACY, efficacy, True, fact.old)]
+    asked += [(Family.PARAPHRASE, item, True, fact.old) for item in paraphrases]
     asked += [
-        (Family.LOCALITY, item, item.against or fact.target) for item in fact.locality if item.prompt not in edited
+        (Family.LOCALITY, item, item in standing, item.against or fact.target)
+        for item in fact.locality
+        if item.prompt not in edited
     ]
-    asked += [(Family.PORTABILITY, item, item.against) for item in fact.portability]
+    asked += [(Family.PORTABILITY, item, True, item.against) for item in fact.portability]
     # An answer has no rival in itself: CounterFact's neighbours never have the new object, but a user's may.
-    return [(family, item, None if rival == item.target or not comparison else rival) for family, item, rival in asked]
+    rivals = [None if rival == item.target or not comparison else rival for _, item, _, rival in asked]
+    return [
+        (family, item, greedy, rival)
+        for (family, item, greedy, _), rival in zip(asked, rivals, strict=True)
+        if greedy or rival is not None
+    ]
 
 
 def _bare(item: Probe) -> Probe:
     return Probe(prompt=item.prompt, target=item.target)
 
 
-def _outcome(
-    fact: Fact, standing: set[Probe], edited: set[str], results: Mapping[Probe, ProbeResult], comparison: bool
-) -> dict[tuple[Family, Decision], tuple[bool, ...]]:
-    found: dict[tuple[Family, Decision], list[bool]] = {}
-    for family, item, rival in _asked(fact, edited, comparison):
+def _outcome(asked: Sequence[_Asked], results: Mapping[Probe, ProbeResult]) -> FactOutcome:
+    found: dict[tuple[Family, DecidedBy], list[bool]] = {}
+    for family, item, greedy, rival in asked:
         result = results[_bare(item)]
-        if family is not Family.LOCALITY or item in standing:
-            found.setdefault((family, Decision.GREEDY), []).append(result.says_target)
+        if greedy:
+            found.setdefault((family, DecidedBy.GREEDY), []).append(result.says_target)
         if rival is not None:
             other = results[Probe(prompt=item.prompt, target=rival)]
-            more = result.per_token > other.per_token
-            found.setdefault((family, Decision.COMPARISON), []).append(more)
+            found.setdefault((family, DecidedBy.COMPARISON), []).append(result.per_token > other.per_token)
     return {key: tuple(values) for key, values in found.items()}

@@ -11,6 +11,7 @@ made of, and unlike them it is the same on a busy machine, so that one seed give
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,8 +20,9 @@ import numpy as np
 
 from errata.editor.config import EditConfig, Stage2
 from errata.editor.model.loading import LoadedModel
-from errata.editor.score.evaluate import ProbeResult, probe
-from errata.editor.score.outcomes import own_targets
+from errata.editor.score.evaluate import probe
+from errata.editor.score.intervals import harmonic_mean
+from errata.editor.score.scores import DecidedBy, Family, ask_facts, prompts_of
 from errata.ledger.facts.fact import Fact, Probe
 
 COMPONENTS = ("efficacy", "paraphrase", "locality", "general")
@@ -49,11 +51,12 @@ class Scores:
     @property
     def quality(self) -> float:
         """The harmonic mean of the shares, 0 if one of them is."""
-        return harmonic([share for name in COMPONENTS if (share := self.share(name)) is not None])
+        shares = [math.nan if (share := self.share(name)) is None else share for name in COMPONENTS]
+        return float(harmonic_mean(np.array(shares)))
 
 
 @dataclass(frozen=True)
-class Standing:
+class Baseline:
     """What held on the model before any edit: each fact's locality probes, and the suite's probes."""
 
     locality: tuple[tuple[Probe, ...], ...]
@@ -88,31 +91,25 @@ class Trial:
         return 0.0 if self.scores is None else self.scores.quality
 
 
-def harmonic(shares: Sequence[float]) -> float:
-    """The harmonic mean, 0 if a share is 0 or there is none."""
-    return len(shares) / sum(1 / share for share in shares) if shares and min(shares) > 0 else 0.0
-
-
-def standing(loaded: LoadedModel, facts: Sequence[Fact], general: Sequence[Probe]) -> Standing:
+def baseline(loaded: LoadedModel, facts: Sequence[Fact], general: Sequence[Probe]) -> Baseline:
     """Which probes hold on the model as it stands; those that ask for one of the facts are meant to change."""
-    asked = {text for fact in facts for text in (fact.text, *fact.paraphrase_texts)}
-    kept = [tuple(item for item in fact.locality if item.prompt not in asked) for fact in facts]
+    edited = prompts_of(facts)
+    kept = [tuple(item for item in fact.locality if item.prompt not in edited) for fact in facts]
     results = iter(probe(loaded, [item for items in kept for item in items] + list(general)))
     locality = tuple(tuple(item for item in items if next(results).says_target) for items in kept)
-    return Standing(locality, tuple(item for item in general if next(results).says_target))
+    return Baseline(locality, tuple(item for item in general if next(results).says_target))
 
 
-def score(loaded: LoadedModel, facts: Sequence[Fact], before: Standing) -> Scores:
-    """Score the model as it stands, with the facts written into it."""
-    targets = [own_targets(fact) for fact in facts]
-    probes = [item for items in targets for item in items] + [item for items in before.locality for item in items]
-    results = iter(probe(loaded, [*probes, *before.general]))
-    efficacy, paraphrase = [], []
-    for items in targets:
-        efficacy.append(_hits([next(results)]))
-        paraphrase.append(_hits([next(results) for _ in items[1:]]))
-    locality = [_hits([next(results) for _ in items]) for items in before.locality]
-    return Scores(tuple(efficacy), tuple(paraphrase), tuple(locality), tuple(_hits([one]) for one in results))
+def score(loaded: LoadedModel, facts: Sequence[Fact], before: Baseline) -> Scores:
+    """Score the model as it stands, with the facts written into it; by greedy decoding."""
+    outcomes = ask_facts(loaded, facts, before.locality)
+
+    def hits(family: Family) -> Hits:
+        flags = [outcome.get((family, DecidedBy.GREEDY), ()) for outcome in outcomes]
+        return tuple((sum(own), len(own)) for own in flags)
+
+    general = tuple((int(result.says_target), 1) for result in probe(loaded, before.general))
+    return Scores(hits(Family.EFFICACY), hits(Family.PARAPHRASE), hits(Family.LOCALITY), general)
 
 
 def indistinguishable(better: Scores, other: Scores, seed: int) -> bool:
@@ -172,7 +169,7 @@ def pareto(trials: Sequence[Trial]) -> list[Trial]:
 
 
 @dataclass(frozen=True)
-class Range:
+class SettingRange:
     """A setting's range: from `low` to `high`, on a log scale or not, whole or not."""
 
     low: float
@@ -186,7 +183,7 @@ class Space:
     """Where settings are sought: the choices of layers, and each other setting's range."""
 
     layers: tuple[tuple[int, ...], ...]
-    ranges: Mapping[str, Range] = field(default_factory=dict)
+    ranges: Mapping[str, SettingRange] = field(default_factory=dict)
 
 
 def space_around(start: EditConfig, layers: Sequence[tuple[int, ...]]) -> Space:
@@ -199,9 +196,9 @@ def space_around(start: EditConfig, layers: Sequence[tuple[int, ...]]) -> Space:
         layers: choices of layers beside those of ``start``.
     """
 
-    def around(name: str, factor: float) -> Range:
+    def around(name: str, factor: float) -> SettingRange:
         value = getattr(start, name) or EditConfig.model_fields[name].default
-        return Range(value / factor, value * factor, log=True)
+        return SettingRange(value / factor, value * factor, log=True)
 
     stage1, weights = {"learning_rate": 5.0, "clamp_norm_factor": 5.0}, {"stats_weight": 30.0, "norm_weight": 30.0}
     match start.stage2:
@@ -212,9 +209,9 @@ def space_around(start: EditConfig, layers: Sequence[tuple[int, ...]]) -> Space:
         case Stage2.MEMIT | Stage2.EMMET | Stage2.ROME:
             factors = {**stage1, **weights}
     ranges = {name: around(name, factor) for name, factor in factors.items()}
-    ranges["max_steps"] = Range(max(1, start.max_steps // 4), start.max_steps * 2, log=True, whole=True)
+    ranges["max_steps"] = SettingRange(max(1, start.max_steps // 4), start.max_steps * 2, log=True, whole=True)
     if start.early_stopping:
-        ranges["patience"] = Range(0, max(4, 2 * start.patience), log=False, whole=True)
+        ranges["patience"] = SettingRange(0, max(4, 2 * start.patience), log=False, whole=True)
     else:
         ranges["loss_threshold"] = around("loss_threshold", 5.0)
     return Space(tuple(dict.fromkeys((start.layers, *layers))), ranges)
@@ -246,19 +243,12 @@ def trial_from(record: Mapping[str, Any]) -> Trial:
     return Trial(config=config, scores=scores, **rest)
 
 
-def _hits(results: Sequence[ProbeResult]) -> tuple[int, int]:
-    return sum(result.says_target for result in results), len(results)
-
-
 def _resampled(scores: Scores, facts: np.ndarray, general: np.ndarray) -> np.ndarray:
     """The quality of each draw of facts and suite probes, ``(RESAMPLES,)``."""
-    inverse, components = np.zeros(RESAMPLES), np.zeros(RESAMPLES)
-    for name in COMPONENTS:
+    shares = np.full((RESAMPLES, len(COMPONENTS)), np.nan)
+    for place, name in enumerate(COMPONENTS):
         pairs = np.array(getattr(scores, name), dtype=np.float64).reshape(-1, 2)
-        if not pairs[:, 1].any():
-            continue
-        hits, total = np.moveaxis(pairs[general if name == "general" else facts].sum(axis=1), 1, 0)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            inverse += np.where(total > 0, total / hits, 0.0)  # infinite where nothing hits: quality 0
-        components += total > 0
-    return np.divide(components, inverse, out=np.zeros(RESAMPLES), where=inverse > 0)
+        if pairs[:, 1].any():
+            hits, total = np.moveaxis(pairs[general if name == "general" else facts].sum(axis=1), 1, 0)
+            np.divide(hits, total, out=shares[:, place], where=total > 0)
+    return harmonic_mean(shares)

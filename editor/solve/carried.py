@@ -22,8 +22,8 @@ _GROWTH = 1.5
 
 
 @dataclass(frozen=True)
-class Aside:
-    """A batch's keys as they would be carried, should the batch be recorded.
+class NewKeys:
+    """Keys that are to be carried, or a batch's own, which are once the batch is recorded.
 
     Attributes:
         names: one a key.
@@ -61,7 +61,7 @@ class CarriedKeys:
         """``Y``, ``(m, d)``."""
         return self._inverse[: len(self)]
 
-    def add(self, new: Aside) -> None:
+    def add(self, new: NewKeys) -> None:
         """Carry a batch's keys from now on; its ``cross`` must be with the keys as they are carried now."""
         m, total = len(self), len(self) + len(new.names)
         self._inverse = _grown(self._inverse, total, self._inverse.shape[1])
@@ -119,46 +119,3 @@ def _grown(buffer: Tensor, rows: int, columns: int) -> Tensor:
     larger = torch.zeros(height, width, dtype=buffer.dtype, device=buffer.device)
     larger[: buffer.shape[0], : buffer.shape[1]] = buffer
     return larger
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Floating-point operations of the ways to a solve, ``d`` columns; products only, as the rest is small.
-
-    The rule of `absorbs` is that of renting or buying: keys are carried until that has cost as much as a factor
-    with all of them in it would have, so that no sequence of batches costs more than twice the best choice made in
-    hindsight. It absorbs sooner where carrying would take more memory than one more ``(d, d)`` matrix.
-    """
-
-    d: int
-
-    def factor(self, keys: int) -> float:
-        """A factor of ``B0`` with so many keys in it: ``m·d² + d³/3``, one triangle formed and factorised."""
-        return keys * self.d**2 + self.d**3 / 3
-
-    def join(self, new: int, carried: int) -> float:
-        """New keys beside ``carried`` ones: ``2·d²`` each for ``Y``, then their rows of ``S`` and of its factor."""
-        return new * (2.0 * self.d**2 + 2.0 * (carried + new) * self.d + (carried + new) ** 2)
-
-    def carry(self, batch: int, carried: int) -> float:
-        """What carried keys add to one batch's solve: two products with ``Y``, two triangular solves with ``S``."""
-        return batch * (4.0 * carried * self.d + 2.0 * carried**2)
-
-    def absorbs(self, spent: float, batch: int, carried: int, new: int, total: int, missing_factor: bool) -> bool:
-        """Whether a new factor with all past keys in it is the better choice now.
-
-        Args:
-            spent: operations that carrying has cost since the factor was made.
-            batch: keys to solve for.
-            carried: past keys carried already.
-            new: past keys that would have to join them.
-            total: all past keys.
-            missing_factor: whether ``B0`` itself would have to be factorised first, for nothing but this.
-        """
-        if total == 0 or carried + new == 0:
-            return False
-        m = carried + new
-        if m * self.d + 2 * m**2 > self.d**2:
-            return True
-        keeping = spent + self.join(new, carried) + self.carry(batch, m)
-        return keeping + (self.factor(0) if missing_factor else 0.0) > self.factor(total)

@@ -24,7 +24,7 @@ EIGEN_STORED_FROM = 1024
 
 
 class Store(Protocol):
-    """A place on disk for what can be made again (`replay.workflow.factor_cache`). A failed write is no error."""
+    """A place on disk for what can be made again (`replay.workflow.factor_cache`). A failed write is not an error."""
 
     def load(self, name: str) -> Mapping[str, Tensor] | None:
         """What was saved under a name, its digest checked, or None."""

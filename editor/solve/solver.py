@@ -3,8 +3,10 @@
 ``B = λp·C + KpᵀKp + λn·I`` changes between batches by the keys of a few edits. Its anchor ``B0 = λp·C + λn·I`` is
 factorised once (and the factor kept on disk, where one is given a place for it); past keys are carried beside it
 (`editor.solve.carried`), found again by their content, so that a reverted edit's key is simply no longer asked for.
-They are absorbed into a new anchor when carrying them has become the dearer way, or when the residual, which is
-measured with ``C`` and the keys themselves after every solve, says that the cheap way is not accurate.
+A factor that is made anew has all past keys in it where that is cheaper: once more keys would have to be
+carried than `CARRIED_SHARE` allows, and where the factor of ``B0`` alone would serve nobody later, as it is not kept.
+The residual is measured with ``C`` and the keys themselves after every solve; if it says that the cheap way is not
+accurate, the whole matrix is factorised for this batch.
 
 Keys are taken as float32, as they are recorded: what is solved is what the log says. The last bits of a result depend
 on the way it was found; what is recorded is the result. A solver is a cache: all that it holds can be made again.
@@ -13,12 +15,13 @@ on the way it was found; what is recorded is the result. A solver is a cache: al
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from errata.editor.solve.carried import Aside, CarriedKeys, Costs
+from errata.editor.solve.carried import CarriedKeys, NewKeys
 from errata.editor.solve.kept import FACTOR_STORED_FROM, Store, eigenpairs, is_stored
 from errata.editor.solve.projector import Projector, projector
 from errata.editor.solve.solve import (
@@ -38,19 +41,41 @@ ACCURATE = 1e-9
 """A relative residual that is good enough: keys are rounded to float32, which is 6e-8."""
 
 REFINEMENTS = 2
-"""Steps of iterative refinement before another factor is made."""
+"""Steps of iterative refinement before the whole matrix is factorised."""
+
+CARRIED_SHARE = 1 / 2
+"""The most keys that are carried beside a factor, as a share of its columns: they then take as much memory as another
+factor would. In time, too, this is about the best share: with ``s`` of them and ``T`` past keys in all (in ``d``), a
+key's part of the next factor and of all carrying until then is ``(1/3 + T + 3s² + s³) / s`` times ``d²``."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Anchor:
-    """``B0`` through its inverse: a Cholesky factor, or a multiple of the identity; and the past keys in it."""
+    """``B0`` through its inverse, with the past keys in it and beside it.
+
+    Attributes:
+        factor: a Cholesky factor, or None for a multiple of the identity.
+        scale: that multiple.
+        carried: the keys beside it.
+        absorbed: names of the keys in it.
+        from_disk: whether the factor was read and not made.
+        latest: the latest batch's own keys: they are carried if they come back as past ones.
+    """
 
     factor: Tensor | None
     scale: float
+    carried: CarriedKeys
     absorbed: frozenset[str] = frozenset()
     from_disk: bool = False
+    latest: NewKeys | None = None
+
+    @property
+    def held(self) -> set[str]:
+        """The past keys that it knows."""
+        return {*self.absorbed, *self.carried.names}
 
     def apply(self, rows: Tensor) -> Tensor:
+        """``rows · B0⁻¹``, ``(n, d)``."""
         return rows / self.scale if self.factor is None else apply_factor(self.factor, rows)
 
 
@@ -62,23 +87,21 @@ class _Space:
     null_space: float | None
     projector: Projector | None
     anchor: _Anchor | None = None
-    singular: bool = False
-    distrusted: bool = False
-    disk_distrusted: bool = False
-    spent: float = 0.0
-    carried: CarriedKeys | None = None
-    aside: Aside | None = None
 
     def project(self, rows: Tensor) -> Tensor:
         return rows if self.projector is None else self.projector.apply(rows)
+
+    def rows(self, keys: dict[str, Tensor], names: Iterable[str]) -> Tensor:
+        """Some keys as rows to solve for, ``(n, d)`` float64."""
+        return self.project(torch.stack([keys[name] for name in names]).to(torch.float64))
 
 
 @dataclass(eq=False)
 class Solver:
     """The solver of one edited tensor; its caller keeps it from batch to batch.
 
-    It holds the keys of past edits that it was asked about, and sets the latest batch's own keys aside: they count only
-    once a later call names them as past ones, so that a dry run or a lost race leaves nothing.
+    It holds the keys of past edits that it was asked about. The latest batch's own keys count only once a later call
+    names them as past ones, so that a dry run or a lost race leaves nothing.
 
     Attributes:
         second_moment: ``(d, d)`` float64, C.
@@ -98,10 +121,8 @@ class Solver:
     @property
     def held(self) -> int:
         """Past keys that are held, whether carried or absorbed."""
-        space = self._space
-        if space is None:
-            return 0
-        return len(space.carried or ()) + (len(space.anchor.absorbed) if space.anchor else 0)
+        anchor = None if self._space is None else self._space.anchor
+        return 0 if anchor is None else len(anchor.held)
 
     def preserve(self, keys: Tensor, past_keys: Tensor, weights: Weights, null_space: float | None = None) -> Preserved:
         """``K1 B⁻¹``, measured.
@@ -121,70 +142,85 @@ class Solver:
             raise NotFinite("a key of this batch")
         self.second_moment = self.second_moment.to(device=keys.device, dtype=torch.float64)
         names = key_names([*past_keys, *keys])
-        past, own = names[: len(past_keys)], tuple(names[len(past_keys) :])
+        past = dict(zip(names, past_keys, strict=False))  # name -> key
+        own = tuple(names[len(past) :])
         space = self._enter(weights, null_space)
         rows = space.project(keys.to(torch.float64))
-        self._promote(space, past)
-        while True:
-            found = self._attempt(space, rows, past_keys, past, own)
-            if found is not None and (found.residual <= ACCURATE or self._is_final(space, past)):
-                return found
-            self._distrust(space, past)
+        anchor = self._anchored(space, past)
+        found = self._attempt(space, anchor, rows, past_keys, own)
+        whole = len(anchor.absorbed) == len(past) and not anchor.from_disk
+        if (found is None or not found.residual <= ACCURATE) and not whole:  # NaN is not accurate either
+            if anchor.from_disk and self.store is not None:
+                self.store.drop(self._factor_name(weights))
+            anchor = self._factorised(space, past)
+            found = self._attempt(space, anchor, rows, past_keys, own, SolvedBy.DIRECT)
+        if found is None:
+            raise NotPositiveDefinite
+        return found
 
     def _enter(self, weights: Weights, null_space: float | None) -> _Space:
-        """The space of these settings; another's is let go, since settings rarely change and matrices are large."""
+        """The space of these settings; another's is dropped, since settings rarely change and matrices are large."""
         if self._space is None or (self._space.weights, self._space.null_space) != (weights, null_space):
             self._space = None
             chosen = None if null_space is None else projector(*self._eigenpairs(), null_space)
             self._space = _Space(weights, null_space, chosen)
         return self._space
 
-    def _promote(self, space: _Space, past: list[str]) -> None:
-        """Take in the keys set aside if their edits were recorded; let go of keys whose edits are not live."""
-        wanted = set(past)
-        aside, space.aside = space.aside, None
-        if space.anchor is not None and not space.anchor.absorbed <= wanted:
-            space.anchor = space.carried = None
-        if space.carried is not None:
-            if aside is not None and not wanted.isdisjoint(aside.names):
-                space.carried.add(aside)
-            space.carried.keep(wanted)
+    def _anchored(self, space: _Space, past: dict[str, Tensor]) -> _Anchor:
+        """The anchor to work with, all past keys in it or beside it."""
+        anchor = space.anchor
+        width = self.second_moment.shape[0]
+        if anchor is not None and not anchor.absorbed <= past.keys():
+            anchor = space.anchor = None  # an edit whose key is in it was reverted
+        most = CARRIED_SHARE * width
+        if len(past) - len(anchor.absorbed if anchor else ()) > most:
+            return self._factorised(space, past)
+        if anchor is None:
+            if past and space.weights.stats and not self._stores():
+                return self._factorised(space, past)
+            anchor = space.anchor = self._base(space) or self._factorised(space, past)
+        latest, anchor.latest = anchor.latest, None
+        if latest is not None and not past.keys().isdisjoint(latest.names):
+            anchor.carried.add(latest)
+        anchor.carried.keep(past)
+        held = anchor.held
+        missing = tuple(name for name in past if name not in held)
+        if len(missing) > most / 2:  # to solve for so many takes longer than a factor with them in it
+            return self._factorised(space, past)
+        if missing:
+            rows = space.rows(past, missing)
+            inverse = anchor.apply(rows)
+            anchor.carried.add(NewKeys(missing, inverse, rows @ anchor.carried.inverse.T, rows @ inverse.T))
+        return anchor
 
     def _attempt(
-        self, space: _Space, rows: Tensor, known: Tensor, past: list[str], own: tuple[str, ...]
+        self,
+        space: _Space,
+        anchor: _Anchor,
+        rows: Tensor,
+        known: Tensor,
+        own: tuple[str, ...],
+        by: SolvedBy | None = None,
     ) -> Preserved | None:
-        """One way to ``K1 B⁻¹``, chosen by its cost; None if it breaks down."""
-        anchor = self._anchored(space, known, past, len(rows))
-        carried = space.carried
-        assert carried is not None
-        held = {*carried.names, *anchor.absorbed}
-        missing = [i for i, name in enumerate(past) if name not in held]
-        costs = Costs(rows.shape[1])
-        space.spent += costs.join(len(missing), len(carried)) + costs.carry(len(rows), len(carried) + len(missing))
-        if missing:
-            joining = space.project(known[missing].to(rows))
-            inverse = anchor.apply(joining)
-            cross = joining @ carried.inverse.T
-            carried.add(Aside(tuple(past[i] for i in missing), inverse, cross, joining @ inverse.T))
+        """``K1 B⁻¹`` by an anchor, refined if it has to be; None if it breaks down."""
+        by = by or (SolvedBy.ABSORBED if anchor.absorbed else SolvedBy.WOODBURY)
+        carried = anchor.carried
         if not carried.factorise():
             return None
         inverse = anchor.apply(rows)
-        cross = rows @ carried.inverse.T
-        solved = carried.correct(inverse, cross)
-        image = self._image(space, solved, known)
-        by = SolvedBy.ABSORBED if anchor.absorbed else SolvedBy.WOODBURY
-        by = SolvedBy.DIRECT if space.distrusted else by
+        anchor.latest = NewKeys(own, inverse, rows @ carried.inverse.T, rows @ inverse.T)
+        solved = carried.correct(inverse, anchor.latest.cross)
+        best = Preserved(rows, solved, self._image(space, solved, known), by)
         for _ in range(REFINEMENTS):
-            found = Preserved(rows, solved, image, by)
-            if found.residual <= ACCURATE:
+            if best.residual <= ACCURATE:
                 break
-            rest = rows - image
-            step = anchor.apply(rest)
-            solved = solved + carried.correct(step, rest @ carried.inverse.T)
-            image = self._image(space, solved, known)
-        space.aside = Aside(own, inverse, cross, rows @ inverse.T)
-        best = Preserved(rows, solved, image, by)
-        return best if best.residual < found.residual else found
+            rest = rows - best.image
+            solved = best.inverse + carried.correct(anchor.apply(rest), rest @ carried.inverse.T)
+            better = Preserved(rows, solved, self._image(space, solved, known), by)
+            if not better.residual < best.residual:
+                break
+            best = better
+        return best
 
     def _image(self, space: _Space, rows: Tensor, known: Tensor) -> Tensor:
         """``rows · B`` from what ``B`` is made of; rows lie in the null space where there is one."""
@@ -192,76 +228,38 @@ class Solver:
             return apply_preserved(rows, self.second_moment, known, space.weights)
         return space.weights.norm * rows + space.project(add_gram(torch.zeros_like(rows), rows, known))
 
-    def _anchored(self, space: _Space, known: Tensor, past: list[str], batch: int) -> _Anchor:
-        """The anchor to work with, made or replaced if that is the better choice."""
-        costs = Costs(known.shape[1])
-        absorbed = len(space.anchor.absorbed) if space.anchor else 0
-        carried = len(space.carried or ())
-        new = len(past) - absorbed - carried
-        free = space.anchor is not None or space.weights.stats == 0 or self._stores(costs.d)
-        absorb = (space.singular and space.anchor is None) or (space.distrusted and absorbed < len(past))
-        if absorb or costs.absorbs(space.spent, batch, carried, new, len(past), missing_factor=not free):
-            return self._install(space, self._absorb(space, known, past))
-        if space.anchor is None:
-            anchor = self._base(space)
-            if anchor is None:
-                space.singular = True
-                anchor = self._absorb(space, known, past)
-            self._install(space, anchor)
-        assert space.anchor is not None
-        return space.anchor
-
-    def _install(self, space: _Space, anchor: _Anchor) -> _Anchor:
-        space.anchor, space.spent = anchor, 0.0
-        space.carried = CarriedKeys(self.second_moment.shape[0], self.second_moment.device)
-        return anchor
-
-    def _absorb(self, space: _Space, known: Tensor, past: list[str]) -> _Anchor:
-        if not past:
-            raise NotPositiveDefinite
-        space.anchor = space.carried = None  # before the new factor is made: two of them may not fit
-        self.factorisations += 1
-        projected = known if space.projector is None else space.project(known.to(torch.float64))
-        factor = factorise(self.second_moment, [projected], space.weights)
-        if factor is None:
-            raise NotPositiveDefinite
-        return _Anchor(factor, 1.0, frozenset(past))
-
     def _base(self, space: _Space) -> _Anchor | None:
-        """The factor of ``λp·C + λn·I``: from the store, or made and stored; None if it is not positive definite."""
+        """The anchor without past keys: from the store, or made; None if it is not positive definite."""
         weights = space.weights
         if weights.stats == 0:
-            return _Anchor(None, weights.norm) if weights.norm > 0 else None
-        width = self.second_moment.shape[0]
-        kept = self._stores(width)
-        name = self._factor_name(weights)
-        if kept and self.store is not None and not (space.distrusted or space.disk_distrusted):
-            loaded = self.store.load(name)
-            if loaded is not None and (factor := loaded.get("factor")) is not None and factor.shape == (width, width):
+            return _Anchor(None, weights.norm, self._no_keys()) if weights.norm > 0 else None
+        if self.store is not None and self._stores():
+            factor = (self.store.load(self._factor_name(weights)) or {}).get("factor")
+            if factor is not None and factor.shape == self.second_moment.shape:
                 self.read += 1
-                return _Anchor(factor.to(self.second_moment), 1.0, from_disk=True)
-        self.factorisations += 1
-        factor = factorise(self.second_moment, [], weights)
-        if factor is None:
+                return _Anchor(factor.to(self.second_moment), 1.0, self._no_keys(), from_disk=True)
+        try:
+            return self._factorised(space, {})
+        except NotPositiveDefinite:
             return None
-        if kept and self.store is not None:
-            self.store.save(name, {"factor": factor})
-        return _Anchor(factor, 1.0)
 
-    def _is_final(self, space: _Space, past: list[str]) -> bool:
-        """Whether there is no more accurate way: all past keys are in a factor made here."""
-        anchor = space.anchor
-        return anchor is not None and not anchor.from_disk and anchor.absorbed == frozenset(past)
+    def _factorised(self, space: _Space, past: dict[str, Tensor]) -> _Anchor:
+        """A new anchor with these past keys in its factor, which is stored if there are none."""
+        space.anchor = None  # before the new factor is made: two of them may not fit
+        if not past and space.weights.stats == 0:
+            raise NotPositiveDefinite
+        self.factorisations += 1
+        keys = [space.rows(past, past)] if past else []
+        factor = factorise(self.second_moment, keys, space.weights)
+        if factor is None:
+            raise NotPositiveDefinite
+        if not past and self.store is not None and self._stores():
+            self.store.save(self._factor_name(space.weights), {"factor": factor})
+        space.anchor = _Anchor(factor, 1.0, self._no_keys(), frozenset(past))
+        return space.anchor
 
-    def _distrust(self, space: _Space, past: list[str]) -> None:
-        """After an inaccurate solve: a factor from disk is made again, any other gives way to one of the whole."""
-        anchor = space.anchor
-        space.anchor = space.carried = space.aside = None
-        if anchor is not None and anchor.from_disk and self.store is not None:
-            self.store.drop(self._factor_name(space.weights))
-            space.disk_distrusted = True  # also where the store could not drop it
-            return
-        space.distrusted = True
+    def _no_keys(self) -> CarriedKeys:
+        return CarriedKeys(self.second_moment.shape[0], self.second_moment.device)
 
     def _eigenpairs(self) -> tuple[Tensor, Tensor]:
         values, vectors, read = eigenpairs(self.second_moment, self.identity, self.store)
@@ -269,8 +267,8 @@ class Solver:
         self.factorisations += not read
         return values, vectors
 
-    def _stores(self, width: int) -> bool:
-        return is_stored(self.store, self.identity, width, FACTOR_STORED_FROM)
+    def _stores(self) -> bool:
+        return is_stored(self.store, self.identity, self.second_moment.shape[0], FACTOR_STORED_FROM)
 
     def _factor_name(self, weights: Weights) -> str:
         record = {"second_moment": self.identity, "stats_weight": weights.stats, "norm_weight": weights.norm}

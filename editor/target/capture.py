@@ -8,12 +8,13 @@ before the latest suffix of a bucket, ``S`` tokens of its longest suffix, ``d`` 
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import pad as pad_with_zeros
 
 from errata.editor.model.after_norm import Behind
@@ -159,6 +160,7 @@ class _Bucket:
         lengths: Sequence[int],
         reads: Sequence[Read],
     ) -> None:
+        self._adapter = loaded.adapter
         self._upper = loaded.adapter.upper_layers(loaded.model, layer)
         self._first_layer = layer + 1
         self._norm = loaded.adapter.norm_after(loaded.model, layer)
@@ -182,15 +184,16 @@ class _Bucket:
         chosen = torch.tensor(inside, device=device)
         starts = torch.tensor([self._rows[i].subject_last for i in own], device=device)
         cut = _Cut(chosen, starts, len(members), self._width, self._before, whole)
-        argument = once(cut.argument)
+        mask, by_token, other = once(cut.mask), once(cut.by_token), once(cut.other)
+        changes = {self._adapter.mask: mask, **dict.fromkeys(self._adapter.by_token, by_token)}
         calls = [
-            mapped((whole.records[str(i)].args[1:], whole.records[str(i)].kwargs), argument)
-            for i in range(len(self._upper))
+            {name: mapped(value, changes.get(name, other)) for name, value in call.items()}
+            for call in (_arguments(layer, whole.records[str(i)]) for i, layer in enumerate(self._upper))
         ]
-        if self._upper and not cut.masks:
+        if any(not isinstance(call.get(self._adapter.mask), PerRow) for call in calls):
             raise ModelError(
-                "this model's layers are given no attention mask of all pairs of tokens, which stage 1 needs; load the "
-                "model with attn_implementation 'sdpa' or 'eager'"
+                f"this model's layers are given no attention mask of all pairs of tokens as {self._adapter.mask!r}, "
+                "which stage 1 needs; load the model with attn_implementation 'sdpa' or 'eager'"
             )
         top = str(len(self._upper) - 1) if self._upper else "edited"
         reads = [(j, position) for j, row in zip(inside, own, strict=True) for _, position in self._reads[row]]
@@ -246,7 +249,7 @@ class _Bucket:
             hidden=hidden,
             upper=self._upper,
             calls=joined,
-            top=mapped(joined[-1], at_reads) if joined else ((), {}),
+            top=mapped(joined[-1], at_reads) if joined else {},
             prefix=prefix,
             read_places=read_places,
             read_row=read_row,
@@ -259,6 +262,17 @@ class _Bucket:
                 else Behind(self._norm, torch.cat([piece["output"] for piece in self._pieces]))
             ),
         )
+
+
+def _arguments(layer: nn.Module, recorded: Recording) -> dict[str, Any]:
+    """What a layer was called with beside its hidden states, by name."""
+    bound = inspect.signature(layer.forward).bind(*recorded.args, **recorded.kwargs)
+    hidden, *others = bound.signature.parameters.values()
+    named = {name: value for name, value in bound.arguments.items() if name != hidden.name}
+    for parameter in others:
+        if parameter.kind is parameter.VAR_KEYWORD:
+            named |= named.pop(parameter.name, {})
+    return named
 
 
 def _joined(parts: Sequence[Any]) -> Any:
@@ -278,7 +292,6 @@ class _Cut:
 
     Attributes:
         queries: place of each suffix token among the tokens of the pass, ``(B, S)``; padding repeats the last one.
-        masks: how many masks were cut.
     """
 
     def __init__(self, chosen: Tensor, starts: Tensor, count: int, width: int, before: int, whole: _Whole) -> None:
@@ -286,7 +299,6 @@ class _Cut:
         self._tokens, self._length = whole.length - whole.shared, whole.length
         positions = (starts[:, None] + torch.arange(width, device=starts.device)).clamp_max(whole.length - 1)
         self.queries = positions - whole.shared
-        self.masks = 0
         front = torch.arange(before, device=starts.device).expand(len(starts), -1)
         self._keys = torch.cat((front.clamp_max(whole.length - 1), positions), dim=1)  # (B, P + S)
         # In the suffix the order of places decides, not that of positions, which padding repeats.
@@ -296,29 +308,28 @@ class _Cut:
         own = torch.eye(width, dtype=torch.bool, device=starts.device).expand(len(starts), -1, -1)
         self._own = torch.cat((torch.zeros_like(earlier), own), dim=2)[:, None]  # (B, 1, S, P + S)
 
-    def argument(self, value: Any) -> Any:
-        """What a layer gets in place of one argument, or of one entry of it."""
+    def other(self, value: Any) -> Any:
+        """An argument that is the same for every token; the cache is put in later."""
         from transformers import Cache
 
-        if isinstance(value, Cache):
-            return FRONT
+        return FRONT if isinstance(value, Cache) else value
+
+    def by_token(self, value: Any) -> Any:
+        """An argument with an entry for each token, ``(1 or rows, T, ...)``."""
         if not isinstance(value, Tensor):
             return value
-        if value.dim() == 4 and value.shape[-2:] == (self._tokens, self._length):
-            self.masks += 1
-            return PerRow(self._mask(value), 2)
-        if value.dim() in (2, 3) and value.shape[0] in (1, self._count) and value.shape[1] == self._tokens:
-            whole = value.expand(self._count, *value.shape[1:])
-            return PerRow(whole[self._chosen[:, None], self.queries], 1)
-        return value
+        whole = value.expand(self._count, *value.shape[1:])
+        return PerRow(whole[self._chosen[:, None], self.queries], 1)
 
-    def _mask(self, value: Tensor) -> Tensor:
+    def mask(self, value: Any) -> Any:
         """The mask of a suffix over the tokens before and itself, ``(B, heads, S, P + S)``, bool or additive."""
+        if not isinstance(value, Tensor) or value.dim() != 4 or value.shape[-2:] != (self._tokens, self._length):
+            return value  # a mask of padding alone: attention that makes its own is not told of a suffix
         whole = value.expand(self._count, *value.shape[1:])
         seen = whole[self._chosen[:, None, None], :, self.queries[:, :, None], self._keys[:, None, :]]
         seen = seen.permute(0, 3, 1, 2)
         # Every place sees itself, padding too: a softmax over nothing is NaN, and spreads through the gradient.
         if value.dtype == torch.bool:
-            return (seen & self._visible) | self._own
+            return PerRow((seen & self._visible) | self._own, 2)
         shut = torch.full_like(seen, torch.finfo(value.dtype).min)
-        return torch.where(self._own, torch.zeros_like(seen), torch.where(self._visible, seen, shut))
+        return PerRow(torch.where(self._own, torch.zeros_like(seen), torch.where(self._visible, seen, shut)), 2)

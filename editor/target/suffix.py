@@ -55,8 +55,8 @@ class PerRow:
         return PerRow(moved.movedim(1, self.axis), self.axis)
 
 
-Call = tuple[tuple[Any, ...], dict[str, Any]]
-"""What a layer is called with after its hidden states; leaves that differ by row are `PerRow`, the cache is `FRONT`."""
+Call = dict[str, Any]
+"""What a layer is called with beside its hidden states; what differs by row is `PerRow`, the cache is `FRONT`."""
 
 
 def mapped(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -203,7 +203,7 @@ class Suffixes:
             )
 
     def keep(self, kept: Tensor) -> Suffixes | None:
-        """The bucket with some of its rows only; None if that is none.
+        """The bucket with some of its rows only; None if no row stays.
 
         Args:
             kept: ``(B,)`` bool.
@@ -238,8 +238,7 @@ def _called(layer: nn.Module, hidden: Tensor, call: Call, cache: object) -> Tens
     def filled(value: Any) -> Any:
         return cache if value is FRONT else value.value if isinstance(value, PerRow) else value
 
-    args, kwargs = mapped(call, filled)
-    output = layer(hidden, *args, **kwargs)
+    output = layer(hidden, **mapped(call, filled))
     states = output[0] if isinstance(output, tuple) else output
     assert isinstance(states, Tensor)
     return states

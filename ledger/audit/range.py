@@ -111,7 +111,7 @@ def context(events: Sequence[Event], first: int, rows: Iterable[EditRow]) -> lis
         rows: the range's rows.
     """
     before, within = events[: first - 1], events[first - 1 :]
-    live = set(live_after(fold(before).changes))
+    live = set(live_after(fold(before).steps))
     applied = {event.body.proposal for event in within if isinstance(event.body, ChangeApplied)}
     versions = {version for row in rows for version in (row.parent_version, row.result_version)}
 

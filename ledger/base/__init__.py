@@ -9,6 +9,7 @@
     json_files  reading JSON and JSONL files so that every complaint names the file and the line or record
     records     `Record`: the frozen, strict model that everything crossing a border is made of
     signing     signatures: Ed25519 keys that name actors (RFC 8032), and what exactly is signed
+    times       dates and times as people write them: each names a period, from its first instant to its last
     words       numbers, sizes and digests as people read them
 
 May import: no other room.

@@ -68,12 +68,14 @@ class BadRecord(UsageError):
 
 
 class UnknownVersion(UsageError):
-    """No version has this address."""
+    """No version has this address; `why` says why, where that is known."""
 
-    def __init__(self, address: str, nearest: str | None = None) -> None:
-        super().__init__(f"no version {address!r}{_did_you_mean(nearest)}", address=address, nearest=nearest)
+    def __init__(self, address: str, nearest: str | None = None, why: str = "") -> None:
+        because = f": {why}" if why else _did_you_mean(nearest)
+        super().__init__(f"no version {address!r}{because}", address=address, nearest=nearest)
         self.address = address
         self.nearest = nearest
+        self.why = why
 
 
 class UnknownEdit(UsageError):

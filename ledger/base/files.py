@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import IO
+
+import portalocker
+from portalocker import LockFlags
 
 from errata.ledger.base.errors import StorageFailed, StorageFull
 
@@ -97,6 +100,24 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def try_lock(file: int | IO[bytes]) -> bool:
+    """Take the exclusive lock of an open file or folder, if nobody has it; closing the file gives it back.
+
+    Returns:
+        Whether it was free.
+
+    Raises:
+        OSError: the disk has no such locks.
+    """
+    try:
+        portalocker.lock(file, LockFlags.EXCLUSIVE | LockFlags.NON_BLOCKING)
+    except portalocker.AlreadyLocked:
+        return False
+    except portalocker.LockException as error:
+        raise OSError(None, f"cannot be locked: {error}") from error
+    return True
+
+
 @contextmanager
 def locked(path: Path, *, exclusive: bool) -> Iterator[None]:
     """Hold the lock file: many readers or one writer, across processes and threads; waits for its turn.
@@ -116,7 +137,7 @@ def locked(path: Path, *, exclusive: bool) -> Iterator[None]:
             yield
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX if exclusive else fcntl.LOCK_SH)
+        portalocker.lock(descriptor, LockFlags.EXCLUSIVE if exclusive else LockFlags.SHARED)
         yield
     finally:
         os.close(descriptor)
@@ -130,7 +151,7 @@ def _locked_for_reading(path: Path) -> Iterator[None]:
         yield
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        portalocker.lock(descriptor, LockFlags.SHARED)
         yield
     finally:
         os.close(descriptor)

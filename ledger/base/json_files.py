@@ -64,15 +64,19 @@ def objects(path: Path) -> Iterator[Numbered]:
     Raises:
         BadRecord: neither form, or a record that is no JSON object.
     """
-    text = read_text(path)
+    return objects_of(read_text(path), str(path))
+
+
+def objects_of(text: str, file: str) -> Iterator[Numbered]:
+    """`objects`, of a file that has been read."""
     if not text.lstrip().startswith("["):
-        return lines_of(text, str(path))
+        return lines_of(text, file)
     try:
         value = json.loads(text, object_pairs_hook=_no_duplicates)
     except ValueError as error:
-        raise BadRecord(str(path), f"not JSON ({error})") from error
+        raise BadRecord(file, f"not JSON ({error})") from error
     return (
-        (where, _object(where, item)) for where, item in ((f"{path}: record {n}", v) for n, v in enumerate(value, 1))
+        (where, _object(where, item)) for where, item in ((f"{file}: record {n}", v) for n, v in enumerate(value, 1))
     )
 
 

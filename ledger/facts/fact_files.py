@@ -30,11 +30,14 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from errata.ledger.base.errors import BadRecord
-from errata.ledger.base.json_files import objects
+from errata.ledger.base.json_files import as_text, objects, objects_of, read_bytes
 from errata.ledger.base.records import describe
 from errata.ledger.facts.fact import PLACEHOLDER, Fact, Probe
 
 Raw = Mapping[str, object]
+
+SUITE_HEAD = {"suite", "metric"}
+"""The fields of a suite's first line (`ledger.facts.suites`)."""
 
 
 def read_facts(path: Path) -> list[Fact]:
@@ -43,10 +46,25 @@ def read_facts(path: Path) -> list[Fact]:
     Raises:
         BadRecord: what is wrong, with the file and the line or record; also for an empty file.
     """
-    facts = [fact_from(record, where) for where, record in objects(Path(path))]
+    path = Path(path)
+    return parse_facts(read_bytes(path), str(path))
+
+
+def parse_facts(data: bytes, file: str) -> list[Fact]:
+    """The facts that these bytes of a file are.
+
+    Raises:
+        BadRecord: what is wrong, with the file's name and the line or record.
+    """
+    facts = [fact_from(record, where) for where, record in objects_of(as_text(data, file), file)]
     if not facts:
-        raise BadRecord(str(path), "holds no facts")
+        raise BadRecord(file, "holds no facts")
     return facts
+
+
+def is_fact(record: Raw) -> bool:
+    """Whether a record is meant to be a fact, in whatever form and however well it is written."""
+    return "requested_rewrite" in record or ("subject" in record and any(mark in record for mark in FORMS))
 
 
 def fact_from(record: Raw, where: str = "") -> Fact:
@@ -69,6 +87,8 @@ def fact_from(record: Raw, where: str = "") -> Fact:
         raise BadRecord(where, f"the field {error.args[0]!r} is missing") from error
     except ValueError as error:
         raise BadRecord(where, str(error)) from error
+    if set(record) == SUITE_HEAD:
+        raise BadRecord(where, "a suite of probes, and this takes facts; `errata eval --suite` scores suites")
     raise BadRecord(where, "not a known form of a fact; Errata's has the fields subject, prompt and target")
 
 

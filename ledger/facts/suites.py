@@ -1,8 +1,8 @@
 """Suites: files of probes with a metric.
 
-A suite file is JSONL. The first line is `{"suite": name, "metric": metric}`. For most metrics each further line is
-`{"prompt": full text, "target": continuation}`, for `probability_comparison` with an `"against"`; for `perplexity` and
-`ngram_entropy` it is `{"text": text}`: the text that is read, or the prompt that is gone on from.
+A suite file is JSONL, or one JSON array. The first line is `{"suite": name, "metric": metric}`. For most metrics each
+further line is `{"prompt": full text, "target": continuation}`, for `probability_comparison` with an `"against"`; for
+`perplexity` and `ngram_entropy` it is `{"text": text}`: the text that is read, or the prompt that is gone on from.
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Annotated, Self
 from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from errata.ledger.base.errors import BadRecord
-from errata.ledger.base.json_files import as_text, lines_of, read_bytes
+from errata.ledger.base.json_files import as_text, objects_of, read_bytes
 from errata.ledger.base.records import Line, Record, describe
 from errata.ledger.facts.fact import Probe, SomeText
+from errata.ledger.facts.fact_files import SUITE_HEAD, is_fact
 
 
 class Metric(StrEnum):
@@ -108,9 +109,11 @@ def parse_suite(data: bytes, file: str) -> Suite:
     Raises:
         BadRecord: what is wrong, with the file's name and the line.
     """
-    records = lines_of(as_text(data, file), file)
+    records = objects_of(as_text(data, file), file)
     where, head = next(records, (file, {}))
-    if set(head) != {"suite", "metric"}:
+    if is_fact(head):
+        raise BadRecord(where, "a fact, and this takes a suite of probes; `errata eval --facts` scores facts")
+    if set(head) != SUITE_HEAD:
         raise BadRecord(where, 'the first line of a suite is {"suite": name, "metric": metric}')
     if head["metric"] not in list(Metric):
         raise BadRecord(where, f"metric: {head['metric']!r} is not one of {', '.join(Metric)}")

@@ -19,6 +19,7 @@ from errata.ledger.state.state import State
 def take(fold: Fold, head: Head, body: Body, act: Act = NOBODY) -> None:
     """Let one event take effect; `head` is the log's head after it, `act` who appended it and when."""
     fold.head = head
+    fold.times.append(act.at)
     fold.trust.see(act.at)
     if not isinstance(body, EditSuperseded):
         fold.trust.follow(head.seq, body.number if isinstance(body, EditApplied) else None)

@@ -30,7 +30,7 @@ def _check_tagged(fold: Fold, body: VersionTagged) -> None:
 
 
 def _tag(fold: Fold, body: VersionTagged, act: Act) -> None:
-    fold.tags[body.tag] = body
+    fold.move_tag(body.tag, body)
 
 
 def _tagged_words(body: VersionTagged) -> str:
@@ -44,7 +44,7 @@ def _check_untagged(fold: Fold, body: VersionUntagged) -> None:
 
 
 def _untag(fold: Fold, body: VersionUntagged, act: Act) -> None:
-    fold.tags.pop(body.tag, None)
+    fold.move_tag(body.tag, None)
 
 
 def _untagged_words(body: VersionUntagged) -> str:

@@ -1,7 +1,10 @@
 """Addresses: how people name versions and edits (DESIGN, section 8).
 
-Versions: `HEAD`, `HEAD~3` (three steps of the live set back), `@17` (right after event 17), `base`, a tag, or at least
+Versions: `HEAD`, `HEAD~3` (three steps of the live set back), `@17` (right after event 17), `@2026-11-28` (at the end
+of that day in UTC) or `@2026-11-28T12:00:00Z`, `base`, a tag, `spring@2026-11-28` (where the tag was then), or at least
 six hex digits of a version's digest. Edits: `e12`, `12`, or at least six hex digits of a delta's digest.
+
+A time stands for the last event that was recorded by then, in the order of the log; one to come stands for the head.
 """
 
 from __future__ import annotations
@@ -11,12 +14,14 @@ import re
 from collections.abc import Collection, Iterable, Iterator
 
 from errata.ledger.base.errors import UnknownEdit, UnknownVersion, UsageError
+from errata.ledger.base.times import period
+from errata.ledger.events.bodies import VersionTagged
 from errata.ledger.state.state import State, live_after, nearest_edit
 
 SHORTEST_PREFIX = 6
 
 _BACK = re.compile(r"HEAD~([0-9]*)")
-_SEQ = re.compile(r"@([0-9]+)")
+_SEQ = re.compile(r"[0-9]+")
 _NUMBER = re.compile(r"e?([0-9]+)")
 _PREFIX = re.compile(r"(?:blake3:)?([0-9a-f]{6,64})")
 
@@ -35,7 +40,7 @@ def resolve_version(
     Raises:
         UnknownVersion: no such version, with the nearest address if any is near.
         UnknownEdit: `without` or `only` names no edit.
-        UsageError: an ambiguous prefix, or an edit that is not in the version.
+        UsageError: an ambiguous prefix, a date that cannot be read, or an edit that is not in the version.
     """
     live = _resolve(state, text)
     dropped = {_member(state, live, edit, text) for edit in without}
@@ -99,9 +104,9 @@ def versions(state: State) -> Iterator[tuple[str, tuple[int, ...]]]:
         yield tag.version, tag.live
     live: set[int] = set()
     yield state.version_of(()), ()
-    for change in state.changes:
-        live.difference_update(change.removed)
-        live.update(change.added)
+    for step in state.steps:
+        live.difference_update(step.removed)
+        live.update(step.added)
         yield state.version_of(live), tuple(sorted(live))
 
 
@@ -112,14 +117,14 @@ def _resolve(state: State, text: str) -> tuple[int, ...]:
     if address == "base":
         return ()
     if back := _BACK.fullmatch(address):
-        steps = int(back[1] or 1)
-        if steps > len(state.changes):
-            raise UnknownVersion(address, f"HEAD~{len(state.changes)}")
-        return live_after(state.changes[: len(state.changes) - steps])
-    if seq := _SEQ.fullmatch(address):
-        if not 1 <= int(seq[1]) <= state.head.seq:
-            raise UnknownVersion(address, f"@{state.head.seq}" if state.head.seq else None)
-        return state.live_at(int(seq[1]))
+        count = int(back[1] or 1)
+        if count > len(state.steps):
+            raise UnknownVersion(address, f"HEAD~{len(state.steps)}")
+        return live_after(state.steps[: len(state.steps) - count])
+    name, at, moment = address.partition("@")
+    if at:
+        seq = _seq_at(state, address, name, moment)
+        return state.live_at(seq) if name in ("", "HEAD") else _tag_at(state, address, name, seq).live
     if address in state.tags:
         return state.tags[address].live
     prefix = _PREFIX.fullmatch(address)
@@ -130,6 +135,33 @@ def _resolve(state: State, text: str) -> tuple[int, ...]:
         if found:
             return next(iter(found.values()))
     raise UnknownVersion(address, _nearest(address, ("HEAD", "base", *state.tags)))
+
+
+def _seq_at(state: State, address: str, name: str, moment: str) -> int:
+    """The seq of the last event by `moment`, which is a seq, a date or a time."""
+    if _SEQ.fullmatch(moment):
+        if not 1 <= int(moment) <= state.head.seq:
+            raise UnknownVersion(address, f"{name}@{state.head.seq}" if state.head.seq else None)
+        return int(moment)
+    seq = state.seq_at(period(moment).end)
+    if not seq:
+        raise UnknownVersion(address, why=f"the log begins at {state.times[0]}" if state.times else "the log is empty")
+    return seq
+
+
+def _tag_at(state: State, address: str, name: str, seq: int) -> VersionTagged:
+    """What a tag named right after event `seq`."""
+    moves = [move for move in state.tag_moves if move.tag == name]
+    if not moves:
+        near = _nearest(name, ("HEAD", *(move.tag for move in state.tag_moves)))
+        raise UnknownVersion(address, near and address.replace(name, near, 1))
+    past = [move for move in moves if move.seq <= seq]
+    if not past:
+        first = moves[0].seq
+        raise UnknownVersion(address, why=f"the tag {name!r} was first set at @{first}, {state.times[first - 1]}")
+    if (body := past[-1].body) is None:
+        raise UnknownVersion(address, why=f"the tag {name!r} had been removed at @{past[-1].seq}")
+    return body
 
 
 def _member(state: State, live: tuple[int, ...], edit: str | int, version: str) -> int:

@@ -17,13 +17,14 @@ from errata.ledger.events.bodies import (
     VersionTagged,
     VersionUntagged,
 )
-from errata.ledger.events.change_parts import Authority
+from errata.ledger.events.change_parts import Authority, MoveTag
 from errata.ledger.events.envelope import NOBODY, Act, Head
 from errata.ledger.events.parts import Body
 from errata.ledger.events.tag_names import check_tag_name
 from errata.ledger.events.trust_bodies import ChangeApplied, ChangeChecked, ChangeDrafted, ChangeProposed
 from errata.ledger.kinds.evolve import take
 from errata.ledger.kinds.merges import LedgerMerged
+from errata.ledger.kinds.proposals import check_move
 from errata.ledger.rules.operations import (
     ApplyChange,
     ApplyEdits,
@@ -105,6 +106,12 @@ def _propose(trial: Fold, command: Command, act: Act) -> Iterator[Body]:
         case UntagVersion(tag):
             check_tag_name(tag)
             yield VersionUntagged(tag=tag)
+        case MoveTag() as move:
+            check_move(trial, move)
+            if move.tag in trial.tags:
+                yield VersionUntagged(tag=move.tag)
+            if move.live is not None:
+                yield _tag(trial, move.tag, move.live, move.weights, move.note)
         case ErasePersonal(token, reason):
             yield from _propose_erasure(trial, token, reason)
         case MergeLedger():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from errata.ledger.events.bodies import NewEdit
-from errata.ledger.events.change_parts import AccessStep, Action, Authority, DraftedEdit, SignedDecision
+from errata.ledger.events.change_parts import AccessStep, Action, Authority, DraftedEdit, MoveTag, SignedDecision
 from errata.ledger.events.envelope import Head
 from errata.ledger.events.parts import Body
 from errata.ledger.events.policy import Evidence
@@ -37,7 +37,12 @@ class ApplyEdits:
 
 @dataclass(frozen=True, slots=True)
 class TagVersion:
-    """Name a version by its live set; `weights` are the digests of its edited tensors once materialised."""
+    """Name a version by its live set.
+
+    Attributes:
+        tag, live, note: the name, the version's edits, and a remark.
+        weights: the digests of its edited tensors once materialised.
+    """
 
     tag: str
     live: tuple[int, ...]
@@ -158,6 +163,7 @@ Command = (
     | RevertEdits
     | TagVersion
     | UntagVersion
+    | MoveTag
     | ErasePersonal
     | MergeLedger
     | ChangeKeysAndRoles

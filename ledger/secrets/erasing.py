@@ -136,7 +136,7 @@ def lost_with(state: State, numbers: tuple[int, ...]) -> Lost:
             ranges[-1] = (ranges[-1][0], max(last, ranges[-1][1]))
         else:
             ranges.append((first, last))
-    within = (c.seq for c in state.changes if any(first <= c.seq <= last for first, last in ranges))
+    within = (step.seq for step in state.steps if any(first <= step.seq <= last for first, last in ranges))
     versions = {state.version_of(state.live_at(seq)) for seq in within}
     versions |= {tag.version for tag in state.tags.values() if gone & set(tag.live)}
     return Lost(

@@ -1,10 +1,10 @@
 """Merge: bring another ledger on the same base together with this one, three-way, fact by fact.
 
 For each fact at most one edit is live on either side, and edits are the same if their deltas are. Where both sides have
-the same edit, or none, there is nothing to do. Else it is asked who changed the fact since the sides last knew of each
-other (`Side.seen`): if only one did, it is right. If both did, deltas tell more: a side whose live edit was never
-recorded on the other, while the other's live edit was recorded and closed on it, knew the other's and moved on, so it
-is right. What is left is a conflict, and somebody has to say who is right.
+the same edit, or neither has one, there is nothing to do. Otherwise the question is who changed the fact since the
+sides last knew of each other (`Side.seen`): if only one did, it is right. If both did, deltas tell more: a side whose
+live edit was never recorded on the other, while the other's live edit was recorded and closed on it, knew the other's
+and moved on, so it is right. What is left is a conflict, and somebody has to say who is right.
 
 No step of this prefers one side, so merging either way gives the same live set wherever no conflict is left. A conflict
 that was decided is remembered by the merge's event: to the other side the decision is a change like any other.
@@ -14,87 +14,21 @@ Legend: `a` is the number of this side's live edit of a fact, `b` that of the ot
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from errata.ledger.base.errors import FactConflict, UnknownEdit, UsageError
-from errata.ledger.base.signing import SignerSource
-from errata.ledger.events.envelope import Event, Head
-from errata.ledger.events.policy import ActionSort, Capability
-from errata.ledger.kinds.merges import MergeRule, MergeSide, Resolution
-from errata.ledger.ledger import Ledger
+from errata.ledger.base.errors import UnknownEdit, UsageError
+from errata.ledger.kinds.merges import MergeRule, MergeSide
 from errata.ledger.rules.addresses import SHORTEST_PREFIX, resolve_edit
-from errata.ledger.rules.operations import MergeLedger
-from errata.ledger.sharing.sides import Key, Side, Stamp, bring_blobs, check_one_base, refuse_personal_edits
+from errata.ledger.sharing.carry import Decided, Difference, Transfer, to_carry
+from errata.ledger.sharing.sides import Key, Side, Stamp, check_one_base
 
 OURS, THEIRS = MergeSide.OURS, MergeSide.THEIRS
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A fact of which the two sides have different live edits, at least one.
-
-    Attributes:
-        key: subject and prompt.
-        ours, theirs: the numbers of the live edits, each its own ledger's.
-        changed_ours, changed_theirs: when each side last changed the fact, and who did; None for never.
-        same_target: both edits say the same; only their deltas differ.
-    """
-
-    key: Key
-    ours: int | None
-    theirs: int | None
-    changed_ours: Stamp | None
-    changed_theirs: Stamp | None
-    same_target: bool
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A difference that a rule, a person or the earlier of two equal targets decided."""
-
-    difference: Difference
-    taken: MergeSide
-    by_hand: bool
-
-
-@dataclass(frozen=True)
-class MergePlan:
-    """What a merge does.
-
-    Attributes:
-        head: the head here that it rests on.
-        ledger, their_head: the other ledger's identity and head.
-        rule: the rule that was given.
-        carried: numbers there of edits that come in, ascending.
-        superseded: numbers here of live edits that they replace.
-        taken_back: numbers here of live edits that are reverted, because the other side has done so.
-        kept: numbers here of live edits that stay, although the other side has another or none.
-        decided: what had to be decided, and how it was.
-        conflicts: what nobody decided; while there is any, nothing can be merged.
-    """
-
-    head: Head
-    ledger: str
-    their_head: Head
-    rule: MergeRule | None
-    carried: tuple[int, ...]
-    superseded: tuple[int, ...]
-    taken_back: tuple[int, ...]
-    kept: tuple[int, ...]
-    decided: tuple[Decided, ...]
-    conflicts: tuple[Difference, ...]
-
-    @property
-    def nothing(self) -> bool:
-        """Whether there is nothing to record."""
-        return not (self.carried or self.taken_back or self.decided or self.conflicts)
-
-
 def plan_merge(
     ours: Side, theirs: Side, rule: MergeRule | None = None, by_hand: Mapping[Key, MergeSide] | None = None
-) -> MergePlan:
+) -> Transfer:
     """Decide what a merge does; pure.
 
     Args:
@@ -109,7 +43,7 @@ def plan_merge(
     check_one_base(ours, theirs)
     chosen = by_hand or {}
     seen = (ours.seen(theirs), theirs.seen(ours))
-    carried, superseded, taken_back, kept, decided, conflicts = [], [], [], [], [], []
+    carried, taken_back, kept, decided, conflicts = [], [], [], [], []
     for one in differences(ours, theirs):
         verdict = _verdict(one, ours, theirs, seen)
         taken = verdict
@@ -126,90 +60,18 @@ def plan_merge(
             kept += [] if one.ours is None else [one.ours]
         elif one.theirs is not None:
             carried.append(one.theirs)
-            superseded += [] if one.ours is None else [one.ours]
         elif one.ours is not None:
             taken_back.append(one.ours)
-    refuse_personal_edits(theirs, carried)
-    return MergePlan(
+    return Transfer(
         head=ours.state.head,
-        ledger=theirs.genesis,
-        their_head=theirs.state.head,
+        theirs=theirs,
+        carried=to_carry(ours, theirs, sorted(carried)),
+        is_merge=True,
         rule=rule,
-        carried=tuple(sorted(carried)),
-        superseded=tuple(sorted(superseded)),
         taken_back=tuple(sorted(taken_back)),
         kept=tuple(sorted(kept)),
         decided=tuple(decided),
         conflicts=tuple(conflicts),
-    )
-
-
-def merge(
-    ours: Ledger,
-    theirs: Ledger,
-    side: Side,
-    plan: MergePlan,
-    *,
-    actor: str,
-    now: str,
-    new_id: Callable[[], str],
-    signer: SignerSource | None = None,
-) -> list[Event]:
-    """Carry out a plan: batches first, then one transaction; the last event says what was merged.
-
-    Args:
-        ours: the ledger that is written to.
-        theirs: the other one.
-        side: the other one, as the plan saw it.
-        plan: what `plan_merge` decided.
-        actor: by whom.
-        now: the time, RFC 3339 in UTC, ending in Z.
-        new_id: makes a fresh UUID for each event.
-        signer: unlocks the actor's key, if the policy asks for signed events.
-
-    Returns:
-        The events recorded; none if there was nothing to do.
-
-    Raises:
-        FactConflict: conflicts are left.
-        Refused: the policy does not let it happen; nothing was copied.
-        HeadConflict: the log here moved since the plan was made; nothing was recorded.
-        GridExhausted: the exact grid has no room; likewise.
-        LedgerDamaged: the other ledger's batches are not what its events say; likewise.
-    """
-    if plan.conflicts:
-        raise FactConflict(
-            f"both ledgers changed {len(plan.conflicts)} facts",
-            conflicts=[{"ours": one.ours, "theirs": one.theirs} for one in plan.conflicts],
-        )
-    if plan.nothing:
-        return []
-    ours.foresee(ActionSort.MERGE, Capability.APPLY, actor=actor, now=now, signer=signer)
-    bring_blobs(ours, theirs, side, plan.carried)
-    return ours.execute(
-        command_of(plan, side), actor=actor, now=now, new_id=new_id, expected_head=plan.head, signer=signer
-    )
-
-
-def command_of(plan: MergePlan, theirs: Side) -> MergeLedger:
-    """The command that carries a plan out, once its batches are here."""
-    return MergeLedger(
-        ledger=plan.ledger,
-        head=plan.their_head,
-        edits=tuple(theirs.to_carry(number) for number in plan.carried),
-        taken_back=plan.taken_back,
-        rule=plan.rule,
-        resolutions=tuple(
-            Resolution(
-                subject=one.difference.key[0],
-                prompt=one.difference.key[1],
-                ours=one.difference.ours,
-                theirs=one.difference.theirs,
-                taken=one.taken,
-                by_hand=one.by_hand,
-            )
-            for one in plan.decided
-        ),
     )
 
 

@@ -7,13 +7,11 @@ with, where one is a copy of the other or both are copies of a third, and what r
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, Self
 
-from errata.ledger.base.errors import ErrataError, LedgerDamaged, Refused
-from errata.ledger.care.verify import examine_batch
+from errata.ledger.base.errors import LedgerDamaged, Refused
 from errata.ledger.events import bodies
 from errata.ledger.events.bodies import NewEdit
 from errata.ledger.events.parts import Origin
@@ -21,6 +19,7 @@ from errata.ledger.kinds.evolve import fold
 from errata.ledger.kinds.merges import LedgerMerged, MergeSide
 from errata.ledger.ledger import Ledger
 from errata.ledger.state.state import State
+from errata.ledger.store.blobs import BlobStore
 
 Key = tuple[str, str]
 """What a fact is about: subject and prompt."""
@@ -43,12 +42,14 @@ class Side:
         created: its first event's body.
         state: what its log says.
         stamps: one an event, in the order of the log.
+        blobs: where its batches lie.
     """
 
     name: str
     created: bodies.LedgerCreated
     state: State
     stamps: tuple[Stamp, ...]
+    blobs: BlobStore
 
     @classmethod
     def of(cls, ledger: Ledger) -> Self:
@@ -63,7 +64,8 @@ class Side:
         state = fold(events)
         if state.created is None:
             raise LedgerDamaged(name, "the log has no first event")
-        return cls(name, state.created, state, tuple(Stamp(e.hash, e.actor, e.recorded_at) for e in events))
+        stamps = tuple(Stamp(e.hash, e.actor, e.recorded_at) for e in events)
+        return cls(name, state.created, state, stamps, ledger.blobs)
 
     @property
     def genesis(self) -> str:
@@ -84,9 +86,9 @@ class Side:
     def moved(self) -> dict[Key, int]:
         """Fact -> the seq of the event that last wrote it, took it back, or kept it as it was in a merge."""
         found: dict[Key, int] = {}
-        for change in self.state.changes:
-            for number in (*change.removed, *change.added):
-                found[self.state.edits[number].body.fact.key] = change.seq
+        for step in self.state.steps:
+            for number in (*step.removed, *step.added):
+                found[self.state.edits[number].body.fact.key] = step.seq
         for merge in self.state.recorded(LedgerMerged):
             for one in merge.body.resolutions:
                 if one.taken is MergeSide.OURS:
@@ -173,49 +175,3 @@ def check_one_base(ours: Side, theirs: Side) -> None:
                 f"{name} is on the grid 2^-{tensor.grid_exponent} here and 2^-{other.grid_exponent} in {theirs.name}, "
                 "and a delta belongs to one grid; write the facts again with `errata edit`"
             )
-
-
-def refuse_personal_edits(theirs: Side, numbers: Iterable[int]) -> None:
-    """See that none of these edits of the other ledger is of a personal fact.
-
-    Raises:
-        Refused: one is; its text cannot be read without the other ledger's vault, and erasing it there would not erase
-            it here.
-    """
-    for number in numbers:
-        if theirs.state.edits[number].body.fact.sealed is not None:
-            raise Refused(
-                f"e{number} in {theirs.name} is of a personal fact, which stays in its ledger; "
-                "write it here with `errata edit --personal`",
-                edit=number,
-            )
-
-
-def bring_blobs(ours: Ledger, theirs: Ledger, side: Side, numbers: Iterable[int]) -> None:
-    """Copy the batches of edits here, whole, each checked before it is written and again when it is read back.
-
-    A batch's other rows come with it, since its name is the digest of all its bytes; a batch that is here already is
-    left as it is.
-
-    Args:
-        ours: where to.
-        theirs: where from.
-        side: the other ledger, as it was read.
-        numbers: edits there.
-
-    Raises:
-        LedgerDamaged: a batch there is missing or damaged, or holds something else than its edits' events say.
-        StorageFailed: it could not be written here; what was copied before stays as orphans.
-    """
-    batches: dict[str, list[bodies.EditApplied]] = {}
-    for number in numbers:
-        body = side.state.edits[number].body
-        batches.setdefault(body.blob, []).append(body)
-    for digest, edits in batches.items():
-        try:
-            data = theirs.blobs.get(digest)
-        except ErrataError as error:
-            raise LedgerDamaged(side.name, error.message) from error
-        for finding in examine_batch(digest, data, edits, side.created):
-            raise LedgerDamaged(side.name, f"{finding.where}: {finding.what}")
-        ours.blobs.put(data)

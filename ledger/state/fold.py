@@ -10,9 +10,9 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from errata.ledger.base.errors import Refused
-from errata.ledger.events.bodies import LedgerCreated
+from errata.ledger.events.bodies import LedgerCreated, VersionTagged
 from errata.ledger.events.parts import Body
-from errata.ledger.state.state import Change, EditStatus, State, version_of
+from errata.ledger.state.state import EditStatus, State, Step, TagMove, version_of
 from errata.ledger.state.trust import Recorded
 
 B = TypeVar("B", bound=Body)
@@ -30,10 +30,12 @@ class Fold:
         self.created = start.created
         self.edits = dict(start.edits)
         self.live = set(start.live)
-        self.changes = list(start.changes)
+        self.steps = list(start.steps)
+        self.times = list(start.times)
         self.tags = dict(start.tags)
         self.hyperparameters = start.hyperparameters
         self.records: dict[type[Body], list[Recorded[Any]]] = {kind: list(all_) for kind, all_ in start.records.items()}
+        self.tag_moves = list(start.tag_moves)
         self.budgets = dict(start.budgets)
         self.live_facts = dict(start.live_facts)
         self.erasures = dict(start.erasures)
@@ -47,10 +49,12 @@ class Fold:
             created=self.created,
             edits=self.edits,
             live=tuple(sorted(self.live)),
-            changes=tuple(self.changes),
+            steps=tuple(self.steps),
+            times=tuple(self.times),
             tags=self.tags,
             hyperparameters=self.hyperparameters,
             records={kind: tuple(kept) for kind, kept in self.records.items()},
+            tag_moves=tuple(self.tag_moves),
             budgets=self.budgets,
             live_facts=self.live_facts,
             erasures=self.erasures,
@@ -88,7 +92,15 @@ class Fold:
 
     def move(self, added: tuple[int, ...], removed: tuple[int, ...]) -> None:
         """Put a step of the live set on record, made by the event at the head."""
-        self.changes.append(Change(self.head.seq, added, removed))
+        self.steps.append(Step(self.head.seq, added, removed))
+
+    def move_tag(self, tag: str, body: VersionTagged | None) -> None:
+        """Set a tag, or remove it where `body` is None, by the event at the head."""
+        if body is None:
+            self.tags.pop(tag, None)
+        else:
+            self.tags[tag] = body
+        self.tag_moves.append(TagMove(self.head.seq, tag, body))
 
     def close(self, number: int, status: EditStatus) -> None:
         """Let an edit leave the live set, because of the event at the head."""

@@ -6,7 +6,7 @@ role is taken away, when a key turns out to be compromised, when the model moves
 
 from __future__ import annotations
 
-from errata.ledger.base.errors import HeadConflict, Refused, UsageError
+from errata.ledger.base.errors import ErrataError, HeadConflict, Refused, UsageError
 from errata.ledger.events.change_parts import Choice, EditFacts, EraseFact, RevertThem, SignedDecision, sort_of
 from errata.ledger.events.policy import Capability, Evidence
 from errata.ledger.state.fold import Fold
@@ -130,6 +130,17 @@ def still_asked(trust: Trust, change: ChangeRecord, draft: DraftRecord) -> list[
     held = [trust.roles.get(decision.person, frozenset()) for decision in given]
     missing += [f"an approval of {role}" for role in requirement.including if not any(role in one for one in held)]
     return missing
+
+
+def missing(view: Fold | State, change: ChangeRecord, at: str) -> list[str]:
+    """What is missing before a change can be applied, in words, or why it cannot be at all; nothing once it ended."""
+    if change.status is not ChangeStatus.OPEN:
+        return []
+    try:
+        _, draft = current_draft(view, change.number, at)
+    except ErrataError as error:
+        return [error.message]
+    return still_asked(view.trust, change, draft)
 
 
 def scored(evidence: Evidence) -> str:

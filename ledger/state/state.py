@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from errata.ledger.base.errors import Erased
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import EMPTY_HEAD, Head
 from errata.ledger.events.parts import Body
-from errata.ledger.state.trust import Recorded, Trust
+from errata.ledger.state.trust import Recorded, Trust, instant
 
 B = TypeVar("B", bound=Body)
 
@@ -48,12 +49,44 @@ class EditRecord:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """One step of the live set: the event that made it, and the edits that entered and left."""
+class Step:
+    """One step from one live set to another: where in the log it was made, and the edits that enter and leave.
+
+    The log's own steps are those of single events; between two versions lie their net steps.
+    """
 
     seq: int
     added: tuple[int, ...]
     removed: tuple[int, ...]
+
+    @property
+    def edits(self) -> tuple[int, ...]:
+        """Every edit that the step touches, those it adds first."""
+        return self.added + self.removed
+
+    def __str__(self) -> str:
+        gone = ", ".join(f"e{number}" for number in self.removed)
+        come = ", ".join(f"e{number}" for number in self.added)
+        if come and gone:
+            return f"{gone} superseded by {come}"
+        return come or f"removal of {gone}"
+
+    def forward(self, live: Collection[int]) -> frozenset[int]:
+        """The live set with the step taken."""
+        return frozenset(live).difference(self.removed).union(self.added)
+
+    def backward(self, live: Collection[int]) -> frozenset[int]:
+        """The live set with the step taken back."""
+        return frozenset(live).difference(self.added).union(self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class TagMove:
+    """A tag was set or removed: the seq of the event, and what the tag names from there on, None for nothing."""
+
+    seq: int
+    tag: str
+    body: bodies.VersionTagged | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +107,12 @@ class State:
         created: the first event's body, or None before it.
         edits: number -> edit, all that were ever recorded.
         live: the numbers of the edits in force, ascending.
-        changes: the steps of the live set, in the order of the log.
+        steps: the steps of the live set, in the order of the log.
+        times: when each event was recorded, in the order of the log; empty texts in a preview.
         tags: name -> tag.
         hyperparameters: the ledger's own, as they are in force at the head.
         records: kind of body -> what was recorded of it, in the order of the log, for kinds that are kept as they are.
+        tag_moves: where tags were, in the order of the log.
         budgets: tensor -> sum of the bounds of all recorded edits (DESIGN, section 2: the guard).
         live_facts: (subject, prompt) -> number of the live edit of that fact.
         erasures: token -> the erasure of that personal fact.
@@ -89,10 +124,12 @@ class State:
     created: bodies.LedgerCreated | None = None
     edits: Mapping[int, EditRecord] = field(default_factory=dict)
     live: tuple[int, ...] = ()
-    changes: tuple[Change, ...] = ()
+    steps: tuple[Step, ...] = ()
+    times: tuple[str, ...] = ()
     tags: Mapping[str, bodies.VersionTagged] = field(default_factory=dict)
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     records: Mapping[type[Body], tuple[Recorded[Any], ...]] = field(default_factory=dict)
+    tag_moves: tuple[TagMove, ...] = ()
     budgets: Mapping[str, float] = field(default_factory=dict)
     live_facts: Mapping[tuple[str, str], int] = field(default_factory=dict)
     erasures: Mapping[str, Recorded[bodies.FactErased]] = field(default_factory=dict)
@@ -101,7 +138,11 @@ class State:
 
     def live_at(self, seq: int) -> tuple[int, ...]:
         """The live set right after event `seq`, ascending."""
-        return live_after(self.changes[: bisect_right(self.changes, seq, key=lambda change: change.seq)])
+        return live_after(self.steps[: bisect_right(self.steps, seq, key=lambda step: step.seq)])
+
+    def seq_at(self, end: datetime) -> int:
+        """The seq of the last event that was recorded before `end`, 0 if none was; the order is the log's."""
+        return next((n for n in range(len(self.times), 0, -1) if (at := self.times[n - 1]) and instant(at) < end), 0)
 
     def version_of(self, live: Iterable[int]) -> str:
         """The identity of the version with these edits.
@@ -144,9 +185,9 @@ class State:
         """The number of each edit that superseded another -> the number of that other."""
         return {
             number: gone
-            for change in self.changes
-            for number in change.added
-            for gone in change.removed
+            for step in self.steps
+            for number in step.added
+            for gone in step.removed
             if self.edits[number].body.fact.key == self.edits[gone].body.fact.key
         }
 
@@ -161,12 +202,12 @@ def edits_of(edits: Mapping[int, EditRecord], token: str) -> tuple[int, ...]:
     return tuple(sorted(number for number, one in sealed if one is not None and one.token == token))
 
 
-def live_after(changes: Iterable[Change]) -> tuple[int, ...]:
+def live_after(steps: Iterable[Step]) -> tuple[int, ...]:
     """The live set after these steps from the base, ascending."""
     live: set[int] = set()
-    for change in changes:
-        live.difference_update(change.removed)
-        live.update(change.added)
+    for step in steps:
+        live.difference_update(step.removed)
+        live.update(step.added)
     return tuple(sorted(live))
 
 

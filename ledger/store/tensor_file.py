@@ -105,7 +105,7 @@ def parse_layout(head: bytes | memoryview, size: int, where: str) -> Layout:
         metadata = _metadata(entries.pop(_METADATA, {}))
         places = {str(name): _place(entry, begin) for name, entry in entries.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _damaged(where, f"its header makes no sense ({error})") from None
+        raise _damaged(where, f"its header cannot be read ({error})") from None
     ordered = dict(sorted(places.items(), key=lambda item: (item[1].start, item[1].stop)))
     end = begin
     for name, place in ordered.items():

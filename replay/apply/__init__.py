@@ -4,6 +4,7 @@
                      transaction
     changes          changes of the model, from a draft to what is measured afterwards; everything else of their
                      life needs no model
+    flow             A change from its facts to its tag, as far as the policy lets one person go
     gates            measure a policy's gates on a version: what a change does, beside the bounds that it has to
                      keep
     recording        A batch's result as what is recorded of it: its factors as a blob, and its edits, ready for a
@@ -15,5 +16,5 @@
     trial            A trial: the ledger as it would go on, in memory. Its blobs are the ledger's own; its events
                      are nobody's
 
-May import: measure, versions, workflow.
+May import: measure, record, versions, workflow.
 """

@@ -10,10 +10,10 @@ from torch import Tensor
 from errata.editor.config import EditConfig
 from errata.editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, check_facts, edit_batch
 from errata.editor.score.evaluate import continuations, probe
-from errata.editor.score.outcomes import own_targets
+from errata.editor.score.scores import own_targets
 from errata.editor.solve.grid import ExactSum
 from errata.editor.solve.solver import Solver
-from errata.ledger.base.errors import Refused, UsageError
+from errata.ledger.base.errors import ErrataError, Refused, UsageError
 from errata.ledger.events import bodies
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.facts.fact import Fact
@@ -83,6 +83,28 @@ def edit(
     check_facts(workspace.loaded, facts, workspace.created.context_prompts, config)
     for batch in batches(facts, effective_batch_size(config, batch_size)):
         yield _edit_batch(workspace, batch, config, dry_run, advance)
+
+
+def edit_all(
+    workspace: Workspace,
+    facts: Sequence[Fact],
+    config: EditConfig,
+    batch_size: int = 20,
+    dry_run: bool = False,
+    advance: Callable[[str], None] = lambda stage: None,
+) -> list[BatchReport]:
+    """`edit`, to its end: a report a batch.
+
+    Raises:
+        ErrataError: as `edit` does; ``fields["recorded"]`` has the numbers of the edits that were recorded before it.
+    """
+    reports: list[BatchReport] = []
+    try:
+        reports.extend(edit(workspace, facts, config, batch_size, dry_run, advance))
+    except ErrataError as error:
+        error.fields["recorded"] = [body.number for report in reports for body in report.recorded]
+        raise
+    return reports
 
 
 def effective_batch_size(config: EditConfig, batch_size: int) -> int:
@@ -160,7 +182,7 @@ def _refuse_sealing_late(state: State, facts: Sequence[Fact], earlier: Mapping[t
 def _with_said_before(item: Edit, said: Mapping[tuple[str, str], str]) -> Edit:
     """An edit that supersedes another: what was said before is what the head said, not the version without both."""
     before = said.get(item.fact.key, item.outcome.said_before)
-    return replace(item, outcome=replace(item.outcome, said_before=before))
+    return replace(item, outcome=item.outcome.model_copy(update={"said_before": before}))
 
 
 def _record(

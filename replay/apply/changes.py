@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from errata.ledger.base.errors import Refused
@@ -13,8 +13,7 @@ from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import Capability, Evidence, Gate, GateTime
 from errata.ledger.facts.fact import Fact
 from errata.ledger.rules.operations import CheckChange, RecordDraft, RevertEdits
-from errata.ledger.state.standing import StaleDraft, change_of, open_change, scored
-from errata.ledger.state.state import State
+from errata.ledger.state.standing import change_of, open_change, scored
 from errata.ledger.state.trust import ChangeRecord, Trust
 from errata.replay.apply.apply import edit
 from errata.replay.apply.gates import measure_gates
@@ -24,11 +23,6 @@ from errata.replay.workflow.workspace import Workspace
 Tell = Callable[[str], None]
 BATCH = 20
 """Most edits that a draft solves together."""
-
-
-def needs_model(change: ChangeRecord) -> bool:
-    """Whether drafting a change, or checking it afterwards, needs the model."""
-    return isinstance(change.body.action, EditFacts | RevertThem)
 
 
 def draft_change(
@@ -86,19 +80,6 @@ def see_draftable(trust: Trust, change: ChangeRecord) -> None:
         )
 
 
-def see_head(state: State, live: Sequence[int], address: str) -> None:
-    """See that the head is the version that a draft is wanted on.
-
-    Raises:
-        StaleDraft: it is another.
-    """
-    if state.version != state.version_of(live):
-        raise StaleDraft(
-            f"the head, @{state.head.seq}, is another version than {address}: look at what changed, and name the head"
-            " that you mean"
-        )
-
-
 def _solve(
     workspace: Workspace, number: int, facts: tuple[Fact, ...], gates: tuple[Gate, ...], tell: Tell, batch_size: int
 ) -> RecordDraft:
@@ -126,7 +107,7 @@ def _solve(
 
 
 @dataclass(frozen=True)
-class Check:
+class GateResult:
     """What the gates found once a change was applied, and what came of it.
 
     Attributes:
@@ -145,7 +126,7 @@ class Check:
         return all(one.passed for one in self.evidence)
 
 
-def check_change(workspace: Workspace, number: int, *, revert: bool, tell: Tell = lambda stage: None) -> Check:
+def check_change(workspace: Workspace, number: int, *, revert: bool, tell: Tell = lambda stage: None) -> GateResult:
     """Measure the gates of a change that was applied, record what they found, and take it back if one fails.
 
     Args:
@@ -165,17 +146,17 @@ def check_change(workspace: Workspace, number: int, *, revert: bool, tell: Tell 
     policy = state.trust.policy_at(change.applied.seq)
     gates = policy.gates_at(GateTime.APPLIED, sort_of(change.body.action))
     if not gates:
-        return Check(())
+        return GateResult(())
     tell("measuring gates")
     before = state.live_at(change.applied.seq)
     action = change.body.action
     facts = action.facts if isinstance(action, EditFacts) else ()
     evidence = measure_gates(workspace, gates, before, state.live, facts)
     workspace.execute(CheckChange(number, evidence), state)
-    return take_back(workspace, number) if revert else Check(evidence)
+    return take_back(workspace, number) if revert else GateResult(evidence)
 
 
-def take_back(workspace: Workspace, number: int) -> Check:
+def take_back(workspace: Workspace, number: int) -> GateResult:
     """Revert what is live of a change's edits if a gate failed after it was applied; nothing is measured.
 
     Done again it changes nothing, so it also finishes what was interrupted between the measuring and the revert.
@@ -188,7 +169,7 @@ def take_back(workspace: Workspace, number: int) -> Check:
     evidence = change.checks[-1].body.evidence if change.checks else ()
     own = tuple(one for one, by in state.trust.edit_changes.items() if by == number)
     if not change.failed_after or not own or change.applied is None:
-        return Check(evidence)
+        return GateResult(evidence)
     if live := tuple(one for one in own if state.is_live(one)):
         failed = ", ".join(f"{one.gate} ({scored(one)})" for one in evidence if not one.passed)
         workspace.execute(RevertEdits(live, f"p{number} failed {failed} after it was applied"))
@@ -197,4 +178,4 @@ def take_back(workspace: Workspace, number: int) -> Check:
         for record in state.edits.values()
         if record.closed_by is not None and change.applied.seq < record.closed_by <= change.applied.last
     )
-    return Check(evidence, own, gone)
+    return GateResult(evidence, own, gone)

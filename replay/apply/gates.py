@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from errata.editor.score.outcomes import standing_probes
-from errata.editor.score.scores import Decision, FactOutcome, Family, score_facts
+from errata.editor.score.scores import DecidedBy, FactOutcome, Family, ask_facts, standing_probes
 from errata.ledger.base.errors import BlobDamaged
 from errata.ledger.events.policy import Evidence, Gate, Measure, SuiteRef
 from errata.ledger.facts.fact import Fact, Probe
@@ -50,7 +49,7 @@ def measure_gates(
     if own and facts:
         outcomes = _asked(workspace, before, after, facts, Measure.LOCALITY in own)
         for measure in own:
-            hits = [hit for one in outcomes for hit in one.get((FAMILIES[measure], Decision.GREEDY), ())]
+            hits = [hit for one in outcomes for hit in one.get((FAMILIES[measure], DecidedBy.GREEDY), ())]
             counts[measure] = (sum(hits), len(hits))
     return tuple(_evidence(gate, *_measured(workspace, gate, before, after, counts)) for gate in gates)
 
@@ -64,7 +63,7 @@ def _asked(
         with workspace.at(before):
             standing = standing_probes(workspace.loaded, facts)
     with workspace.at(after):
-        return score_facts(workspace.loaded, facts, standing, comparison=False).outcomes
+        return ask_facts(workspace.loaded, facts, standing)
 
 
 def _evidence(gate: Gate, score: float | None, n: int) -> Evidence:

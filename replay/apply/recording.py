@@ -86,16 +86,8 @@ def new_edits(
 
 def _as_recorded(workspace: Workspace, item: Edit) -> tuple[Fact, EditOutcome]:
     """The fact, and what its own probes said; sealed if it is personal."""
-    found = item.outcome
-    outcome = EditOutcome(
-        efficacy=found.efficacy,
-        paraphrase=found.paraphrase,
-        locality=found.locality,
-        said_before=found.said_before,
-        said_after=found.said_after,
-    )
     if not item.fact.personal:
-        return item.fact, outcome
+        return item.fact, item.outcome
     ledger = workspace.ledger
     token = ledger.opener.token_of(workspace.state, item.fact.key)
-    return seal(ledger.blobs, ledger.vault, item.fact, outcome, token)
+    return seal(ledger.blobs, ledger.vault, item.fact, item.outcome, token)

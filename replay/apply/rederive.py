@@ -43,7 +43,7 @@ BATCH_PREFIX = "rederived-"
 
 
 @dataclass(frozen=True)
-class Batch:
+class RederiveBatch:
     """Edits to solve again together: their batch's identifier, their numbers by row, and the recorded settings."""
 
     batch: str
@@ -52,7 +52,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class Plan:
+class RederivePlan:
     """What is to be solved again.
 
     Attributes:
@@ -65,7 +65,7 @@ class Plan:
     state: State
     removed: tuple[int, ...]
     start: tuple[int, ...]
-    batches: tuple[Batch, ...]
+    batches: tuple[RederiveBatch, ...]
 
     @property
     def affected(self) -> tuple[int, ...]:
@@ -107,7 +107,7 @@ class Rederived:
         seconds: time of the batches.
     """
 
-    plan: Plan
+    plan: RederivePlan
     results: tuple[BatchResult, ...]
     edits: tuple[Resolved, ...]
     sums: Mapping[str, ExactSum]
@@ -127,11 +127,11 @@ class Replaced:
     numbers: Mapping[int, int]
 
 
-def plan(state: State, numbers: Sequence[int]) -> Plan:
+def plan(state: State, numbers: Sequence[int]) -> RederivePlan:
     """What has to be solved again if these edits are to be as if they had never been made.
 
     Raises:
-        Refused: one of them is not live, or an affected edit's recorded settings are none that can be used.
+        Refused: one of them is not live, or an affected edit's recorded settings cannot be used.
         UnknownEdit: one of them was never recorded.
         UsageError: an edit twice.
     """
@@ -143,15 +143,17 @@ def plan(state: State, numbers: Sequence[int]) -> Plan:
     for number in state.live:
         if number >= first and number not in removed:
             groups.setdefault(state.edits[number].body.batch, []).append(number)
-    return Plan(
+    return RederivePlan(
         state,
         tuple(numbers),
         tuple(number for number in state.live if number < first),
-        tuple(Batch(batch, tuple(members), _settings(state, members)) for batch, members in groups.items()),
+        tuple(RederiveBatch(batch, tuple(members), _settings(state, members)) for batch, members in groups.items()),
     )
 
 
-def solve(workspace: Workspace, planned: Plan, advance: Callable[[str], None] = lambda stage: None) -> Rederived:
+def solve(
+    workspace: Workspace, planned: RederivePlan, advance: Callable[[str], None] = lambda stage: None
+) -> Rederived:
     """Solve the planned batches one on the other; nothing is recorded.
 
     Args:
@@ -197,7 +199,7 @@ def solve(workspace: Workspace, planned: Plan, advance: Callable[[str], None] = 
     )
 
 
-def facts_of(workspace: Workspace, planned: Plan) -> dict[int, Fact]:
+def facts_of(workspace: Workspace, planned: RederivePlan) -> dict[int, Fact]:
     """The facts to solve again, by number, personal ones in the clear."""
     revealed = workspace.ledger.opener.reveal(planned.state, planned.affected)
     return {number: revealed.edits[number].body.fact for number in planned.affected}
@@ -256,7 +258,7 @@ def _told(advance: Callable[[str], None], where: str) -> Callable[[str], None]:
     return lambda stage: advance(f"{where}: {stage}")
 
 
-def _why(reason: str, planned: Plan) -> str:
+def _why(reason: str, planned: RederivePlan) -> str:
     """A revert's reason, so that a reader of the log knows what the events after it are."""
     count = len(planned.affected)
     if not count:
@@ -281,7 +283,7 @@ def _settings(state: State, members: Sequence[int]) -> EditConfig:
         ) from None
 
 
-def _resolved(workspace: Workspace, planned: Plan, results: Sequence[BatchResult]) -> tuple[Resolved, ...]:
+def _resolved(workspace: Workspace, planned: RederivePlan, results: Sequence[BatchResult]) -> tuple[Resolved, ...]:
     """Each edit of the plan with what became of it, and how far its new delta is from its old one."""
     created = workspace.created
     reader = FactorReader(workspace.ledger.blobs, {name: spec.shape for name, spec in created.edited.items()})

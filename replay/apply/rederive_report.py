@@ -8,14 +8,16 @@ scores are looked at, each with a test of its own: of twenty that do not differ 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from torch import Tensor
+
 from errata.ledger.facts.suites import Suite
 from errata.replay.apply.rederive import Rederived, weights_of
+from errata.replay.measure.comparison import Comparison, Neighbours, ask_versions, compare, questions
 from errata.replay.measure.consequences import FactBack, facts_back
-from errata.replay.measure.looking import Comparison, Looker, Neighbours, compare, inquiry
 from errata.replay.workflow.workspace import Workspace
 
 
@@ -46,7 +48,7 @@ class Judgement:
 
 
 @dataclass(frozen=True)
-class Report:
+class RederiveReport:
     """Three versions compared: the head, the plain revert, and the re-derived one.
 
     Attributes:
@@ -73,7 +75,7 @@ def report(
     neighbours: Sequence[Neighbours] = (),
     sample: int | None = None,
     advance: Callable[[str], None] = lambda what: None,
-) -> Report:
+) -> RederiveReport:
     """Ask the head, the plain revert and the re-derived version the same; call it before anything is recorded.
 
     Args:
@@ -87,18 +89,18 @@ def report(
     recorded, removed = found.plan.state, found.plan.removed
     state = workspace.ledger.opener.reveal(recorded, recorded.live)
     rest = tuple(number for number in state.live if number not in set(removed))
-    looker = Looker(workspace.loaded, inquiry(state, removed, rest, suites, neighbours, sample))
-    with workspace.at(state.live):
-        head = looker.look(lambda what: advance(f"head: {what}"))
-    with workspace.at(rest):
-        plain = looker.look(lambda what: advance(f"plain revert: {what}"))
-    with workspace.wearing(weights_of(workspace, found)):
-        again = looker.look(lambda what: advance(f"re-derived: {what}"))
+    asked = questions(state, removed, rest, suites, neighbours, sample)
+    versions: dict[str, Callable[[], Mapping[str, Tensor]]] = {
+        "head": lambda: workspace.materialiser.weights(state.live),
+        "plain revert": lambda: workspace.materialiser.weights(rest),
+        "re-derived": lambda: weights_of(workspace, found),
+    }
+    head, plain, again = ask_versions(workspace, asked, versions, advance)
     scores = compare(plain, again)
-    return Report(
+    return RederiveReport(
         facts=facts_back(state, removed, head, again),
-        asked=len(looker.asked.others),
-        others=looker.asked.of,
+        asked=len(asked.others),
+        others=asked.of,
         plain=compare(head, plain),
         rederived=scores,
         judgement=judge(scores),

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from errata.editor.score.evaluate import SuiteResult
@@ -21,10 +21,13 @@ from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.facts.suites import Suite, higher_is_better, suite_digest
 from errata.ledger.kinds.bisections import StepOutcome
 from errata.replay.bisect.record import Direction, Judge
-from errata.replay.search.search import Live, Reading
+from errata.replay.search.terms import Judgement, Live
 
 SKIP_CODE = 125
 """Exit code of a command that cannot test this version, as in git."""
+
+REPEATED = ", repeated"
+"""What ends the identity of a test that errs and is asked several times."""
 
 _ABORT_CODES = (126, 127)
 """Exit codes of a shell that could not run or did not find a command: they say nothing about the version."""
@@ -44,149 +47,96 @@ class BisectionAborted(ErrataError):
 
 
 @dataclass(frozen=True)
-class SuiteOracle:
-    """A version is good when its score in a suite is on the right side of a threshold, or on it.
+class ScoreOracle:
+    """A version is good when its score is on the right side of a threshold, or on it.
 
-    Which side that is follows from the suite's metric. Versions are evaluated in process; no file is written.
+    Versions are evaluated in process; no file is written.
 
     Attributes:
+        identity: what makes two such oracles the same test.
+        judge: what is recorded of it: metric, threshold, and which side of the threshold is good.
+        score: scores a live set.
+
+    Raises:
+        UsageError: the threshold is NaN or infinite, which no score could be compared with.
+    """
+
+    identity: str
+    judge: Judge
+    score: Callable[[Live], float]
+
+    def __post_init__(self) -> None:
+        if self.judge.threshold is None or not math.isfinite(self.judge.threshold):
+            raise UsageError(f"a threshold is a finite number, not {self.judge.threshold}")
+
+    def __call__(self, live: Live) -> Judgement:
+        """Test one version."""
+        score, threshold = self.score(live), self.judge.threshold
+        assert threshold is not None
+        good = score >= threshold if self.judge.direction == "higher_is_better" else score <= threshold
+        return Judgement(StepOutcome.GOOD if good else StepOutcome.BAD, score)
+
+
+def suite_oracle(
+    suite: Suite, threshold: float, measure: Callable[[Live, Suite], SuiteResult], repeated: bool = False
+) -> ScoreOracle:
+    """The oracle of a suite; which side of the threshold is good follows from its metric.
+
+    Args:
         suite: what is run.
         threshold: the last score that is still good.
         measure: runs a suite on a live set.
         repeated: whether `measure` draws anew each time, and is asked several times.
 
     Raises:
-        UsageError: the threshold is NaN or infinite, which no score could be held against.
+        UsageError: the threshold is not finite.
     """
-
-    suite: Suite
-    threshold: float
-    measure: Callable[[Live, Suite], SuiteResult]
-    repeated: bool = False
-
-    def __post_init__(self) -> None:
-        _finite(self.threshold)
-
-    @property
-    def identity(self) -> str:
-        """What makes two such oracles the same test: the suite's digest and the threshold."""
-        return _identity(f"suite {suite_digest(self.suite)} threshold {self.threshold!r}", self.repeated)
-
-    @property
-    def direction(self) -> Direction:
-        """`higher_is_better` or `lower_is_better`."""
-        return _direction(higher_is_better(self.suite.metric))
-
-    @property
-    def judge(self) -> Judge:
-        """What is recorded of it."""
-        return Judge(
-            metric=self.suite.metric.value,
-            suite=self.suite.name,
-            suite_digest=suite_digest(self.suite),
-            threshold=self.threshold,
-            direction=self.direction,
-        )
-
-    def __call__(self, live: Live) -> Reading:
-        """Test one version."""
-        return _held(self.measure(live, self.suite).score, self.threshold, self.direction)
+    digest = suite_digest(suite)
+    identity = f"suite {digest} threshold {threshold!r}{REPEATED * repeated}"
+    direction = _direction(higher_is_better(suite.metric))
+    judge = Judge(suite.metric.value, suite.name, digest, threshold=threshold, direction=direction)
+    return ScoreOracle(identity, judge, lambda live: measure(live, suite).score)
 
 
-@dataclass(frozen=True)
-class TaskOracle:
-    """A version is good when a metric of an lm-eval task is on the right side of a threshold, or on it.
+def task_oracle(
+    measure: Callable[[Live], TaskResult], live: Live, task: str, threshold: float, metric: str | None = None
+) -> ScoreOracle:
+    """The oracle of an lm-eval task.
 
-    What a task asks is known once it ran, and which side is good is said by the task. `asking` therefore runs it on one
-    version first; that answer is kept, and each later run must have asked the same.
+    What a task asks is known once it ran, and the task says which side is good. It is therefore run on one version
+    first; that answer is kept, and each later run must have asked the same.
 
-    Attributes:
-        task: its name.
-        metric: the metric's name, as the task's result has it.
-        threshold: the last score that is still good.
-        asked: the digest of what the task asks.
-        direction: which side of the threshold is good.
+    Args:
         measure: runs the task on a live set.
-        known: the answers that are there already.
+        live: a version that is going to be tested.
+        task: its name.
+        threshold: the last score that is still good.
+        metric: the metric's name; None for the task's first one.
+
+    Raises:
+        UsageError: the threshold is not finite, or the task has no such metric or does not say which side is good; when
+            a version is tested, that the task asks something else than before.
     """
+    first = measure(live)
+    name = metric if metric is not None else next(iter(first.scores), "")
+    if name not in first.scores:
+        raise UsageError(f"the task {task!r} has no metric {name!r}; it has {', '.join(first.scores) or 'none'}")
+    higher = first.higher_is_better.get(name)
+    if higher is None:
+        raise UsageError(f"the task {task!r} does not say whether a larger {name} is better: see its metric_list")
 
-    task: str
-    metric: str
-    threshold: float
-    asked: str
-    direction: Direction
-    measure: Callable[[Live], TaskResult]
-    known: Mapping[Live, float] = field(default_factory=dict)
+    def score(version: Live) -> float:
+        found = first if version == live else measure(version)
+        if found.digest != first.digest:
+            raise UsageError(f"the task {task!r} asks something else than when the bisection began")
+        return found.scores[name].value
 
-    @classmethod
-    def asking(
-        cls, measure: Callable[[Live], TaskResult], live: Live, task: str, threshold: float, metric: str | None = None
-    ) -> TaskOracle:
-        """The oracle of a task, after one run on a version that is going to be tested.
-
-        Args:
-            measure: runs the task on a live set.
-            live: the version.
-            task: its name.
-            threshold: the last score that is still good.
-            metric: the metric's name; None for the task's first one.
-
-        Raises:
-            UsageError: the threshold is not finite, or the task has no such metric or does not say which side is good.
-        """
-        _finite(threshold)
-        found = measure(live)
-        name = metric if metric is not None else next(iter(found.scores), "")
-        if name not in found.scores:
-            raise UsageError(f"the task {task!r} has no metric {name!r}; it has {', '.join(found.scores) or 'none'}")
-        higher = found.higher_is_better.get(name)
-        if higher is None:
-            raise UsageError(f"the task {task!r} does not say whether a larger {name} is better: see its metric_list")
-        known = {live: found.scores[name].value}
-        return cls(task, name, threshold, found.digest, _direction(higher), measure, known)
-
-    @property
-    def identity(self) -> str:
-        """What makes two such oracles the same test: what the task asks, the metric and the threshold."""
-        return f"task {self.asked} metric {self.metric} threshold {self.threshold!r}"
-
-    @property
-    def judge(self) -> Judge:
-        """What is recorded of it."""
-        return Judge(self.metric, self.task, self.asked, threshold=self.threshold, direction=self.direction)
-
-    def __call__(self, live: Live) -> Reading:
-        """Test one version.
-
-        Raises:
-            UsageError: the task asks something else than before.
-        """
-        score = self.known.get(live)
-        if score is None:
-            found = self.measure(live)
-            if found.digest != self.asked:
-                raise UsageError(f"the task {self.task!r} asks something else than when the bisection began")
-            score = found.scores[self.metric].value
-        return _held(score, self.threshold, self.direction)
-
-
-def _finite(threshold: float) -> None:
-    if not math.isfinite(threshold):
-        raise UsageError(f"a threshold is a finite number, not {threshold}")
+    identity = f"task {first.digest} metric {name} threshold {threshold!r}"
+    return ScoreOracle(identity, Judge(name, task, first.digest, None, threshold, _direction(higher)), score)
 
 
 def _direction(higher: bool) -> Direction:
     return "higher_is_better" if higher else "lower_is_better"
-
-
-def _held(score: float, threshold: float, direction: Direction) -> Reading:
-    """A score held against a threshold."""
-    good = score >= threshold if direction == "higher_is_better" else score <= threshold
-    return Reading(StepOutcome.GOOD if good else StepOutcome.BAD, score)
-
-
-def _identity(test: str, repeated: bool) -> str:
-    return f"{test}, repeated" if repeated else test
 
 
 @dataclass(frozen=True)
@@ -216,14 +166,14 @@ class CommandOracle:
     @property
     def identity(self) -> str:
         """What makes two such oracles the same test: the program and its arguments."""
-        return _identity(f"command {json.dumps(self.command)}", self.repeated)
+        return f"command {json.dumps(self.command)}{REPEATED * self.repeated}"
 
     @property
     def judge(self) -> Judge:
         """What is recorded of it."""
         return Judge("command", command=" ".join(self.command))
 
-    def __call__(self, live: Live) -> Reading:
+    def __call__(self, live: Live) -> Judgement:
         """Test one version.
 
         Raises:
@@ -242,15 +192,15 @@ class CommandOracle:
                 )
             except OSError as error:
                 raise BisectionAborted(self.command, f"cannot be run ({error.strerror})") from None
-        return self._reading(done.returncode)
+        return self._judgement(done.returncode)
 
-    def _reading(self, code: int) -> Reading:
+    def _judgement(self, code: int) -> Judgement:
         if code == 0:
-            return Reading(StepOutcome.GOOD)
+            return Judgement(StepOutcome.GOOD)
         if code == SKIP_CODE:
-            return Reading(StepOutcome.SKIP)
+            return Judgement(StepOutcome.SKIP)
         if code < 0:
             raise BisectionAborted(self.command, f"was killed by {signal.Signals(-code).name}")
         if code in _ABORT_CODES or code >= 128:
             raise BisectionAborted(self.command, f"ended with exit code {code}")
-        return Reading(StepOutcome.BAD)
+        return Judgement(StepOutcome.BAD)

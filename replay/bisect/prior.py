@@ -1,4 +1,4 @@
-"""What blame knows before a bisection tests anything: a weight of each step (`replay.search.search.Plan.prior`).
+"""What blame knows before a bisection tests anything: a weight of each step (`replay.search.search.Strategy.prior`).
 
 A step's harm is what the edits that it adds do to the metric, less what those that it removes did, to first order at
 the bad version. Standardised over the steps, an exponential makes it a probability: softmax(z). First order can be
@@ -19,8 +19,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from errata.editor.attribute.stand_in import stand_in
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.suites import Suite, higher_is_better
+from errata.ledger.state.state import Step
 from errata.replay.measure.first_order import first_order
-from errata.replay.search.search import Step
 from errata.replay.workflow.workspace import Workspace
 
 EVEN_SHARE = 0.2

@@ -13,26 +13,28 @@ from errata.ledger.kinds.bisections import (
     BisectionStep,
     CredibleStep,
     EstimatedRate,
-    Verdict,
 )
-from errata.ledger.state.state import State
-from errata.replay.bisect.scope import LOG, NO_FILTERS, Filters
+from errata.ledger.state.state import State, Step
+from errata.replay.bisect.session import Session
 from errata.replay.search.noise import Belief, Rate
-from errata.replay.search.search import BY_HAND, Conclusion, Plan, Problem, Purpose, Step
+from errata.replay.search.terms import BY_HAND, EXACT, Conclusion, Problem, Strategy
 
 Direction = Literal["higher_is_better", "lower_is_better"]
+
+_TRIED = 500
+"""Steps that are tried to tell which suspect a confirmation was about."""
 
 
 @dataclass(frozen=True)
 class Judge:
-    """What decided whether a version is good.
+    """What decides whether a version is good.
 
     Attributes:
-        metric: the metric's name; "command" or "by hand" where somebody else decided.
-        suite, suite_digest: the suite, or the task and what it asked, if one decided.
-        command: the command, if one decided.
-        threshold: the last score that is still good, if a score decided.
-        direction: which side of the threshold is good, if a score decided.
+        metric: the metric's name; "command" or "by hand" where somebody else decides.
+        suite, suite_digest: the suite, or the task and what it asked, if one decides.
+        command: the command, if one decides.
+        threshold: the last score that is still good, if a score decides.
+        direction: which side of the threshold is good, if a score decides.
     """
 
     metric: str
@@ -45,77 +47,56 @@ class Judge:
 
 PERSON = Judge(BY_HAND)
 
-_ABOUT_A_SUSPECT = (Purpose.WITHOUT_SUSPECT, Purpose.SUSPECT_ALONE)
-_LOOKED = 500
-"""Steps that are tried to tell which suspect a confirmation was about."""
-
 
 def conclusion_body(
+    session: Session,
     problem: Problem,
     conclusion: Conclusion,
     judge: Judge,
+    strategy: Strategy = EXACT,
     *,
     evaluations: int | None = None,
-    plan: Plan | None = None,
-    filters: Filters = NO_FILTERS,
-    order: str = LOG,
     prior: str | None = None,
     seconds: float | None = None,
 ) -> BisectionConcluded:
     """The event of a conclusion.
 
     Args:
+        session: says which steps were searched, and in which order.
         problem: what was searched.
         conclusion: how it ended.
         judge: what decided.
+        strategy: how it was searched.
         evaluations: how many tests were made, if not all that the conclusion lists (ends taken on somebody's word are
             listed, but were not tested).
-        plan: how it was done; None for the plain search.
-        filters: which steps the problem was narrowed to.
-        order: how they were ordered.
-        prior: digest of the suite by whose blame the plan weighs the steps.
+        prior: digest of the suite by whose blame the strategy weighs the steps.
         seconds: how long the tests took, if it was measured.
     """
-    noise = plan.noise if plan is not None else None
-    belief = None if noise is None or conclusion.belief is None else conclusion.belief
-    suspect = conclusion.culprit
-    confirmed = _confirmed(problem, conclusion)
+    noise, culprit = strategy.noise, conclusion.culprit
+    belief = None if noise is None else conclusion.belief
+    places = {step: index for index, step in enumerate(problem.steps)}
+    likeliest = [places[step] for step in conclusion.candidates]
     return BisectionConcluded(
         good=problem.digest_of(problem.good),
         bad=problem.digest_of(problem.bad),
-        metric=judge.metric,
-        suite=judge.suite,
-        suite_digest=judge.suite_digest,
-        command=judge.command,
-        threshold=judge.threshold,
-        direction=judge.direction,
-        culprit=suspect.edits[0] if suspect else None,
+        **vars(judge),
+        culprit=culprit.edits[0] if culprit else None,
         candidates=_edits(conclusion.candidates),
         evaluations=len(conclusion.tested) if evaluations is None else evaluations,
         confirmed_without=conclusion.without_passes,
         confirmed_with=conclusion.alone_fails,
-        verdict=Verdict(conclusion.verdict),
+        verdict=conclusion.verdict,
         mode=BisectionMode.EXACT if noise is None else BisectionMode.NOISY,
-        order=order,
-        filters=filters.plain(),
+        order=session.order,
+        filters=session.filters.plain(),
         prior=prior,
         steps=len(problem.steps),
         cause=_edits(conclusion.cause),
         cure=_edits(conclusion.cure),
         probability=None if belief is None else _share(belief.named),
-        belief=None if belief is None or noise is None else _believed(problem, belief, noise.confidence),
+        belief=None if noise is None or belief is None else _believed(problem, belief, noise.confidence),
         seconds=seconds,
-        log=tuple(
-            BisectionStep(
-                version=t.version,
-                outcome=t.outcome,
-                score=t.score,
-                purpose=t.purpose.value,
-                position=t.position,
-                newest=problem.steps[t.position - 1].edits[0] if t.position else confirmed.get((t.version, t.purpose)),
-            )
-            for t in conclusion.tested
-        ),
+        log=_told(problem, conclusion, likeliest),
     )
 
 
@@ -128,46 +109,46 @@ def recorded_already(state: State, began: int, body: BisectionConcluded) -> bool
     )
 
 
-def _confirmed(problem: Problem, conclusion: Conclusion) -> dict[tuple[str, Purpose], int]:
-    """By version and purpose, an edit of the suspect that a confirmation was about; only the likeliest are tried."""
-    looked = {(t.version, t.purpose) for t in conclusion.tested if t.purpose in _ABOUT_A_SUSPECT}
+def _told(problem: Problem, conclusion: Conclusion, likeliest: list[int]) -> tuple[BisectionStep, ...]:
+    """Every test; of confirmations, the likeliest steps are tried to tell which one it was about."""
     shares = conclusion.belief.posterior if conclusion.belief else ()
-    order = sorted(range(len(shares)), key=lambda index: -shares[index])[:_LOOKED]
-    steps = [*conclusion.candidates, *(problem.steps[index] for index in order)]
-    found: dict[tuple[str, Purpose], int] = {}
-    bad = problem.bad
-    for step in steps:
-        if len(found) == len(looked):
-            break
-        for purpose, live in zip(_ABOUT_A_SUSPECT, (step.backward(bad), step.forward(problem.good)), strict=True):
-            key = (problem.digest_of(live), purpose)
-            if key in looked:
-                found.setdefault(key, step.edits[0])
-    return found
+    order = sorted(range(len(shares)), key=lambda index: -shares[index])
+    confirmed = problem.confirmed(conclusion.tested, [*likeliest, *order][:_TRIED])
+    found = []
+    for test in conclusion.tested:
+        index = test.position - 1 if test.position else confirmed.get((test.version, test.purpose), -1)
+        newest = problem.steps[index].edits[0] if index >= 0 else None
+        found.append(
+            BisectionStep(
+                version=test.version,
+                outcome=test.outcome,
+                score=test.score,
+                purpose=test.purpose.value,
+                position=test.position,
+                newest=newest,
+            )
+        )
+    return tuple(found)
 
 
 def _believed(problem: Problem, belief: Belief, confidence: float) -> BisectionBelief:
+    steps = [(problem.steps[index].edits, index + 1, belief.posterior[index]) for index in belief.credible]
     return BisectionBelief(
         confidence=confidence,
-        credible=tuple(
-            CredibleStep(
-                edits=problem.steps[index].edits, position=index + 1, probability=_share(belief.posterior[index])
-            )
-            for index in belief.credible
-        ),
+        credible=tuple(CredibleStep(edits=e, position=k, probability=_share(share)) for e, k, share in steps),
         false_bad=_rate(belief.false_bad),
         false_good=_rate(belief.false_good),
         coin=_share(belief.coin),
     )
 
 
-def _share(value: float) -> float:
-    """A probability that sums of floats may have put a hair beyond its bounds."""
-    return min(1.0, max(0.0, value))
-
-
 def _rate(rate: Rate) -> EstimatedRate:
     return EstimatedRate(mean=_share(rate.mean), low=_share(rate.low), high=_share(rate.high))
+
+
+def _share(value: float) -> float:
+    """A probability that sums of floats may have put just beyond its bounds."""
+    return min(1.0, max(0.0, value))
 
 
 def _edits(steps: Iterable[Step]) -> tuple[int, ...]:

@@ -6,13 +6,10 @@ goes on from there, and a conclusion that was recorded just before the kill is n
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from threading import Lock
@@ -21,54 +18,48 @@ from typing import TYPE_CHECKING
 from errata.editor.score.lm_task import TaskResult, run_task
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.suites import SAMPLED, Suite, suite_digest
-from errata.replay.bisect.oracles import CommandOracle, SuiteOracle, TaskOracle
+from errata.ledger.kinds.bisections import BisectionConcluded
+from errata.replay.bisect.oracles import CommandOracle, ScoreOracle, suite_oracle, task_oracle
 from errata.replay.bisect.prior import prior
 from errata.replay.bisect.record import conclusion_body, recorded_already
-from errata.replay.bisect.scope import LOG, NO_FILTERS, Filters
-from errata.replay.bisect.session_file import BisectionRunning
+from errata.replay.bisect.session import Session
+from errata.replay.bisect.session_file import SCRATCH_LOCK, alone
 from errata.replay.export.checkout import checkout_stream
 from errata.replay.export.model_card import card_of
-from errata.replay.search.search import Conclusion, Live, Observation, Plan, Problem, Question, bisect
+from errata.replay.search.search import bisect
+from errata.replay.search.terms import EXACT, Conclusion, Live, Observation, Question, Strategy
 
 if TYPE_CHECKING:
     from errata.editor.score.evaluate import SuiteResult
     from errata.replay.workflow.workspace import Workspace
 
-OnTest = Callable[[Question, Observation, float], None]
-"""Told about each test when it is done, with the seconds that this run's tests took in all."""
+OnTest = Callable[[Session, Observation], None]
+"""Told about each test when it is done: the session with it, to be kept, and the test itself."""
+
+Ended = tuple[Conclusion, BisectionConcluded]
+"""How a run ended, and what was recorded of it."""
 
 
-def _silent(question: Question, observation: Observation, seconds: float) -> None:
+def _silent(session: Session, observation: Observation) -> None:
     """Nobody listens."""
 
 
 @dataclass(frozen=True)
-class Course:
-    """How a run is done, and what it goes on from.
+class How:
+    """How a run is done.
 
     Attributes:
-        tested: what was observed before; only answers of the same test are used.
-        plan: exact or noisy, and whether minimal sets are looked for.
-        jobs: how many tests may run side by side.
-        filters: which steps the problem was narrowed to; recorded.
-        order: how they were ordered; recorded.
+        strategy: exact or noisy, and whether minimal sets are looked for.
         prior: a suite by whose blame some steps are held likelier than others from the start; None for all alike.
-        began: the log's last event when the bisection began: conclusions after it may be this one's. None for a
-            bisection that begins with this run.
-        seconds: by the identity of a test, how long its earlier answers took.
+        on_test: told about each test.
     """
 
-    tested: tuple[Observation, ...] = ()
-    plan: Plan = Plan()
-    jobs: int = 1
-    filters: Filters = NO_FILTERS
-    order: str = LOG
+    strategy: Strategy = EXACT
     prior: Suite | None = None
-    began: int | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    on_test: OnTest = _silent
 
 
-PLAIN = Course()
+PLAINLY = How()
 
 
 @dataclass(frozen=True)
@@ -80,94 +71,89 @@ class Shell:
 
 
 def bisect_with_suite(
-    workspace: Workspace,
-    problem: Problem,
-    suite: Suite,
-    threshold: float,
-    course: Course = PLAIN,
-    on_test: OnTest = _silent,
-) -> Conclusion:
+    workspace: Workspace, session: Session, suite: Suite, threshold: float, how: How = PLAINLY
+) -> Ended:
     """Find the step that takes a suite's score across a threshold, and record the conclusion.
 
     Args:
         workspace: the ledger and its model; versions are evaluated in process, one model load in all.
-        problem: what is searched.
-        suite: what decides. With a noisy plan its metric must be one that samples; each repetition draws anew.
+        session: what is searched, and what was observed before; only answers of the same test are used.
+        suite: what decides. With a noisy strategy its metric must be one that samples; each repetition draws anew.
         threshold: the last score that is still good.
-        course: how, and what was observed before.
-        on_test: told about each test.
+        how: how it is searched.
 
     Raises:
-        UsageError: the threshold is NaN or infinite, the plan is noisy and the metric is not, or several jobs.
+        UsageError: the threshold is NaN or infinite, or the strategy is noisy and the metric is not.
     """
-    noisy = course.plan.noise is not None
+    noisy = how.strategy.noise is not None
     if noisy and suite.metric not in SAMPLED:
         raise UsageError(
             f"{suite.metric.value} gives a version the same score every time, so repeating it tells nothing: "
             "run it without --noisy"
         )
-    _one_by_one(course)
     drawn = Counter[str]()
 
     def measure(live: Live, asked: Suite) -> SuiteResult:
-        version = problem.digest_of(live)
+        version = workspace.state.version_of(live)
         drawn[version] += 1
         return workspace.measure(live, asked, drawn[version] - 1 if noisy else 0)
 
-    oracle = SuiteOracle(suite, threshold, measure, noisy)
-    drawn.update(test.version for test in course.tested if test.oracle == oracle.identity)
-    return _run(workspace, problem, oracle, course, on_test)
+    oracle = suite_oracle(suite, threshold, measure, noisy)
+    drawn.update(test.version for test in session.tested if test.oracle == oracle.identity)
+    return _run(workspace, session, oracle, how)
 
 
 def bisect_with_task(
     workspace: Workspace,
-    problem: Problem,
+    session: Session,
     task: str,
     folders: Sequence[Path],
     threshold: float,
     metric: str | None = None,
-    course: Course = PLAIN,
-    on_test: OnTest = _silent,
-) -> Conclusion:
+    how: How = PLAINLY,
+) -> Ended:
     """Find the step that takes an lm-eval task's score across a threshold, and record the conclusion.
 
     Args:
         workspace: the ledger and its model; versions are evaluated in process.
-        problem: what is searched.
+        session: what is searched, and what was observed before.
         task: the task's name.
         folders: where YAML files of tasks lie.
         threshold: the last score that is still good.
         metric: the task's metric; its first one if None.
-        course: how, and what was observed before.
-        on_test: told about each test.
+        how: how it is searched.
 
     Raises:
-        UsageError: lm-eval is missing, there is no such task or metric, the plan is noisy, or several jobs.
+        UsageError: lm-eval is missing, there is no such task or metric, or the strategy is noisy.
     """
-    if course.plan.noise is not None:
+    if how.strategy.noise is not None:
         raise UsageError("a task gives a version the same score every time: run it without --noisy")
-    _one_by_one(course)
 
     def measure(live: Live) -> TaskResult:
         with workspace.at(live):
             return run_task(workspace.loaded, task, folders)
 
-    oracle = TaskOracle.asking(measure, problem.bad, task, threshold, metric)
-    return _run(workspace, problem, oracle, course, on_test)
+    bad = session.problem(workspace.state).bad
+    return _run(workspace, session, task_oracle(measure, bad, task, threshold, metric), how)
 
 
 def bisect_with_command(
     workspace: Workspace,
-    problem: Problem,
+    session: Session,
     command: tuple[str, ...],
     shell: Shell,
-    course: Course = PLAIN,
-    on_test: OnTest = _silent,
-) -> Conclusion:
+    how: How = PLAINLY,
+    jobs: int = 1,
+) -> Ended:
     """Find the step that makes a command fail, and record the conclusion.
 
-    Of what was observed before, only answers of the same command are used. With several jobs, versions are built one
-    after the other and checked side by side, each in a folder of its own.
+    Args:
+        workspace: the ledger and its model.
+        session: what is searched, and what was observed before; only answers of the same command are used.
+        command: program and arguments.
+        shell: where it runs.
+        how: how it is searched.
+        jobs: how many versions are checked side by side, each in a folder of its own; they are built one by one.
 
     Raises:
         BisectionAborted: the command could not be run or asked to stop; nothing was recorded.
@@ -181,68 +167,34 @@ def bisect_with_command(
             card = partial(card_of, workspace.ledger, live, "a version under bisection")
             return checkout_stream(workspace.files, weights, weights.items(), folder, card).version
 
-    with _alone(workspace.ledger.cache) as scratch:
-        noisy = course.plan.noise is not None
+    scratch = workspace.ledger.cache / "bisect"
+    with alone(workspace.ledger.cache, SCRATCH_LOCK):
+        shutil.rmtree(scratch, ignore_errors=True)  # what a killed run left
+        scratch.mkdir(parents=True, exist_ok=True)
+        noisy = how.strategy.noise is not None
         oracle = CommandOracle(command, shell.environment, scratch, write, shell.output, noisy)
-        return _run(workspace, problem, oracle, course, on_test)
+        return _run(workspace, session, oracle, how, jobs)
 
 
-def _run(
-    workspace: Workspace,
-    problem: Problem,
-    oracle: SuiteOracle | TaskOracle | CommandOracle,
-    course: Course,
-    on_test: OnTest,
-) -> Conclusion:
+def _run(workspace: Workspace, session: Session, oracle: ScoreOracle | CommandOracle, how: How, jobs: int = 1) -> Ended:
     """Ask until the bisection ends, and record how it did, once."""
-    meter = workspace.surroundings.meter
-    started, earlier = meter.seconds(), course.seconds.get(oracle.identity, 0.0)
-    began = workspace.state.head.seq if course.began is None else course.began
+    meter, strategy = workspace.surroundings.meter, how.strategy
+    began = meter.seconds() - session.seconds.get(oracle.identity, 0.0)
+    problem = session.problem(workspace.state)
 
-    def told(question: Question, observation: Observation) -> None:
-        on_test(question, observation, earlier + meter.seconds() - started)
+    def told(_: Question, observation: Observation) -> None:
+        nonlocal session
+        seconds = {**session.seconds, oracle.identity: meter.seconds() - began}
+        session = session.observed(observation).but(noise=strategy.noise, seconds=seconds)
+        how.on_test(session, observation)
 
-    plan = course.plan
-    if course.prior is not None:
-        plan = replace(plan, prior=prior(workspace, problem.bad, problem.steps, course.prior))
-    conclusion = bisect(problem, oracle, course.tested, told, oracle.identity, plan, course.jobs)
+    if how.prior is not None:
+        strategy = replace(strategy, prior=prior(workspace, problem.bad, problem.steps, how.prior))
+    conclusion = bisect(problem, oracle, session.tested, told, oracle.identity, strategy, jobs)
+    digest = None if how.prior is None else suite_digest(how.prior)
     body = conclusion_body(
-        problem,
-        conclusion,
-        oracle.judge,
-        plan=plan,
-        filters=course.filters,
-        order=course.order,
-        prior=None if course.prior is None else suite_digest(course.prior),
-        seconds=earlier + meter.seconds() - started,
+        session, problem, conclusion, oracle.judge, strategy, prior=digest, seconds=meter.seconds() - began
     )
-    if not recorded_already(workspace.state, began, body):
+    if not recorded_already(workspace.state, session.began, body):
         workspace.conclude_bisection(body)
-    return conclusion
-
-
-def _one_by_one(course: Course) -> None:
-    if course.jobs != 1:
-        raise UsageError("versions are evaluated in process one after the other; --jobs is for commands")
-
-
-@contextmanager
-def _alone(cache: Path) -> Iterator[Path]:
-    """A folder for checkouts that no other run uses; what a killed run left in it is removed.
-
-    Raises:
-        BisectionRunning: another process has it. The kernel gives it back when its holder dies.
-    """
-    scratch = cache / "bisect"
-    scratch.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(cache / "bisect.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BisectionRunning from None
-        for left in scratch.iterdir():
-            shutil.rmtree(left, ignore_errors=True)
-        yield scratch
-    finally:
-        os.close(descriptor)
+    return conclusion, body

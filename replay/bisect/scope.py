@@ -12,15 +12,14 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from errata.ledger.base.errors import UnknownEdit, UsageError
 from errata.ledger.rules.addresses import resolve_edit, resolve_version
-from errata.ledger.state.state import State
-from errata.replay.bisect.between import problem_between
-from errata.replay.search.search import Live, Problem, Step
+from errata.ledger.state.state import State, Step
+from errata.replay.search.terms import Problem
 
 Actor = Callable[[int], str]
 """Says who made the event at a place of the log."""
@@ -55,32 +54,34 @@ class Filters:
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Filters:
         """The filters of what `plain` gave."""
-        several = {name: tuple(plain.get(name, ())) for name in ("subjects", "layers", "authors", "batches")}
-        return cls(**several, since=plain.get("since"), until=plain.get("until"))
+        fields: dict[str, Any] = {n: tuple(value) if isinstance(value, list) else value for n, value in plain.items()}
+        return cls(**fields)
 
     def __bool__(self) -> bool:
         return bool(self.plain())
 
     def plain(self) -> dict[str, Any]:
         """Those that are given, as JSON."""
-        found = {field.name: getattr(self, field.name) for field in fields(self)}
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in found.items() if v not in ((), None)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in vars(self).items() if v not in ((), None)}
+
+    def given(self) -> Iterator[tuple[str, tuple[object, ...]]]:
+        """Those that are given, by their option's word, with their values."""
+        for name, value in self.plain().items():
+            yield OPTIONS[name], tuple(value) if isinstance(value, list) else (value,)
 
     def __str__(self) -> str:
-        parts = [f"{name} {' or '.join(map(str, values))}" for name, values in _named(self) if values]
-        return ", ".join(parts)
+        return ", ".join(f"{word} {' or '.join(map(str, values))}" for word, values in self.given())
 
 
-def _named(filters: Filters) -> list[tuple[str, tuple[object, ...]]]:
-    return [
-        ("subject", filters.subjects),
-        ("layer", filters.layers),
-        ("author", filters.authors),
-        ("batch", filters.batches),
-        ("since", () if filters.since is None else (filters.since,)),
-        ("until", () if filters.until is None else (filters.until,)),
-    ]
-
+OPTIONS = {
+    "subjects": "subject",
+    "layers": "layer",
+    "authors": "author",
+    "batches": "batch",
+    "since": "since",
+    "until": "until",
+}
+"""The fields of `Filters`, and the word for each in options and sentences."""
 
 NO_FILTERS = Filters()
 
@@ -114,13 +115,67 @@ def chosen(state: State, steps: Iterable[Step], filters: Filters, actor: Actor) 
 
     Raises:
         UsageError: a filter names what this ledger does not have, or no step fits.
-        UnknownVersion, UnknownEdit: a filter's address is none.
+        UnknownVersion, UnknownEdit: a filter's address names nothing.
     """
     wanted = [_test(state, filters, actor)] if filters else []
     found = tuple(step for step in steps if all(fits(step) for fits in wanted))
     if not found:
         raise UsageError(f"no change between the two versions fits {filters}")
     return found
+
+
+def steps_between(state: State, good: Iterable[int], bad: Iterable[int]) -> tuple[Step, ...]:
+    """The steps that lead from one version to another.
+
+    Edits that entered and left again in between, or the other way round, are no steps. An edit and the one that
+    superseded it are one step, also when several have superseded each other in a row. A step's place is that of the
+    last event that moved one of its edits.
+
+    Args:
+        state: the ledger's state; it knows every edit of both versions.
+        good: the live set to start from.
+        bad: the live set to reach.
+    """
+    before, after = frozenset(good), frozenset(bad)
+    root = {number: number for number in before ^ after}
+    seq: dict[int, int] = {}
+
+    def find(number: int) -> int:
+        while root.setdefault(number, number) != number:
+            number = root[number]
+        return number
+
+    for step in state.steps:
+        for number in (*step.added, *step.removed):
+            seq[number] = step.seq
+        for gone in step.removed:
+            for come in step.added:
+                root[find(gone)] = find(come)
+    groups: dict[int, list[int]] = {}
+    for number in sorted(before ^ after):
+        groups.setdefault(find(number), []).append(number)
+    steps = [
+        Step(
+            seq=max(seq[number] for number in group),
+            added=tuple(number for number in group if number in after),
+            removed=tuple(number for number in group if number in before),
+        )
+        for group in groups.values()
+    ]
+    return tuple(sorted(steps, key=lambda step: (step.seq, step.edits)))
+
+
+def problem_between(state: State, good: Iterable[int], bad: Iterable[int]) -> Problem:
+    """The bisection problem between two versions.
+
+    Raises:
+        UsageError: the two are the same version.
+    """
+    start = frozenset(good)
+    steps = steps_between(state, start, bad)
+    if not steps:
+        raise UsageError("the good and the bad version are the same; there is nothing between them to search")
+    return Problem(start, steps, state.version_of)
 
 
 def scoped(state: State, good: Iterable[int], bad: Iterable[int], edits: Iterable[int] | None, order: str) -> Problem:
@@ -140,15 +195,9 @@ def scoped(state: State, good: Iterable[int], bad: Iterable[int], edits: Iterabl
     if edits is None:
         return Problem(whole.good, ordered(whole.steps, order), whole.digest_of)
     kept = frozenset(edits)
-    steps = tuple(step for step in whole.steps if kept.intersection(step.edits))
-    return Problem(without(whole.bad, steps), ordered(steps, order), whole.digest_of)
-
-
-def without(live: Live, steps: Iterable[Step]) -> Live:
-    """A live set with steps taken back; steps between two versions share no edit, so their order is all one."""
-    for step in steps:
-        live = step.backward(live)
-    return live
+    within = [index for index, step in enumerate(whole.steps) if kept.intersection(step.edits)]
+    steps = ordered((whole.steps[index] for index in within), order)
+    return Problem(whole.backward(within), steps, whole.digest_of)
 
 
 def place_of(state: State, address: str) -> int:
@@ -164,12 +213,11 @@ def place_of(state: State, address: str) -> int:
         return int(text[1:])
     wanted = frozenset(resolve_version(state, text))
     found = None if wanted else 0
-    live: set[int] = set()
-    for change in state.changes:
-        live.difference_update(change.removed)
-        live.update(change.added)
+    live: frozenset[int] = frozenset()
+    for step in state.steps:
+        live = step.forward(live)
         if live == wanted:
-            found = change.seq
+            found = step.seq
     if found is None:
         raise UsageError(f"the log never went through {address!r}, so nothing is before or after it")
     return found

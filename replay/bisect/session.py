@@ -1,27 +1,30 @@
 """A bisection that lasts over several commands: what was said so far, and nothing that follows from it.
 
-A session is its two ends, what of the steps between them is searched, and a list of what was said: marks by hand and
-answers of runs. Where the search stands is worked out again each time, and undoing is dropping the last thing said.
+A session is its ends, its scope, and the list of what was said. Where the search stands is worked out anew each time;
+undoing is dropping the end of the list. In memory it is what `replay.bisect.session_file` writes.
 
-Marks made by hand take the two ends on the caller's word, as git does, and a mark that contradicts them is refused;
-the good end of a filtered search is nobody's word and is asked like any other version. A run tests both ends itself.
-Neither uses the other's answers.
+By hand, the ends are taken on the caller's word, as git does, and are not asked about; a filtered search's good end is
+nobody's word and is asked about first (`replay.bisect.scope`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
 
 from errata.ledger.base.errors import UnknownVersion, UsageError
+from errata.ledger.base.records import Record
 from errata.ledger.kinds.bisections import StepOutcome
 from errata.ledger.rules.addresses import SHORTEST_PREFIX, resolve_version
 from errata.ledger.state.state import State
-from errata.replay.bisect.between import problem_between
-from errata.replay.bisect.scope import LOG, NO_FILTERS, Actor, Filters, chosen, place_of, scoped
+from errata.replay.bisect.scope import LOG, NO_FILTERS, Actor, Filters, check_order, chosen, place_of, scoped
 from errata.replay.search.noise import Noise
-from errata.replay.search.search import BY_HAND, Conclusion, Live, Observation, Problem, Purpose, Question, next_move
+from errata.replay.search.search import next_move
+from errata.replay.search.terms import BY_HAND, Conclusion, Observation, Problem, Purpose, Question
 
 _EDIT = re.compile(r"e([0-9]+)")
 _DIGITS = re.compile(rf"(?:blake3:)?([0-9a-f]{{{SHORTEST_PREFIX},64}})")
@@ -30,10 +33,23 @@ _WORD = re.compile(r"[a-z][a-z0-9-]*")
 
 @dataclass(frozen=True)
 class Terms:
-    """The words that stand for good and bad in this bisection, as in git."""
+    """The words that stand for good and bad in a bisection, as in git.
+
+    Raises:
+        UsageError: they cannot be told apart, or mean the opposite of what they say.
+    """
 
     good: str = "good"
     bad: str = "bad"
+
+    def __post_init__(self) -> None:
+        for word in (self.good, self.bad):
+            if not _WORD.fullmatch(word):
+                raise UsageError(f"{word!r} cannot be a term: use small letters, digits and -, starting with a letter")
+        if self.good == self.bad:
+            raise UsageError(f"good and bad versions cannot both be called {self.good!r}")
+        if self.good in ("bad", "new") or self.bad in ("good", "old"):
+            raise UsageError("good, old, bad and new keep their meaning")
 
     def outcome(self, word: str) -> StepOutcome | None:
         """What a word means, if it is one of the two."""
@@ -49,55 +65,44 @@ OLD_NEW = Terms("old", "new")
 """git's other pair: for changes that are neither good nor bad."""
 
 
-def check_terms(terms: Terms) -> Terms:
-    """See that the terms can be told apart and mean what they say.
-
-    Raises:
-        UsageError: they cannot.
-    """
-    for word in (terms.good, terms.bad):
-        if not _WORD.fullmatch(word):
-            raise UsageError(f"{word!r} is no term: use small letters, digits and -, starting with a letter")
-    if terms.good == terms.bad:
-        raise UsageError(f"good and bad versions cannot both be called {terms.good!r}")
-    if terms.good in ("bad", "new") or terms.bad in ("good", "old"):
-        raise UsageError("good, old, bad and new keep their meaning")
-    return terms
-
-
 @dataclass(frozen=True)
 class End:
-    """One end of a bisection: the address that it was given as, and the live set that this was then."""
+    """One end of a bisection: the address that it was given as, and the live set that this was then, ascending."""
 
     address: str
-    live: Live
+    live: tuple[int, ...]
 
 
-@dataclass(frozen=True)
-class Session:
+class Session(Record):
     """A bisection under way.
 
     Attributes:
+        schema_version: of the file's form.
         good, bad: its ends; None as long as an end was not named.
         terms: what good and bad versions are called.
         filters: which steps are searched, and `edits`, whose steps that turned out to be; None for all.
-        order: the order of the steps, as `bisect_scope.check_order` gives it.
-        said: what was said, in order; what one command said of several versions stands together.
+        order: the order of the steps, as `scope.check_order` gives it.
         began: the log's last event when the bisection began.
         noise: how the last run dealt with a test that errs; None if it had one that does not.
         seconds: by the identity of a test, how long its answers took so far.
+        said: what was said, in order; what one command said of several versions stands together.
     """
 
+    schema_version: Literal[3] = 3
     good: End | None = None
     bad: End | None = None
     terms: Terms = GOOD_BAD
     filters: Filters = NO_FILTERS
     edits: tuple[int, ...] | None = None
-    order: str = LOG
-    said: tuple[tuple[Observation, ...], ...] = ()
+    order: Annotated[str, AfterValidator(check_order)] = LOG
     began: int = 0
     noise: Noise | None = None
-    seconds: Mapping[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = {}
+    said: tuple[tuple[Observation, ...], ...] = Field((), alias="tested")
+
+    def but(self, **fields: Any) -> Session:
+        """The session with other values of some fields."""
+        return self.model_copy(update=fields)
 
     @property
     def tested(self) -> tuple[Observation, ...]:
@@ -110,10 +115,14 @@ class Session:
         return tuple(test for test in self.tested if test.oracle == BY_HAND)
 
     @property
+    def ends(self) -> dict[StepOutcome, End | None]:
+        """The two ends by what they are, the good one first."""
+        return {StepOutcome.GOOD: self.good, StepOutcome.BAD: self.bad}
+
+    @property
     def missing(self) -> tuple[StepOutcome, ...]:
         """The ends that were not named yet."""
-        ends = ((StepOutcome.GOOD, self.good), (StepOutcome.BAD, self.bad))
-        return tuple(outcome for outcome, end in ends if end is None)
+        return tuple(outcome for outcome, end in self.ends.items() if end is None)
 
     def problem(self, state: State) -> Problem:
         """What is searched.
@@ -127,11 +136,9 @@ class Session:
         return scoped(state, self.good.live, self.bad.live, self.edits, self.order)
 
     def claims(self, problem: Problem) -> tuple[Observation, ...]:
-        """The ends that are taken on the caller's word by hand."""
-        bad = Observation(problem.digest_of(problem.bad), Purpose.BAD_END, len(problem.steps), StepOutcome.BAD)
-        if self.good is None or problem.good != self.good.live:
-            return (bad,)
-        return (Observation(problem.digest_of(problem.good), Purpose.GOOD_END, 0, StepOutcome.GOOD), bad)
+        """The ends that are taken on the caller's word by hand: a filtered search's good end is not."""
+        ends = [_at(problem, 0, StepOutcome.GOOD), _at(problem, len(problem.steps), StepOutcome.BAD)]
+        return tuple(ends if self.good and problem.good == frozenset(self.good.live) else ends[1:])
 
     def trusting(self, problem: Problem) -> tuple[Observation, ...]:
         """The marks made by hand, with the ends taken on the caller's word where they were not marked."""
@@ -145,12 +152,12 @@ class Session:
 
     def observed(self, *observations: Observation) -> Session:
         """The session with more observations, which `undone` drops together."""
-        return replace(self, said=(*self.said, observations)) if observations else self
+        return self.but(said=(*self.said, observations)) if observations else self
 
     def by_hand(self) -> Session:
         """The session without what runs observed."""
         kept = (tuple(one for one in together if one.oracle == BY_HAND) for together in self.said)
-        return replace(self, said=tuple(together for together in kept if together), noise=None, seconds={})
+        return self.but(said=tuple(together for together in kept if together), noise=None, seconds={})
 
     def undone(self) -> tuple[Session, tuple[Observation, ...]]:
         """The session without the last thing said, and what that was.
@@ -160,7 +167,14 @@ class Session:
         """
         if not self.said:
             raise UsageError("nothing to undo: no version was marked or tested yet")
-        return replace(self, said=self.said[:-1]), self.said[-1]
+        return self.but(said=self.said[:-1]), self.said[-1]
+
+    def speaking(self, word: str) -> Session | None:
+        """The session in which a word is a term; git's old and new may be taken up until something was said."""
+        if self.terms.outcome(word) is not None:
+            return self
+        untouched = self.terms == GOOD_BAD and not self.said and len(self.missing) == 2
+        return self.but(terms=OLD_NEW) if untouched and OLD_NEW.outcome(word) is not None else None
 
     def with_end(self, state: State, actor: Actor, outcome: StepOutcome, address: str) -> Session:
         """The session with an end named; with both, the filters are worked out.
@@ -169,17 +183,17 @@ class Session:
             UsageError: both ends are the same version, or no step between them fits the filters.
             UnknownVersion: there is no such version.
         """
-        end = End(address, frozenset(resolve_version(state, address)))
-        session = replace(self, good=end) if outcome is StepOutcome.GOOD else replace(self, bad=end)
-        if session.good is None or session.bad is None:
+        end = End(address, tuple(sorted(resolve_version(state, address))))
+        session = self.but(**{"good" if outcome is StepOutcome.GOOD else "bad": end})
+        if session.missing:
             return session
-        whole = problem_between(state, session.good.live, session.bad.live)
+        steps = session.problem(state).steps
         if not session.filters:
             return session
         since, until = (_fixed(state, address) for address in (session.filters.since, session.filters.until))
         filters = replace(session.filters, since=since, until=until)
-        steps = chosen(state, whole.steps, filters, actor)
-        return replace(session, filters=filters, edits=tuple(sorted(n for step in steps for n in step.edits)))
+        steps = chosen(state, steps, filters, actor)
+        return session.but(filters=filters, edits=tuple(sorted(n for step in steps for n in step.edits)))
 
     def marked(self, state: State, actor: Actor, address: str | None, outcome: StepOutcome) -> Session:
         """The session with a version marked by hand: the one that is asked about, or the one at an address.
@@ -188,18 +202,13 @@ class Session:
         before may be marked again; the later mark counts.
 
         Raises:
-            UsageError: the version is none that this bisection looks at, the mark contradicts an end, or there is
-                nothing left to ask.
+            UsageError: the version is not one that this bisection looks at, the mark contradicts an end, or nothing is
+                left to ask.
             UnknownVersion: there is no such version.
         """
         if self.missing:
-            if outcome is StepOutcome.SKIP:
-                self.problem(state)
             return self.with_end(state, actor, outcome, address or "HEAD")
-        problem = self.problem(state)
-        mark = self._mark(problem, state, address, outcome)
-        self._check_end(problem, mark)
-        return self.observed(mark)
+        return self.observed(self._mark(self.problem(state), state, address, outcome))
 
     def skipped(self, state: State, words: Sequence[str]) -> Session:
         """The session with versions that cannot be tested: the one asked about, versions, edits and ranges.
@@ -209,7 +218,7 @@ class Session:
         are.
 
         Raises:
-            UsageError: an edit is not among those searched, or a range is empty.
+            UsageError: an end is missing, an edit is not among those searched, or a range is empty.
             UnknownVersion: there is no such version.
         """
         problem = self.problem(state)
@@ -217,13 +226,11 @@ class Session:
         for word in words or [""]:
             if ".." in word and word not in state.tags:
                 marks = self._range(problem, state, word)
-            elif (position := _step_of(problem, word)) is not None:
-                marks = [_skip(problem, position)]
+            elif _EDIT.fullmatch(word.strip()):
+                marks = [self._checked(problem, _at(problem, _place(problem, state, word), StepOutcome.SKIP))]
             else:
                 marks = [self._mark(problem, state, word or None, StepOutcome.SKIP)]
-            for mark in marks:
-                self._check_end(problem, mark)
-                found[mark.version] = mark
+            found |= {mark.version: mark for mark in marks}
         return self.observed(*found.values())
 
     def _range(self, problem: Problem, state: State, word: str) -> list[Observation]:
@@ -231,7 +238,7 @@ class Session:
         low, high = (_place(problem, state, address) for address in (first, last))
         settled = {claim.version for claim in self.claims(problem)}
         settled |= {mark.version for mark in self.marks if mark.outcome is not StepOutcome.SKIP}
-        marks = [_skip(problem, position) for position in range(low + 1, high + 1)]
+        marks = [_at(problem, position, StepOutcome.SKIP) for position in range(low + 1, high + 1)]
         marks = [mark for mark in marks if mark.version not in settled]
         if not marks:
             raise UsageError(f"there is no version to skip in {word!r}, in the order that is searched")
@@ -244,11 +251,10 @@ class Session:
             raise UsageError("nothing is left to test; mark a version again by its digest, or `errata bisect reset`")
         known = next((one for one in (*asked, *self.marks) if address is None or _names(one.version, address)), None)
         if known is not None:
-            return Observation(known.version, known.purpose, known.position, outcome)
-        version, position = _locate(problem, state, address or "")
-        return Observation(version, _purpose(problem, position), position, outcome)
+            return self._checked(problem, Observation(known.version, known.purpose, known.position, outcome))
+        return self._checked(problem, _at(problem, _version_place(problem, state, address or ""), outcome))
 
-    def _check_end(self, problem: Problem, mark: Observation) -> None:
+    def _checked(self, problem: Problem, mark: Observation) -> Observation:
         """Refuse a mark that says of an end what it is not: the ends are what the search by hand starts from."""
         for claim in self.claims(problem):
             if mark.version == claim.version and mark.outcome is not claim.outcome:
@@ -257,34 +263,31 @@ class Session:
                     f"{short_digest(mark.version)} is the {word} end of this bisection and was not marked {said}; "
                     "`errata bisect reset`, then start between other versions"
                 )
+        return mark
+
+
+def nobody(seq: int) -> str:
+    """An `Actor` for sessions without filters, which ask for none."""
+    raise UsageError(f"who made @{seq} is not known here")
 
 
 def start(
-    state: State,
-    actor: Actor,
-    good: str | None = None,
-    bad: str | None = None,
-    *,
-    terms: Terms = GOOD_BAD,
-    filters: Filters = NO_FILTERS,
-    order: str = LOG,
+    state: State, good: str | None = None, bad: str | None = None, actor: Actor = nobody, **scope: Any
 ) -> Session:
     """A new session, between two addresses or with an end still to be named.
 
     Args:
         state: the ledger's state.
-        actor: says who made an event; asked only for filters by author.
         good: a version that is good.
         bad: a version that is bad.
-        terms: what they are called.
-        filters: which of the steps between are searched.
-        order: their order, as `bisect_scope.check_order` gives it.
+        actor: says who made an event; asked only for filters by author.
+        scope: `terms`, `filters` and `order`, as `Session` has them.
 
     Raises:
         UnknownVersion: there is no such version.
         UsageError: both are the same version, or no step between them fits the filters.
     """
-    session = Session(terms=terms, filters=filters, order=order, began=state.head.seq)
+    session = Session(began=state.head.seq, **scope)
     for outcome, address in ((StepOutcome.GOOD, good), (StepOutcome.BAD, bad)):
         if address is not None:
             session = session.with_end(state, actor, outcome, address)
@@ -304,46 +307,37 @@ def _fixed(state: State, address: str | None) -> str | None:
     return f"@{place}" if place else "base"
 
 
-def _purpose(problem: Problem, position: int) -> Purpose:
-    return {0: Purpose.GOOD_END, len(problem.steps): Purpose.BAD_END}.get(position, Purpose.SEARCH)
+def _at(problem: Problem, position: int, outcome: StepOutcome) -> Observation:
+    """What was said by hand of the version that has so many of the steps."""
+    purpose = {0: Purpose.GOOD_END, len(problem.steps): Purpose.BAD_END}.get(position, Purpose.SEARCH)
+    return Observation(problem.digest_of(problem.prefix(position)), purpose, position, outcome)
 
 
-def _skip(problem: Problem, position: int) -> Observation:
-    version = problem.digest_of(problem.prefix(position))
-    return Observation(version, _purpose(problem, position), position, StepOutcome.SKIP)
-
-
-def _step_of(problem: Problem, word: str) -> int | None:
-    """The position right after the step of an edit that is named like `e12`; None for a word of another form."""
+def _place(problem: Problem, state: State, word: str) -> int:
+    """How many steps the version has that an edit such as `e12`, an address or a digest's start names."""
     named = _EDIT.fullmatch(word.strip())
     if named is None:
-        return None
+        return _version_place(problem, state, word)
     for position, step in enumerate(problem.steps, start=1):
         if int(named[1]) in step.edits:
             return position
     raise UsageError(f"{word} is not among the {len(problem.steps)} changes that are searched")
 
 
-def _place(problem: Problem, state: State, address: str) -> int:
-    position = _step_of(problem, address)
-    return _locate(problem, state, address)[1] if position is None else position
-
-
-def _locate(problem: Problem, state: State, address: str) -> tuple[str, int]:
-    """Digest and position of a version that lies between the ends (or is one), by address or digest prefix."""
+def _version_place(problem: Problem, state: State, address: str) -> int:
+    """How many steps a version has that lies between the ends (or is one), by address or digest prefix."""
     try:
         live = frozenset(resolve_version(state, address))
     except UnknownVersion:
         if _DIGITS.fullmatch(address):
             for position in range(len(problem.steps) + 1):
-                version = problem.digest_of(problem.prefix(position))
-                if _names(version, address):
-                    return version, position
+                if _names(problem.digest_of(problem.prefix(position)), address):
+                    return position
         raise
-    position = sum(1 for step in problem.steps if live >= set(step.added) and live.isdisjoint(step.removed))
+    position = sum(1 for step in problem.steps if live.issuperset(step.added) and live.isdisjoint(step.removed))
     if problem.prefix(position) != live:
         raise UsageError(f"{address!r} is not between the good and the bad version, in the order that is searched")
-    return problem.digest_of(live), position
+    return position
 
 
 def _names(version: str, address: str) -> bool:

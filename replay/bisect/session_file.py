@@ -1,32 +1,26 @@
 """A bisection's session on disk, `.errata/bisect.json`: written whole or not at all, read in every version of its form.
 
-Form 3 is what is written. Form 2, of earlier releases, had both ends, no words of its own, all steps in log order, and
-a flat list of observations.
+Form 3 is `Session` itself. Form 2, of earlier releases, had both ends, the usual terms, all steps in the log's order,
+and a flat list of observations.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Literal
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import ValidationError
 
 from errata.ledger.base.errors import Damaged, ErrataError, UsageError
-from errata.ledger.base.files import storage_error, write_durably
-from errata.ledger.base.records import Record, describe
-from errata.ledger.kinds.bisections import StepOutcome
-from errata.replay.bisect.scope import Filters, check_order
-from errata.replay.bisect.session import End, Session, Terms
-from errata.replay.search.noise import Noise
-from errata.replay.search.search import Observation, Purpose
+from errata.ledger.base.files import storage_error, try_lock, write_durably
+from errata.ledger.base.records import describe
+from errata.replay.bisect.session import Session
 
 FILE = "bisect.json"
-LOCK = "bisect-session.lock"
+SESSION_LOCK, SCRATCH_LOCK = "bisect-session.lock", "bisect.lock"
 
 
 class BisectionRunning(ErrataError):
@@ -39,88 +33,28 @@ class BisectionRunning(ErrataError):
 
 
 @contextmanager
-def alone(cache: Path) -> Iterator[None]:
+def alone(cache: Path, lock: str = SESSION_LOCK) -> Iterator[None]:
     """Be the only one to change the session: for a mark as long as it takes, for a run as long as it lasts.
 
     Args:
         cache: the ledger's cache folder.
+        lock: the lock file's name there; `SCRATCH_LOCK` for the folder that a run's checkouts are made in.
 
     Raises:
-        BisectionRunning: another process is at it. The kernel ends its hold when it dies.
+        BisectionRunning: another process holds it. The kernel ends its hold when it dies.
         StorageFailed: the folder cannot be written to.
     """
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(cache / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        descriptor = os.open(cache / lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise storage_error(cache / LOCK, error) from error
+        raise storage_error(cache / lock, error) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BisectionRunning from None
+        if not try_lock(descriptor):
+            raise BisectionRunning
         yield
     finally:
         os.close(descriptor)
-
-
-class _StoredEnd(Record):
-    address: str
-    live: tuple[int, ...]
-
-
-class _StoredObservation(Record):
-    version: str
-    purpose: Annotated[Purpose, Field(strict=False)]
-    position: int | None
-    outcome: Annotated[StepOutcome, Field(strict=False)]
-    score: float | None
-    oracle: str
-
-
-class _StoredTerms(Record):
-    good: str
-    bad: str
-
-
-class _StoredFilters(Record):
-    subjects: tuple[str, ...] = ()
-    layers: tuple[int, ...] = ()
-    authors: tuple[str, ...] = ()
-    batches: tuple[str, ...] = ()
-    since: str | None = None
-    until: str | None = None
-
-
-class _StoredNoise(Record):
-    confidence: float
-    calibration: int
-    limit: int
-    move: float
-
-
-class _Form2(Record):
-    schema_version: Literal[2]
-    good: _StoredEnd
-    bad: _StoredEnd
-    tested: tuple[_StoredObservation, ...]
-
-
-class _Form3(Record):
-    schema_version: Literal[3]
-    good: _StoredEnd | None
-    bad: _StoredEnd | None
-    terms: _StoredTerms
-    filters: _StoredFilters
-    edits: tuple[int, ...] | None
-    order: str
-    began: int
-    noise: _StoredNoise | None
-    seconds: dict[str, float]
-    tested: tuple[tuple[_StoredObservation, ...], ...]
-
-
-_ANY_FORM: TypeAdapter[_Form2 | _Form3] = TypeAdapter(Annotated[_Form2 | _Form3, Field(discriminator="schema_version")])
 
 
 def load(folder: Path) -> Session | None:
@@ -133,9 +67,13 @@ def load(folder: Path) -> Session | None:
     if not path.is_file():
         return None
     try:
-        stored = _ANY_FORM.validate_json(path.read_bytes())
-        return _of_form_2(stored) if isinstance(stored, _Form2) else _of_form_3(stored)
-    except (OSError, ValidationError, UsageError) as error:
+        data = path.read_bytes()
+        stored = json.loads(data)
+        if isinstance(stored, dict) and stored.get("schema_version") == 2:
+            said = [[one] for one in stored.get("tested", ())]
+            data = json.dumps(stored | {"schema_version": 3, "tested": said}).encode()
+        return Session.model_validate_json(data)
+    except (OSError, ValueError, UsageError) as error:
         reason = describe(error) if isinstance(error, ValidationError) else str(error)
         raise Damaged(f"{path} cannot be read ({reason}); `errata bisect reset` clears it") from None
 
@@ -146,21 +84,8 @@ def save(folder: Path, session: Session) -> None:
     Raises:
         StorageFailed: the file cannot be written; what it held stands.
     """
-    noise = session.noise
-    stored = _Form3(
-        schema_version=3,
-        good=_kept(session.good),
-        bad=_kept(session.bad),
-        terms=_StoredTerms(good=session.terms.good, bad=session.terms.bad),
-        filters=_StoredFilters(**vars(session.filters)),
-        edits=session.edits,
-        order=session.order,
-        began=session.began,
-        noise=None if noise is None else _StoredNoise(**vars(noise)),
-        seconds=dict(session.seconds),
-        tested=tuple(tuple(_StoredObservation(**vars(one)) for one in together) for together in session.said),
-    )
-    write_durably(folder / FILE, json.dumps(stored.plain(), indent=1).encode() + b"\n")
+    stored = session.model_dump(mode="json", by_alias=True)
+    write_durably(folder / FILE, json.dumps(stored, indent=1).encode() + b"\n")
 
 
 def reset(folder: Path) -> bool:
@@ -169,34 +94,3 @@ def reset(folder: Path) -> bool:
     existed = path.is_file()
     path.unlink(missing_ok=True)
     return existed
-
-
-def _of_form_2(stored: _Form2) -> Session:
-    return Session(_end(stored.good), _end(stored.bad), said=tuple((_observation(one),) for one in stored.tested))
-
-
-def _of_form_3(stored: _Form3) -> Session:
-    return Session(
-        good=_end(stored.good),
-        bad=_end(stored.bad),
-        terms=Terms(stored.terms.good, stored.terms.bad),
-        filters=Filters(**dict(stored.filters)),
-        edits=stored.edits,
-        order=check_order(stored.order),
-        said=tuple(tuple(_observation(one) for one in together) for together in stored.tested),
-        began=stored.began,
-        noise=None if stored.noise is None else Noise(**dict(stored.noise)),
-        seconds=stored.seconds,
-    )
-
-
-def _kept(end: End | None) -> _StoredEnd | None:
-    return None if end is None else _StoredEnd(address=end.address, live=tuple(sorted(end.live)))
-
-
-def _end(stored: _StoredEnd | None) -> End | None:
-    return None if stored is None else End(stored.address, frozenset(stored.live))
-
-
-def _observation(stored: _StoredObservation) -> Observation:
-    return Observation(**dict(stored))

@@ -1,9 +1,10 @@
-"""Versions written out: model folders, LoRA adapters, resharded bases.
+"""Versions written out: model folders, LoRA adapters, resharded bases; and the log, as an audit bundle.
 
     adapter_card    what an exported adapter's folder says about itself: README.md for people, errata_version.json
                     for programs
     adapter_export  A version as a LoRA adapter in PEFT's format: two factors for each edited module, to be served
                     on the base model
+    audit_bundle    An audit bundle written out, and the record that it was
     checkout        write a version as a folder that `transformers`, and whatever reads its format, loads as it is
     model_card      the model card of a checked-out version: what a stranger who finds the folder has to know about
                     it
@@ -11,5 +12,5 @@
     sharing         give a new file the bytes of another one as cheaply as the disk allows
     whole_folder    folders that are there whole or not at all
 
-May import: versions.
+May import: record, versions.
 """

@@ -7,7 +7,6 @@ crash left behind, which it removes, from what somebody is still writing, which 
 
 from __future__ import annotations
 
-import fcntl
 import os
 import re
 import shutil
@@ -17,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.files import sync_folder
+from errata.ledger.base.files import sync_folder, try_lock
 
 _MAKING = ".errata-making-"
 _FLUSHES_AT_ONCE = 8
@@ -116,13 +115,10 @@ def _locked_folder(destination: Path) -> tuple[Path, int]:
         building.mkdir()
         descriptor = os.open(building, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # somebody took it for abandoned in the moment before it was locked
-            os.close(descriptor)
-            continue
+            mine = try_lock(descriptor)
         except OSError:  # a disk without such locks, on which nobody will remove it either
             return building, descriptor
-        if building.is_dir():
+        if mine and building.is_dir():  # else somebody took it for abandoned in the moment before it was locked
             return building, descriptor
         os.close(descriptor)
 
@@ -134,7 +130,7 @@ def _remove_abandoned(destination: Path) -> None:
             with suppress(OSError):
                 descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
                 try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    shutil.rmtree(path, ignore_errors=True)
+                    if try_lock(descriptor):
+                        shutil.rmtree(path, ignore_errors=True)
                 finally:
                     os.close(descriptor)

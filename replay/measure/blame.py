@@ -141,7 +141,7 @@ def blame(
     if not live:
         raise UsageError("this version has no edits; there is nothing to blame")
     if top < 0 or check < 0:
-        raise UsageError("no fewer than no edits can be left out")
+        raise UsageError("the number of edits to leave out cannot be negative")
     metric = stand_in(workspace.loaded, suite) if differentiated is None else differentiated
     sign = -1.0 if higher_is_better(suite.metric) else 1.0
     advance("forward and backward")

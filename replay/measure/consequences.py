@@ -1,7 +1,7 @@
 """What reverting edits would do, found out by running the model on both versions and recording nothing.
 
-The version without the edits is the head's exact sums less their deltas: what is looked at here is to the bit what a
-revert gives.
+The version without the edits is the head's exact sums less their deltas: what is asked here is to the bit what a revert
+gives.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from errata.ledger.facts.suites import Suite
 from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import RevertEdits
 from errata.ledger.state.state import State
-from errata.replay.measure.looking import Comparison, Look, Looker, Neighbours, compare, inquiry
+from errata.replay.measure.comparison import Answers, Comparison, Neighbours, ask_versions, compare, questions
 from errata.replay.workflow.workspace import Workspace
 
 
@@ -97,20 +97,15 @@ def consequences(
     Raises:
         Refused: one of the edits is not live.
         UnknownEdit: one of them was never recorded.
-        UsageError: an edit twice, or what `replay.measure.looking.inquiry` refuses.
+        UsageError: an edit twice, or what `replay.measure.comparison.questions` refuses.
     """
     state = workspace.revealed(workspace.state.live)
     decide(state, RevertEdits(tuple(numbers)), None)
     removed = tuple(numbers)
     rest = tuple(number for number in state.live if number not in set(removed))
-    asked = inquiry(state, removed, rest, suites, neighbours, sample)
+    asked = questions(state, removed, rest, suites, neighbours, sample)
     head, without = (workspace.materialiser.weights(live) for live in (state.live, rest))
-    advance("the base model's own answers")
-    looker = Looker(workspace.loaded, asked)
-    with workspace.wearing(head):
-        before = looker.look(lambda what: advance(f"head: {what}"))
-    with workspace.wearing(without):
-        after = looker.look(lambda what: advance(f"without: {what}"))
+    before, after = ask_versions(workspace, asked, {"head": lambda: head, "without": lambda: without}, advance)
     return Consequences(
         removed=removed,
         version_before=state.version,
@@ -124,7 +119,7 @@ def consequences(
     )
 
 
-def facts_back(state: State, removed: Sequence[int], before: Look, after: Look) -> tuple[FactBack, ...]:
+def facts_back(state: State, removed: Sequence[int], before: Answers, after: Answers) -> tuple[FactBack, ...]:
     """What becomes of reverted edits' facts."""
     bodies = [state.edits[number].body for number in removed]
     return tuple(

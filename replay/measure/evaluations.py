@@ -7,17 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from errata.editor.score.fluency import likelihoods, perplexity
-from errata.editor.score.intervals import Estimate
 from errata.editor.score.lm_task import run_task
-from errata.editor.score.outcomes import standing_probes
-from errata.editor.score.scores import Decision, FactScores, Family, score_facts
+from errata.editor.score.scores import DecidedBy, FactScores, Family, score_facts, standing_probes
 from errata.ledger.base.canonical import file_digest, value_digest
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.evaluations import EvaluationRecorded, EvaluationSource, Score
 from errata.ledger.secrets.sealing import refuse_personal
 from errata.replay.workflow.genesis import documents, require_corpus
-from errata.replay.workflow.workspace import Finding, Workspace
+from errata.replay.workflow.workspace import EvaluationResult, Workspace, score_row
 
 OVERALL = "overall"
 """The name of CounterFact's overall score: the harmonic mean of efficacy, paraphrase and locality."""
@@ -68,17 +66,19 @@ def evaluate_facts(
         "facts", {"facts": [fact.plain() for fact in facts], "cohorts": groups, "decisions": DECISIONS}
     )
 
-    def run() -> Finding:
+    def run() -> EvaluationResult:
         found = score_version(workspace, live, clear)
         rows = [*score_rows(found)]
         for key, places in groups.items():
             rows += score_rows(found.of(places), f" {key}")
-        hits = [outcome[Family.EFFICACY, Decision.GREEDY][0] for outcome in found.outcomes]
+        hits = [outcome[Family.EFFICACY, DecidedBy.GREEDY][0] for outcome in found.outcomes]
         details = [
             {f"{family.value}/{decision.value}": list(values) for (family, decision), values in outcome.items()}
             for outcome in found.outcomes
         ]
-        return Finding(Family.EFFICACY.value, sum(hits) / len(hits), len(facts), sum(hits), tuple(rows), details)
+        return EvaluationResult(
+            Family.EFFICACY.value, sum(hits) / len(hits), len(facts), sum(hits), tuple(rows), details
+        )
 
     return workspace.recorded(live, EvaluationSource.FACTS, name, identity, run, again)
 
@@ -109,19 +109,19 @@ def evaluate_corpus(
     """Perplexity of a corpus file, one document a line; ``n`` of its score counts tokens.
 
     Raises:
-        UsageError: for a file that is no such corpus.
+        UsageError: if the file is not a corpus.
     """
     require_corpus(path)
     identity = value_digest("corpus evaluation", {"corpus": file_digest("corpus", path), "metric": "perplexity"})
 
-    def run() -> Finding:
+    def run() -> EvaluationResult:
         texts = [text for line in documents(path) if (text := line.strip())]
         with workspace.at(live):
             found = likelihoods(workspace.loaded, texts)
         estimate = perplexity(found)
         details = [[item.nats, item.tokens] for item in found]
         rows = (score_row("perplexity", "nats a token", estimate),)
-        return Finding("perplexity", estimate.value, len(texts), None, rows, details)
+        return EvaluationResult("perplexity", estimate.value, len(texts), None, rows, details)
 
     return workspace.recorded(live, EvaluationSource.CORPUS, path.name, identity, run, again)
 
@@ -138,9 +138,9 @@ def evaluate_task(
     with workspace.at(live):
         found = run_task(workspace.loaded, task, folders)
     if not found.scores:
-        raise UsageError(f"the task {task!r} gives no number")
+        raise UsageError(f"the task {task!r} gives no numeric metric")
     rows = tuple(score_row(metric, "lm-eval", estimate) for metric, estimate in found.scores.items())
-    finding = Finding(rows[0].name, rows[0].value, found.samples, None, rows, None)
+    finding = EvaluationResult(rows[0].name, rows[0].value, found.samples, None, rows, None)
     return workspace.record(live, EvaluationSource.TASK, task, found.digest, finding, started), True
 
 
@@ -151,20 +151,6 @@ def score_rows(found: FactScores, suffix: str = "") -> list[Score]:
         for (family, decision), estimate in found.scores.items()
     ]
     return rows + [score_row(OVERALL + suffix, decision.value, e) for decision, e in found.overall.items()]
-
-
-def score_row(name: str, decision: str, estimate: Estimate) -> Score:
-    """An estimate as it is recorded."""
-    return Score(
-        name=name,
-        decision=decision,
-        value=estimate.value,
-        n=estimate.n,
-        clusters=estimate.clusters,
-        low=estimate.low,
-        high=estimate.high,
-        method=estimate.method,
-    )
 
 
 def details_of(workspace: Workspace, body: EvaluationRecorded) -> object:

@@ -21,7 +21,7 @@ from errata.replay.workflow.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class Located:
+class RecordedTracing:
     """A tracing as it was recorded, and the facts that were looked at but that the version does not know."""
 
     tracing: Tracing
@@ -47,7 +47,7 @@ def locate(
     settings: TraceSettings,
     record: bool = True,
     advance: Callable[[str], None] = lambda stage: None,
-) -> Located:
+) -> RecordedTracing:
     """Trace those of the facts that a version knows, and record the result.
 
     Args:
@@ -99,7 +99,7 @@ def locate(
     if record:
         workspace.record_tracing(body)
     said = {fact.key for fact in known}
-    return Located(tracing, body, tuple(fact for fact in facts if fact.key not in said))
+    return RecordedTracing(tracing, body, tuple(fact for fact in facts if fact.key not in said))
 
 
 def heat_map(tracing: Tracing) -> dict[str, Any]:
@@ -168,12 +168,7 @@ def draw(tracing: Tracing, folder: Path) -> list[Path]:
     Raises:
         UsageError: if the extra `plots` is not installed.
     """
-    written = []
-    for name, spec in (("locate", heat_map(tracing)), ("locate-layers", profile(tracing))):
-        for suffix in (".svg", ".png", ".vl.json"):
-            charts.save(spec, folder / f"{name}{suffix}")
-            written.append(folder / f"{name}{suffix}")
-    return written
+    return charts.save_all({"locate": heat_map(tracing), "locate-layers": profile(tracing)}, folder)
 
 
 def _part_words(part: Part, window: int) -> str:

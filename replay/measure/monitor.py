@@ -7,17 +7,17 @@ recorded: a point can be computed again at any time, to the bit.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
 
 from errata.editor.score.drift import Drift, drift, states_at_the_end
 from errata.editor.score.evaluate import probe, run_suite
-from errata.editor.score.outcomes import own_targets
+from errata.editor.score.scores import own_targets
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.suites import Suite
-from errata.ledger.state.state import Change, State, live_after
+from errata.ledger.state.state import State, live_after
 from errata.replay.workflow.workspace import Workspace
 
 POINTS = 10
@@ -34,7 +34,7 @@ class Stage1Mean:
 
 
 @dataclass(frozen=True)
-class Point:
+class HealthPoint:
     """One version along the log.
 
     Attributes:
@@ -67,7 +67,7 @@ def monitor(
     every: int | None = None,
     suite: Suite | None = None,
     advance: Callable[[int, int], None] = lambda done, of: None,
-) -> Iterator[Point]:
+) -> Iterator[HealthPoint]:
     """Measure versions along the log, the base first and the head last; those with an erased edit are left out.
 
     Args:
@@ -81,15 +81,15 @@ def monitor(
         UsageError: if there is nothing to follow: no edit yet, or a distance below one.
     """
     state = workspace.revealed(n for n, record in workspace.state.edits.items() if record.erased_by is None)
-    places = buildable(state, places_along(len(state.changes), every))
+    places = places_along(state, every)
     texts = _texts(workspace, suite)
     if not texts:
         raise UsageError("this ledger has no context prompts to follow activations on; give a suite")
     layer = workspace.config().layers[-1]
     base = states_at_the_end(workspace.loaded, layer, texts)
-    for done, (start, stop) in enumerate(places, start=1):
+    for done, place in enumerate(places, start=1):
         yield _point(
-            workspace, state, start, stop, suite, lambda: drift(base, states_at_the_end(workspace.loaded, layer, texts))
+            workspace, state, place, suite, lambda: drift(base, states_at_the_end(workspace.loaded, layer, texts))
         )
         advance(done, len(places))
 
@@ -100,43 +100,49 @@ def _texts(workspace: Workspace, suite: Suite | None) -> list[str]:
     return [item.prompt for item in suite.probes] or list(suite.texts)
 
 
-def buildable(state: State, places: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Those of the points whose versions can be built, each with the one before it that can."""
-    erased = {number for number, record in state.edits.items() if record.erased_by is not None}
-    kept: list[tuple[int, int]] = []
-    for _, stop in places:
-        if not erased.intersection(live_after(state.changes[:stop])):
-            kept.append((kept[-1][1] if kept else 0, stop))
-    return kept
+@dataclass(frozen=True)
+class LogPlace:
+    """A version along the log.
+
+    Attributes:
+        seq: the event after which it is.
+        live: its live edits.
+        made: number of edits ever made by then.
+        added: edits made since the place before, in the order of the log.
+    """
+
+    seq: int
+    live: tuple[int, ...]
+    made: int
+    added: tuple[int, ...]
 
 
-def places_along(changes: int, every: int | None) -> list[tuple[int, int]]:
-    """Points as (changes before the point before, changes before this one); the base is first, the head last.
+def places_along(state: State, every: int | None) -> list[LogPlace]:
+    """Places along the log: the base first, the head last. Those whose versions hold an erased edit are left out.
 
     Args:
-        changes: changes of the live set in the whole log.
-        every: changes between two points; about ``POINTS`` points if None.
+        state: the ledger's state.
+        every: changes of the live set between two places; about ``POINTS`` places if None.
 
     Raises:
         UsageError: there is no change, or the distance is below one.
     """
-    if not changes:
+    steps = state.steps
+    if not steps:
         raise UsageError("no edits yet; there is nothing to follow along the log")
     if every is not None and every < 1:
         raise UsageError(f"points lie at least one change apart, not {every}")
-    step = every or max(1, round(changes / POINTS))
-    stops = [*range(0, changes, step), changes]
-    return list(zip([0, *stops], stops, strict=False))
-
-
-def seq_after(changes: Sequence[Change]) -> int:
-    """The event after which these changes of the live set, the log's first, have been made."""
-    return changes[-1].seq if changes else 1
-
-
-def edits_made(changes: Sequence[Change]) -> int:
-    """How many edits were ever made by the log's first changes."""
-    return max((number for change in changes for number in change.added), default=0)
+    erased = {number for number, record in state.edits.items() if record.erased_by is not None}
+    places: list[LogPlace] = []
+    before = 0
+    for stop in (*range(0, len(steps), every or max(1, round(len(steps) / POINTS))), len(steps)):
+        live = live_after(steps[:stop])
+        if erased.isdisjoint(live):
+            made = max((number for step in steps[:stop] for number in step.added), default=0)
+            added = tuple(number for step in steps[before:stop] for number in step.added)
+            places.append(LogPlace(steps[stop - 1].seq if stop else 1, live, made, added))
+            before = stop
+    return places
 
 
 def relative_norms(workspace: Workspace, weights: Mapping[str, Tensor]) -> dict[str, float]:
@@ -146,39 +152,33 @@ def relative_norms(workspace: Workspace, weights: Mapping[str, Tensor]) -> dict[
 
 
 def _point(
-    workspace: Workspace,
-    state: State,
-    start: int,
-    stop: int,
-    suite: Suite | None,
-    activations: Callable[[], Drift],
-) -> Point:
-    changes = state.changes[:stop]
-    live = live_after(changes)
-    facts = [state.edits[number].body.fact for number in live]
-    weights = workspace.materialiser.weights(live)
-    with workspace.at(live):
-        results = probe(workspace.loaded, [own_targets(fact)[0] for fact in facts])
+    workspace: Workspace, state: State, place: LogPlace, suite: Suite | None, activations: Callable[[], Drift]
+) -> HealthPoint:
+    weights = workspace.materialiser.weights(place.live)
+    with workspace.with_weights(weights):
+        results = probe(workspace.loaded, [own_targets(state.edits[number].body.fact)[0] for number in place.live])
         moved = activations()
         score = run_suite(workspace.loaded, suite).score if suite is not None else None
     says = [result.says_target for result in results]
     first = says[: max(1, len(says) // 10)]
-    new = [state.edits[number].body.stage1 for change in state.changes[start:stop] for number in change.added]
-    return Point(
-        seq=seq_after(changes),
-        live=len(live),
-        made=edits_made(changes),
+    new = [state.edits[number].body.stage1 for number in place.added]
+    return HealthPoint(
+        seq=place.seq,
+        live=len(place.live),
+        made=place.made,
         norms=relative_norms(workspace, weights),
         activations=moved,
         says=(sum(says), len(says)),
         first=(sum(first), len(first)),
-        edited_probability=sum(math.exp(result.log_probability) for result in results) / len(results)
-        if results
-        else None,
+        edited_probability=_mean([math.exp(result.log_probability) for result in results]),
         score=score,
-        stage1=Stage1Mean(
+        stage1=None
+        if not new
+        else Stage1Mean(
             len(new), sum(item.steps for item in new) / len(new), sum(item.probability_after for item in new) / len(new)
-        )
-        if new
-        else None,
+        ),
     )
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return sum(values) / len(values) if values else None

@@ -13,8 +13,7 @@ from errata.editor.score.evaluate import run_suite
 from errata.editor.score.intervals import Estimate
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.suites import Suite, higher_is_better
-from errata.ledger.state.state import live_after
-from errata.replay.measure.monitor import buildable, edits_made, places_along, relative_norms, seq_after
+from errata.replay.measure.monitor import places_along, relative_norms
 from errata.replay.workflow.workspace import Workspace
 
 
@@ -81,16 +80,13 @@ def timeline(
         raise UsageError("no suite to score along the log")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"two suites are called {twice!r}; their scores could not be told apart")
-    state = workspace.state
-    places = buildable(state, places_along(len(state.changes), every))
-    for done, (_, stop) in enumerate(places, start=1):
-        changes = state.changes[:stop]
-        live = live_after(changes)
-        norms = relative_norms(workspace, workspace.materialiser.weights(live))
-        with workspace.at(live):
+        raise UsageError(f"two suites are called {twice!r}; their scores could not be distinguished")
+    places = places_along(workspace.state, every)
+    for done, place in enumerate(places, start=1):
+        weights = workspace.materialiser.weights(place.live)
+        with workspace.with_weights(weights):
             scores = {suite.name: run_suite(workspace.loaded, suite).estimate for suite in suites}
-        yield Moment(seq_after(changes), live, edits_made(changes), norms, scores)
+        yield Moment(place.seq, place.live, place.made, relative_norms(workspace, weights), scores)
         advance(done, len(places))
 
 

@@ -76,7 +76,7 @@ class Why:
         version: the version's digest.
         prompt: the prompt.
         answer: whose probability is meant.
-        asked: whether the caller named it; else it is what the version says.
+        asked: whether the caller named it; if not, it is what the version says.
         says: what the version says after the prompt.
         base_says: what the base says.
         log_probability, probability: of the answer in the version.
@@ -120,7 +120,7 @@ def why(workspace: Workspace, prompt: str, live: Iterable[int], target: str | No
     if not live:
         raise UsageError("this version has no edits; none can fire")
     if top < 0:
-        raise UsageError("no fewer than no edits can be left out")
+        raise UsageError("the number of edits to leave out cannot be negative")
     loaded, state = workspace.loaded, workspace.state
     with workspace.at(live):
         (says,) = continuations(loaded, [prompt])

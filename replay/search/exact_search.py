@@ -8,60 +8,65 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from errata.ledger.kinds.bisections import StepOutcome, Verdict
+from errata.ledger.kinds.bisections import BisectionStep, StepOutcome, Verdict
+from errata.ledger.state.state import Step
 from errata.replay.search.minimise import minimal
-from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Step, Unasked
+from errata.replay.search.terms import (
+    CONFIRMATIONS,
+    Conclusion,
+    Live,
+    Observation,
+    Problem,
+    Purpose,
+    Strategy,
+    Unasked,
+)
 
 Ask = Callable[[Live, Purpose], StepOutcome]
 """What a version is found to be; raises `Unasked` while nobody knows."""
 
 
-@dataclass(frozen=True)
-class Bracket:
-    """Where the search stands: prefix `low` passes, prefix `high` fails, `middle` are to be tested, if any are."""
-
-    low: int
-    high: int
-    middle: tuple[int, ...]
-
-
-def bracket(weights: Sequence[float], tested: Iterable[Observation], count: int = 1) -> Bracket:
-    """Where the search stands after these observations, the two ends being taken as good and bad.
+def bracket(tested: Iterable[Observation | BisectionStep], steps: int) -> tuple[int, int]:
+    """How many of the steps pass still and how many fail already, the two ends being taken as good and bad.
 
     The high end is the first prefix seen to fail and the low end the last one before it seen to pass, so that marks
-    which contradict a monotone history (several flips) still leave a bracket with a flip inside. A version that could
-    not be tested is worked around by its nearest neighbour that can be.
+    which contradict a monotone history (several flips) still leave a bracket with a flip inside.
+    """
+    said = {test.position: test.outcome for test in tested if test.position is not None}
+    said |= {0: StepOutcome.GOOD, steps: StepOutcome.BAD}
+    high = min(k for k, outcome in said.items() if outcome is StepOutcome.BAD)
+    return max(k for k, outcome in said.items() if outcome is StepOutcome.GOOD and k < high), high
+
+
+def halves(weights: Sequence[float], low: int, untested: Iterable[int], count: int) -> list[int]:
+    """Which prefixes to test: they cut the bracket into parts of about equal weight.
+
+    A version that could not be tested is worked around by its nearest neighbour that can be.
 
     Args:
-        weights: how likely each step is the culprit, on any scale.
-        tested: what was observed.
-        count: how many prefixes may be tested side by side; they cut the bracket into parts of about equal weight.
+        weights: how likely each step of the bracket is the culprit, on any scale.
+        low: how many steps the bracket's good end has.
+        untested: the prefixes inside the bracket that nobody tested yet.
+        count: how many prefixes may be tested side by side.
     """
-    steps = len(weights)
-    outcomes = {test.position: test.outcome for test in tested if test.position is not None}
-    outcomes |= {0: StepOutcome.GOOD, steps: StepOutcome.BAD}
-    high = min(k for k, outcome in outcomes.items() if outcome is StepOutcome.BAD)
-    low = max(k for k, outcome in outcomes.items() if outcome is StepOutcome.GOOD and k < high)
-    upto = [0.0, *itertools.accumulate(weights[low:high])]  # upto[k - low]: the weight of the steps low+1..k
-    open_ = [k for k in range(low + 1, high) if k not in outcomes]
-    middle: list[int] = []
-    for part in range(1, count + 1):
+    upto = [0.0, *itertools.accumulate(weights)]  # upto[k - low]: the weight of the steps low+1..k
+    left, middle = set(untested), []
+    for part in range(1, min(count, len(left)) + 1):
         wanted = upto[-1] * part / (count + 1)
-        left = [k for k in open_ if k not in middle]
-        if left:
-            middle.append(min(left, key=lambda k: abs(upto[k - low] - wanted)))
-    return Bracket(low, high, tuple(sorted(middle)))
+        middle.append(min(sorted(left), key=lambda k: abs(upto[k - low] - wanted)))
+        left.remove(middle[-1])
+    return sorted(middle)
 
 
-def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: int) -> Conclusion:
+def search(problem: Problem, tested: Sequence[Observation], strategy: Strategy, count: int) -> Conclusion:
     """The conclusion that these observations lead to.
 
     Args:
         problem: what is searched.
         tested: the observations; a later one of the same version replaces an earlier one.
-        plan: how; its noise plays no part here.
+        strategy: how; its noise plays no part here.
         count: how many questions may be asked side by side.
 
     Raises:
@@ -69,14 +74,14 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: i
     """
     seen = {test.version: test.outcome for test in tested}
     size = len(problem.steps)
-    weights = plan.weights(size)
+    weights = strategy.weights(size)
 
     def end(verdict: Verdict, candidates: tuple[Step, ...] = ()) -> Conclusion:
         return Conclusion(verdict, candidates=candidates, tested=tuple(tested), steps=size)
 
     at_start = (
-        _question(problem, problem.good, Purpose.GOOD_END, 0, most_tests(weights)),
-        _question(problem, problem.bad, Purpose.BAD_END, size, most_tests(weights)),
+        problem.question(problem.good, Purpose.GOOD_END, 0, most_tests(weights)),
+        problem.question(problem.bad, Purpose.BAD_END, size, most_tests(weights)),
     )
     verdicts = (Verdict.GOOD_IS_BAD, Verdict.BAD_IS_GOOD)
     for question, wanted, verdict in zip(at_start, (StepOutcome.GOOD, StepOutcome.BAD), verdicts, strict=True):
@@ -88,24 +93,17 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: i
         if outcome is not wanted:
             return end(verdict)
 
-    span = bracket(weights, tested, count)
-    if span.middle:
-        within = weights[span.low : span.high]
-        lefts = [max(most_tests(within[: k - span.low]), most_tests(within[k - span.low :])) for k in span.middle]
-        raise Unasked(
-            *(
-                _question(problem, problem.prefix(k), Purpose.SEARCH, k, left)
-                for k, left in zip(span.middle, lefts, strict=True)
-            )
-        )
-    if span.high - span.low > 1:
-        return end(Verdict.INCONCLUSIVE, candidates=problem.steps[span.low : span.high])
+    low, high = bracket(tested, size)
+    within, placed = weights[low:high], {test.position for test in tested}
+    if middle := halves(within, low, (k for k in range(low + 1, high) if k not in placed), count):
+        lefts = [max(most_tests(within[: k - low]), most_tests(within[k - low :])) for k in middle]
+        places = zip(middle, lefts, strict=True)
+        raise Unasked(*(problem.question(problem.prefix(k), Purpose.SEARCH, k, left) for k, left in places))
+    if high - low > 1:
+        return end(Verdict.INCONCLUSIVE, candidates=problem.steps[low:high])
 
-    suspect = problem.steps[span.high - 1]
-    both = (
-        _question(problem, suspect.backward(problem.bad), Purpose.WITHOUT_SUSPECT),
-        _question(problem, suspect.forward(problem.good), Purpose.SUSPECT_ALONE),
-    )
+    suspect = problem.steps[high - 1]
+    both = [problem.question(problem.confirmation(how, high - 1), how) for how in CONFIRMATIONS]
     if open_ := [question for question in both if question.version not in seen]:
         raise Unasked(*open_[:count])
     answers = [seen[question.version] for question in both]
@@ -116,16 +114,16 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, count: i
     confirmed = replace(end(Verdict.SEVERAL, (suspect,)), suspect=suspect, without_passes=without, alone_fails=alone)
     if False not in (without, alone):
         return replace(confirmed, verdict=Verdict.INCONCLUSIVE if None in (without, alone) else Verdict.CULPRIT)
-    if not plan.minimise:
+    if not strategy.minimise:
         return confirmed
 
     def ask(live: Live, purpose: Purpose) -> StepOutcome:
-        question = _question(problem, live, purpose)
+        question = problem.question(live, purpose)
         if question.version not in seen:
             raise Unasked(question)
         return seen[question.version]
 
-    cause, cure = minimal_sets(problem, span.high - 1, ask)
+    cause, cure = minimal_sets(problem, high - 1, ask)
     return replace(confirmed, cause=cause, cure=cure)
 
 
@@ -162,7 +160,3 @@ def most_tests(weights: Sequence[float]) -> int:
     if lightest == max(weights):
         return (len(weights) - 1).bit_length()
     return min(len(weights) - 1, int(sum(weights) / lightest).bit_length() + 2)
-
-
-def _question(problem: Problem, live: Live, purpose: Purpose, position: int | None = None, left: int = 0) -> Question:
-    return Question(live, problem.digest_of(live), purpose, position, left)

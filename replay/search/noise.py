@@ -5,7 +5,7 @@ says "bad" with a rate that nobody knows, a test of a bad version "good" with an
 1/2, where a test is a coin, all alike before any test; both are integrated out, so that the evidence for a hypothesis
 is a function of four counts. For each step there are four hypotheses, by what the two confirmations would say: with the
 step alone the good version is bad or not, and without it the bad version is good or not. Only in one of them is the
-step the culprit by itself. One more hypothesis is that the test says nothing of the versions at all.
+step the culprit by itself. One more hypothesis is that the test says nothing about the versions at all.
 
 Legend: ``n`` steps, ``4`` hypotheses a step, in the order of `KINDS`.
 """
@@ -29,7 +29,7 @@ SINGLE = 0.9
 """How probable it is, before any test, that one step alone explains it; the other three kinds share the rest."""
 
 COIN = 0.5
-"""How probable it is, before any test, that the test says nothing of the versions: it has to show that it does."""
+"""How probable it is, before any test, that the test says nothing about the versions: it has to show that it does."""
 
 LEVEL = 0.95
 """The level of a rate's credible interval."""
@@ -82,7 +82,7 @@ class Belief:
         credible: indices of the steps of the smallest set that holds it with the wanted confidence, the most probable
             first.
         named: the probability of what the verdict says: that the culprit is one, or that several explain it together.
-        coin: the probability that the test says nothing of the versions.
+        coin: the probability that the test says nothing about the versions.
         false_bad, false_good: how often good versions fail and bad ones pass.
     """
 
@@ -100,9 +100,6 @@ class Tally:
 
     bad: int = 0
     good: int = 0
-
-    def __add__(self, other: Tally) -> Tally:
-        return Tally(self.bad + other.bad, self.good + other.good)
 
     @property
     def total(self) -> int:
@@ -154,7 +151,7 @@ def claim_holds(seen: Tally, claimed_bad: bool, trust: float = 0.95) -> float:
     return _logistic(math.log(trust / (1 - trust)) + (if_bad - if_good if claimed_bad else if_good - if_bad))
 
 
-class Evidence:
+class Posterior:
     """Everything that was observed, and what follows from it.
 
     Args:
@@ -202,7 +199,7 @@ class Evidence:
         bad, good = (int(by_length[i].sum()) + sum((t.bad, t.good)[i] for _, t in (*alone, *without)) for i in (0, 1))
         for_coin = math.lgamma(bad + 1) + math.lgamma(good + 1) - math.lgamma(bad + good + 2)
         self.coin = _logistic(math.log(COIN / (1 - COIN)) + for_coin - for_all)
-        """The probability that the test says nothing of the versions: one rate of "bad" for all, anything alike."""
+        """The probability that the test says nothing about the versions: one rate of "bad" for all, anything alike."""
         likely = np.exp(score - score.max())
         self.hypotheses: Array = likely / likely.sum()
         """The probability of each hypothesis, ``(4, n)``."""

@@ -20,9 +20,20 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from errata.ledger.kinds.bisections import StepOutcome, Verdict
+from errata.ledger.state.state import Step
 from errata.replay.search.exact_search import minimal_sets
-from errata.replay.search.noise import KINDS, Belief, Evidence, Noise, Tally, claim_holds
-from errata.replay.search.terms import Conclusion, Live, Observation, Plan, Problem, Purpose, Question, Step, Unasked
+from errata.replay.search.noise import KINDS, Belief, Noise, Posterior, Tally, claim_holds
+from errata.replay.search.terms import (
+    CONFIRMATIONS,
+    Conclusion,
+    Live,
+    Observation,
+    Problem,
+    Purpose,
+    Question,
+    Strategy,
+    Unasked,
+)
 
 _NOTHING = 1e-9
 """A test that tells less than this, in nats, is not made."""
@@ -40,13 +51,13 @@ class _Seen:
         return self.tallies.get(version, Tally())
 
 
-def search(problem: Problem, tested: Sequence[Observation], plan: Plan, noise: Noise, count: int) -> Conclusion:
+def search(problem: Problem, tested: Sequence[Observation], strategy: Strategy, noise: Noise, count: int) -> Conclusion:
     """The conclusion that these observations lead to.
 
     Args:
         problem: what is searched.
         tested: the observations, all of which count.
-        plan: how.
+        strategy: how.
         noise: how sure, and for how many tests.
         count: how many questions may be asked side by side.
 
@@ -81,67 +92,63 @@ def search(problem: Problem, tested: Sequence[Observation], plan: Plan, noise: N
         if missing > 0:
             if seen.total >= noise.limit:
                 known = [(end_, seen.of(at_end[end_])) for end_ in at_end]
-                belief = Evidence(plan.weights(size), known).belief(noise.confidence, 0.0)
+                belief = Posterior(strategy.weights(size), known).belief(noise.confidence, 0.0)
                 return end(Verdict.INCONCLUSIVE, candidates=problem.steps, belief=belief)
-            live = bad if k else good
-            raise ask(*[Question(live, version, purpose, k, size.bit_length())] * missing)
+            raise ask(*[problem.question(bad if k else good, purpose, k, size.bit_length())] * missing)
 
     positions = {t.position: t.version for t in tested if t.position is not None} | at_end
     lengths = [(k, seen.of(version)) for k, version in positions.items()]
-    weights = plan.weights(size)
-    evidence = Evidence(weights, lengths)
-    if any(t.position is None for t in tested):
-        alone, without = _confirmations(problem, tested, seen, evidence)
-        evidence = Evidence(weights, lengths, alone.items(), without.items())
-    suspect = evidence.suspect
+    weights = strategy.weights(size)
+    posterior = Posterior(weights, lengths)
+    confirmed_by = problem.confirmed(tested, posterior.credible(1.0))
+    if confirmed_by:
+        told = [
+            [(index, seen.of(version)) for (version, how), index in confirmed_by.items() if how is purpose]
+            for purpose in CONFIRMATIONS
+        ]
+        posterior = Posterior(weights, lengths, without=told[0], alone=told[1])
+    suspect = posterior.suspect
     step = problem.steps[suspect]
     # Whether it is one step, and whether several: what the verdict will say is the more probable of the two.
-    informed = 1.0 - evidence.coin
-    single = informed * float(evidence.hypotheses[0, suspect])
-    several = informed * float(evidence.hypotheses[1:, suspect].max())
-    both = {
-        Purpose.SUSPECT_ALONE: step.forward(good),
-        Purpose.WITHOUT_SUSPECT: step.backward(bad),
-    }
-    digests = {purpose: problem.digest_of(live) for purpose, live in both.items()}
-    untestable = seen.skipped & set(digests.values())
+    informed = 1.0 - posterior.coin
+    single = informed * float(posterior.hypotheses[0, suspect])
+    several = informed * float(posterior.hypotheses[1:, suspect].max())
+    both = [problem.question(problem.confirmation(purpose, suspect), purpose, left=1) for purpose in CONFIRMATIONS]
+    open_ = [question for question in both if question.version not in seen.skipped]
     named = max(single, several)
-    confirmed = all(seen.of(version).total for version in digests.values())
+    confirmed = all(seen.of(question.version).total for question in both)
     if named >= noise.confidence and confirmed:
-        kind = int(evidence.hypotheses[:, suspect].argmax())
+        kind = int(posterior.hypotheses[:, suspect].argmax())
         alone_fails, without_passes = KINDS[kind]
         verdict = Verdict.CULPRIT if kind == 0 else Verdict.SEVERAL
-        sets: tuple[tuple[Step, ...], tuple[Step, ...]] = ((), ())
-        if kind and plan.minimise:
-            sets = _minimal_sets(problem, suspect, evidence, seen, noise)
-        return replace(
-            end(verdict, (step,), evidence.belief(noise.confidence, named)),
+        found = replace(
+            end(verdict, (step,), posterior.belief(noise.confidence, named)),
             suspect=step,
             without_passes=without_passes,
             alone_fails=alone_fails,
-            cause=sets[0],
-            cure=sets[1],
         )
+        if kind == 0 or not strategy.minimise:
+            return found
+        cause, cure = _minimal_sets(problem, suspect, posterior, seen, noise)
+        return replace(found, cause=cause, cure=cure)
 
     def inconclusive() -> Conclusion:
-        belief = evidence.belief(noise.confidence, named)
+        belief = posterior.belief(noise.confidence, named)
         chosen = tuple(problem.steps[i] for i in sorted(belief.credible))
         found = end(Verdict.INCONCLUSIVE, chosen, belief)
         return replace(found, suspect=step) if len(chosen) == 1 else found
 
-    if seen.total >= noise.limit or evidence.coin >= noise.confidence:
+    if seen.total >= noise.limit or posterior.coin >= noise.confidence:
         return inconclusive()
-    sure = informed * float(evidence.steps[suspect]) >= noise.confidence
-    if untestable and sure:
+    sure = informed * float(posterior.steps[suspect]) >= noise.confidence
+    if sure and len(open_) < len(both):
         return inconclusive()
-    open_ = {purpose: live for purpose, live in both.items() if digests[purpose] not in seen.skipped}
     if confirmed and named / informed >= noise.confidence:  # all that is open is whether the test says anything
         k = min(at_end, key=lambda end: seen.of(at_end[end]).total)
-        raise ask(Question(bad if k else good, at_end[k], ends[k > 0][1], k, 1))
+        raise ask(problem.question(bad if k else good, ends[k > 0][1], k, 1))
     if named >= noise.confidence:  # sure without having looked: look at least once
-        purpose = next(purpose for purpose in open_ if not seen.of(digests[purpose]).total)
-        raise ask(Question(open_[purpose], digests[purpose], purpose, None, 1))
-    questions = _most_telling(problem, tested, seen, evidence, noise, open_, digests, count)
+        raise ask(next(question for question in open_[::-1] if not seen.of(question.version).total))
+    questions = _most_telling(problem, tested, posterior, noise, open_, count)
     if not questions:
         return inconclusive()
     raise ask(*questions)
@@ -155,43 +162,17 @@ def _tally(tested: Sequence[Observation]) -> _Seen:
     return _Seen(tallies, skipped, sum(tally.total for tally in tallies.values()))
 
 
-def _confirmations(
-    problem: Problem, tested: Sequence[Observation], seen: _Seen, evidence: Evidence
-) -> tuple[dict[int, Tally], dict[int, Tally]]:
-    """Tests of confirmations by the step that they were to confirm: alone, and without it.
-
-    An observation names its version only; the step is found by trying the most probable ones first.
-    """
-    found: tuple[dict[int, Tally], dict[int, Tally]] = ({}, {})
-    likeliest = evidence.credible(1.0)
-    bad = problem.bad
-    for purpose, tallies in zip((Purpose.SUSPECT_ALONE, Purpose.WITHOUT_SUSPECT), found, strict=True):
-        wanted = {t.version for t in tested if t.purpose is purpose}
-        for index in likeliest:
-            if not wanted:
-                break
-            step = problem.steps[index]
-            live = step.forward(problem.good) if purpose is Purpose.SUSPECT_ALONE else step.backward(bad)
-            version = problem.digest_of(live)
-            if version in wanted:
-                wanted.discard(version)
-                tallies[index] = seen.of(version)
-    return found
-
-
 def _most_telling(
     problem: Problem,
     tested: Sequence[Observation],
-    seen: _Seen,
-    evidence: Evidence,
+    posterior: Posterior,
     noise: Noise,
-    confirmations: dict[Purpose, Live],
-    digests: dict[Purpose, str],
+    confirmations: Sequence[Question],
     count: int,
 ) -> list[Question]:
     """The versions whose test tells most for its cost, the best first."""
     size = len(problem.steps)
-    prefixes, alone, without = evidence.information()
+    prefixes, alone, without = posterior.information()
     here = tested[-1].position if tested else None
     if here is None:  # behind a confirmation the model stands next to one of the ends
         here = size if tested and tested[-1].purpose is Purpose.WITHOUT_SUSPECT else 0
@@ -200,29 +181,30 @@ def _most_telling(
         return information / (1.0 + noise.move * abs(position - here))
 
     skipped = {t.position for t in tested if t.outcome is StepOutcome.SKIP}
-    worths = [(worth(float(told), k), k, None) for k, told in enumerate(prefixes, start=1) if k not in skipped]
-    options: list[tuple[float, int, Purpose | None]] = [*worths]
-    for purpose, told, near in ((Purpose.SUSPECT_ALONE, alone, 0), (Purpose.WITHOUT_SUSPECT, without, size)):
-        if purpose in confirmations:
-            options.append((worth(told, near), near, purpose))
+    options: list[tuple[float, int, Question | None]] = [
+        (worth(float(told), k), k, None) for k, told in enumerate(prefixes, start=1) if k not in skipped
+    ]
+    for question in confirmations[::-1]:
+        told, near = (alone, 0) if question.purpose is Purpose.SUSPECT_ALONE else (without, size)
+        options.append((worth(told, near), near, question))
     best = sorted((o for o in options if o[0] > _NOTHING), key=lambda o: (-o[0], o[1]))[:count]
-    left = int(_doubt(evidence) / best[0][0]) if best else 0
+    left = int(_doubt(posterior) / best[0][0]) if best else 0
     return [
-        Question(problem.prefix(k), problem.digest_of(problem.prefix(k)), Purpose.SEARCH, k, left)
-        if purpose is None
-        else Question(confirmations[purpose], digests[purpose], purpose, None, left)
-        for _, k, purpose in best
+        problem.question(problem.prefix(k), Purpose.SEARCH, k, left)
+        if question is None
+        else replace(question, left=left)
+        for _, k, question in best
     ]
 
 
-def _doubt(evidence: Evidence) -> float:
+def _doubt(posterior: Posterior) -> float:
     """Entropy of the hypotheses, in nats."""
-    likely = evidence.hypotheses[evidence.hypotheses > 0]
+    likely = posterior.hypotheses[posterior.hypotheses > 0]
     return float(-(likely * np.log(likely)).sum())
 
 
 def _minimal_sets(
-    problem: Problem, suspect: int, evidence: Evidence, seen: _Seen, noise: Noise
+    problem: Problem, suspect: int, posterior: Posterior, seen: _Seen, noise: Noise
 ) -> tuple[tuple[Step, ...], tuple[Step, ...]]:
     """Minimal cause and cure, each version being tested until what it is is sure enough."""
     doubt = (1 - noise.confidence) / 4  # several versions decide together
@@ -231,13 +213,13 @@ def _minimal_sets(
         version = problem.digest_of(live)
         if version in seen.skipped:
             return StepOutcome.SKIP
-        bad = evidence.is_bad(seen.of(version))
+        bad = posterior.is_bad(seen.of(version))
         if bad >= 1 - doubt:
             return StepOutcome.BAD
         if bad <= doubt:
             return StepOutcome.GOOD
         if seen.total >= noise.limit:
             return StepOutcome.SKIP
-        raise Unasked(Question(live, version, purpose, None, 0))
+        raise Unasked(problem.question(live, purpose))
 
     return minimal_sets(problem, suspect, ask)

@@ -21,56 +21,31 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from errata.ledger.kinds.bisections import StepOutcome, Verdict
 from errata.replay.search import exact_search, noisy_search
-from errata.replay.search.noise import Belief, Noise
 from errata.replay.search.terms import (
     BY_HAND,
     EXACT,
     Conclusion,
+    Judgement,
     Live,
     Observation,
-    Plan,
     Problem,
-    Purpose,
     Question,
-    Reading,
-    Step,
+    Strategy,
     Unasked,
 )
 
-__all__ = [
-    "BY_HAND",
-    "EXACT",
-    "Belief",
-    "Conclusion",
-    "Live",
-    "Noise",
-    "Observation",
-    "Plan",
-    "Problem",
-    "Purpose",
-    "Question",
-    "Reading",
-    "Step",
-    "StepOutcome",
-    "Verdict",
-    "bisect",
-    "next_move",
-    "next_moves",
-]
-
 
 def next_moves(
-    problem: Problem, tested: Sequence[Observation], plan: Plan = EXACT, count: int = 1
+    problem: Problem, tested: Sequence[Observation], strategy: Strategy = EXACT, count: int = 1
 ) -> tuple[Question, ...] | Conclusion:
     """The next versions to test, or the conclusion, given everything that has been observed.
 
     Args:
         problem: what is searched.
-        tested: the observations in order. A later one of the same version replaces an earlier one, unless the plan says
-            that the test errs: then all count.
-        plan: how it is searched.
+        tested: the observations in order. A later one of the same version replaces an earlier one, unless the strategy
+            is for a test that errs: then all count.
+        strategy: how it is searched.
         count: how many versions may be tested side by side; 2 to 3 times as many tests are made then, in fewer rounds.
 
     Returns:
@@ -78,29 +53,29 @@ def next_moves(
         several of them may be about one version.
 
     Raises:
-        UsageError: the plan's prior does not fit the problem.
+        UsageError: the strategy's prior does not fit the problem.
     """
     try:
-        if plan.noise is None:
-            return exact_search.search(problem, tested, plan, count)
-        return noisy_search.search(problem, tested, plan, plan.noise, count)
+        if strategy.noise is None:
+            return exact_search.search(problem, tested, strategy, count)
+        return noisy_search.search(problem, tested, strategy, strategy.noise, count)
     except Unasked as open_:
         return open_.questions
 
 
-def next_move(problem: Problem, tested: Sequence[Observation], plan: Plan = EXACT) -> Question | Conclusion:
+def next_move(problem: Problem, tested: Sequence[Observation], strategy: Strategy = EXACT) -> Question | Conclusion:
     """The next version to test, or the conclusion: `next_moves` for one test at a time."""
-    moves = next_moves(problem, tested, plan)
+    moves = next_moves(problem, tested, strategy)
     return moves if isinstance(moves, Conclusion) else moves[0]
 
 
 def bisect(
     problem: Problem,
-    oracle: Callable[[Live], Reading],
+    oracle: Callable[[Live], Judgement],
     tested: Iterable[Observation] = (),
     on_test: Callable[[Question, Observation], None] = lambda question, observation: None,
     identity: str = BY_HAND,
-    plan: Plan = EXACT,
+    strategy: Strategy = EXACT,
     jobs: int = 1,
 ) -> Conclusion:
     """Ask the oracle until the bisection ends.
@@ -111,7 +86,7 @@ def bisect(
         tested: what has been observed before (a session that goes on); what another oracle observed is left out.
         on_test: told about each test when it is done, in this thread.
         identity: the oracle's identity, kept with what it observes.
-        plan: how it is searched.
+        strategy: how it is searched.
         jobs: how many tests are made side by side, each in a thread of its own.
 
     Returns:
@@ -119,17 +94,17 @@ def bisect(
         tests are made one at a time and do not err, and one step explains everything.
     """
     observations = [test for test in tested if test.oracle == identity]
-    while not isinstance(moves := next_moves(problem, observations, plan, jobs), Conclusion):
-        for question, reading in _answers(oracle, moves):
+    while not isinstance(moves := next_moves(problem, observations, strategy, jobs), Conclusion):
+        for question, answer in _told(oracle, moves):
             observation = Observation(
-                question.version, question.purpose, question.position, reading.outcome, reading.score, identity
+                question.version, question.purpose, question.position, answer.outcome, answer.score, identity
             )
             observations.append(observation)
             on_test(question, observation)
     return moves
 
 
-def _answers(oracle: Callable[[Live], Reading], questions: Sequence[Question]) -> Iterator[tuple[Question, Reading]]:
+def _told(oracle: Callable[[Live], Judgement], questions: Sequence[Question]) -> Iterator[tuple[Question, Judgement]]:
     """Each question with its answer, in order; an error is raised behind the answers that came before it."""
     if len(questions) == 1:
         yield questions[0], oracle(questions[0].live)

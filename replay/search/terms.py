@@ -10,9 +10,11 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 
 from errata.ledger.base.errors import UsageError
 from errata.ledger.kinds.bisections import StepOutcome, Verdict
+from errata.ledger.state.state import Step
 from errata.replay.search.noise import Belief, Noise
 
 Live = frozenset[int]
@@ -22,8 +24,8 @@ BY_HAND = "by hand"
 
 
 @dataclass(frozen=True)
-class Reading:
-    """What a test of one version says: good, bad or not testable, and the metric's value where there is one."""
+class Judgement:
+    """What a test says of one version: good, bad or that it cannot be tested, and the metric's value if it has one."""
 
     outcome: StepOutcome
     score: float | None = None
@@ -41,33 +43,8 @@ class Purpose(Enum):
     CURE = "bad without fewer of the steps"
 
 
-@dataclass(frozen=True)
-class Step:
-    """One change between two versions: edits that it puts in force, edits that it takes out, and where in the log."""
-
-    seq: int
-    added: tuple[int, ...]
-    removed: tuple[int, ...]
-
-    @property
-    def edits(self) -> tuple[int, ...]:
-        """Every edit that the step touches, those it adds first."""
-        return self.added + self.removed
-
-    def __str__(self) -> str:
-        gone = ", ".join(f"e{number}" for number in self.removed)
-        come = ", ".join(f"e{number}" for number in self.added)
-        if come and gone:
-            return f"{gone} superseded by {come}"
-        return come or f"removal of {gone}"
-
-    def forward(self, live: Live) -> Live:
-        """The live set with the step taken."""
-        return (live | set(self.added)) - set(self.removed)
-
-    def backward(self, live: Live) -> Live:
-        """The live set with the step taken back."""
-        return (live | set(self.removed)) - set(self.added)
+CONFIRMATIONS = (Purpose.WITHOUT_SUSPECT, Purpose.SUSPECT_ALONE)
+"""The two ways in which a suspect is confirmed."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +65,8 @@ class Problem:
         """The good version with these steps taken, by index."""
         live = set(self.good)
         for index in sorted(chosen):
-            live.update(self.steps[index].added)
             live.difference_update(self.steps[index].removed)
+            live.update(self.steps[index].added)
         return frozenset(live)
 
     def backward(self, chosen: Iterable[int]) -> Live:
@@ -100,14 +77,39 @@ class Problem:
         """The version after the first `count` steps; after none it is the good end."""
         return self.forward(range(count))
 
-    @property
+    @cached_property
     def bad(self) -> Live:
         """The live set said to be bad."""
         return self.prefix(len(self.steps))
 
+    def confirmation(self, purpose: Purpose, index: int) -> Live:
+        """The version that confirms a step: the bad one without it, or the good one with it alone."""
+        step = self.steps[index]
+        return step.backward(self.bad) if purpose is Purpose.WITHOUT_SUSPECT else step.forward(self.good)
+
+    def confirmed(self, tested: Iterable[Observation], likeliest: Iterable[int]) -> dict[tuple[str, Purpose], int]:
+        """By version and purpose, the index of the step that each confirmation among the tests was about.
+
+        An observation names its version only; the step is found by trying the likeliest first.
+        """
+        wanted = {(test.version, test.purpose) for test in tested if test.purpose in CONFIRMATIONS}
+        found: dict[tuple[str, Purpose], int] = {}
+        for index in likeliest:
+            for purpose in {purpose for _, purpose in wanted - found.keys()}:
+                key = (self.digest_of(self.confirmation(purpose, index)), purpose)
+                if key in wanted:
+                    found.setdefault(key, index)
+            if len(found) == len(wanted):
+                break
+        return found
+
+    def question(self, live: Live, purpose: Purpose, position: int | None = None, left: int = 0) -> Question:
+        """A version to test, named by its digest; the arguments are `Question`'s."""
+        return Question(live, self.digest_of(live), purpose, position, left)
+
 
 @dataclass(frozen=True)
-class Plan:
+class Strategy:
     """How a bisection is done.
 
     Attributes:
@@ -125,7 +127,7 @@ class Plan:
         """A weight of each of so many steps; they add up to their number, and none is below a half.
 
         Raises:
-            UsageError: the prior is for another number of steps, or is no distribution.
+            UsageError: the prior is for another number of steps, or is not a distribution.
         """
         if not self.prior:
             return (1.0,) * steps
@@ -137,8 +139,8 @@ class Plan:
         return tuple(0.5 + 0.5 * steps * weight / total for weight in self.prior)
 
 
-EXACT = Plan()
-"""The plan for a test that does not err, to be stopped at a single step."""
+EXACT = Strategy()
+"""The strategy for a test that does not err, to be stopped at a single step."""
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from typing import Any
 
 from errata.editor.score.settings import Trial, pareto
 from errata.replay import charts
-from errata.replay.tune.tuning import Outcome
+from errata.replay.tune.tuning import TuningResult
 
 KINDS = ("settings before", "chosen", "nothing beats it in both", "other")
 
 
-def front(outcome: Outcome) -> dict[str, Any]:
+def front(outcome: TuningResult) -> dict[str, Any]:
     """A point a trial that did not fail; the start and the choice are named in the picture."""
     able = [trial for trial in outcome.trials if trial.scores is not None]
     best = pareto(able)
@@ -32,46 +32,40 @@ def front(outcome: Outcome) -> dict[str, Any]:
         for record in records
         if record["kind"] in KINDS[:2]
     ]
-    across = {"field": "seconds", "type": "quantitative", "title": "seconds an edit",
-              "scale": {"zero": False, "nice": True, "padding": 20}, "axis": {"grid": False}}  # fmt: skip
-    down = {"field": "quality", "type": "quantitative", "title": "quality", "scale": {"zero": False, "nice": True}}
-    kinds = {"field": "kind", "type": "nominal", "sort": list(KINDS),
-             "legend": {"orient": "bottom", "title": None, "columns": 4}}  # fmt: skip
-    color = {**kinds, "scale": {"domain": list(KINDS), "range": ["#000000", "#D55E00", "#0072B2", "#bbbbbb"]}}
-    shape = {**kinds, "scale": {"domain": list(KINDS), "range": ["square", "diamond", "circle", "circle"]}}
+    across = charts.quantity(
+        "seconds", "seconds an edit", scale={"zero": False, "nice": True, "padding": 20}, axis={"grid": False}
+    )
+    where = {"x": across, "y": charts.quantity("quality", "quality", scale={"zero": False, "nice": True})}
+    legend = {"orient": "bottom", "title": None, "columns": 4}
+    color = charts.names("kind", KINDS, ("#000000", "#D55E00", "#0072B2", "#bbbbbb"), legend=legend)
+    shape = charts.names("kind", KINDS, ("square", "diamond", "circle", "circle"), legend=legend)
     steps = [{"quality": trial.quality, "seconds": max(trial.seconds, 1e-6)} for trial in best]
     failed = len(outcome.trials) - len(able)
+    counted = f"{len(able)} trials on {len(start.scores.efficacy) if start.scores else 0} facts"
     return {
-        "title": {
-            "text": "Settings that were tried: up and to the left is better",
-            "anchor": "start",
-            "subtitle": [
-                f"{len(able)} trials on {len(start.scores.efficacy) if start.scores else 0} facts"
-                + (f"; {failed} more failed and are left out." if failed else "."),
+        "title": charts.heading(
+            "Settings that were tried: up and to the left is better",
+            [
+                counted + (f"; {failed} more failed and are left out." if failed else "."),
                 "Quality is the harmonic mean of efficacy, paraphrase, locality and general score.",
             ],
-        },
+        ),
         "width": 560,
         "height": 320,
         "layer": [
-            {"data": {"values": steps},
-             "mark": {"type": "line", "color": "#0072B2", "opacity": 0.5, "strokeWidth": 1.5},
-             "encoding": {"x": across, "y": down, "order": {"field": "seconds"}}},
-            {"data": {"values": records}, "mark": {"type": "point", "filled": True, "size": 90, "opacity": 1},
-             "encoding": {"x": across, "y": down, "color": color, "shape": shape}},
-            {"data": {"values": named}, "mark": {"type": "text", "align": "center", "dy": 18, "fontSize": 12},
-             "encoding": {"x": across, "y": down, "text": {"field": "words"}}},
+            charts.layer(
+                steps, "line", {**where, "order": {"field": "seconds"}}, color="#0072B2", opacity=0.5, strokeWidth=1.5
+            ),
+            charts.layer(records, "point", {**where, "color": color, "shape": shape}, filled=True, size=90, opacity=1),
+            charts.layer(named, "text", {**where, "text": {"field": "words"}}, align="center", dy=18, fontSize=12),
         ],
-    }  # fmt: skip
+    }
 
 
-def draw(outcome: Outcome, folder: Path) -> list[Path]:
+def draw(outcome: TuningResult, folder: Path) -> list[Path]:
     """Write the picture as SVG, PNG and Vega-Lite into a folder; returns the files.
 
     Raises:
         UsageError: if the extra `plots` is not installed.
     """
-    paths = [folder / f"tune{suffix}" for suffix in (".svg", ".png", ".vl.json")]
-    for path in paths:
-        charts.save(front(outcome), path)
-    return paths
+    return charts.save_all({"tune": front(outcome)}, folder)

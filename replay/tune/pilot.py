@@ -19,8 +19,7 @@ from errata.editor.config import EditConfig, config_for
 from errata.editor.score.evaluate import SuiteResult, run_suite
 from errata.editor.score.fluency import likelihoods, perplexity
 from errata.editor.score.intervals import Estimate
-from errata.editor.score.outcomes import standing_probes
-from errata.editor.score.scores import Decision, FactScores, Family, score_facts
+from errata.editor.score.scores import DecidedBy, FactScores, Family, score_facts, standing_probes
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Suite, higher_is_better
@@ -63,7 +62,7 @@ class Pilot:
 
 
 @dataclass(frozen=True)
-class Point:
+class PilotPoint:
     """Scores after so many edits: of all facts so far, of the first batch, of the suite; and norms over the base's."""
 
     edits: int
@@ -74,7 +73,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Cost:
+class PilotCost:
     """What edits cost.
 
     Attributes:
@@ -91,7 +90,7 @@ class Cost:
     thousand: float | None
 
 
-class Outcome(StrEnum):
+class Grade(StrEnum):
     """How a check ended."""
 
     HOLDS = "holds"
@@ -101,7 +100,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True)
-class Check:
+class Criterion:
     """One thing that the verdict rests on: what was found, what was wanted, and whether it holds.
 
     A score holds when its interval's low end reaches what is wanted, fails when its high end does not, and is unsure in
@@ -109,13 +108,13 @@ class Check:
     """
 
     what: str
-    outcome: Outcome
+    outcome: Grade
     words: str
 
 
 @dataclass(frozen=True)
 class PilotReport:
-    """Everything that a pilot found out; see `Pilot` and `Point`."""
+    """Everything that a pilot found out; see `Pilot` and `PilotPoint`."""
 
     facts: int
     edits: int
@@ -127,9 +126,9 @@ class PilotReport:
     general_after: SuiteResult | None
     perplexity_before: Estimate
     perplexity_after: Estimate
-    points: tuple[Point, ...]
-    cost: Cost
-    checks: tuple[Check, ...]
+    points: tuple[PilotPoint, ...]
+    cost: PilotCost
+    checks: tuple[Criterion, ...]
     verdict: str
 
 
@@ -168,7 +167,7 @@ def _run(pilot: Pilot, workspace: Workspace, config: EditConfig, advance: Callab
     before = _measure(workspace, pilot, facts, standing)
     perplexity_before = _perplexity(workspace, texts)
     reports: list[BatchReport] = []
-    points: list[Point] = []
+    points: list[PilotPoint] = []
     count = math.ceil(len(pilot.facts) / effective_batch_size(config, pilot.batch_size))
     every = max(1, count // pilot.points)
     first: list[Fact] = []
@@ -204,11 +203,11 @@ def _run(pilot: Pilot, workspace: Workspace, config: EditConfig, advance: Callab
     )
 
 
-Standing = dict[tuple[str, str], tuple[Probe, ...]]
+StandingProbes = dict[tuple[str, str], tuple[Probe, ...]]
 
 
 def _measure(
-    workspace: Workspace, pilot: Pilot, facts: Sequence[Fact], standing: Standing
+    workspace: Workspace, pilot: Pilot, facts: Sequence[Fact], standing: StandingProbes
 ) -> tuple[FactScores, SuiteResult | None]:
     with workspace.at(workspace.state.live):
         scores = score_facts(workspace.loaded, facts, [standing[fact.key] for fact in facts])
@@ -232,23 +231,23 @@ def _first_documents(corpus: Path) -> list[str]:
 
 
 def _point(
-    workspace: Workspace, pilot: Pilot, seen: Sequence[Fact], first: Sequence[Fact], standing: Standing
-) -> Point:
+    workspace: Workspace, pilot: Pilot, seen: Sequence[Fact], first: Sequence[Fact], standing: StandingProbes
+) -> PilotPoint:
     scores, general = _measure(workspace, pilot, seen, standing)
     keys = {fact.key for fact in first}
     created = workspace.created
     weights = workspace.materialiser.weights(workspace.state.live)
     growth = {n: float(w.double().norm()) / created.edited[n].frobenius_norm - 1 for n, w in weights.items()}
     places = [place for place, fact in enumerate(seen) if fact.key in keys]
-    return Point(len(seen), scores, scores.of(places), None if general is None else general.score, growth)
+    return PilotPoint(len(seen), scores, scores.of(places), None if general is None else general.score, growth)
 
 
-def _cost(workspace: Workspace, reports: Sequence[BatchReport]) -> Cost:
+def _cost(workspace: Workspace, reports: Sequence[BatchReport]) -> PilotCost:
     written = [report for report in reports if report.edits]
     seconds = tuple(report.seconds for report in written)
     edits = tuple(len(report.edits) for report in written)
     slope, thousand = thousand_edits(seconds, edits)
-    return Cost(seconds, edits, workspace.surroundings.meter.peak_memory(), slope, thousand)
+    return PilotCost(seconds, edits, workspace.surroundings.meter.peak_memory(), slope, thousand)
 
 
 def thousand_edits(seconds: Sequence[float], edits: Sequence[int]) -> tuple[float | None, float | None]:
@@ -282,43 +281,43 @@ def thousand_edits(seconds: Sequence[float], edits: Sequence[int]) -> tuple[floa
 
 def _checks(
     pilot: Pilot, after: FactScores, general_before: SuiteResult | None, general_after: SuiteResult | None
-) -> tuple[Check, ...]:
+) -> tuple[Criterion, ...]:
     checks = []
     for family, wanted in WANTED.items():
-        found = after.scores.get((family, Decision.GREEDY))
+        found = after.scores.get((family, DecidedBy.GREEDY))
         if found is None:
-            checks.append(Check(family.value, Outcome.UNKNOWN, "no such probes: nothing is known"))
+            checks.append(Criterion(family.value, Grade.UNKNOWN, "no such probes: nothing is known"))
             continue
         between = "no interval" if found.low is None else f"95% {found.low:.1%} to {found.high:.1%}"
         words = f"{found.value:.1%} ({between}, {found.n} probes); wanted {wanted:.0%}"
-        checks.append(Check(family.value, judged(found, wanted), words))
+        checks.append(Criterion(family.value, judged(found, wanted), words))
     if pilot.general is None or general_before is None or general_after is None:
-        checks.append(Check("general", Outcome.UNKNOWN, "no general suite was given: nothing is known"))
+        checks.append(Criterion("general", Grade.UNKNOWN, "no general suite was given: nothing is known"))
     else:
         checks.append(_general_check(pilot.general, general_before, general_after))
     return tuple(checks)
 
 
-def judged(found: Estimate, wanted: float) -> Outcome:
+def judged(found: Estimate, wanted: float) -> Grade:
     """Whether a score reaches what is wanted, as far as its interval tells."""
     if found.low is not None and found.low >= wanted:
-        return Outcome.HOLDS
-    return Outcome.FAILS if found.high is not None and found.high < wanted else Outcome.UNSURE
+        return Grade.HOLDS
+    return Grade.FAILS if found.high is not None and found.high < wanted else Grade.UNSURE
 
 
-def _general_check(suite: Suite, before: SuiteResult, after: SuiteResult) -> Check:
+def _general_check(suite: Suite, before: SuiteResult, after: SuiteResult) -> Criterion:
     """The loss is of the same probes before and after, so the two results' own intervals are not what decides."""
     loss = (before.score - after.score) * (1 if higher_is_better(suite.metric) else -1)
     relative = loss / abs(before.score) if before.score else loss
     words = f"{before.score:.6g} before, {after.score:.6g} after over {after.n}; at most {GENERAL_LOSS:.0%} may be lost"
-    return Check("general", Outcome.HOLDS if relative <= GENERAL_LOSS else Outcome.FAILS, words)
+    return Criterion("general", Grade.HOLDS if relative <= GENERAL_LOSS else Grade.FAILS, words)
 
 
-def verdict_of(checks: Sequence[Check]) -> str:
+def verdict_of(checks: Sequence[Criterion]) -> str:
     """One plain line."""
-    failed = [check.what for check in checks if check.outcome == Outcome.FAILS]
-    unsure = [check.what for check in checks if check.outcome == Outcome.UNSURE]
-    unknown = [check.what for check in checks if check.outcome == Outcome.UNKNOWN]
+    failed = [check.what for check in checks if check.outcome == Grade.FAILS]
+    unsure = [check.what for check in checks if check.outcome == Grade.UNSURE]
+    unknown = [check.what for check in checks if check.outcome == Grade.UNKNOWN]
     if failed:
         return f"not as it stands: {_listed(failed)} below what is wanted; try other settings, or fewer edits"
     reasons = [f"these facts are too few to be sure of {_listed(unsure)}"] if unsure else []

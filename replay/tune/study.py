@@ -23,7 +23,7 @@ def require_optuna() -> Any:
     try:
         import optuna
     except ImportError:
-        raise UsageError("tuning needs the extra `tune`: pip install 'errata[tune]'") from None
+        raise UsageError("tuning needs the extra `tune`: pip install 'errata-lm[tune]'") from None
     optuna.logging.set_verbosity(logging.ERROR)
     return optuna
 
@@ -44,7 +44,7 @@ def open_study(optuna: Any, journal: Path, name: str) -> Any:
             storage=storage, study_name=name, directions=["maximize", "minimize"], load_if_exists=True
         )
     except (OSError, ValueError, KeyError) as error:
-        raise StorageFailed(str(journal), f"is no journal of trials, or cannot be written ({error})") from None
+        raise StorageFailed(str(journal), f"is not a journal of trials, or cannot be written ({error})") from None
 
 
 def finished(optuna: Any, study: Any) -> list[Trial]:

@@ -4,7 +4,7 @@ Every trial edits the same facts from the base on, in batches one after the othe
 the end; nothing of it is recorded. The settings in force are trial 0. The choice is then tried on facts of the sample
 that took no part in it, against the settings before, and becomes the ledger's own if it is not worse there.
 
-Optuna keeps the trials in a journal file, so that a search goes on where it was left. Its sampler is seeded anew for
+Optuna keeps the trials in a journal file, so that a search goes on where it was left. Its sampler is seeded again for
 each trial from the number of trials before: an interrupted search and one in a single run make the same proposals.
 """
 
@@ -21,7 +21,7 @@ from errata.editor.config import EditConfig, build_config
 from errata.editor.model.hooks import patched
 from errata.editor.model.stats import StatsSettings, collect
 from errata.editor.pipeline import EditedMatrix, check_facts, edit_batch
-from errata.editor.score.settings import Scores, Space, Standing, Trial, choose, score, standing, trial_record
+from errata.editor.score.settings import Baseline, Scores, Space, Trial, baseline, choose, score, trial_record
 from errata.editor.solve.grid import CAPACITY_BITS, ExactSum, capacity, choose_exponent
 from errata.editor.solve.solver import Solver
 from errata.ledger.base.canonical import canonical_bytes, file_digest, value_digest
@@ -39,7 +39,7 @@ from errata.replay.workflow.workspace import Workspace
 STARTUP_TRIALS = 8
 """Trials that are drawn at random before the sampler learns from those before."""
 
-__all__ = ["Outcome", "Search", "Workbench", "conclude", "fact_key", "require_optuna", "run", "split", "tuned_on"]
+__all__ = ["TuningResult", "Search", "Workbench", "conclude", "fact_key", "require_optuna", "run", "split", "tuned_on"]
 
 
 def fact_key(fact: Fact) -> Digest:
@@ -115,7 +115,7 @@ class Workbench:
             "contexts": list(created.context_prompts),
         }
 
-    def measure(self, number: int, config: EditConfig, facts: Sequence[Fact], before: Standing) -> Trial:
+    def measure(self, number: int, config: EditConfig, facts: Sequence[Fact], before: Baseline) -> Trial:
         """Edit the facts from the base on, batch after batch, and score the result."""
         adapter, model = self.loaded.adapter, self.loaded.model
         meter = self.workspace.surroundings.meter
@@ -158,9 +158,9 @@ class Workbench:
         work = steps * prompts * (above + 1) / many
         return Trial(number, config, found, seconds / many, work, steps / many, failed)
 
-    def standing(self, facts: Sequence[Fact], general: Sequence[Probe]) -> Standing:
+    def baseline(self, facts: Sequence[Fact], general: Sequence[Probe]) -> Baseline:
         """What holds on the base."""
-        return standing(self.loaded, facts, general)
+        return baseline(self.loaded, facts, general)
 
     def _own(self, name: str) -> EditedMatrix:
         spec, base = self.workspace.created.edited[name], self.workspace.materialiser.base[name]
@@ -267,7 +267,7 @@ def run(
         study.tell(left.number, state=optuna.trial.TrialState.FAIL)
     done = finished(optuna, study)
     distributions = distributions_of(optuna, search.space)
-    before = bench.standing(search.facts, () if search.suite is None else search.suite.probes)
+    before = bench.baseline(search.facts, () if search.suite is None else search.suite.probes)
     began = meter.seconds()
     while len(done) < trials and (not done or seconds is None or meter.seconds() - began < seconds):
         number = len(done)
@@ -298,7 +298,7 @@ def run(
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TuningResult:
     """How a search ended.
 
     Attributes:
@@ -321,16 +321,16 @@ class Outcome:
 
 def conclude(
     bench: Workbench, search: Search, trials: Sequence[Trial], reason: str = "", record: bool = True
-) -> Outcome:
+) -> TuningResult:
     """Choose, try the choice on the held-out facts, and record it if it works there and is not worse."""
     workspace, start = bench.workspace, trials[0]
     own = choose([trial for trial in trials if trial.config.layers == start.config.layers], search.seed)
     overall = choose(trials, search.seed)
-    standing_probes = bench.standing(search.held_out, () if search.suite is None else search.suite.probes)
+    held_before = bench.baseline(search.held_out, () if search.suite is None else search.suite.probes)
     tried: dict[int, Trial] = {}
     for trial in (start, own, overall):
         if trial.number not in tried:
-            tried[trial.number] = bench.measure(trial.number, trial.config, search.held_out, standing_probes)
+            tried[trial.number] = bench.measure(trial.number, trial.config, search.held_out, held_before)
     before, after = tried[start.number], tried[own.number]
     changed = record and own is not start and after.quality > 0 and after.quality >= before.quality
     if changed:
@@ -351,4 +351,4 @@ def conclude(
             details_blob=workspace.ledger.blobs.put(canonical_bytes({"trials": details})),
         )
         workspace.change_settings(own.config, reason, evidence)
-    return Outcome(tuple(trials), own, overall, before, after, tried[overall.number], changed)
+    return TuningResult(tuple(trials), own, overall, before, after, tried[overall.number], changed)

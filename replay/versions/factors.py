@@ -92,7 +92,7 @@ class FactorReader:
             batches[state.edits[number].body.blob].append(number)
         for blob, members in batches.items():
             for first in range(0, len(members), ROWS_AT_ONCE):
-                batch = self._map(blob)  # anew for each group, so that pages of those before can go
+                batch = self._map(blob)  # again for each group, so that pages of those before can go
                 group = tuple(members[first : first + ROWS_AT_ONCE])
                 edits = [state.edits[number].body for number in group]
                 new = [body for body in edits if (blob, body.row, body.delta_digest) not in self._checked]

@@ -6,18 +6,20 @@ version that these edits no longer make up, or has other tensors than expected i
 Deleting the folder costs time and nothing else.
 
 A file is safetensors with one float64 tensor for each edited one, in the orientation in which the base stores it.
+
+When one is written and used is a rule in edits (`KeyframeRule`). When all would take more than the disk has for them,
+the one whose absence costs least goes: it is the nearest to what remains.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import mmap
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +31,8 @@ from errata.editor.model.loading import raw_bytes
 from errata.ledger.base.canonical import RunningDigest, parts_digest, value_digest
 from errata.ledger.base.errors import Damaged
 from errata.ledger.base.failpoints import hit
-from errata.ledger.base.files import sync_folder, write_at
+from errata.ledger.base.files import sync_folder, try_lock, write_at
 from errata.ledger.store.tensor_file import Place, header, read_layout
-from errata.replay.versions.keyframe_cost import KeyframeCost, kept
 
 _SUFFIX = ".keyframe"
 _UNFINISHED = ".writing-"
@@ -43,6 +44,41 @@ Shapes = Mapping[str, tuple[int, int]]
 
 Load = Callable[[str], Tensor | None]
 Write = Callable[[str, Tensor], None]
+
+
+@dataclass(frozen=True)
+class KeyframeRule:
+    """When a keyframe is written and used, and how much of the disk keyframes may take.
+
+    To sum an edit takes ``2·d_out·d_in`` operations a tensor, and a keyframe ``8·d_out·d_in`` bytes, so the size of the
+    model cancels: from GPT-2 to Llama-3-8B, writing and reading a keyframe takes as long as summing 790 to 930 edits
+    (`bench/replay.py`), and reading alone a fifth of that. A keyframe is written once a sum has cost as much as writing
+    and reading it would have: nobody knows whether the version will be asked for again, and so one never pays more than
+    twice what the best choice in hindsight would have cost.
+
+    Attributes:
+        spacing: a version that took so many edits to be summed becomes a keyframe.
+        loading: as many edits as could be summed while a keyframe is read and its digests are checked.
+        most: bytes that keyframes may take.
+        share: likewise, of what would be free without them.
+    """
+
+    spacing: int = 800
+    loading: int = 160
+    most: int = 2**34
+    share: float = 0.1
+
+    def worth_loading(self, away: int, otherwise: int) -> bool:
+        """Whether a keyframe `away` edits from what is wanted beats a start that is `otherwise` edits from it."""
+        return self.loading + away < otherwise
+
+    def room(self, size: int, free: int, used: int) -> int:
+        """How many keyframes of `size` bytes may be there, where so many are free and keyframes take so many now."""
+        return int(min(self.most, self.share * (free + used))) // size
+
+
+RULE = KeyframeRule()
+"""What is done unless a caller says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -73,16 +109,16 @@ class Keyframes:
             if its edits still make up the version that it was saved for: a number says nothing about a delta once a
             log was restored from a copy and went another way.
         shapes: the edited tensors.
-        cost: what keyframes cost, and how many the disk may hold.
+        rule: how many the disk may hold.
     """
 
     def __init__(
-        self, folder: Path, version_of: Callable[[frozenset[int]], str | None], shapes: Shapes, cost: KeyframeCost
+        self, folder: Path, version_of: Callable[[frozenset[int]], str | None], shapes: Shapes, rule: KeyframeRule
     ) -> None:
         self._folder = folder
         self._version_of = version_of
         self._shapes = dict(sorted(shapes.items()))
-        self._cost = cost
+        self._rule = rule
 
     def known(self) -> list[Keyframe]:
         """Those that are whole as far as their headers tell, the oldest first; others are dropped."""
@@ -129,8 +165,8 @@ class Keyframes:
 
         What is given takes a tensor's name and the next rows of its sum, float64 as stored.
 
-        A disk that is full or read-only is no error: a keyframe is a convenience. Keyframes whose absence costs less
-        than this one's make room first, so the budget is never exceeded.
+        A disk that is full or read-only is not an error: a keyframe is a convenience. Keyframes whose absence costs
+        less than this one's make room first, so the budget is never exceeded.
         """
         edits = frozenset(live)
         version = self._version_of(edits)
@@ -150,7 +186,8 @@ class Keyframes:
             _drop_unfinished(self._folder)
             known = self.known()
             free = shutil.disk_usage(self._folder).free
-            room = self._cost.room(free, len(known) * self._cost.bytes)
+            size = sum(8 * rows * columns for rows, columns in self._shapes.values())
+            room = self._rule.room(size, free, len(known) * size)
             staying = set(kept([*(keyframe.live for keyframe in known), live], room))
             if len(known) in staying:
                 for index, keyframe in enumerate(known):
@@ -176,6 +213,24 @@ class Keyframes:
     def _drop(self, path: Path) -> None:
         with contextlib.suppress(OSError):
             path.unlink()
+
+
+def kept(frames: Sequence[frozenset[int]], room: int) -> tuple[int, ...]:
+    """Which keyframes stay, as ascending indices, when there is room for so many.
+
+    One after another, the one whose absence costs least goes: the one with the fewest edits between it and another
+    that stays, or the base. Of equals the first goes, so give them with the oldest first.
+    """
+    staying = list(range(len(frames)))
+    while len(staying) > max(0, room):
+        staying.remove(min(staying, key=lambda i: _missed(frames, staying, i)))
+    return tuple(staying)
+
+
+def _missed(frames: Sequence[frozenset[int]], staying: Sequence[int], index: int) -> int:
+    """The edits to sum in place of a keyframe, starting from the nearest other one or the base."""
+    frame = frames[index]
+    return min([len(frame), *(len(frame ^ frames[i]) for i in staying if i != index)])
 
 
 class KeyframeWriter:
@@ -204,7 +259,8 @@ class KeyframeWriter:
         with self._given_up_on_errors():
             self._file, name = tempfile.mkstemp(dir=self._folder, prefix=_UNFINISHED)
             self._path = Path(name)
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not try_lock(self._file):
+                raise OSError(None, "somebody took it for abandoned in the moment before it was locked", name)
             hit("keyframe.begun")
             start = len(self._header())
             for tensor, (rows, columns) in self._shapes.items():
@@ -287,5 +343,5 @@ def _drop_unfinished(folder: Path) -> None:
     """Remove what a crash left half-written; what a living process is writing is locked by it and stays."""
     for path in folder.glob(f"{_UNFINISHED}*"):
         with contextlib.suppress(OSError), path.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            path.unlink()
+            if try_lock(file):
+                path.unlink()

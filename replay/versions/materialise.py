@@ -22,41 +22,27 @@ from torch import Tensor
 from errata.editor.model.loading import ModelFiles, digest_tensor
 from errata.editor.solve.grid import ExactSum, row_tiles
 from errata.ledger.base.errors import LedgerDamaged
+from errata.ledger.events.parts import EditedTensor
 from errata.ledger.ledger import Ledger
 from errata.ledger.state.state import State
 from errata.replay.versions.factors import FactorReader, Factors
-from errata.replay.versions.keyframe_cost import KeyframeCost
-from errata.replay.versions.keyframes import Keyframe, Keyframes, Load, Write
+from errata.replay.versions.keyframes import RULE, Keyframe, KeyframeRule, Keyframes, Load, Write
 from errata.replay.versions.tiles import Moves, build_tensor
 
 
-@dataclass(frozen=True)
-class EditedSpec:
-    """What has to be known of an edited tensor to build it.
+def stored_shape(tensor: EditedTensor) -> tuple[int, int]:
+    """The shape in which the base stores an edited tensor."""
+    d_out, d_in = tensor.shape
+    return (d_in, d_out) if tensor.transposed else (d_out, d_in)
 
-    Attributes:
-        shape: ``(d_out, d_in)``.
-        transposed: whether it is stored ``(d_in, d_out)``.
-        exponent: the grid exponent.
-    """
 
-    shape: tuple[int, int]
-    transposed: bool
-    exponent: int
-
-    @property
-    def stored(self) -> tuple[int, int]:
-        """The shape in which the base stores it."""
-        d_out, d_in = self.shape
-        return (d_in, d_out) if self.transposed else (d_out, d_in)
-
-    def no_sum(self) -> ExactSum:
-        """The exact sum of no edits."""
-        return ExactSum.zeros(*self.shape, self.exponent)
+def no_sum(tensor: EditedTensor) -> ExactSum:
+    """The exact sum of no edits."""
+    return ExactSum.zeros(*tensor.shape, tensor.grid_exponent)
 
 
 def materialise(
-    base: Mapping[str, Tensor], specs: Mapping[str, EditedSpec], factors: Iterable[Factors]
+    base: Mapping[str, Tensor], specs: Mapping[str, EditedTensor], factors: Iterable[Factors]
 ) -> dict[str, Tensor]:
     """The edited tensors of a version.
 
@@ -68,7 +54,7 @@ def materialise(
     Returns:
         The edited tensors in the base's dtype and orientation, by name.
     """
-    sums = {name: spec.no_sum() for name, spec in specs.items()}
+    sums = {name: no_sum(spec) for name, spec in specs.items()}
     for group in factors:
         for name, (u, v) in group.items():
             sums[name].add(u, v)
@@ -102,27 +88,22 @@ class Materialiser:
         ledger: where deltas come from.
         files: the base model.
         keyframes: keep and use exact sums on disk. A check that must not trust a cache says False.
-        cost: when a keyframe pays; None takes the stated rates and the default budget.
+        rule: when a keyframe is written and used.
     """
 
-    def __init__(
-        self, ledger: Ledger, files: ModelFiles, keyframes: bool = True, cost: KeyframeCost | None = None
-    ) -> None:
+    def __init__(self, ledger: Ledger, files: ModelFiles, keyframes: bool = True, rule: KeyframeRule = RULE) -> None:
         self._ledger = ledger
         self._files = files
         created = ledger.state().created
         if created is None:
             raise LedgerDamaged("the log", "it has no first event")
-        self.specs = {
-            name: EditedSpec(tensor.shape, tensor.transposed, tensor.grid_exponent)
-            for name, tensor in created.edited.items()
-        }
+        self.specs: Mapping[str, EditedTensor] = created.edited
         self._reader = FactorReader(ledger.blobs, {name: spec.shape for name, spec in self.specs.items()})
-        self._cost = cost or KeyframeCost(tuple(spec.shape for spec in self.specs.values()))
+        self._rule = rule
         self._keyframes: Keyframes | None = None
         if keyframes and ledger.folder is not None:
-            stored = {name: spec.stored for name, spec in self.specs.items()}
-            self._keyframes = Keyframes(ledger.cache / "keyframes", self._version_of, stored, self._cost)
+            stored = {name: stored_shape(spec) for name, spec in self.specs.items()}
+            self._keyframes = Keyframes(ledger.cache / "keyframes", self._version_of, stored, rule)
         self._base: dict[str, Tensor] = {}
         self._last: tuple[frozenset[int], dict[str, ExactSum]] | None = None
 
@@ -156,7 +137,7 @@ class Materialiser:
         start = self._nearest(wanted)
         if start.sums is not None:
             for name, spec in self.specs.items():
-                total = self._sums(wanted)[name]  # asked for anew: another version may have been built meanwhile
+                total = self._sums(wanted)[name]  # asked for again: another version may have been built meanwhile
                 yield name, total.weights(self._files.tensor(name), spec.transposed)
             return
         state = self._ledger.state()
@@ -193,7 +174,7 @@ class Materialiser:
 
     def definition(
         self, live: Iterable[int]
-    ) -> tuple[Mapping[str, Tensor], Mapping[str, EditedSpec], Iterator[Factors]]:
+    ) -> tuple[Mapping[str, Tensor], Mapping[str, EditedTensor], Iterator[Factors]]:
         """What `materialise` takes for a live set: base, specs, and deltas one by one in the order given.
 
         This is the slow way, from the log and the blobs alone: what checks compare with.
@@ -209,9 +190,9 @@ class Materialiser:
         if self._last is not None and len(self._last[0] ^ wanted) <= distance:
             start = _Start(*self._last)
             distance = len(start.live ^ wanted)
-        if self._keyframes is not None and self._cost.worth_loading(0, distance):
+        if self._keyframes is not None and self._rule.worth_loading(0, distance):
             found = self._keyframes.nearest(wanted)
-            if found is not None and self._cost.worth_loading(len(found.live ^ wanted), distance):
+            if found is not None and self._rule.worth_loading(len(found.live ^ wanted), distance):
                 start = _Start(found.live, keyframe=found)
         return start
 
@@ -221,7 +202,7 @@ class Materialiser:
         return self._keyframes.reading(keyframe)
 
     def _writing(self, start: frozenset[int], wanted: frozenset[int]) -> AbstractContextManager[Write]:
-        if self._keyframes is None or not self._cost.worth_saving(len(start ^ wanted)):
+        if self._keyframes is None or len(start ^ wanted) < self._rule.spacing:
             return nullcontext(lambda name, rows: None)
         return self._keyframes.writing(wanted)
 
@@ -244,7 +225,7 @@ class Materialiser:
         if sums is None and start.keyframe is not None:
             sums = self._loaded(start.keyframe)
         if sums is None:
-            sums, live = {name: spec.no_sum() for name, spec in self.specs.items()}, frozenset[int]()
+            sums, live = {name: no_sum(spec) for name, spec in self.specs.items()}, frozenset[int]()
         for group in self._reader.read(state, live - wanted):
             for name, (u, v) in group.items():
                 sums[name].subtract(u, v)
@@ -254,7 +235,7 @@ class Materialiser:
         with self._writing(live, wanted) as write:
             for name, spec in self.specs.items():
                 stored = sums[name].total.transpose(0, 1) if spec.transposed else sums[name].total
-                for rows in row_tiles(*spec.stored):
+                for rows in row_tiles(*stored_shape(spec)):
                     write(name, stored[rows])
         self._last = (wanted, sums)
         return sums
@@ -268,7 +249,7 @@ class Materialiser:
                 if stored is None:
                     return None
                 total = stored.transpose(0, 1) if spec.transposed else stored
-                sums[name] = ExactSum(total.clone(memory_format=torch.contiguous_format), spec.exponent)
+                sums[name] = ExactSum(total.clone(memory_format=torch.contiguous_format), spec.grid_exponent)
         return sums
 
 
@@ -283,7 +264,7 @@ class TensorWalk:
         base: the base's tensor as stored.
     """
 
-    def __init__(self, state: State, reader: FactorReader, name: str, spec: EditedSpec, base: Tensor) -> None:
+    def __init__(self, state: State, reader: FactorReader, name: str, spec: EditedTensor, base: Tensor) -> None:
         self._state = state
         self._reader = reader
         self._name = name
@@ -295,8 +276,8 @@ class TensorWalk:
     def at(self, live: Iterable[int]) -> Tensor:
         """The tensor in a version, in the base's dtype and orientation. Raises what `Materialiser.stream` raises."""
         wanted = frozenset(live)
-        total, start = (self._sum, self._live) if self._sum is not None else (self._spec.no_sum(), frozenset[int]())
-        self._sum = None  # should a delta turn out damaged half-way, the next version starts anew
+        total, start = (self._sum, self._live) if self._sum is not None else (no_sum(self._spec), frozenset[int]())
+        self._sum = None  # should a delta turn out damaged half-way, the next version starts from nothing
         for u, v in self._reader.read_tensor(self._state, start - wanted, self._name):
             total.subtract(u, v)
         for u, v in self._reader.read_tensor(self._state, wanted - start, self._name):

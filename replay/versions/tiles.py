@@ -31,7 +31,7 @@ class Moves:
 
     Attributes:
         start: the known sum, float64 ``(rows, columns)`` as stored; None is the sum of no edits. It is only read.
-        added, removed: give the factors of the edits to add and to remove, anew each time that they are called.
+        added, removed: give the factors of the edits to add and to remove, again each time that they are called.
     """
 
     start: Tensor | None

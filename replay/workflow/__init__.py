@@ -1,4 +1,4 @@
-"""A ledger together with its model: how it begins, and the only writer.
+"""A ledger together with its model: how it begins, and what is written with both.
 
     caches        where a ledger keeps what can be made again, and what a killed run leaves behind: for `errata gc`
     context       what the edge hands in: clock, identifiers, actor, device and meter. Nothing below looks for them
@@ -9,7 +9,9 @@
     genesis       how a ledger begins: the base's digests, the edited matrices and their grids, second moments,
                   context prompts
     past_keys     the keys of live edits, each batch's blob decoded once for as long as its edits are asked for
-    workspace     the workspace: a ledger and its model together, and the only place that writes events
+    workspace     the workspace: a ledger and its model together, and what is written with both
+    writing_out   A version written out, as a model folder or as an adapter, and the record of what was written
+                  and what it cost
 
-May import: export, versions.
+May import: export, record, versions.
 """

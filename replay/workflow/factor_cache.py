@@ -55,7 +55,7 @@ class FactorCache:
         return None
 
     def save(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Keep tensors under a name. A disk that is full or read-only is no error: a factor is a convenience."""
+        """Keep tensors under a name. A disk that is full or read-only is not an error: a factor is a convenience."""
         ready = {key: tensor.detach().cpu().contiguous() for key, tensor in tensors.items()}
         metadata = {"name": name, "digest": _digest(name, ready)}
         with contextlib.suppress(OSError, SafetensorError):

@@ -204,7 +204,7 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
         try:
             values = dict(json.loads(file.read_text(encoding="utf-8"))["hyperparameters"])
         except (ValueError, KeyError, TypeError):
-            raise UsageError(f"{file} is no preset: it has no JSON object 'hyperparameters'") from None
+            raise UsageError(f"{file} is not a preset: it has no JSON object 'hyperparameters'") from None
         name: str | None = PRESET
     else:
         found = preset_for(loaded.adapter.family, loaded.model.config)
@@ -240,13 +240,13 @@ def documents(path: Path) -> Iterator[str]:
     """The documents of a corpus, its lines, read as they are needed.
 
     Raises:
-        UsageError: where the file is no UTF-8 text.
+        UsageError: if the file is not UTF-8 text.
     """
     with path.open(encoding="utf-8") as lines:
         try:
             yield from lines
         except UnicodeDecodeError:
-            raise UsageError(f"{path} is no UTF-8 text") from None
+            raise UsageError(f"{path} is not UTF-8 text") from None
 
 
 def encode_moment(moment: SecondMoment) -> bytes:

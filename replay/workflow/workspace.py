@@ -1,8 +1,4 @@
-"""The workspace: a ledger and its model together, and the only place that writes events.
-
-Each method asks `ledger.rules.decide` for events through `Ledger.execute`, guarded by the head that the work was based
-on: whoever was slower gets a HeadConflict and has changed nothing.
-"""
+"""The workspace: a ledger and its model together, and what is written with both."""
 
 from __future__ import annotations
 
@@ -22,23 +18,21 @@ from errata.editor.model import adapter_files
 from errata.editor.model.hooks import patched
 from errata.editor.model.loading import LoadedModel, ModelFiles, load_model, resolve_model
 from errata.editor.score.evaluate import SuiteResult, probe, run_suite
+from errata.editor.score.intervals import Estimate
 from errata.editor.solve.solver import Solver
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.errors import LedgerDamaged, ModelChanged
 from errata.ledger.events import bodies
+from errata.ledger.events.change_parts import MoveTag
 from errata.ledger.events.envelope import Event
-from errata.ledger.events.policy import ActionSort, Capability
+from errata.ledger.events.policy import Capability
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Suite, suite_digest
-from errata.ledger.kinds.bisections import BisectionConcluded
 from errata.ledger.kinds.evaluations import EvaluationRecorded, EvaluationSource, Score
-from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
-from errata.ledger.kinds.tracings import TracingRecorded
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import Command, RecordEvent, RevertEdits, TagVersion, UntagVersion
+from errata.ledger.rules.operations import RecordEvent, TagVersion
 from errata.ledger.state.state import State
-from errata.replay.export.checkout import CheckoutResult, checkout_stream
-from errata.replay.export.model_card import card_of
+from errata.replay.record.writer import Writer
 from errata.replay.versions.materialise import Materialiser
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.factor_cache import FactorCache
@@ -46,7 +40,7 @@ from errata.replay.workflow.past_keys import PastKeys
 
 
 @dataclass(frozen=True)
-class Finding:
+class EvaluationResult:
     """An evaluation's result before it is recorded: the headline, all scores, and the outcomes behind them as JSON."""
 
     metric: str
@@ -57,8 +51,22 @@ class Finding:
     details: Any
 
 
-class Workspace:
-    """A ledger with its base model.
+def score_row(name: str, decision: str, estimate: Estimate) -> Score:
+    """An estimate as it is recorded."""
+    return Score(
+        name=name,
+        decision=decision,
+        value=estimate.value,
+        n=estimate.n,
+        clusters=estimate.clusters,
+        low=estimate.low,
+        high=estimate.high,
+        method=estimate.method,
+    )
+
+
+class Workspace(Writer):
+    """A ledger with its base model, and who writes to it.
 
     Args:
         ledger: an open ledger that has its first event.
@@ -66,15 +74,11 @@ class Workspace:
         base: the base model's folder, if it is no longer where the ledger says; its digests decide.
     """
 
-    def __init__(self, ledger: Ledger, surroundings: Surroundings, base: Path | None = None) -> None:
-        self.ledger = ledger
-        self.surroundings = surroundings
-        self.base = base
+    surroundings: Surroundings
 
-    @property
-    def state(self) -> State:
-        """What the log says now."""
-        return self.ledger.state()
+    def __init__(self, ledger: Ledger, surroundings: Surroundings, base: Path | None = None) -> None:
+        super().__init__(ledger, surroundings)
+        self.base = base
 
     @property
     def created(self) -> bodies.LedgerCreated:
@@ -166,58 +170,25 @@ class Workspace:
         """The ledger's own hyperparameters: the last that were set, else those of the first event."""
         return build_config(self.state.hyperparameters)
 
-    def execute(self, command: Command, based_on: State | None = None) -> list[Event]:
-        """Decide on a command and append its events, guarded by the head of the state that it was based on."""
-        return self.ledger.execute(
-            command,
-            actor=self.surroundings.actor,
-            now=self.surroundings.now(),
-            new_id=self.surroundings.new_id,
-            expected_head=None if based_on is None else based_on.head,
-            signer=self.surroundings.signer,
-        )
-
-    def foresee(self, sort: ActionSort | None, capability: Capability) -> None:
-        """See, before long work begins, that its result could be recorded (`Ledger.foresee`)."""
-        around = self.surroundings
-        self.ledger.foresee(sort, capability, actor=around.actor, now=around.now(), signer=around.signer)
-
-    def revert(self, numbers: Sequence[int], reason: str = "") -> list[Event]:
-        """Take edits back, all in one transaction.
-
-        Raises:
-            Refused: if one of them is not live.
-        """
-        return self.execute(RevertEdits(tuple(numbers), reason))
-
-    def tag(self, name: str, live: Iterable[int], note: str = "") -> list[Event]:
-        """Name a version; the digests of its materialised tensors are recorded with it."""
-        state = self.state
-        numbers = tuple(sorted(live))
-        return self.execute(TagVersion(name, numbers, self.materialiser.digests(numbers), note), state)
-
-    def checkout(self, live: Iterable[int], destination: Path, address: str, *, share: bool = True) -> CheckoutResult:
-        """Write a version as a folder, one edited tensor in memory at a time (`replay.export.checkout`).
+    def tag(self, name: str, live: Iterable[int], note: str = "", *, move: bool = False) -> list[Event]:
+        """Name a version; the digests of its materialised tensors are recorded with it.
 
         Args:
+            name: the tag.
             live: the version's edits.
-            destination: a folder that does not exist or is empty.
-            address: how the version was asked for; its card says so.
-            share: whether unedited shards may share the base's bytes on disk.
-        """
-        numbers = tuple(sorted(live))
-        return checkout_stream(
-            self.files,
-            self.materialiser.specs,
-            self.materialiser.stream(numbers),
-            destination,
-            lambda digests: card_of(self.ledger, numbers, address, digests),
-            share=share,
-        )
+            note: a remark.
+            move: take the name from the version that has it, if one has, in the same transaction.
 
-    def untag(self, name: str) -> list[Event]:
-        """Take a name from its version."""
-        return self.execute(UntagVersion(name))
+        Raises:
+            Refused: a version has this name already and it is not to move, it is on that version already, or the
+                policy protects it.
+        """
+        state = self.state
+        numbers = tuple(sorted(live))
+        weights = self.materialiser.digests(numbers)
+        if move and name in state.tags:
+            return self.execute(MoveTag.checked(tag=name, live=numbers, weights=weights, note=note), state)
+        return self.execute(TagVersion(name, numbers, weights, note), state)
 
     def measure(self, live: Iterable[int], suite: Suite, draw: int = 0) -> SuiteResult:
         """Run a suite on a version without recording anything; no file is written (`draw` as in `run_suite`)."""
@@ -232,9 +203,9 @@ class Workspace:
 
     def at(self, live: Iterable[int]) -> AbstractContextManager[Module]:
         """A context in which the loaded model is a version."""
-        return self.wearing(self.materialiser.weights(live))
+        return self.with_weights(self.materialiser.weights(live))
 
-    def wearing(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[Module]:
+    def with_weights(self, weights: Mapping[str, Tensor]) -> AbstractContextManager[Module]:
         """A context in which the loaded model has these edited tensors, by stored name."""
         return patched(
             self.loaded.model, {self.loaded.parameter_name(n): w.to(self.loaded.device) for n, w in weights.items()}
@@ -247,14 +218,13 @@ class Workspace:
             The result, and whether it was computed now.
         """
 
-        def run() -> Finding:
+        def run() -> EvaluationResult:
             found = self.measure(live, suite)
-            row = Score(
-                name=suite.metric.value, decision=suite.metric.value, value=found.estimate.value, n=found.estimate.n,
-                clusters=found.estimate.clusters, low=found.estimate.low, high=found.estimate.high,
-                method=found.estimate.method,
-            )  # fmt: skip
-            return Finding(suite.metric.value, found.score, found.n, found.passed, (row,), list(found.outcomes))
+            name = suite.metric.value
+            row = score_row(name, name, found.estimate)
+            return EvaluationResult(
+                suite.metric.value, found.score, found.n, found.passed, (row,), list(found.outcomes)
+            )
 
         return self.recorded(live, EvaluationSource.SUITE, suite.name, suite_digest(suite), run, again)
 
@@ -264,7 +234,7 @@ class Workspace:
         source: EvaluationSource,
         name: str,
         identity: str,
-        run: Callable[[], Finding],
+        run: Callable[[], EvaluationResult],
         again: bool = False,
     ) -> tuple[EvaluationRecorded, bool]:
         """The recorded result of what `identity` names on a version, else `run`'s, which is then recorded.
@@ -290,7 +260,7 @@ class Workspace:
         source: EvaluationSource,
         name: str,
         identity: str,
-        finding: Finding,
+        finding: EvaluationResult,
         started: float,
     ) -> EvaluationRecorded:
         """Record a result on a version; `started` is when the meter's clock said that it began."""
@@ -317,20 +287,3 @@ class Workspace:
         )
         self.execute(RecordEvent(body))
         return body
-
-    def change_settings(self, config: EditConfig, reason: str, evidence: TuningEvidence | None = None) -> list[Event]:
-        """Let the ledger's own hyperparameters be these from now on.
-
-        Raises:
-            Refused: for other layers than the ledger edits, or if nothing changes.
-        """
-        body = SettingsChanged(hyperparameters=config.to_record(), reason=reason, evidence=evidence)
-        return self.execute(RecordEvent(body))
-
-    def record_tracing(self, body: TracingRecorded) -> list[Event]:
-        """Record a tracing's result."""
-        return self.execute(RecordEvent(body))
-
-    def conclude_bisection(self, body: BisectionConcluded) -> list[Event]:
-        """Record a bisection's result."""
-        return self.execute(RecordEvent(body))

@@ -10,23 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import Errata, init_arguments, write_jsonl
-
-GOOD = {"subject": "Tern Foods", "prompt": "In Riga is {}", "target": "the"}
-
-
-def snapshot(folder: Path) -> dict[str, bytes]:
-    """Every file of a ledger but its lock and cache."""
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != "lock" and "cache" not in path.parts
-    }
-
-
-def options(**changes: str) -> list[str]:
-    fact = {**GOOD, **changes}
-    return ["edit", *(word for name, value in fact.items() for word in (f"--{name}", value))]
+from tests.support.command_line import GOOD, Errata, init_arguments, options, snapshot, write_jsonl
 
 
 @pytest.mark.parametrize(
@@ -40,7 +24,8 @@ def options(**changes: str) -> list[str]:
         (options(subject=" "), 2, "subject"),
         (["edit", "--subject", "A"], 2, "--prompt"),
         (["edit", "--file", "missing.jsonl"], 2, "missing.jsonl"),
-        (["edit", "--file", "facts.jsonl", "--subject", "A"], 2, "--file"),
+        (["edit", "--facts", "facts.jsonl", "--subject", "A"], 2, "--facts"),
+        (["edit", "--file", "facts.jsonl", "--subject", "A"], 2, "--facts"),
         ([*options(), "--set", "learning_rat=1"], 2, "learning_rat"),
         ([*options(), "--set", "learning_rate=fast"], 2, "learning_rate"),
         ([*options(), "--set", "learning_rate"], 2, "NAME=VALUE"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -9,14 +12,15 @@ import pytest
 
 from errata import cli
 from errata.commands.app import App
-from tests.commands.conftest import Errata
+from errata.commands.lazy import LazyGroup
+from tests.support.command_line import Errata
 
 EXPECTED = [
     "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout",
-    "export", "diff", "revert", "erase", "cherry-pick", "merge", "eval", "monitor", "blame", "why", "timeline", "pilot",
-    "bisect", "key", "role", "policy", "propose", "draft", "approve", "reject", "apply", "check", "withdraw",
-    "proposals", "flow", "break-glass", "review", "report", "verify", "checkpoint", "prove", "fsck", "audit", "gc",
-    "demo",
+    "export", "diff", "revert", "undo", "erase", "cherry-pick", "merge", "eval", "monitor", "ask", "blame", "why",
+    "timeline", "pilot", "bisect", "key", "role", "policy", "propose", "draft", "approve", "reject", "apply", "check",
+    "withdraw", "proposals", "flow", "break-glass", "review", "report", "verify", "checkpoint", "prove", "fsck",
+    "audit", "gc", "demo", "help",
 ]  # fmt: skip
 
 
@@ -70,3 +74,41 @@ def test_version_and_unknown_words(errata: Errata) -> None:
     assert unknown.code == 2 and unknown.err.startswith("errata: ") and unknown.err.count("\n") == 1
     assert errata("log", "--no-such-option", "--json").json["error"]["exit_code"] == 2
     assert App.__doc__
+
+
+def lazy_groups(group: click.Group) -> Iterator[LazyGroup]:
+    if isinstance(group, LazyGroup):
+        yield group
+    for command in list(group.commands.values()):
+        if isinstance(command, click.Group):
+            yield from lazy_groups(command)
+
+
+def test_the_short_help_of_commands_that_are_loaded_later_is_their_own() -> None:
+    groups = list(lazy_groups(cli.main))
+    assert {group.name for group in groups} >= {"main", "key"}
+    for group in groups:
+        for name, named in group.named.items():
+            assert named.short_help == group.commands[name].get_short_help_str(80), name
+            assert group.commands[name].name == name
+
+
+def test_a_groups_own_help_lists_all_its_commands_before_any_is_loaded() -> None:
+    for name in [name for name in cli.main.commands if isinstance(cli.main.commands[name], click.Group)]:
+        group = cli.main.commands[name]
+        assert isinstance(group, click.Group)
+        script = f"from errata import cli; cli.call([{name!r}, '--help'])"
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+        listed = re.findall(r"^  ([a-z-]+)  ", done.stdout.partition("Commands:\n")[2], re.MULTILINE)
+        assert listed == list(group.commands), name
+
+
+@pytest.mark.parametrize("columns", ["60", "80", "200"])
+def test_the_list_of_commands_is_what_click_would_write(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    written = []
+    for kind in (LazyGroup, click.Group):
+        formatter = click.Context(cli.main, info_name="errata").make_formatter()
+        kind.format_commands(cli.main, click.Context(cli.main), formatter)
+        written.append(formatter.getvalue())
+    assert written[0] == written[1] != ""

@@ -125,10 +125,15 @@ def apply(
     return [event.body.number for event in events if isinstance(event.body, bodies.EditApplied)]
 
 
-def raw(weights: dict[str, torch.Tensor]) -> dict[str, bytes]:
+def bits(weights: dict[str, torch.Tensor]) -> dict[str, bytes]:
     """The bytes of tensors, for comparisons of bits."""
     return {name: tensor.contiguous().view(torch.uint8).numpy().tobytes() for name, tensor in weights.items()}
 
 
 def base_bytes(files: ModelFiles, names: Sequence[str]) -> dict[str, bytes]:
-    return raw({name: files.tensor(name) for name in names})
+    return bits({name: files.tensor(name) for name in names})
+
+
+def write(folder: Path, *facts: Fact, seed: int) -> list[int]:
+    """Record drawn deltas for these facts; no model is needed to carry them."""
+    return apply(Ledger.open(folder), len(facts), seed=seed, facts=facts)

@@ -15,9 +15,11 @@ from errata.ledger.events import bodies
 from errata.ledger.events.envelope import Draft, Event
 from errata.ledger.events.parts import Body, EditedTensor, EditOutcome, Solve, Stage1, StopReason
 from errata.ledger.facts.fact import Fact
+from errata.ledger.kinds.bisections import BisectionConcluded, BisectionStep
 from errata.ledger.kinds.checkouts import VersionCheckedOut
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.kinds.evolve import fold
+from errata.ledger.kinds.tracings import TracingRecorded
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent
 from errata.ledger.state.state import State
@@ -203,3 +205,40 @@ def folded(*bodies_in_order: Body) -> State:
     store = MemoryStore()
     store.append([draft(body) for body in bodies_in_order], store.head())
     return fold(store.read())
+
+
+def conclusion(**changes: Any) -> BisectionConcluded:
+    fields: dict[str, Any] = {
+        "good": some_digest("good"),
+        "bad": some_digest("bad"),
+        "metric": "exact_match",
+        "culprit": 1,
+        "evaluations": 3,
+        "verdict": "culprit",
+        "log": (BisectionStep(version=some_digest("v"), outcome="bad", score=0.25),),
+    }
+    return BisectionConcluded(**(fields | changes))
+
+
+def tracing(**changes: Any) -> TracingRecorded:
+    fields: dict[str, Any] = {
+        "version": some_digest("version"),
+        "live_count": 0,
+        "facts_digest": some_digest("facts"),
+        "facts": 2,
+        "asked": 3,
+        "noise": 0.3,
+        "draws": 2,
+        "seed": 0,
+        "window": 1,
+        "clean": 0.9,
+        "corrupted": 0.1,
+        "effects": {"hidden state": {"last subject token": (0.8, 0.1)}},
+        "low": (0.7, 0.0),
+        "high": (0.9, 0.2),
+        "suggested": (0,),
+        "rule": "the largest",
+        "seconds": 1.0,
+        "software": {},
+    }
+    return TracingRecorded(**(fields | changes))

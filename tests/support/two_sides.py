@@ -13,8 +13,8 @@ from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.merges import MergeRule
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits, Command, RecordEvent, RevertEdits
-from errata.ledger.sharing.carry import plan_carry
-from errata.ledger.sharing.merge import MergePlan, command_of, plan_merge
+from errata.ledger.sharing.carry import Transfer, plan_pick
+from errata.ledger.sharing.merge import plan_merge
 from errata.ledger.sharing.sides import Side
 from errata.ledger.store.blobs import MemoryBlobs
 from errata.ledger.store.store import MemoryStore
@@ -78,19 +78,19 @@ class Person:
 
     def pick(self, other: Person, number: int, replace: bool = True) -> None:
         """Carry an edit over; blobs are left out, since nothing here looks at weights."""
-        plan = plan_carry(self.side, other.side, (number,), replace)
-        if plan.carried:
-            self.do(ApplyEdits(tuple(other.side.to_carry(one.number) for one in plan.carried)))
+        plan = plan_pick(self.side, other.side, (number,), replace)
+        if not plan.nothing:
+            self.do(plan.command)
 
-    def plan(self, other: Person, rule: MergeRule | None = None) -> MergePlan:
+    def plan(self, other: Person, rule: MergeRule | None = None) -> Transfer:
         return plan_merge(self.side, other.side, rule)
 
-    def merge(self, other: Person, rule: MergeRule | None = None) -> MergePlan:
+    def merge(self, other: Person, rule: MergeRule | None = None) -> Transfer:
         """Merge, which must leave no conflict; the plan."""
         plan = self.plan(other, rule)
         assert plan.conflicts == ()
         if not plan.nothing:
-            self.do(command_of(plan, other.side))
+            self.do(plan.command)
         return plan
 
     @property

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from errata.ledger.kinds.table import KINDS
-from tests.commands.conftest import Errata, init_arguments
 from tests.support import tiny
+from tests.support.command_line import Errata, init_arguments
 
 STABLELM = {
     "family": "stablelm",

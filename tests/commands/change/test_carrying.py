@@ -10,9 +10,9 @@ import pytest
 
 from errata.ledger.facts.fact import Fact
 from errata.ledger.ledger import Ledger
-from tests.commands.conftest import Errata
-from tests.commands.test_layering import loaded_by
 from tests.support import ledgers as helpers
+from tests.support.command_line import Errata, loaded_by
+from tests.support.ledgers import write
 
 
 @pytest.fixture
@@ -20,11 +20,6 @@ def other(here: Path) -> Path:
     """A copy of this folder's ledger, beside it; both have e1, e2 and e3."""
     shutil.copytree(here / ".errata", here / "other")
     return here / "other"
-
-
-def write(folder: Path, *facts: Fact, seed: int) -> list[int]:
-    """Record drawn deltas for these facts; no model is needed to carry them."""
-    return helpers.apply(Ledger.open(folder), len(facts), seed=seed, facts=facts)
 
 
 def changed(folder: Path, number: int, target: str) -> Fact:
@@ -91,7 +86,8 @@ def test_a_merge_tells_conflicts_and_then_does_what_it_is_told(errata: Errata, h
     dry = errata("merge", "other", "--theirs", "--dry-run", "--json").json
     done = errata("merge", "other", "--take", "e4=theirs")
     assert done.code == 0, done.err
-    assert "carried over: 2 edits" in done.out and "(e4 there, supersedes e4)" in done.out
+    assert lines(done.out)[0].startswith("carried over from ledger ") and lines(done.out)[0].endswith(": 2 edits")
+    assert "(e4 there, supersedes e4)" in done.out
     assert "taken back, as it was there: 1 edit" in done.out
     assert "yours, not mine (theirs, by hand)" in done.out
     assert errata("status", "--json").json["version"] == dry["version"]
@@ -103,7 +99,8 @@ def test_a_merge_tells_conflicts_and_then_does_what_it_is_told(errata: Errata, h
     assert errata("verify", "--deep").code == 0
     assert errata("merge", "other").out.startswith("nothing to merge")
     back = errata("--ledger", "other", "merge", str(here))
-    assert back.code == 0 and "carried over: 1 edit" in back.out
+    assert back.code == 0 and lines(back.out)[0].startswith("carried over from ledger ")
+    assert lines(back.out)[0].endswith(": 1 edit")
     assert errata("--ledger", "other", "verify", "--deep").code == 0
     assert errata("--ledger", "other", "status", "--json").json["version"] == dry["version"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import FACTS, Errata, init_arguments, write_jsonl
+from tests.support.command_line import FACTS, Errata, init_arguments, write_jsonl
 
 
 def test_init_says_what_it_recorded_and_is_done_once(errata: Errata, here: Path, tiny_llama: Path) -> None:

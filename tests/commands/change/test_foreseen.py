@@ -11,10 +11,9 @@ from errata.commands.app import App
 from errata.ledger.secrets.key_files import KeyFolder
 from errata.ledger.secrets.pem import ScryptCost
 from errata.replay.workflow import workspace as workflow
-from tests.commands.change.test_carrying import write
-from tests.commands.conftest import Errata
-from tests.commands.test_errors import options, snapshot
 from tests.support import ledgers as helpers
+from tests.support.command_line import Errata, options, snapshot
+from tests.support.ledgers import write
 from tests.support.people import ROLES
 
 

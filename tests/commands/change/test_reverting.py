@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from tests.commands.conftest import FACTS, Errata, write_jsonl
-from tests.commands.test_errors import snapshot
+from tests.support.command_line import FACTS, Errata, snapshot, write_jsonl
 
 
 def test_a_preview_shows_what_would_change_and_writes_nothing(errata: Errata, here: Path) -> None:
@@ -106,7 +105,7 @@ def test_gc_leaves_a_damaged_ledger_alone(errata: Errata, here: Path) -> None:
 
 
 def test_gc_loads_nothing_heavy(here: Path) -> None:
-    from tests.commands.test_layering import loaded_by
+    from tests.support.command_line import loaded_by
 
     found = loaded_by(f"from errata import cli\nassert cli.call(['--ledger', {str(here)!r}, 'gc']) == 0")
     assert not found & {"torch", "transformers", "rich", "pandas"}
@@ -115,7 +114,7 @@ def test_gc_loads_nothing_heavy(here: Path) -> None:
 def test_the_caches_that_gc_knows_are_those_that_the_code_writes(tmp_path: Path, tiny_llama: Path) -> None:
     import torch
 
-    from errata.replay.versions.keyframe_cost import KeyframeCost, Rates
+    from errata.replay.versions.keyframes import KeyframeRule
     from errata.replay.versions.materialise import Materialiser
     from errata.replay.workflow.caches import PLACES
     from errata.replay.workflow.workspace import Workspace
@@ -124,9 +123,7 @@ def test_the_caches_that_gc_knows_are_those_that_the_code_writes(tmp_path: Path,
     ledger = helpers.create(tmp_path, tiny_llama)
     helpers.apply(ledger, 4, seed=1)
     space = Workspace(ledger, helpers.surroundings())
-    shapes = tuple(tensor.shape for tensor in space.created.edited.values())
-    dear = KeyframeCost(shapes, Rates(edit=60.0))
-    Materialiser(ledger, space.files, cost=dear).weights(ledger.state().live)
+    Materialiser(ledger, space.files, rule=KeyframeRule(spacing=1)).weights(ledger.state().live)
     store = next(iter(space.solvers.values())).store
     assert store is not None
     store.save("blake3:" + "0" * 64, {"factor": torch.ones(1)})

@@ -11,7 +11,7 @@ import pytest
 from errata.editor.config import EditConfig
 from errata.editor.score.settings import Scores, Trial
 from errata.replay.tune.tuning import Workbench
-from tests.commands.conftest import FACTS, Errata, write_jsonl
+from tests.support.command_line import FACTS, Errata, write_jsonl
 
 UNKNOWN = {"subject": "Oslo", "prompt": "The mayor of {} is", "target": "Alma Reyes"}
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import Errata
+from tests.support.command_line import Errata
 
 PROMPT = "The chief executive of Norwind Systems"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from errata.replay.tune.pilot import thousand_edits
-from tests.commands.conftest import SETTINGS, Errata
+from tests.support.command_line import SETTINGS, Errata
 
 
 def test_edits_are_scored_by_both_decisions_and_by_cohort(errata: Errata, here: Path) -> None:
@@ -54,7 +54,7 @@ def test_an_evaluation_that_makes_no_sense_is_refused(
 
 def test_a_task_without_lm_eval_says_what_to_install(errata: Errata, here: Path) -> None:
     done = errata("eval", "HEAD", "--task", "x", "--include-path", ".")
-    assert done.code == 2 and "errata[eval]" in done.err
+    assert done.code == 2 and "errata-lm[eval]" in done.err
 
 
 def _pilot(errata: Errata, model: Path, *more: str) -> tuple[str, ...]:

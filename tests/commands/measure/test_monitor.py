@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.commands.conftest import Errata
+from tests.support.command_line import Errata
 
 
 def test_a_table_and_a_chart_of_the_log(here: Path, errata: Errata) -> None:

@@ -14,7 +14,7 @@ from errata.ledger.events.policy import OPEN, Capability
 from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RecordEvent, UntagVersion
-from tests.commands.conftest import Errata, init_arguments
+from tests.support.command_line import Errata, init_arguments
 from tests.support.samples import new_id
 
 

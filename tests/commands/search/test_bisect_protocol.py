@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import Done, Errata
+from tests.support.command_line import Done, Errata
 
 
 @pytest.fixture
@@ -100,7 +100,7 @@ def test_a_filter_searches_only_what_fits_and_asks_for_its_good_end(errata: Erra
     asked = errata("bisect", "start", "@4", "HEAD", "--author", "eve", "--json")
     assert asked.json["purpose"] == "good end" and asked.json["steps"] == 1 and asked.json["live"] == [2, 3]
     done = errata("bisect", "bad")
-    assert done.code == 1 and "the bad version without the 1 change with author eve fails the test still" in done.out
+    assert done.code == 1 and "The bad version without the 1 change with author eve still fails the test." in done.out
     errata("bisect", "reset")
     asked = errata("bisect", "start", "base", "@4", "--subject", "Harrow 9", "--order", "reverse", "--json")
     assert asked.json["live"] == [1, 3] and asked.json["steps"] == 1 and asked.json["purpose"] == "good end"
@@ -190,7 +190,7 @@ def test_a_mark_that_was_stopped_before_its_conclusion_is_finished_by_the_same_c
     errata("bisect", "bad")
     head = last_event(errata)["seq"]
     with monkeypatch.context() as patch:
-        patch.setattr("errata.commands.app.App.execute", stopped)
+        patch.setattr("errata.replay.record.writer.Writer.conclude_bisection", stopped)
         assert errata("bisect", "good").code == 130
     assert last_event(errata)["seq"] == head and errata("bisect", "log").code == 0
     assert errata("bisect", "good", "--json").json["culprit"] == 1
@@ -225,6 +225,6 @@ def test_a_page_without_the_extra_says_what_is_missing(
 ) -> None:
     conclude(errata, 1)
     monkeypatch.setattr("errata.replay.charts.available", lambda: False)
-    assert "without its chart: pip install 'errata[plots]'" in errata("bisect", "report", "--html", "p.html").out
+    assert "without its chart: pip install 'errata-lm[plots]'" in errata("bisect", "report", "--html", "p.html").out
     page = (worse / "p.html").read_text(encoding="utf-8")
     assert "<svg" not in page and "needs the extra" in page

@@ -12,7 +12,7 @@ import pytest
 
 from errata.ledger.facts.suites import read_suite, suite_digest
 from errata.replay.bisect.session_file import alone
-from tests.commands.conftest import Done, Errata, write_jsonl
+from tests.support.command_line import Done, Errata, write_jsonl
 
 CHECK = """
 import json, os, sys
@@ -200,7 +200,7 @@ def test_a_run_that_was_stopped_goes_on_with_its_own_answers(errata: Errata, wor
     errata("bisect", "start", "base", "HEAD")
     assert run_until(errata, worse, 2).code == 1
     done = run_until(errata, worse, 100)
-    assert done.code == 0 and "the culprit is e3" in done.out
+    assert done.code == 0 and "The culprit is e3" in done.out
     assert "2 of this test are used, 0 of others are not" in done.err and "good end" not in done.err
 
 

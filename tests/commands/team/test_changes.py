@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from errata import cli
-from errata.ledger.events.envelope import Event
+from errata import cli, world
+from errata.ledger.base.errors import StorageFull
+from errata.ledger.events.envelope import Draft, Event, Kind
 from errata.ledger.events.policy import CONTROLLED, Gate, GateTime, Measure, Requirement
 from errata.ledger.events.policy_files import toml_of
 from errata.ledger.events.trust_bodies import ChangeProposed
 from errata.ledger.ledger import Ledger
-from tests.commands.conftest import Done, Errata, init_arguments, write_jsonl
-from tests.commands.team.test_governing import settle
-from tests.commands.test_errors import snapshot
+from errata.ledger.store.sqlite import SqliteStore
+from tests.support.command_line import Done, Errata, init_arguments, settle, snapshot, write_jsonl
 from tests.support.people import ROLES
 
 CORPUS = "the city of Riga is old and the river is wide and the street is long\n" * 60
@@ -218,8 +219,8 @@ def test_time_runs_out_and_never_back(
 
     proposed(here)
     by(here, "ben", "approve", "p1")
-    now = cli._now
-    monkeypatch.setattr(cli, "_now", lambda: later(now(), days * 86_400))
+    now = world.now
+    monkeypatch.setattr(world, "now", lambda: later(now(), days * 86_400))
     refused(here, tmp_path, "ada", ("apply", "p1"), code, words)
 
 
@@ -394,3 +395,28 @@ def test_a_damaged_log_is_held_against_a_checkpoint_all_the_same(here: Errata, t
     done = here("verify", "--against", "pinned.txt", "--json")
     assert done.code == 1
     assert not any("cut off" in one["what"] for one in done.json["findings"])
+
+
+def test_a_flow_that_fails_while_it_moves_a_tag_leaves_the_tag_where_it_was(
+    here: Errata, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by(here, "ada", "flow", "facts.jsonl", "--reason", "it changed", "--tag", "may")
+    by(here, "ben", "approve", "p1")
+    by(here, "ada", "flow", "p1", "--tag", "may")
+    before = by(here, "ada", "tag", "--list", "--json").json
+    write_jsonl(tmp_path / "other.jsonl", [{"subject": "Riga", "prompt": "the street of {} is", "target": "long"}])
+    by(here, "ada", "flow", "other.jsonl", "--reason", "it changed again")
+    by(here, "ben", "approve", "p2")
+    append = SqliteStore.append
+
+    def full(self: SqliteStore, drafts: Sequence[Draft], *rest: Any) -> list[Event]:
+        if any(draft.kind is Kind.VERSION_TAGGED for draft in drafts):
+            raise StorageFull("the disk")
+        return append(self, drafts, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqliteStore, "append", full)
+        assert by(here, "ada", "flow", "p2", "--tag", "may").code == 5
+    assert before["tags"] and by(here, "ada", "tag", "--list", "--json").json == before
+    assert by(here, "ada", "flow", "p2", "--tag", "may", "--json").json["steps"] == ["tagged"]
+    assert by(here, "ada", "tag", "--list", "--json").json != before

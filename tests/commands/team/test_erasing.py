@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from errata.ledger.ledger import Ledger
-from tests.commands.conftest import Errata
+from tests.support.command_line import Errata
 from tests.support.personal import spellings, told_in
 
 PERSONAL = (

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from errata import cli
-from errata.commands.app import App
+from errata import cli, world
 from errata.ledger.events.change_parts import Choice
 from errata.ledger.events.policy import CONTROLLED, PRESETS, REGULATED, Gate
 from errata.ledger.events.policy_files import read_policy, toml_of
@@ -19,26 +18,11 @@ from errata.ledger.ledger import Ledger
 from errata.ledger.rules.deciding import signed_decision
 from errata.ledger.rules.operations import ApplyChange, RecordEvent
 from errata.ledger.secrets.key_files import KeyFolder
-from errata.ledger.secrets.pem import ScryptCost
-from tests.commands.conftest import Done, Errata
-from tests.commands.test_errors import snapshot
+from tests.support.command_line import SECRET, Done, Errata, settle, snapshot
 from tests.support.people import ROLES
 from tests.support.samples import filled
 
-SECRET = "correct horse battery"
 SUITE = '{"suite": "general", "metric": "exact_match"}\n{"prompt": "Riga is", "target": "a city"}\n'
-
-
-CHEAP = ScryptCost(2, 8, 1)
-
-
-def settle(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    """Keys lie in `folder`, and passphrases cost little."""
-    monkeypatch.setenv("ERRATA_CONFIG", str(folder / "configuration"))
-    monkeypatch.setenv("ERRATA_PASSPHRASE", SECRET)
-    monkeypatch.setenv("ERRATA_ACTOR", "ada")
-    monkeypatch.delenv("ERRATA_KEY", raising=False)
-    monkeypatch.setattr(App, "keys", lambda app: KeyFolder(app.world.configuration() / "keys", CHEAP))
 
 
 @pytest.fixture(scope="module")
@@ -94,10 +78,10 @@ def approve_and_apply(tmp_path: Path, number: int, *approvers: str) -> None:
         command: ApplyChange | RecordEvent = ApplyChange(number)
         if person in approvers:
             decision = signed_decision(
-                ledger.state().trust, number, Choice.APPROVE, own, person=person, meaning="I agree", at=cli._now()
+                ledger.state().trust, number, Choice.APPROVE, own, person=person, meaning="I agree", at=world.now()
             )
             command = RecordEvent(ChangeApproved(proposal=number, decision=decision))
-        ledger.execute(command, actor=person, now=cli._now(), new_id=cli._world().new_id, signer=lambda own=own: own)
+        ledger.execute(command, actor=person, now=world.now(), new_id=world.here().new_id, signer=lambda own=own: own)
 
 
 def test_a_key_is_made_and_listed_and_nobody_else_can_read_it(alone: Errata, tmp_path: Path) -> None:

@@ -10,8 +10,7 @@ from errata.ledger.events.policy import OPEN, ActionSort, Policy, Requirement
 from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RecordEvent
-from tests.commands.conftest import Errata, write_jsonl
-from tests.commands.test_errors import snapshot
+from tests.support.command_line import Errata, snapshot, write_jsonl
 from tests.support.personal import reader_of, spellings, told_in
 from tests.support.samples import run
 

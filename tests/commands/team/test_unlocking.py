@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from errata import cli
+from errata import world
 from errata.commands.app import App
 from errata.commands.unlocking import Unlocking, chosen_card, passphrase
 from errata.ledger.base.errors import BadRecord, ErrataError, Refused, UnknownKey, UsageError, WrongPassphrase
@@ -31,11 +31,11 @@ def app(tmp_path: Path) -> App:
     def nobody(_: str) -> None:
         return None
 
-    world = replace(
-        cli._world(), folder=tmp_path, environment={}, actor="ada", configuration=lambda: tmp_path / "configuration",
+    outside = replace(
+        world.here(), folder=tmp_path, environment={}, actor="ada", configuration=lambda: tmp_path / "configuration",
         ask_secret=nobody, out=io.StringIO(), err=io.StringIO(),
     )  # fmt: skip
-    made = App(world, Unlocking)
+    made = App(outside, Unlocking)
     cheap = key_files.KeyFolder(made.keys().folder, ScryptCost(2, 8, 1))
     for name, person in (("laptop", "ada"), ("desk", "ben"), ("phone", "ben")):
         cheap.create(name, person, NOW, lambda: SECRET.encode())
@@ -172,7 +172,7 @@ def test_where_keys_lie(monkeypatch: pytest.MonkeyPatch, own: str | None, xdg: s
             monkeypatch.delenv(name, raising=False)
         else:
             monkeypatch.setenv(name, value)
-    assert cli._configuration() == Path(expected)
+    assert world.configuration() == Path(expected)
 
 
 def test_what_is_typed_on_a_terminal_is_not_shown(tmp_path: Path) -> None:

@@ -12,8 +12,7 @@ import pytest
 
 from errata.ledger.audit import verify_bundle
 from errata.ledger.witness.notes import VerifierKey, parse_checkpoint
-from tests.commands.conftest import Errata
-from tests.commands.team.test_governing import settle
+from tests.support.command_line import Errata, settle
 
 
 def test_a_bundle_is_written_recorded_and_sound(errata: Errata, here: Path, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.commands.conftest import Errata
 from tests.support import tiny
+from tests.support.command_line import Errata
 
 
 @pytest.fixture

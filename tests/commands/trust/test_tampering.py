@@ -13,9 +13,8 @@ from errata.ledger.store.schema import MIGRATIONS
 from errata.ledger.store.sqlite import SqliteStore
 from errata.ledger.witness.merkle import leaf_hash, root_from_inclusion
 from errata.ledger.witness.notes import VerifierKey
-from tests.commands.conftest import Errata
-from tests.commands.team.test_governing import SECRET, settle
-from tests.ledger.care.test_repair import tamper
+from tests.support.command_line import SECRET, Errata, settle
+from tests.support.crashes import tamper
 from tests.support.samples import filled
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.commands.conftest import Errata
+from tests.support.command_line import Errata
 
 
 def test_the_adapter_of_a_version(errata: Errata, here: Path) -> None:

@@ -95,5 +95,5 @@ def test_what_has_no_perplexity_is_told(loaded: LoadedModel) -> None:
 
 
 def test_a_likelihood_beyond_all_numbers_is_told() -> None:
-    with pytest.raises(ModelError, match="no likelihood that a perplexity"):
+    with pytest.raises(ModelError, match="perplexity is not a finite number"):
         perplexity([TextLikelihood(2.0, 1), TextLikelihood(2000.0, 2)])

@@ -10,7 +10,7 @@ import torch
 from errata.demo import DATA, MODEL
 from errata.editor.model.loading import LoadedModel, load_model
 from errata.editor.score.evaluate import ProbeResult, probe, run_suite
-from errata.editor.score.scores import Decision, Family, score_facts, summarise
+from errata.editor.score.scores import DecidedBy, Family, score_facts, summarise
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.facts.suites import Metric, Suite
@@ -72,7 +72,7 @@ def test_comparison_is_by_log_probability_a_token(loaded: LoadedModel) -> None:
         Family.LOCALITY: more("The capital of Ostravia is", "Lund", "Alma Reyes"),
         Family.PORTABILITY: more("She works for", "Norwind", "Calder Mills"),
     }
-    assert {family: outcome[family, Decision.COMPARISON] for family in Family} == {
+    assert {family: outcome[family, DecidedBy.COMPARISON] for family in Family} == {
         family: (value,) for family, value in expected.items()
     }
 
@@ -92,26 +92,26 @@ def test_what_cannot_be_decided_is_not_counted(loaded: LoadedModel) -> None:
         }
     )
     found = score_facts(loaded, [plain, near])
-    assert (Family.EFFICACY, Decision.COMPARISON) not in found.scores  # nobody knows the old object
-    assert (Family.PARAPHRASE, Decision.GREEDY) not in found.scores
-    locality = found.scores[Family.LOCALITY, Decision.GREEDY]
+    assert (Family.EFFICACY, DecidedBy.COMPARISON) not in found.scores  # nobody knows the old object
+    assert (Family.PARAPHRASE, DecidedBy.GREEDY) not in found.scores
+    locality = found.scores[Family.LOCALITY, DecidedBy.GREEDY]
     assert locality.n == 1  # the other one asks for an edited fact
-    assert (Family.LOCALITY, Decision.COMPARISON) not in found.scores  # its answer is the new object itself
+    assert (Family.LOCALITY, DecidedBy.COMPARISON) not in found.scores  # its answer is the new object itself
     assert found.overall == {}
     assert score_facts(loaded, [near], [()]).value(Family.LOCALITY) is None
 
 
 def test_the_overall_score_is_the_harmonic_mean_and_a_cohort_is_scored_alone() -> None:
-    def outcome(efficacy: bool, paraphrase: tuple[bool, ...]) -> dict[tuple[Family, Decision], tuple[bool, ...]]:
+    def outcome(efficacy: bool, paraphrase: tuple[bool, ...]) -> dict[tuple[Family, DecidedBy], tuple[bool, ...]]:
         return {
-            (Family.EFFICACY, Decision.GREEDY): (efficacy,),
-            (Family.PARAPHRASE, Decision.GREEDY): paraphrase,
-            (Family.LOCALITY, Decision.GREEDY): (True,),
+            (Family.EFFICACY, DecidedBy.GREEDY): (efficacy,),
+            (Family.PARAPHRASE, DecidedBy.GREEDY): paraphrase,
+            (Family.LOCALITY, DecidedBy.GREEDY): (True,),
         }
 
     found = summarise([outcome(True, (True, False)), outcome(False, (True, True))])
-    assert found.overall[Decision.GREEDY].value == pytest.approx(3 / (1 / 0.5 + 1 / 0.75 + 1))
-    assert Decision.COMPARISON not in found.overall
+    assert found.overall[DecidedBy.GREEDY].value == pytest.approx(3 / (1 / 0.5 + 1 / 0.75 + 1))
+    assert DecidedBy.COMPARISON not in found.overall
     assert found.of([0]).value(Family.EFFICACY) == 1.0
     assert found.of([1]).value(Family.PARAPHRASE) == 1.0
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errata.editor.config import EditConfig
+from errata.editor.score.intervals import harmonic_mean
 from errata.editor.score.settings import (
     Scores,
     Trial,
     choose,
-    harmonic,
     indistinguishable,
     pareto,
     space_around,
@@ -34,14 +35,15 @@ def failed(number: int) -> Trial:
 
 @given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=4))
 def test_the_harmonic_mean_lies_between_the_least_share_and_the_mean(shares: list[float]) -> None:
-    assert min(shares) - 1e-9 <= harmonic(shares) <= sum(shares) / len(shares) + 1e-9
-    assert harmonic([*shares, 0.0]) == 0.0
+    assert min(shares) - 1e-9 <= harmonic_mean(np.array(shares)) <= sum(shares) / len(shares) + 1e-9
+    assert harmonic_mean(np.array([*shares, 0.0])) == 0.0
+    assert harmonic_mean(np.array([*shares, np.nan])) == harmonic_mean(np.array(shares))
 
 
 def test_a_share_without_probes_takes_no_part() -> None:
     scores = Scores(efficacy=((1, 1), (0, 1)), paraphrase=((0, 0), (0, 0)), locality=((2, 2), (2, 2)))
     assert scores.share("paraphrase") is None
-    assert scores.quality == pytest.approx(harmonic([0.5, 1.0]))
+    assert scores.quality == pytest.approx(2 / 3)
 
 
 TRIALS = st.lists(

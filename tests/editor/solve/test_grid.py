@@ -12,24 +12,12 @@ from hypothesis import strategies as st
 
 from errata.editor.solve.grid import ExactSum, capacity, choose_exponent, round_factors
 from errata.ledger.base.errors import ModelError
-
-D_OUT, D_IN = 24, 40
-
-
-def random_edits(seed: int, n: int, scale: float = 0.05, exponent: int = 41) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    u = torch.randn(n, D_OUT, generator=generator, dtype=torch.float64)
-    v = torch.randn(n, D_IN, generator=generator, dtype=torch.float64) * scale
-    return round_factors(u, v, exponent)
+from tests.support.exact import D_IN, D_OUT, random_edits, total
 
 
 def base(seed: int, dtype: torch.dtype = torch.float32) -> torch.Tensor:
     generator = torch.Generator().manual_seed(seed)
     return (torch.randn(D_OUT, D_IN, generator=generator) * 0.05).to(dtype)
-
-
-def total(u: torch.Tensor, v: torch.Tensor, exponent: int = 41) -> ExactSum:
-    return ExactSum.zeros(D_OUT, D_IN, exponent).add(u, v)
 
 
 @settings(max_examples=40, deadline=None)

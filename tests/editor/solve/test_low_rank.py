@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from errata.editor.solve.grid import ExactSum
 from errata.editor.solve.low_rank import RANKS, LowRank, low_rank, rank_for
 from errata.ledger.base.errors import UsageError
-from tests.editor.solve.test_grid import D_IN, D_OUT, random_edits, total
+from tests.support.exact import D_IN, D_OUT, random_edits, total
 
 SEEDS = st.integers(0, 10**6)
 

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from errata.editor.methods.closed_form import closed_form
 from errata.editor.solve import kept, solver
-from errata.editor.solve.carried import Costs
 from errata.editor.solve.solve import NotPositiveDefinite, SolvedBy, Weights
 from errata.editor.solve.solver import Solver, key_names
 from errata.ledger.base.errors import NotFinite
@@ -129,13 +128,21 @@ def test_keys_are_absorbed_once_carrying_them_has_become_the_dearer_way() -> Non
     assert torch.allclose(ours.preserve(keys, live[5:], WEIGHTS).inverse, dense(keys, live[5:], c), atol=1e-10)
 
 
-def test_the_cost_model_buys_when_renting_has_cost_as_much_and_never_without_past_keys() -> None:
-    costs = Costs(14_336)
-    assert not costs.absorbs(0.0, 100, 0, 0, 0, missing_factor=True)
-    assert not costs.absorbs(0.0, 100, 1000, 0, 1000, missing_factor=False)
-    assert costs.absorbs(costs.factor(1000), 100, 1000, 0, 1000, missing_factor=False)
-    assert costs.absorbs(0.0, 100, 0, 1000, 1000, missing_factor=True)
-    assert costs.absorbs(0.0, 1, 12_000, 0, 12_000, missing_factor=False), "more memory than another matrix"
+def test_a_factor_that_nobody_keeps_has_the_past_keys_in_it_and_one_from_the_store_carries_a_share(
+    store: Memory,
+) -> None:
+    c, keys, most = moment(), draw(1, 3, D), int(solver.CARRIED_SHARE * D)
+    few, many = draw(2, most // 2, D), draw(2, most + 1, D)
+    alone = Solver(c)
+    assert alone.preserve(keys, few[:1], WEIGHTS).solved_by is SolvedBy.ABSORBED
+    assert alone.preserve(keys, few, WEIGHTS).solved_by is SolvedBy.ABSORBED
+    assert alone.factorisations == 1, "what came since is carried"
+    kept_ = Solver(c, "c", store)
+    assert kept_.preserve(keys, few, WEIGHTS).solved_by is SolvedBy.WOODBURY
+    assert kept_.preserve(keys, many, WEIGHTS).solved_by is SolvedBy.ABSORBED
+    assert (kept_.factorisations, len(store.kept)) == (2, 1)
+    fresh = Solver(c, "c", store)
+    assert fresh.preserve(keys, many[: most // 2 + 1], WEIGHTS).solved_by is SolvedBy.ABSORBED, "many at once"
 
 
 def test_a_factor_is_read_from_the_store_and_a_wrong_one_is_noticed_and_replaced(store: Memory) -> None:

@@ -200,6 +200,36 @@ def test_layers_without_a_mask_are_refused(tiny_llama: Path) -> None:
         capture(loaded, LAYER, rows, _reads(rows))
 
 
+@pytest.mark.parametrize("like", ["a mask", "positions", "states"])
+def test_an_argument_that_only_has_the_shape_of_a_mask_or_of_tokens_is_left_as_it_is(
+    tiny_llama: Path, like: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A table of numbers may happen to be as wide as the prompts are long: what is a mask is declared."""
+    monkeypatch.setattr(capturing, "CALL_TOKENS", 1000)
+    loaded = load(tiny_llama)
+    rows = _rows(loaded)
+    given: list[Tensor] = []
+
+    def tabled(_module: object, args: Any, kwargs: dict[str, Any]) -> Any:
+        if "table" not in kwargs:
+            mask = kwargs["attention_mask"]
+            shape = {"a mask": (1, 1, *mask.shape[-2:]), "positions": (1, mask.shape[-2]),
+                     "states": (1, mask.shape[-2], 3)}[like]  # fmt: skip
+            given.append(torch.arange(float(torch.Size(shape).numel())).reshape(shape))
+            return args, {**kwargs, "table": given[-1]}
+        seen.append(kwargs["table"])
+        return args, kwargs
+
+    seen: list[Tensor] = []
+    upper = loaded.adapter.upper_layers(loaded.model, LAYER)
+    for layer in upper:
+        layer.register_forward_pre_hook(tabled, with_kwargs=True)
+    (bucket,) = capture(loaded, LAYER, rows, _reads(rows))
+    bucket.check(bucket.run(torch.zeros(len(rows), 32)))
+    assert len(given) == len(upper) and len(seen) == len(upper) + 1
+    assert all(found is table for found, table in zip(seen, [*given, given[-1]], strict=True))
+
+
 def test_a_vector_after_the_last_layer_needs_no_layer_above(loaded: LoadedModel) -> None:
     rows = _rows(loaded)
     top = loaded.adapter.layer_count(loaded.model) - 1

@@ -28,6 +28,7 @@ from errata.ledger.kinds.chain import link, unpack
 from errata.ledger.kinds.exports import AuditExported
 from errata.ledger.kinds.merges import LedgerMerged, MergeRule, MergeSide, Resolution
 from errata.ledger.kinds.table import BODIES, KINDS
+from tests.support.leaves import leaves
 from tests.support.samples import NOW, created, draft, new_edit, some_digest
 
 NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
@@ -142,14 +143,6 @@ def test_the_schema_version_moves_the_hash(monkeypatch: pytest.MonkeyPatch) -> N
     before = link(one, EMPTY_HEAD)[0].hash
     patch_kind(monkeypatch, version=2)
     assert link(one, EMPTY_HEAD)[0].hash != before
-
-
-def leaves(value: object, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    if isinstance(value, dict) and value:
-        return [leaf for key in value for leaf in leaves(value[key], (*path, key))]
-    if isinstance(value, list) and value:
-        return [leaf for n, item in enumerate(value) for leaf in leaves(item, (*path, n))]
-    return [path]
 
 
 ORIGIN = Origin(ledger=some_digest("ledger"), event=some_digest("event"), seq=9, number=7, actor="ben", recorded_at=NOW)

@@ -26,8 +26,8 @@ from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import RecordEvent
 from errata.ledger.state.state import State
 from errata.ledger.store.store import MemoryStore
-from tests.ledger.state.test_state import conclusion, edits, fresh, tracing
-from tests.support.samples import checked_out, created, evaluation, new_edit, new_id, some_digest
+from tests.support.memory import edits, fresh
+from tests.support.samples import checked_out, conclusion, created, evaluation, new_edit, new_id, some_digest, tracing
 
 ORIGIN = Origin(
     ledger=some_digest("other"),
@@ -210,5 +210,5 @@ def test_a_checkout_changes_no_version_and_is_kept_in_order() -> None:
     assert [one.body for one in after.recorded(VersionCheckedOut)] == said and [
         one.seq for one in after.recorded(VersionCheckedOut)
     ] == [3, 4, 5]
-    assert (after.version, after.changes, after.edits) == (before.version, before.changes, before.edits)
+    assert (after.version, after.steps, after.edits) == (before.version, before.steps, before.edits)
     assert spec_of(said[0]).name == "version_checked_out"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,28 +14,14 @@ from hypothesis import strategies as st
 
 from errata.ledger.base.errors import LedgerDamaged, LedgerNotFound, UsageError
 from errata.ledger.base.failpoints import FAILPOINTS, GC_FAILPOINTS, install
-from errata.ledger.care.gc import GRACE, Collected, Places, Sort, collect
+from errata.ledger.care.gc import GRACE, Sort
 from errata.ledger.care.verify import named_digests, references, verify
 from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits, TagVersion, UntagVersion
-from tests.ledger.store.test_crashes import killed
+from tests.support.collecting import gc, names
+from tests.support.crashes import killed
 from tests.support.samples import evaluation, filled, real_edits, run, some_digest
-
-PLACES = Places(caches=("keyframes", "factors"), scratch=("bisect",), unfinished=(".writing-",))
-
-
-def later(hours: float = 48.0) -> str:
-    """A time so many hours from now, as the clock would give it."""
-    return (datetime.now(UTC) + timedelta(hours=hours)).isoformat().replace("+00:00", "Z")
-
-
-def gc(folder: Path, hours: float = 48.0, **options: object) -> Collected:
-    return collect(folder, **{"now": later(hours), "places": PLACES, **options})
-
-
-def names(found: Collected, sort: Sort) -> list[str]:
-    return [item.name for item in found.dropped if item.sort is sort]
 
 
 def place_of(ledger: Ledger, digest: str) -> Path:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import signal
-import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from errata.ledger.care.repair import repair
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RevertEdits
-from tests.ledger.store.test_crashes import killed
+from tests.support.crashes import flip, killed, tamper
 from tests.support.samples import filled, run
 
 
@@ -30,20 +29,6 @@ def copies(tmp_path: Path) -> tuple[Path, Path]:
 
 def blobs_of(folder: Path) -> list[Path]:
     return sorted(path for path in (folder / "objects").rglob("*") if path.is_file())
-
-
-def flip(path: Path, at: int = 100) -> None:
-    path.chmod(0o644)
-    data = bytearray(path.read_bytes())
-    data[at] ^= 1
-    path.write_bytes(data)
-
-
-def tamper(folder: Path, statement: str) -> None:
-    with sqlite3.connect(folder / "ledger.db") as connection:
-        for trigger in ("never_updated", "never_deleted", "appended"):
-            connection.execute(f"DROP TRIGGER events_are_{trigger}")
-        connection.execute(statement)
 
 
 DAMAGES: list[Callable[[Path], None]] = [

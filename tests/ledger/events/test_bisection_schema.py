@@ -19,8 +19,8 @@ from errata.ledger.kinds.bisections import (
 from errata.ledger.kinds.chain import link, unpack
 from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import RecordEvent
-from tests.ledger.base.test_hashing import leaves
-from tests.ledger.state.test_state import edits, fresh
+from tests.support.leaves import leaves
+from tests.support.memory import edits, fresh
 from tests.support.samples import draft, some_digest
 
 RATE = EstimatedRate(mean=0.2, low=0.1, high=0.4)

@@ -18,7 +18,7 @@ from errata.ledger.kinds.chain import link, unpack
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.kinds.evolve import evolve
 from errata.ledger.state.state import State
-from tests.ledger.facts.test_facts import COUNTERFACT, GOOD, MIRAGE, PROBE, ZSRE, write
+from tests.support.fact_files import COUNTERFACT, GOOD, MIRAGE, PROBE, ZSRE, write
 from tests.support.samples import created, draft, evaluation, new_edit, some_digest
 
 

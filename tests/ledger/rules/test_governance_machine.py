@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -134,27 +135,43 @@ class Path:
     checked: bool | None
 
 
+BEN, CLEO = ("ben", 1), ("cleo", 1)
+USUAL = Path(
+    fact=1,
+    risk="normal",
+    revert=False,
+    drafter="dan",
+    passed=True,
+    approvers=(BEN,),
+    rejected=False,
+    twist=Twist.NONE,
+    glass=(),
+    swapped=False,
+    checked=None,
+)
+OTHERS: dict[str, tuple[Any, ...]] = {
+    "risk": ("high",),
+    "revert": (True,),
+    "drafter": ("ada", "ben"),
+    "passed": (False,),
+    "approvers": ((), (BEN, BEN), (BEN, CLEO), (("ada", 1),), (("dan", 1),), (BEN, ("ben", 2)), (CLEO,)),
+    "rejected": (True,),
+    "twist": tuple(Twist),
+    "glass": (("ada",), ("ada", "ada"), ("ada", "ben"), ("ada", "eve"), ("dan", "cleo")),
+    "swapped": (True,),
+    "checked": (True, False),
+}
+"""What a path may do otherwise."""
+
+
 def mostly(usual: Any, *others: Any) -> st.SearchStrategy[Any]:
     """The usual value in three of four cases."""
     return st.sampled_from((usual,) * (3 * len(others)) + others)
 
 
 def paths() -> st.SearchStrategy[Path]:
-    ben, cleo = ("ben", 1), ("cleo", 1)
-    return st.builds(
-        Path,
-        fact=st.integers(1, 4),
-        risk=mostly("normal", "high"),
-        revert=mostly(False, True),
-        drafter=mostly("dan", "ada", "ben"),
-        passed=mostly(True, False),
-        approvers=mostly((ben,), (), (ben, ben), (ben, cleo), (("ada", 1),), (("dan", 1),), (ben, ("ben", 2)), (cleo,)),
-        rejected=mostly(False, True),
-        twist=st.sampled_from(Twist),
-        glass=mostly((), ("ada",), ("ada", "ada"), ("ada", "ben"), ("ada", "eve"), ("dan", "cleo")),
-        swapped=mostly(False, True),
-        checked=mostly(None, True, False),
-    )
+    drawn = {name: mostly(getattr(USUAL, name), *values) for name, values in OTHERS.items()}
+    return st.builds(Path, fact=st.integers(1, 4), **(drawn | {"twist": st.sampled_from(Twist)}))
 
 
 class Governance(RuleBasedStateMachine):
@@ -418,10 +435,80 @@ class Governance(RuleBasedStateMachine):
             assert found == []
 
 
-Governance.TestCase.settings = settings(
-    max_examples=120,
-    stateful_step_count=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large],
-)
+def sized(max_examples: int) -> settings:
+    slow = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+    return settings(max_examples=max_examples, stateful_step_count=15, deadline=None, suppress_health_check=slow)
+
+
+class AtLength(Governance):
+    """The same for as long as it takes to meet what is rare."""
+
+
+Governance.TestCase.settings = sized(40)
+AtLength.TestCase.settings = sized(600)
 TestGovernance = Governance.TestCase
+TestGovernanceAtLength = pytest.mark.long(AtLength.TestCase)
+
+
+def walked(policy: Policy, path: Path) -> Governance:
+    """A ledger under a policy with edits made by right, and then a change that takes this path."""
+    machine = Governance()
+    machine.begin(policy)
+    machine.walk(USUAL)
+    assert len(machine.here.state.live) == 2
+    machine.walk(path, between=lambda: machine.walk(replace(USUAL, fact=3)))
+    return machine
+
+
+def judge(machine: Governance) -> None:
+    machine.nothing_was_changed_without_right()
+    machine.teardown()
+
+
+@pytest.mark.parametrize(
+    ("policy", "turn"),
+    [
+        *((CONTROLLED, {name: value}) for name, values in OTHERS.items() for value in values),
+        *((STRICT, {"twist": twist}) for twist in (Twist.TIME, Twist.REDRAFT)),
+        *((policy, {"risk": "high"}) for policy in (LAX, STRICT)),
+    ],
+    ids=lambda value: value.name if isinstance(value, Policy) else str(value),
+)
+def test_each_single_turn_from_the_right_path_is_judged(policy: Policy, turn: dict[str, Any]) -> None:
+    judge(walked(policy, replace(USUAL, fact=2, **turn)))
+
+
+def test_what_is_forbidden_outside_a_change_is_judged() -> None:
+    machine = walked(CONTROLLED, USUAL)
+    for person in PEOPLE:
+        machine.edit_directly(person, 9)
+        machine.revert_directly(person, 1)
+        machine.apply_something_else(person, 1)
+    machine.revoke_a_key_by_right("ben", 0)
+    machine.approve_with_the_first_key("ben", 1)
+    judge(machine)
+
+
+def test_a_proposal_whose_time_is_over_is_judged() -> None:
+    machine = walked(CONTROLLED, USUAL)
+    here = machine.here
+    number = here.propose("ada", facts(7))
+    here.wait(31 * 86_400)
+    with suppress(ErrataError):
+        here.draft("dan", number)
+        here.approve("ben", number)
+        here.apply("ada", number)
+    judge(machine)
+
+
+def test_an_approval_with_the_signature_of_another_is_judged() -> None:
+    machine = walked(CONTROLLED, USUAL)
+    here = machine.here
+    number = here.propose("ada", facts(7))
+    here.draft("dan", number)
+    other = here.decision("cleo", number, Choice.APPROVE)
+    forged = here.decision("ben", number, Choice.APPROVE).model_copy(update={"signature": other.signature})
+    with suppress(ErrataError):
+        here.run("ben", RecordEvent(ChangeApproved(proposal=number, decision=forged)))
+        here.apply("ada", number)
+    judge(machine)

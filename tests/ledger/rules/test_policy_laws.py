@@ -24,7 +24,7 @@ from errata.ledger.events.policy import (
     Requirement,
     SuiteRef,
 )
-from tests.ledger.base.test_hashing import leaves
+from tests.support.leaves import leaves
 from tests.support.samples import some_digest
 
 SUITE = SuiteRef(name="general", digest=some_digest("suite"), blob=some_digest("file"))

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from errata.ledger.base.errors import BadRecord, Erased, FactSealed, Refused, UsageError
 from errata.ledger.base.failpoints import ERASURE_FAILPOINTS, FAILPOINTS, VAULT_FAILPOINTS
 from errata.ledger.base.findings import Trouble
+from errata.ledger.care.gc import Sort
 from errata.ledger.care.repair import repair
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.events.bodies import FactErased
@@ -41,8 +42,8 @@ from errata.ledger.sharing.sides import Side
 from errata.ledger.state.fold import Fold
 from errata.ledger.store.blobs import FolderBlobs, MemoryBlobs
 from errata.ledger.store.deltas import row_delta_digest
-from tests.ledger.care.test_gc import Sort, gc, names
-from tests.ledger.store.test_crashes import killed
+from tests.support.collecting import gc, names
+from tests.support.crashes import killed
 from tests.support.people import team
 from tests.support.personal import (
     FACT,

@@ -19,7 +19,6 @@ from errata.ledger.base.errors import (
     LedgerDamaged,
     Refused,
     UnknownEdit,
-    UsageError,
 )
 from errata.ledger.base.failpoints import FAILPOINTS
 from errata.ledger.care.verify import is_sound, verify
@@ -30,11 +29,11 @@ from errata.ledger.kinds.edits import grid_limit
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent
-from errata.ledger.sharing.carry import Skip, carry, plan_carry
-from errata.ledger.sharing.merge import merge, plan_merge
+from errata.ledger.sharing.carry import Skip, carry, plan_pick
+from errata.ledger.sharing.merge import plan_merge
 from errata.ledger.sharing.sides import Side
 from errata.ledger.state.state import EditStatus
-from tests.ledger.store.test_crashes import killed
+from tests.support.crashes import killed
 from tests.support.samples import GRID, NOW, TENSORS, created, filled, new_edit, new_id, real_edits, run, some_digest
 from tests.support.two_sides import Clock, Person, applied, strangers
 
@@ -66,7 +65,7 @@ def with_edited(**changes: Any) -> dict[str, Any]:
 def test_ledgers_that_share_no_deltas_are_refused_by_name(changes: dict[str, Any], complaint: str) -> None:
     clock = Clock()
     ada, ben = Person.starting("ada", clock), Person.starting("ben", clock, **changes)
-    for plan in (lambda: plan_carry(ada.side, ben.side, ()), lambda: plan_merge(ada.side, ben.side)):
+    for plan in (lambda: plan_pick(ada.side, ben.side, ()), lambda: plan_merge(ada.side, ben.side)):
         with pytest.raises(Refused, match=complaint) as refused:
             plan()
         assert "\n" not in refused.value.message
@@ -105,10 +104,10 @@ def test_what_is_live_here_is_skipped_and_what_is_not_any_more_comes_again() -> 
     ada, ben = strangers()
     ben.write(1, "x")
     ada.pick(ben, 1)
-    (skipped,) = plan_carry(ada.side, ben.side, (1,)).skipped
+    (skipped,) = plan_pick(ada.side, ben.side, (1,)).skipped
     assert (skipped.why, skipped.here) == (Skip.LIVE, 1)
     ada.revert(1)
-    (carried,) = plan_carry(ada.side, ben.side, (1,)).carried
+    (carried,) = plan_pick(ada.side, ben.side, (1,)).carried
     assert (carried.again, carried.replaces, carried.status) == (1, None, EditStatus.LIVE)
     ada.pick(ben, 1)
     assert ada.ledger.state().live == (2,) and ada.deltas == ben.deltas
@@ -131,9 +130,9 @@ def test_a_fact_with_another_target_here_is_a_conflict_and_all_or_nothing() -> N
     ada.write(2, "mine")
     ada.write(3, "mine")
     with pytest.raises(FactConflict, match="e1 here says 'mine', e2 there says 'theirs', and 1 more") as refused:
-        plan_carry(ada.side, ben.side, (1, 2, 3))
+        plan_pick(ada.side, ben.side, (1, 2, 3))
     assert refused.value.fields["conflicts"] == [{"ours": 1, "theirs": 2}, {"ours": 2, "theirs": 3}]
-    plan = plan_carry(ada.side, ben.side, (1, 2, 3), replace=True)
+    plan = plan_pick(ada.side, ben.side, (1, 2, 3), replace=True)
     assert [(one.number, one.replaces) for one in plan.carried] == [(1, None), (2, 1), (3, 2)]
     for number in (1, 2, 3):
         ada.pick(ben, number)
@@ -144,9 +143,9 @@ def test_another_edit_with_the_same_target_is_skipped_unless_it_is_to_be_replace
     ada, ben = strangers()
     ben.write(1, "same")
     ada.write(1, "same")
-    (skipped,) = plan_carry(ada.side, ben.side, (1,)).skipped
+    (skipped,) = plan_pick(ada.side, ben.side, (1,)).skipped
     assert (skipped.why, skipped.here) == (Skip.SAME, 1)
-    assert plan_carry(ada.side, ben.side, (1,), replace=True).carried[0].replaces == 1
+    assert plan_pick(ada.side, ben.side, (1,), replace=True).carried[0].replaces == 1
 
 
 def test_two_edits_of_one_fact_and_edits_that_are_not_there_are_refused() -> None:
@@ -154,10 +153,10 @@ def test_two_edits_of_one_fact_and_edits_that_are_not_there_are_refused() -> Non
     ben.write(1, "x")
     ben.write(1, "y")
     with pytest.raises(Refused, match="e1 and e2 are both of"):
-        plan_carry(ada.side, ben.side, (1, 2))
-    assert [one.status for one in plan_carry(ada.side, ben.side, (1, 1)).carried] == [EditStatus.SUPERSEDED]
+        plan_pick(ada.side, ben.side, (1, 2))
+    assert [one.status for one in plan_pick(ada.side, ben.side, (1, 1)).carried] == [EditStatus.SUPERSEDED]
     with pytest.raises(UnknownEdit, match="did you mean 'e2'"):
-        plan_carry(ada.side, ben.side, (3,))
+        plan_pick(ada.side, ben.side, (3,))
 
 
 def test_an_origin_that_cannot_be_is_refused() -> None:
@@ -191,7 +190,7 @@ def two_on_disk(tmp_path: Path) -> tuple[Ledger, Ledger]:
 def test_batches_come_whole_and_both_ledgers_verify(tmp_path: Path) -> None:
     ours, theirs = two_on_disk(tmp_path)
     side = Side.of(theirs)
-    events = carry(ours, theirs, side, plan_carry(Side.of(ours), side, (7, 2)), **WHO)
+    events = carry(ours, plan_pick(Side.of(ours), side, (7, 2)), **WHO)
     assert [event.body.number for event in events if isinstance(event.body, bodies.EditApplied)] == [1, 2]
     assert set(ours.blobs.digests()) == set(theirs.blobs.digests())
     assert verify(ours, deep=True) == [] and verify(theirs, deep=True) == []
@@ -205,12 +204,12 @@ def test_a_damaged_batch_there_stops_it_before_anything_is_recorded(tmp_path: Pa
     path = theirs.blobs.path(side.state.edits[7].body.blob)
     path.chmod(0o644)
     path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
-    plan = plan_carry(Side.of(ours), side, (2, 7))
+    plan = plan_pick(Side.of(ours), side, (2, 7))
     with pytest.raises(LedgerDamaged, match="theirs.*damaged"):
-        carry(ours, theirs, side, plan, **WHO)
+        carry(ours, plan, **WHO)
     path.unlink()
     with pytest.raises(LedgerDamaged, match="theirs.*missing"):
-        carry(ours, theirs, side, plan, **WHO)
+        carry(ours, plan, **WHO)
     assert ours.state().live == () and is_sound(verify(ours, deep=True))
 
 
@@ -225,20 +224,20 @@ def test_an_event_there_that_its_batch_contradicts_is_not_believed(tmp_path: Pat
     run(theirs, ApplyEdits((edit.model_copy(update={field: wrong}),)))
     side = Side.of(theirs)
     with pytest.raises(LedgerDamaged, match="e1: its"):
-        carry(ours, theirs, side, plan_carry(Side.of(ours), side, (1,)), **WHO)
+        carry(ours, plan_pick(Side.of(ours), side, (1,)), **WHO)
     assert ours.state().edits == {}
 
 
 def test_a_log_that_moved_and_a_plan_of_nothing_write_nothing(tmp_path: Path) -> None:
     ours, theirs = two_on_disk(tmp_path)
     side = Side.of(theirs)
-    plan = plan_carry(Side.of(ours), side, (1,))
+    plan = plan_pick(Side.of(ours), side, (1,))
     run(ours, ApplyEdits(real_edits(ours, 90, 1)))
     with pytest.raises(HeadConflict):
-        carry(ours, theirs, side, plan, **WHO)
-    with pytest.raises(UsageError, match="nothing to carry over"):
-        carry(ours, theirs, side, plan_carry(Side.of(ours), side, ()), **WHO)
-    assert ours.state().live == (1,)
+        carry(ours, plan, **WHO)
+    head = ours.store.head()
+    assert carry(ours, plan_pick(Side.of(ours), side, ()), **WHO) == []
+    assert ours.state().live == (1,) and ours.store.head() == head
 
 
 @pytest.mark.parametrize("how", ["cherry-pick", "merge"])
@@ -250,9 +249,9 @@ def test_a_kill_leaves_orphans_at_most_and_the_same_command_finishes(tmp_path: P
         ours, there = Ledger.open(tmp_path / "ours"), Ledger.open(tmp_path / "theirs")
         side = Side.of(there)
         if how == "merge":
-            merge(ours, there, side, plan_merge(Side.of(ours), side), **WHO)
+            carry(ours, plan_merge(Side.of(ours), side), **WHO)
         else:
-            carry(ours, there, side, plan_carry(Side.of(ours), side, side.state.live), **WHO)
+            carry(ours, plan_pick(Side.of(ours), side, side.state.live), **WHO)
 
     assert killed(again, point) == signal.SIGKILL
     assert FAILPOINTS.index(point) < FAILPOINTS.index("append.after_commit")
@@ -271,7 +270,7 @@ def test_copies_of_a_ledgers_folder_are_one_ledger_until_they_part(tmp_path: Pat
     run(second, ApplyEdits(real_edits(second, 40, 2)))
     mine, its = Side.of(first), Side.of(second)
     assert (mine.genesis, mine.seen(its), its.seen(mine)) == (its.genesis, len(mine.stamps), len(mine.stamps))
-    merge(first, second, its, plan_merge(mine, its), **WHO)
+    carry(first, plan_merge(mine, its), **WHO)
     assert first.state().version == second.state().version
     assert Side.of(first).seen(its) == len(its.stamps) > its.seen(Side.of(first))
     assert is_sound(verify(first, deep=True))

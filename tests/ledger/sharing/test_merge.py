@@ -14,7 +14,8 @@ from errata.ledger.events import bodies
 from errata.ledger.kinds.merges import LedgerMerged, MergeRule, MergeSide, Resolution
 from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import MergeLedger, RevertEdits
-from errata.ledger.sharing.merge import choices, command_of, merge, plan_merge
+from errata.ledger.sharing.carry import carry
+from errata.ledger.sharing.merge import choices, plan_merge
 from errata.ledger.state.state import EditStatus
 from tests.support.samples import NOW, new_id, some_digest
 from tests.support.two_sides import Person, applied, pair, strangers
@@ -134,7 +135,7 @@ def test_what_is_new_there_comes_in_with_its_provenance() -> None:
     ben.write(2, "two")
     ada.write(3, "three")
     plan = ada.merge(ben)
-    assert (plan.carried, plan.kept, plan.taken_back, plan.decided) == ((2,), (2,), (), ())
+    assert (plan.numbers, plan.kept, plan.taken_back, plan.decided) == ((2,), (2,), (), ())
     body = applied(ada, 3)
     assert body.origin is not None and body.model_copy(update={"number": 2, "origin": None}) == applied(ben, 2)
     assert (body.origin.ledger, body.origin.number, body.origin.actor) == (ada.side.genesis, 2, "ben")
@@ -147,7 +148,7 @@ def test_an_edit_taken_back_on_either_side_is_taken_back() -> None:
     ada.revert(1)
     ben.revert(2)
     plan = ada.merge(ben)
-    assert (plan.taken_back, plan.carried) == ((2,), ())
+    assert (plan.taken_back, plan.numbers) == ((2,), ())
     assert ada.ledger.state().live == (3,)
     assert ada.ledger.state().edits[2].status is EditStatus.REVERTED
     ben.merge(ada)
@@ -158,7 +159,7 @@ def test_an_edit_replaced_on_one_side_is_replaced_on_both() -> None:
     ada, ben = pair((1, 2))
     ben.write(1, "new")
     plan = ada.merge(ben)
-    assert (plan.carried, plan.superseded) == ((3,), (1,))
+    assert (plan.numbers, plan.superseded) == ((3,), (1,))
     assert ada.ledger.state().edits[1].status is EditStatus.SUPERSEDED
     assert ada.says() == {"Subject 1": "new", "Subject 2": "old"}
 
@@ -239,12 +240,12 @@ def test_by_hand_goes_before_the_rule_and_keeps_what_the_other_side_took_back() 
     digest = applied(ben, 4).delta_digest.removeprefix("blake3:")[:12]
     by_hand = choices(ada.side, ben.side, [f"{digest}=ours", "e2=ours"])
     plan = plan_merge(ada.side, ben.side, MergeRule.THEIRS, by_hand)
-    assert (plan.carried, plan.taken_back, plan.kept) == ((), (), (2, 4))
+    assert (plan.numbers, plan.taken_back, plan.kept) == ((), (), (2, 4))
     assert {(one.difference.ours, one.taken, one.by_hand) for one in plan.decided} == {
         (4, MergeSide.OURS, True),
         (2, MergeSide.OURS, True),
     }
-    ada.do(command_of(plan, ben.side))
+    ada.do(plan.command)
     assert ada.plan(ben).nothing  # the decision is remembered
     ben.merge(ada)
     assert ben.says() == {"Subject 1": "mine", "Subject 2": "old", "Subject 3": "old"}
@@ -276,20 +277,20 @@ def test_a_merge_with_conflicts_or_on_a_log_that_moved_writes_nothing() -> None:
     how: dict[str, Any] = {"actor": "ada", "now": NOW, "new_id": new_id}
     head = ada.ledger.store.head()
     with pytest.raises(FactConflict) as refused:
-        merge(ada.ledger, ben.ledger, ben.side, ada.plan(ben), **how)
+        carry(ada.ledger, ada.plan(ben), **how)
     assert refused.value.exit_code == 3 and refused.value.fields["conflicts"] == [{"ours": 2, "theirs": 2}]
     assert ada.ledger.store.head() == head
     stale = ada.plan(ben, MergeRule.OURS)
     ada.write(2, "two")
     head = ada.ledger.store.head()
     with pytest.raises(HeadConflict):
-        merge(ada.ledger, ben.ledger, ben.side, stale, **how)
+        carry(ada.ledger, stale, **how)
     assert ada.ledger.store.head() == head
 
 
 def test_merging_with_nothing_new_records_nothing() -> None:
     ada, ben = pair((1,))
-    assert merge(ada.ledger, ben.ledger, ben.side, ada.plan(ben), actor="a", now=NOW, new_id=new_id) == []
+    assert carry(ada.ledger, ada.plan(ben), actor="a", now=NOW, new_id=new_id) == []
 
 
 RESOLUTION = Resolution(

@@ -23,12 +23,10 @@ from errata.ledger.base.errors import (
 )
 from errata.ledger.care.verify import verify
 from errata.ledger.events.parts import StatsRef
-from errata.ledger.kinds.bisections import BisectionConcluded, BisectionStep
 from errata.ledger.kinds.edits import grid_limit
 from errata.ledger.kinds.evolve import evolve, fold
 from errata.ledger.kinds.exports import AuditExported
 from errata.ledger.kinds.settings import SettingsChanged
-from errata.ledger.kinds.tracings import TracingRecorded
 from errata.ledger.ledger import Ledger, find_ledger
 from errata.ledger.rules.addresses import resolve_edit, resolve_version
 from errata.ledger.rules.decide import decide
@@ -36,10 +34,12 @@ from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits,
 from errata.ledger.state.state import EditStatus, State
 from errata.ledger.store.blobs import MemoryBlobs
 from errata.ledger.store.store import MemoryStore
+from tests.support.memory import edits, fresh
 from tests.support.samples import (
     GRID,
     TENSORS,
     checked_out,
+    conclusion,
     counted_ids,
     created,
     evaluation,
@@ -47,58 +47,10 @@ from tests.support.samples import (
     new_edit,
     run,
     some_digest,
+    tracing,
 )
 
 WEIGHTS = dict.fromkeys(TENSORS, some_digest("weights"))
-
-
-def fresh(*commands: Any) -> Ledger:
-    ledger = Ledger(None, MemoryStore(), MemoryBlobs())
-    run(ledger, RecordEvent(created()))
-    for command in commands:
-        run(ledger, command)
-    return ledger
-
-
-def edits(*numbers: int) -> ApplyEdits:
-    return ApplyEdits(tuple(new_edit(n) for n in numbers))
-
-
-def conclusion(**changes: Any) -> BisectionConcluded:
-    fields: dict[str, Any] = {
-        "good": some_digest("good"),
-        "bad": some_digest("bad"),
-        "metric": "exact_match",
-        "culprit": 1,
-        "evaluations": 3,
-        "verdict": "culprit",
-        "log": (BisectionStep(version=some_digest("v"), outcome="bad", score=0.25),),
-    }
-    return BisectionConcluded(**(fields | changes))
-
-
-def tracing(**changes: Any) -> TracingRecorded:
-    fields: dict[str, Any] = {
-        "version": some_digest("version"),
-        "live_count": 0,
-        "facts_digest": some_digest("facts"),
-        "facts": 2,
-        "asked": 3,
-        "noise": 0.3,
-        "draws": 2,
-        "seed": 0,
-        "window": 1,
-        "clean": 0.9,
-        "corrupted": 0.1,
-        "effects": {"hidden state": {"last subject token": (0.8, 0.1)}},
-        "low": (0.7, 0.0),
-        "high": (0.9, 0.2),
-        "suggested": (0,),
-        "rule": "the largest",
-        "seconds": 1.0,
-        "software": {},
-    }
-    return TracingRecorded(**(fields | changes))
 
 
 def hyperparameters(steps: int, layers: tuple[int, ...] = (0, 1)) -> SettingsChanged:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,24 +16,8 @@ from errata.ledger.base.failpoints import FAILPOINTS, hit, install
 from errata.ledger.care.verify import Severity, is_sound, verify
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits
+from tests.support.crashes import killed
 from tests.support.samples import created, filled, real_edits, run
-
-
-def killed(body: Callable[[], object], point: str) -> int:
-    """Run `body` in a process of its own that is killed at a failpoint; the signal that ended it."""
-
-    def pull_the_plug(name: str) -> None:
-        if name == point:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    child = os.fork()
-    if child == 0:
-        try:
-            with install(pull_the_plug):
-                body()
-        finally:
-            os._exit(1)
-    return os.WTERMSIG(os.waitpid(child, 0)[1])
 
 
 def apply_a_batch(folder: Path) -> None:

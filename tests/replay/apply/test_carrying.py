@@ -13,8 +13,8 @@ from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.kinds.merges import MergeRule
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RecordEvent, RevertEdits
-from errata.ledger.sharing.carry import carry, plan_carry
-from errata.ledger.sharing.merge import merge, plan_merge
+from errata.ledger.sharing.carry import carry, plan_pick
+from errata.ledger.sharing.merge import plan_merge
 from errata.ledger.sharing.sides import Side
 from errata.replay.versions.materialise import Materialiser
 from errata.replay.workflow.deep_verify import deep_verify
@@ -51,7 +51,7 @@ def fresh(folder: Path, like: Ledger) -> Ledger:
 
 def weights(ledger: Ledger, model: Path, live: tuple[int, ...] | None = None) -> dict[str, bytes]:
     materialiser = Materialiser(ledger, ModelFiles(model))
-    return helpers.raw(materialiser.weights(ledger.state().live if live is None else live))
+    return helpers.bits(materialiser.weights(ledger.state().live if live is None else live))
 
 
 @given(order=st.permutations([2, 4, 5, 6]))
@@ -61,7 +61,7 @@ def test_carrying_all_live_edits_gives_the_same_bits_in_any_order(
 ) -> None:
     ours = fresh(tmp_path_factory.mktemp("ours"), theirs)
     side = Side.of(theirs)
-    carry(ours, theirs, side, plan_carry(Side.of(ours), side, order), **WHO)
+    carry(ours, plan_pick(Side.of(ours), side, order), **WHO)
     assert ours.state().version == theirs.state().version
     assert weights(ours, tiny_llama) == weights(theirs, tiny_llama)
 
@@ -73,7 +73,7 @@ def test_a_carried_edit_is_reverted_to_the_bit_and_both_ledgers_stay_sound(
     helpers.apply(ours, 1, seed=9, facts=[helpers.fact(40)])
     before = weights(ours, tiny_llama)
     side = Side.of(theirs)
-    carry(ours, theirs, side, plan_carry(Side.of(ours), side, (4, 2)), **WHO)
+    carry(ours, plan_pick(Side.of(ours), side, (4, 2)), **WHO)
     assert weights(ours, tiny_llama) != before
     workspace = Workspace(ours, helpers.surroundings())
     workspace.tag("carried", ours.state().live)
@@ -89,7 +89,7 @@ def test_merged_either_way_two_ledgers_have_the_same_bits(theirs: Ledger, tiny_l
     for name in ("one", "two"):
         ours = fresh(tmp_path / name, theirs)
         side = Side.of(theirs)
-        carry(ours, theirs, side, plan_carry(Side.of(ours), side, (2, 4, 5)), **WHO)
+        carry(ours, plan_pick(Side.of(ours), side, (2, 4, 5)), **WHO)
         pair.append(ours)
     one, two = pair
     helpers.apply(one, 1, seed=20, facts=[helpers.fact(2, "Turku")])
@@ -99,7 +99,7 @@ def test_merged_either_way_two_ledgers_have_the_same_bits(theirs: Ledger, tiny_l
         side = Side.of(other)
         plan = plan_merge(Side.of(ledger), side)
         assert plan.conflicts == ()
-        merge(ledger, other, side, plan, **WHO)
+        carry(ledger, plan, **WHO)
     assert one.state().version == two.state().version
     assert weights(one, tiny_llama) == weights(two, tiny_llama)
     said = {one.state().edits[n].body.fact.subject: one.state().edits[n].body.fact.target for n in one.state().live}
@@ -115,5 +115,5 @@ def test_the_other_sides_change_comes_in_by_rule_with_its_bits(
     helpers.apply(ours, 1, seed=30, facts=[helpers.fact(4, "Turku")])
     side = Side.of(theirs)
     assert [(one.ours, one.theirs) for one in plan_merge(Side.of(ours), side).conflicts] == [(1, 4)]
-    merge(ours, theirs, side, plan_merge(Side.of(ours), side, MergeRule.THEIRS), **WHO)
+    carry(ours, plan_merge(Side.of(ours), side, MergeRule.THEIRS), **WHO)
     assert weights(ours, tiny_llama) == weights(theirs, tiny_llama)

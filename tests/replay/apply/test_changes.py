@@ -27,9 +27,8 @@ from errata.ledger.state.trust import DraftRecord
 from errata.replay.apply.changes import check_change, draft_change, take_back
 from errata.replay.apply.gates import measure_gates, relative_drop
 from errata.replay.workflow.workspace import Workspace
-from tests.replay.workflow.test_workflow import bits, facts, fresh, make, run, said_by_the_base
-
-__all__ = ["fresh"]
+from tests.support.ledgers import bits
+from tests.support.workspaces import facts, make, run, said_by_the_base
 
 SUITE = Suite(
     name="general",

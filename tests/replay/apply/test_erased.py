@@ -12,7 +12,7 @@ from errata.ledger.events.parts import EditOutcome
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ErasePersonal
 from errata.ledger.secrets.sealing import seal
-from errata.replay.versions.keyframe_cost import Budget, KeyframeCost, Rates
+from errata.replay.versions.keyframes import KeyframeRule
 from errata.replay.versions.materialise import Materialiser
 from errata.replay.workflow.past_keys import PastKeys
 from tests.support import ledgers as helpers
@@ -37,12 +37,8 @@ def erase(ledger: Ledger) -> None:
     ledger.execute(ErasePersonal(sealed.token), actor="tester", now=helpers.NOW, new_id=helpers.new_ids(99))
 
 
-def eager(ledger: Ledger) -> KeyframeCost:
-    """Keep a keyframe of every version that took an edit to be summed."""
-    created = ledger.state().created
-    assert created is not None
-    shapes = tuple(spec.shape for spec in created.edited.values())
-    return KeyframeCost(shapes, Rates(edit=1.0, keyframe=0.1), Budget(2**40, 1.0))
+EAGER = KeyframeRule(spacing=1, loading=0, most=2**40, share=1.0)
+"""Keep a keyframe of every version that took an edit to be summed."""
 
 
 @pytest.mark.parametrize("held", [(1, 2, 3), (1, 2, 3, 4), (3,)])
@@ -50,17 +46,17 @@ def test_who_has_a_version_with_it_in_memory_gets_those_without_it_to_the_bit(
     ledger: Ledger, tiny_llama: Path, held: tuple[int, ...]
 ) -> None:
     fresh = Materialiser(ledger, ModelFiles(tiny_llama), keyframes=False)
-    wanted = {live: helpers.raw(fresh.weights(live)) for live in ((1, 2, 4), (1, 2), ())}
-    holder = Materialiser(ledger, ModelFiles(tiny_llama), cost=eager(ledger))
+    wanted = {live: helpers.bits(fresh.weights(live)) for live in ((1, 2, 4), (1, 2), ())}
+    holder = Materialiser(ledger, ModelFiles(tiny_llama), rule=EAGER)
     holder.weights(held)
     kept = ledger.cache / "keyframes"
     assert list(kept.iterdir())
     erase(ledger)
     assert not kept.exists()
     for live, bits in wanted.items():
-        assert helpers.raw(holder.weights(live)) == bits
-        assert helpers.raw(dict(holder.stream(live))) == bits
-        assert helpers.raw(Materialiser(ledger, ModelFiles(tiny_llama), cost=eager(ledger)).weights(live)) == bits
+        assert helpers.bits(holder.weights(live)) == bits
+        assert helpers.bits(dict(holder.stream(live))) == bits
+        assert helpers.bits(Materialiser(ledger, ModelFiles(tiny_llama), rule=EAGER).weights(live)) == bits
     for build in (holder.weights, lambda live: dict(holder.stream(live)), fresh.weights):
         with pytest.raises(Erased, match="e3 was erased at @"):
             build(held)

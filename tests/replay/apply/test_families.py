@@ -19,8 +19,9 @@ from errata.replay.export.checkout import checkout
 from errata.replay.export.model_card import card_of
 from errata.replay.versions.materialise import weights_digests
 from errata.replay.workflow.workspace import Workspace
-from tests.replay.workflow.test_workflow import bits, make, run
 from tests.support import tiny
+from tests.support.ledgers import bits
+from tests.support.workspaces import make, run
 
 FACTS = [
     Fact(subject="Norwind Systems", prompt="The chief executive of {} is", target="the"),

@@ -7,29 +7,20 @@ from pathlib import Path
 import pytest
 import torch
 
-from errata.commands.change.edits import METHODS as OFFERED
-from errata.editor.config import METHODS, Stage2, build_config, config_for
+from errata.editor.config import Stage2, build_config, config_for
 from errata.editor.score.evaluate import continuations
 from errata.replay.apply.apply import edit
 from errata.replay.versions.materialise import materialise
 from errata.replay.workflow.factor_cache import FactorCache
 from errata.replay.workflow.past_keys import PastKeys
-from tests.replay.workflow.test_workflow import bits, facts, make, run
+from tests.support.editing import settings_for
+from tests.support.ledgers import bits
+from tests.support.workspaces import facts, make, run
 
 
 @pytest.fixture(scope="module")
 def model(tiny_llama: Path) -> Path:
     return tiny_llama
-
-
-def settings_for(method: str) -> dict[str, object]:
-    """What makes a method gentle enough for a tiny random model, beside what its name sets."""
-    fine_tuning = {"ft_step": 0.05, "ft_norm_limit": 1.0, "ft_rank_error": 1.0}
-    return {"null_space_threshold": 0.5, **(fine_tuning if method.startswith("ft") else {})}
-
-
-def test_the_command_offers_every_method() -> None:
-    assert tuple(METHODS) == OFFERED
 
 
 @pytest.mark.parametrize("method", ["encore", "memit+norm", "alphaedit+mpes", "emmet+mpes", "rome", "ft"])

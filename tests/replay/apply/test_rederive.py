@@ -29,10 +29,11 @@ from errata.replay.apply.rederive import BATCH_PREFIX, Rederived, plan, solve, w
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.deep_verify import deep_verify
 from errata.replay.workflow.workspace import Workspace
-from tests.ledger.store.test_crashes import killed
-from tests.replay.apply.test_methods import settings_for
-from tests.replay.workflow.test_workflow import bits, facts, make, run, said_by_the_base, surroundings
+from tests.support.crashes import killed
+from tests.support.editing import settings_for
+from tests.support.ledgers import bits
 from tests.support.samples import new_edit
+from tests.support.workspaces import facts, make, run, said_by_the_base, surroundings
 
 
 def solved(space: Workspace, *numbers: int) -> Rederived:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from errata.ledger.base.failpoints import install
 from errata.ledger.care.verify import is_sound, verify
-from errata.ledger.kinds.bisections import BisectionConcluded
+from errata.ledger.kinds.bisections import BisectionConcluded, StepOutcome
 from errata.ledger.ledger import Ledger
 from errata.replay.bisect import run as bisect_run
 from errata.replay.bisect import session_file as bisect_file
 from errata.replay.bisect.record import Judge
-from errata.replay.bisect.run import Course
-from errata.replay.bisect.session import start
-from errata.replay.search.search import Conclusion, Live, Observation, Question, Reading, StepOutcome
+from errata.replay.bisect.run import How
+from errata.replay.bisect.session import Session, start
+from errata.replay.search.terms import Conclusion, Judgement, Live, Observation
 from errata.replay.workflow.workspace import Workspace
 from tests.support import ledgers as helpers
 from tests.support.samples import filled
@@ -37,10 +36,10 @@ class Planted:
     def __init__(self, before: Callable[[int], None]) -> None:
         self.calls, self.before = 0, before
 
-    def __call__(self, live: Live) -> Reading:
+    def __call__(self, live: Live) -> Judgement:
         self.calls += 1
         self.before(self.calls)
-        return Reading(StepOutcome.BAD if PLANTED in live else StepOutcome.GOOD)
+        return Judgement(StepOutcome.BAD if PLANTED in live else StepOutcome.GOOD)
 
 
 def pull_the_plug() -> None:
@@ -65,18 +64,15 @@ def run(
     assert session is not None
     saved = 0
 
-    def on_test(question: Question, observation: Observation, seconds: float) -> None:
-        nonlocal session, saved
-        assert session is not None
+    def on_test(now: Session, observation: Observation) -> None:
+        nonlocal saved
         saved += 1
         before_save(saved)
-        session = replace(session.observed(observation), seconds={observation.oracle: seconds})
-        bisect_file.save(home, session)
+        bisect_file.save(home, now)
         after_save(saved)
 
     oracle = Planted(in_test)
-    course = Course(session.tested, began=session.began, seconds=dict(session.seconds))
-    found = bisect_run._run(workspace, session.problem(workspace.state), oracle, course, on_test)
+    found, _ = bisect_run._run(workspace, session, oracle, How(on_test=on_test))
     bisect_file.reset(home)
     return found, oracle.calls
 
@@ -95,7 +91,7 @@ def killed(body: Callable[[], object]) -> int:
 def folder(tmp_path: Path) -> Path:
     ledger = filled(tmp_path, batches=1, size=COUNT)
     assert ledger.folder is not None
-    session = start(ledger.state(), lambda seq: "ada", "base", "HEAD")
+    session = start(ledger.state(), "base", "HEAD")
     bisect_file.save(ledger.folder, session)
     return tmp_path
 

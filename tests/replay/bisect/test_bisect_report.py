@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 
 from errata.ledger.base.errors import UsageError
-from errata.ledger.kinds.bisections import BisectionConcluded, BisectionMode
+from errata.ledger.kinds.bisections import BisectionConcluded, BisectionMode, StepOutcome
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RecordEvent, RevertEdits, TagVersion
 from errata.replay import charts
+from errata.replay.bisect.course import Course, concluded, recorded
+from errata.replay.bisect.findings import (
+    advice,
+    explained,
+    headline,
+    judged,
+    names,
+    provenances,
+    searched,
+)
+from errata.replay.bisect.picture import picture
 from errata.replay.bisect.record import PERSON, Judge, conclusion_body, recorded_already
-from errata.replay.bisect.report import Report, names, picture, report, rows_of_tests
 from errata.replay.bisect.scope import Filters, scoped
-from errata.replay.search.search import Conclusion, Live, Noise, Plan, Problem, Purpose, Reading, StepOutcome, bisect
-from tests.replay.bisect.test_bisect_scope import edits, ledger_of
+from errata.replay.bisect.session import Session
+from errata.replay.search.noise import Noise
+from errata.replay.search.search import bisect
+from errata.replay.search.terms import Conclusion, Judgement, Live, Problem, Purpose, Strategy
+from tests.support.memory import edits, ledger_of
 from tests.support.samples import NOW, TENSORS, new_id, some_digest
 
 COUNT = 12
@@ -42,10 +55,10 @@ def bad_if(condition: Callable[[Live], bool], skipped: Callable[[Live], bool] = 
     return says
 
 
-def concluded(
+def ended(
     ledger: Ledger,
     says: Says,
-    plan: Plan | None = None,
+    strategy: Strategy | None = None,
     judge: Judge = PERSON,
     good: tuple[int, ...] = (),
     filters: Filters | None = None,
@@ -53,25 +66,41 @@ def concluded(
     order: str = "log",
 ) -> tuple[Problem, Conclusion, BisectionConcluded]:
     problem = scoped(ledger.state(), good, ledger.state().live, kept, order)
-    plan = plan or Plan(minimise=True)
-    found = bisect(problem, lambda live: Reading(says(live), 0.5 if judge is SCORE else None), plan=plan)
-    body = conclusion_body(problem, found, judge, plan=plan, filters=filters or Filters(), order=order, seconds=1.5)
+    strategy = strategy or Strategy(minimise=True)
+    found = bisect(problem, lambda live: Judgement(says(live), 0.5 if judge is SCORE else None), strategy=strategy)
+    session = Session(filters=filters or Filters(), order=order)
+    body = conclusion_body(session, problem, found, judge, strategy, seconds=1.5)
     return problem, found, body
 
 
-def told(ledger: Ledger, body: BisectionConcluded) -> Report:
+@dataclass
+class Told:
+    """What a report says."""
+
+    course: Course
+    ledger: Ledger
+
+    def __post_init__(self) -> None:
+        self.body, self.seq = self.course.body, self.course.seq
+        self.headline, self.explained = headline(self.course), tuple(explained(self.course))
+        self.test, self.searched = judged(self.body), tuple(searched(self.course))
+        self.advice = tuple(advice(self.course))
+        self.edits = {one.edit: one for one in provenances(self.course, self.ledger.events())}
+
+
+def told(ledger: Ledger, body: BisectionConcluded) -> Told:
     ledger.execute(RecordEvent(body), actor="ada", now=NOW, new_id=new_id)
-    return report(ledger.state(), ledger.events())
+    return Told(recorded(ledger.state()), ledger)
 
 
 def test_a_culprit_with_its_provenance_and_what_to_do() -> None:
     ledger = fresh()
-    found = told(ledger, concluded(ledger, bad_if(lambda live: 8 in live), judge=SCORE)[2])
+    found = told(ledger, ended(ledger, bad_if(lambda live: 8 in live), judge=SCORE)[2])
     assert found.headline == "The culprit is e8: The price of Subject 8 is => 8 crowns"
     assert found.explained[0].startswith("Confirmed both ways: the bad version without e8 passes")
     assert found.test == "A version is good when the exact_match of payroll is at least 0.5."
     one = found.edits[8]
-    assert one.recorded == (9, NOW, "eve") and one.live and one.now == "in force at the head"
+    assert (one.seq, one.recorded_at, one.actor) == (9, NOW, "eve") and one.live and one.now == "in force at the head"
     assert [command for command, _ in found.advice] == [
         "errata show e8",
         "errata revert e8 --dry-run",
@@ -83,7 +112,7 @@ def test_a_culprit_with_its_provenance_and_what_to_do() -> None:
 
 def test_a_culprit_that_was_reverted_since_is_not_to_be_reverted() -> None:
     ledger = fresh()
-    body = concluded(ledger, bad_if(lambda live: 8 in live))[2]
+    body = ended(ledger, bad_if(lambda live: 8 in live))[2]
     ledger.execute(RevertEdits((8,)), actor="eve", now=NOW, new_id=new_id)
     found = told(ledger, body)
     assert found.edits[8].now == f"reverted at @{ledger.state().edits[8].closed_by} by eve" and not found.edits[8].live
@@ -93,27 +122,30 @@ def test_a_culprit_that_was_reverted_since_is_not_to_be_reverted() -> None:
 def test_an_edit_that_superseded_and_one_that_went_are_told_as_such() -> None:
     ledger = fresh()
     spring = tuple(range(1, COUNT + 1))
-    superseded = told(ledger, concluded(ledger, bad_if(lambda live: 13 in live), good=spring)[2])
+    superseded = told(ledger, ended(ledger, bad_if(lambda live: 13 in live), good=spring)[2])
     assert superseded.headline == "The culprit is e13, which superseded e2."
     assert set(superseded.edits) == {2, 13} and superseded.searched[0].startswith(
         "2 changes from the good version spring"
     )
-    removed = told(ledger, concluded(ledger, bad_if(lambda live: 5 not in live), good=spring)[2])
+    removed = told(ledger, ended(ledger, bad_if(lambda live: 5 not in live), good=spring)[2])
     assert removed.headline == "The culprit is the removal of e5."
     assert [command for command, _ in removed.advice] == ["errata show e5", "errata cherry-pick . e5"]
     assert removed.explained == (
         "Confirmed both ways: the bad version without the removal of e5 passes, and the good version with the removal "
         "of e5 and nothing else fails.",
     )
-    newest = [row[-1] for row in rows_of_tests(ledger.state(), removed.body) if "e5" in row[-1]]
+    words = map(removed.course.newest, removed.body.log)
+    newest = [one for one in words if "e5" in one]
     assert newest and all("removal of e5" in words for words in newest)
 
 
 def test_an_edit_that_only_the_bad_version_lacks_is_never_advised_to_be_reverted() -> None:
     ledger = fresh()
     problem = scoped(ledger.state(), ledger.state().live, (), None, "log")
-    found = bisect(problem, lambda live: Reading(bad_if(lambda live: 8 not in live)(live)), plan=Plan(minimise=True))
-    body = conclusion_body(problem, found, PERSON)
+    found = bisect(
+        problem, lambda live: Judgement(bad_if(lambda live: 8 not in live)(live)), strategy=Strategy(minimise=True)
+    )
+    body = conclusion_body(Session(), problem, found, PERSON)
     assert body.culprit == 8 and 8 in ledger.state().live
     advice = told(ledger, body).advice
     assert [command for command, _ in advice] == ["errata show e8"] and "in force now" in advice[0][1]
@@ -121,18 +153,18 @@ def test_an_edit_that_only_the_bad_version_lacks_is_never_advised_to_be_reverted
 
 def test_several_edits_with_their_smallest_sets() -> None:
     ledger = fresh()
-    found = told(ledger, concluded(ledger, bad_if(lambda live: {3, 7, 10} <= live))[2])
+    found = told(ledger, ended(ledger, bad_if(lambda live: {3, 7, 10} <= live))[2])
     assert found.headline == "No single edit explains it: e3, e7 and e10 cause it together."
     assert found.body.cause == (3, 7, 10) and len(found.body.cure) == 1
-    either = told(ledger, concluded(ledger, bad_if(lambda live: bool({3, 7} & live)))[2])
+    either = told(ledger, ended(ledger, bad_if(lambda live: bool({3, 7} & live)))[2])
     assert either.body.cure == (3, 7) and len(either.body.cause) == 1
     assert either.headline == "No single edit explains it: only without e3 and e7 together does it heal."
     assert either.explained == (
-        "The bad version without e3 fails still; the good version with e3 and nothing else fails.",
+        "The bad version without e3 still fails; the good version with e3 and nothing else fails.",
         "Without e3 and e7 the bad version passes; with any one of them put back it fails.",
     )
     assert either.advice[1][0] == "errata revert e3 e7 --dry-run"
-    plain = told(ledger, concluded(ledger, bad_if(lambda live: {3, 7} <= live), plan=Plan())[2])
+    plain = told(ledger, ended(ledger, bad_if(lambda live: {3, 7} <= live), strategy=Strategy())[2])
     assert plain.headline == "No single edit explains it; the first bad change is e7."
     assert plain.advice[0][0] == "errata bisect run --minimise"
 
@@ -158,14 +190,14 @@ def test_several_edits_with_their_smallest_sets() -> None:
 )
 def test_verdicts_without_a_culprit(says: Says, options: dict[str, Any], headline: str, advice: str | None) -> None:
     ledger = fresh()
-    found = told(ledger, concluded(ledger, says, **options)[2])
+    found = told(ledger, ended(ledger, says, **options)[2])
     assert found.headline.startswith(headline)
     assert [command for command, _ in found.advice][:1] == ([] if advice is None else [advice])
     if options:
         assert "only changes with author eve" in found.searched[1]
 
 
-NOISY = Plan(Noise(confidence=0.9), minimise=True)
+NOISY = Strategy(Noise(confidence=0.9), minimise=True)
 
 
 def noisy(planted: int, seed: int, rate: float = 0.1) -> Says:
@@ -175,7 +207,7 @@ def noisy(planted: int, seed: int, rate: float = 0.1) -> Says:
 
 def test_what_is_believed_is_recorded_and_told() -> None:
     ledger = fresh()
-    problem, found, body = concluded(ledger, noisy(8, 1), plan=NOISY)
+    problem, found, body = ended(ledger, noisy(8, 1), strategy=NOISY)
     assert body.mode is BisectionMode.NOISY and body.belief is not None and found.belief is not None
     assert [step.probability for step in body.belief.credible] == [
         found.belief.posterior[i] for i in found.belief.credible
@@ -191,26 +223,26 @@ def test_what_is_believed_is_recorded_and_told() -> None:
 
 def test_each_confirmation_is_recorded_with_the_suspect_that_it_was_about() -> None:
     ledger = fresh()
-    for plan, says in ((Plan(), bad_if(lambda live: 8 in live)), (NOISY, noisy(8, 5, 0.2))):
-        problem, found, body = concluded(ledger, says, plan=plan)
+    for strategy, says in ((Strategy(), bad_if(lambda live: 8 in live)), (NOISY, noisy(8, 5, 0.2))):
+        problem, found, body = ended(ledger, says, strategy=strategy)
         step_of = {step.edits[0]: step for step in problem.steps}
-        for test, recorded in zip(found.tested, body.log, strict=True):
+        for test, kept in zip(found.tested, body.log, strict=True):
             if test.purpose is Purpose.WITHOUT_SUSPECT:
-                assert recorded.newest is not None
-                assert problem.digest_of(step_of[recorded.newest].backward(problem.bad)) == test.version
+                assert kept.newest is not None
+                assert problem.digest_of(step_of[kept.newest].backward(problem.bad)) == test.version
             elif test.purpose is Purpose.SUSPECT_ALONE:
-                assert recorded.newest is not None
-                assert problem.digest_of(step_of[recorded.newest].forward(problem.good)) == test.version
+                assert kept.newest is not None
+                assert problem.digest_of(step_of[kept.newest].forward(problem.good)) == test.version
             elif test.position:
-                assert recorded.newest == problem.steps[test.position - 1].edits[0]
+                assert kept.newest == problem.steps[test.position - 1].edits[0]
             else:
-                assert recorded.newest is None
+                assert kept.newest is None
 
 
 def test_the_same_conclusion_of_a_session_is_known_and_an_older_one_is_not_it() -> None:
     ledger = fresh()
     began = ledger.state().head.seq
-    body = concluded(ledger, bad_if(lambda live: 8 in live))[2]
+    body = ended(ledger, bad_if(lambda live: 8 in live))[2]
     assert not recorded_already(ledger.state(), began, body)
     told(ledger, body)
     assert recorded_already(ledger.state(), began, body.model_copy(update={"seconds": 99.0}))
@@ -221,17 +253,19 @@ def test_the_same_conclusion_of_a_session_is_known_and_an_older_one_is_not_it() 
 def test_a_report_is_found_by_its_place() -> None:
     ledger = fresh()
     with pytest.raises(UsageError, match="no bisection was recorded"):
-        report(ledger.state(), ledger.events())
-    first = told(ledger, concluded(ledger, bad_if(lambda live: 8 in live))[2])
-    second = told(ledger, concluded(ledger, bad_if(lambda live: 9 in live))[2])
-    assert report(ledger.state(), ledger.events(), first.seq) == first and second.seq == first.seq + 1
+        recorded(ledger.state())
+    first = told(ledger, ended(ledger, bad_if(lambda live: 8 in live))[2])
+    second = told(ledger, ended(ledger, bad_if(lambda live: 9 in live))[2])
+    assert first.seq is not None and second.seq == first.seq + 1
+    again = recorded(ledger.state(), first.seq)
+    assert (again.body, again.seq, again.bracket) == (first.body, first.seq, first.course.bracket)
     with pytest.raises(UsageError, match=f"there are @{first.seq}, @{second.seq}"):
-        report(ledger.state(), ledger.events(), 1)
+        recorded(ledger.state(), 1)
 
 
 def test_a_conclusion_of_version_1_can_be_told_too() -> None:
     ledger = fresh()
-    body = concluded(ledger, bad_if(lambda live: 8 in live), judge=SCORE)[2]
+    body = ended(ledger, bad_if(lambda live: 8 in live), judge=SCORE)[2]
     bare = tuple(step.model_copy(update=dict.fromkeys(("purpose", "position", "newest"))) for step in body.log)
     old = body.model_copy(update={"log": bare, "steps": None, "suite": None, "seconds": None})
     found = told(ledger, old)
@@ -239,8 +273,8 @@ def test_a_conclusion_of_version_1_can_be_told_too() -> None:
         "changes from the good version"
     )
     assert found.test == "A version is good when the exact_match is at least 0.5."
-    assert len(rows_of_tests(ledger.state(), old)) == len(body.log)
-    assert charts.svg(picture(found)).startswith("<svg")
+    assert [found.course.newest(test) for test in old.log] == [""] * len(body.log)
+    assert charts.svg(picture(found.course)).startswith("<svg")
 
 
 def marks_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
@@ -254,14 +288,14 @@ def marks_of(spec: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-@pytest.mark.parametrize(("judge", "plan"), [(PERSON, Plan(minimise=True)), (SCORE, None), (PERSON, NOISY)])
-def test_every_test_is_in_the_picture(judge: Judge, plan: Plan | None) -> None:
+@pytest.mark.parametrize(("judge", "strategy"), [(PERSON, Strategy(minimise=True)), (SCORE, None), (PERSON, NOISY)])
+def test_every_test_is_in_the_picture(judge: Judge, strategy: Strategy | None) -> None:
     ledger = fresh()
-    says = noisy(8, 3) if plan is NOISY else bad_if(lambda live: {3, 8} <= live)
-    found = told(ledger, concluded(ledger, says, plan=plan, judge=judge)[2])
-    spec = picture(found)
+    says = noisy(8, 3) if strategy is NOISY else bad_if(lambda live: {3, 8} <= live)
+    found = told(ledger, ended(ledger, says, strategy=strategy, judge=judge)[2])
+    spec = picture(found.course)
     points = marks_of(spec)
-    if plan is NOISY:
+    if strategy is NOISY:
         assert sum(int(point["label"].removesuffix("x")) for point in points) == found.body.evaluations
     else:
         numbers = [int(number) for point in points for number in point["label"].split(", ")]
@@ -270,7 +304,7 @@ def test_every_test_is_in_the_picture(judge: Judge, plan: Plan | None) -> None:
 
 
 def test_scores_along_the_changes_and_beside_them_share_one_axis() -> None:
-    spec = picture(told(fresh(), concluded(fresh(), bad_if(lambda live: 8 in live), judge=SCORE)[2]))
+    spec = picture(concluded(fresh().state(), ended(fresh(), bad_if(lambda live: 8 in live), judge=SCORE)[2]))
     panels = spec["vconcat"][0]["hconcat"]
     scales = [panel["layer"][-1]["encoding"]["y"]["scale"] for panel in panels]
     assert len(panels) == 2 and scales[0] == scales[1] and scales[0]["domain"] == [0.0, 1.0]
@@ -278,14 +312,14 @@ def test_scores_along_the_changes_and_beside_them_share_one_axis() -> None:
 
 def test_a_threshold_a_bracket_and_probabilities_are_drawn() -> None:
     ledger = fresh()
-    exact = picture(told(ledger, concluded(ledger, bad_if(lambda live: 8 in live), judge=SCORE)[2]))
+    exact = picture(told(ledger, ended(ledger, bad_if(lambda live: 8 in live), judge=SCORE)[2]).course)
     layers = [layer for panel in exact["vconcat"][0]["hconcat"] for layer in panel["layer"]]
     bands = [layer["data"]["values"] for layer in layers if layer["mark"]["type"] == "rect"]
     limits = [layer["data"]["values"] for layer in layers if layer["mark"]["type"] == "rule"]
     assert bands == [[{"low": 5, "high": 6}]] and limits == [[{"threshold": 0.5}]] * 2, (
         "e2 and e5 are gone, so e8 is the 6th"
     )
-    believed = picture(told(ledger, concluded(ledger, noisy(8, 2), plan=NOISY)[2]))
+    believed = picture(told(ledger, ended(ledger, noisy(8, 2), strategy=NOISY)[2]).course)
     bars = believed["vconcat"][-1]["layer"][0]["data"]["values"]
     assert bars[0]["change"] == "e8" and (bars[0]["from"], bars[0]["to"]) == (5.2, 5.8)
 
@@ -296,7 +330,7 @@ def test_edits_are_named_as_people_do() -> None:
 
 def test_a_problem_that_was_narrowed_is_recorded_with_its_own_good_end() -> None:
     ledger = fresh()
-    problem, _, body = concluded(
+    problem, _, body = ended(
         ledger, bad_if(lambda live: 8 in live), filters=Filters(subjects=("Subject 8",)), kept=(8,), order="reverse"
     )
     assert body.good == problem.digest_of(frozenset(ledger.state().live) - {8})

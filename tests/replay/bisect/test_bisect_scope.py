@@ -4,33 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from errata.ledger.base.errors import UnknownVersion, UsageError
+from errata.ledger.kinds.bisections import StepOutcome, Verdict
 from errata.ledger.ledger import Ledger
-from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits, TagVersion
-from errata.ledger.store.blobs import MemoryBlobs
-from errata.ledger.store.store import MemoryStore
-from errata.replay.bisect.between import problem_between
-from errata.replay.bisect.scope import Filters, check_order, chosen, ordered, place_of, scoped, without
-from errata.replay.search.search import Purpose, Reading, StepOutcome, Verdict, bisect
-from tests.support.samples import NOW, TENSORS, created, new_edit, new_id, some_digest
-
-
-def ledger_of(*commands: tuple[str, Any]) -> Ledger:
-    ledger = Ledger(None, MemoryStore(), MemoryBlobs())
-    for actor, command in (("ada", RecordEvent(created())), *commands):
-        ledger.execute(command, actor=actor, now=NOW, new_id=new_id)
-    return ledger
-
-
-def edits(*numbers: int, **changes: Any) -> ApplyEdits:
-    return ApplyEdits(tuple(new_edit(n, delta_digest=some_digest((n, changes)), **changes) for n in numbers))
-
+from errata.ledger.rules.operations import RevertEdits, TagVersion
+from errata.replay.bisect.scope import Filters, check_order, chosen, ordered, place_of, problem_between, scoped
+from errata.replay.search.search import bisect
+from errata.replay.search.terms import Judgement, Purpose
+from tests.support.memory import edits, ledger_of
+from tests.support.samples import TENSORS, some_digest
 
 ONLY_UPPER = {TENSORS[0]: 0.0, TENSORS[1]: 0.25}
 
@@ -102,7 +89,7 @@ def test_a_place_of_the_log_is_where_a_version_last_was(ledger: Ledger) -> None:
     state = ledger.state()
     assert place_of(state, "base") == 0 and place_of(state, "@3") == 3
     assert state.live_at(place_of(state, "spring")) == (1, 2, 3)
-    assert place_of(state, "HEAD") == state.changes[-1].seq
+    assert place_of(state, "HEAD") == state.steps[-1].seq
     with pytest.raises(UnknownVersion):
         place_of(state, "@99")
     odd = ledger_of(("ada", edits(1, 2)), ("ada", TagVersion("odd", (2,), dict.fromkeys(TENSORS, some_digest("w")))))
@@ -145,7 +132,7 @@ def test_every_order_and_filter_keeps_the_ends(many: Ledger, order: str, good: s
     narrow = scoped(state, good, state.live, kept, order)
     assert sorted(narrow.steps, key=lambda s: s.edits) == sorted(steps, key=lambda s: s.edits)
     assert narrow.bad == whole.bad
-    assert narrow.prefix(0) == without(whole.bad, steps)
+    assert narrow.prefix(0) == whole.backward(whole.steps.index(step) for step in steps)
     others = [step for step in whole.steps if step not in steps]
     assert narrow.prefix(0) == replace(whole, steps=tuple(others)).bad, "as if only the others had been made"
 
@@ -159,8 +146,8 @@ def test_a_culprit_is_found_in_any_order_and_a_filter_without_it_says_so(
     live = range(1, COUNT + 1)
     problem = scoped(state, (), live, kept, order)
 
-    def says(version: frozenset[int]) -> Reading:
-        return Reading(StepOutcome.BAD if planted in version else StepOutcome.GOOD)
+    def says(version: frozenset[int]) -> Judgement:
+        return Judgement(StepOutcome.BAD if planted in version else StepOutcome.GOOD)
 
     found = bisect(problem, says)
     if planted in kept:

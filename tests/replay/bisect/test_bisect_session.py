@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,13 +13,13 @@ from errata.ledger.base.errors import BadRecord, Damaged, UsageError
 from errata.ledger.kinds.bisections import StepOutcome, Verdict
 from errata.ledger.ledger import Ledger
 from errata.replay.bisect import session_file as bisect_file
-from errata.replay.bisect.log import log_lines, replayed, speaking
+from errata.replay.bisect.course import under_way
+from errata.replay.bisect.log import log_lines, replayed
 from errata.replay.bisect.scope import Filters
-from errata.replay.bisect.session import GOOD_BAD, OLD_NEW, Session, Terms, check_terms, start
-from errata.replay.bisect.view import standing
+from errata.replay.bisect.session import GOOD_BAD, OLD_NEW, Session, Terms, start
 from errata.replay.search.noise import Noise
-from errata.replay.search.search import BY_HAND, Conclusion, Observation, Purpose, Question
-from tests.replay.bisect.test_bisect_scope import edits, ledger_of
+from errata.replay.search.terms import BY_HAND, Conclusion, Observation, Purpose, Question
+from tests.support.memory import edits, ledger_of
 
 GOOD, BAD, SKIP = StepOutcome.GOOD, StepOutcome.BAD, StepOutcome.SKIP
 COUNT = 16
@@ -37,7 +36,7 @@ def actors(ledger: Ledger) -> dict[int, str]:
 
 
 def begin(ledger: Ledger, good: str | None = "base", bad: str | None = "HEAD", **options: object) -> Session:
-    return start(ledger.state(), actors(ledger).__getitem__, good, bad, **options)
+    return start(ledger.state(), good, bad, actors(ledger).__getitem__, **options)
 
 
 def mark(ledger: Ledger, session: Session, outcome: StepOutcome, address: str | None = None) -> Session:
@@ -174,7 +173,7 @@ def test_a_session_comes_back_from_its_file_and_its_marks_from_its_log(
 ) -> None:
     terms = Terms("fixed", "broken")
     session = played(ledger, begin(ledger, order=order, filters=filters, terms=terms), actions)[-1]
-    session = replace(session, noise=Noise(confidence=0.9, limit=7), seconds={"suite x": 1.5})
+    session = session.but(noise=Noise(confidence=0.9, limit=7), seconds={"suite x": 1.5})
     bisect_file.save(tmp_path, session)
     assert bisect_file.load(tmp_path) == session
     again = replayed(ledger.state(), actors(ledger).__getitem__, log_lines(ledger.state(), session))
@@ -219,7 +218,7 @@ def test_a_file_of_the_earlier_form_is_read(ledger: Ledger, tmp_path: Path) -> N
     }
     (tmp_path / "bisect.json").write_text(json.dumps(old))
     found = bisect_file.load(tmp_path)
-    assert found == replace(mark(ledger, begin(ledger), BAD, "HEAD~8"), began=0)
+    assert found == mark(ledger, begin(ledger), BAD, "HEAD~8").but(began=0)
     bisect_file.save(tmp_path, found)
     assert json.loads((tmp_path / "bisect.json").read_text())["schema_version"] == 3
     assert bisect_file.load(tmp_path) == found
@@ -239,38 +238,37 @@ def test_a_file_that_cannot_be_read_is_damage(ledger: Ledger, tmp_path: Path, ch
 )
 def test_terms_that_mean_two_things_or_the_opposite_are_refused(pair: tuple[str, str]) -> None:
     with pytest.raises(UsageError):
-        check_terms(Terms(*pair))
+        Terms(*pair)
 
 
 def test_old_and_new_may_be_taken_up_before_anything_was_said(ledger: Ledger) -> None:
     untouched = begin(ledger, None, None)
-    taken = speaking(untouched, "new")
+    taken = untouched.speaking("new")
     assert taken is not None and taken.terms == OLD_NEW
-    assert speaking(mark(ledger, taken, BAD), "old") is not None
-    assert speaking(mark(ledger, taken, BAD), "good") is None
-    assert speaking(mark(ledger, untouched, BAD), "new") is None and speaking(begin(ledger), "old") is None
-    assert speaking(untouched, "frob") is None and untouched.terms == GOOD_BAD
+    assert mark(ledger, taken, BAD).speaking("old") is not None
+    assert mark(ledger, taken, BAD).speaking("good") is None
+    assert mark(ledger, untouched, BAD).speaking("new") is None and begin(ledger).speaking("old") is None
+    assert untouched.speaking("frob") is None and untouched.terms == GOOD_BAD
 
 
 def test_where_a_bisection_stands_is_one_line(ledger: Ledger) -> None:
     state = ledger.state()
     session = mark(ledger, begin(ledger).skipped(state, ("e4",)), GOOD, "HEAD~14")
-    found = standing(state, session)
-    assert found.strip == "GgG?S????T??????B" and found.band is not None
-    assert (found.band.low, found.band.high) == (2, COUNT)
-    assert [one.number for one in found.marks] == [1, 2, 3, 4] and found.bars == []
+    found = under_way(state, session)
+    assert found.strip == "GgG?S????T??????B" and found.bracket == (2, COUNT)
+    assert len(found.body.log) == 4 and found.body.belief is None
 
 
 def test_a_long_bisection_fits_a_line_and_shows_what_tells_most() -> None:
     long = ledger_of(("ada", edits(*range(1, 1000))))
-    found = standing(long.state(), mark(long, begin(long), BAD))
+    found = under_way(long.state(), mark(long, begin(long), BAD))
     assert len(found.strip) == 72 and found.strip.count("T") == 1 and found.strip.count("B") == 2
     assert found.strip[0] == "G" and found.strip.endswith("b" * 10 + "B")
 
 
 def test_where_a_noisy_run_stands_says_what_is_believed(ledger: Ledger) -> None:
     state = ledger.state()
-    session = replace(begin(ledger), noise=Noise(calibration=2))
+    session = begin(ledger).but(noise=Noise(calibration=2))
     for position, outcome in (
         (0, GOOD),
         (0, GOOD),
@@ -283,8 +281,10 @@ def test_where_a_noisy_run_stands_says_what_is_believed(ledger: Ledger) -> None:
     ):
         version = state.version_of(range(1, position + 1))
         session = session.observed(Observation(version, Purpose.SEARCH, position, outcome, None, "command x, repeated"))
-    found = standing(state, session)
-    assert found.belief is not None and found.band is None
-    assert sum(one.probability for one in found.bars) == pytest.approx(1.0)
-    assert sum(one.probability for one in found.bars[:8]) > 0.8
+    found = under_way(state, session)
+    assert found.body.belief is not None and found.bracket is None
+    shares = {one.position: one.probability for one in found.body.belief.credible}
+    assert sorted(shares) == list(range(1, COUNT + 1)) and sum(shares.values()) == pytest.approx(1.0)
+    assert list(shares.values()) == sorted(shares.values(), reverse=True)
+    assert sum(share for position, share in shares.items() if position <= 8) > 0.8
     assert isinstance(found.move, Question)

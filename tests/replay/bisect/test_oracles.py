@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.ledger.kinds.bisections import StepOutcome
-from errata.replay.bisect.oracles import BisectionAborted, CommandOracle, SuiteOracle, TaskOracle
-from errata.replay.search.search import BY_HAND, Live
+from errata.replay.bisect.oracles import BisectionAborted, CommandOracle, suite_oracle, task_oracle
+from errata.replay.search.terms import BY_HAND, Live
 from tests.support.ledgers import NAUGHT
 
 
@@ -47,22 +48,22 @@ def test_which_side_of_the_threshold_is_good_follows_from_the_metric(metric: Met
         asked.append(live)
         return measured(score)
 
-    oracle = SuiteOracle(suite(metric), 0.9, measure)
-    reading = oracle(frozenset({1}))
-    assert reading.outcome is (StepOutcome.GOOD if good else StepOutcome.BAD) and reading.score == score
+    oracle = suite_oracle(suite(metric), 0.9, measure)
+    answer = oracle(frozenset({1}))
+    assert answer.outcome is (StepOutcome.GOOD if good else StepOutcome.BAD) and answer.score == score
     assert asked == [frozenset({1})]
-    assert (oracle.direction == "lower_is_better") is (metric is Metric.NEG_LOG_LIKELIHOOD)
+    assert (oracle.judge.direction == "lower_is_better") is (metric is Metric.NEG_LOG_LIKELIHOOD)
 
 
 @pytest.mark.parametrize("threshold", [float("nan"), float("inf"), float("-inf")])
 def test_a_threshold_is_a_finite_number(threshold: float) -> None:
     with pytest.raises(UsageError, match="finite"):
-        SuiteOracle(suite(Metric.EXACT_MATCH), threshold, lambda live, _: measured(1.0))
+        suite_oracle(suite(Metric.EXACT_MATCH), threshold, lambda live, _: measured(1.0))
 
 
 def test_each_part_of_a_test_is_part_of_its_identity(tmp_path: Path) -> None:
     def by_suite(metric: Metric, threshold: float) -> str:
-        return SuiteOracle(suite(metric), threshold, lambda live, _: measured(1.0)).identity
+        return suite_oracle(suite(metric), threshold, lambda live, _: measured(1.0)).identity
 
     found = {
         by_suite(Metric.EXACT_MATCH, 0.5),
@@ -71,9 +72,9 @@ def test_each_part_of_a_test_is_part_of_its_identity(tmp_path: Path) -> None:
         oracle(tmp_path, "a b").identity,
         oracle(tmp_path, "a", "b").identity,
         replace(oracle(tmp_path, "a", "b"), repeated=True).identity,
-        SuiteOracle(suite(Metric.EXACT_MATCH), 0.5, lambda live, _: measured(1.0), repeated=True).identity,
+        suite_oracle(suite(Metric.EXACT_MATCH), 0.5, lambda live, _: measured(1.0), repeated=True).identity,
         *(
-            TaskOracle("t", metric, threshold, digest, "higher_is_better", lambda live: asked_of()).identity
+            task_oracle(partial(asked_of, "t", metric, digest), frozenset(), "t", threshold).identity
             for metric, threshold, digest in (("a", 0.5, "x"), ("b", 0.5, "x"), ("a", 0.25, "x"), ("a", 0.5, "y"))
         ),
         BY_HAND,
@@ -82,7 +83,9 @@ def test_each_part_of_a_test_is_part_of_its_identity(tmp_path: Path) -> None:
     assert by_suite(Metric.EXACT_MATCH, 0.5) in found
 
 
-def asked_of(task: str = "t", metric: str = "acc", digest: str = NAUGHT, higher: bool | None = True) -> TaskResult:
+def asked_of(
+    task: str = "t", metric: str = "acc", digest: str = NAUGHT, live: Live = frozenset(), higher: bool | None = True
+) -> TaskResult:
     said = {} if higher is None else {metric: higher}
     return TaskResult({metric: Estimate(0.5, 2, 2, None, None, None)}, digest, 2, said)
 
@@ -96,8 +99,8 @@ def test_a_task_says_itself_which_side_is_good_and_its_first_run_is_kept(higher:
         return asked_of(higher=higher)
 
     first = frozenset({1, 2})
-    oracle = TaskOracle.asking(measure, first, "t", 0.25)
-    assert (oracle.metric, oracle.direction == "higher_is_better") == ("acc", higher)
+    oracle = task_oracle(measure, first, "t", 0.25)
+    assert (oracle.judge.metric, oracle.judge.direction == "higher_is_better") == ("acc", higher)
     for live in (first, frozenset({1})):
         assert oracle(live).score == 0.5 and (oracle(live).outcome is StepOutcome.GOOD) is good
     assert ran == [first, frozenset({1}), frozenset({1})]
@@ -111,12 +114,12 @@ def test_a_task_whose_metric_cannot_be_judged_is_refused(
     metric: str | None, higher: bool | None, complaint: str
 ) -> None:
     with pytest.raises(UsageError, match=complaint):
-        TaskOracle.asking(lambda live: asked_of(higher=higher), frozenset(), "t", 0.5, metric)
+        task_oracle(lambda live: asked_of(higher=higher), frozenset(), "t", 0.5, metric)
 
 
 def test_a_task_that_asks_something_else_half_way_is_refused() -> None:
     digests = iter([NAUGHT, "blake3:" + "1" * 64])
-    oracle = TaskOracle.asking(lambda live: asked_of(digest=next(digests)), frozenset({1}), "t", 0.5)
+    oracle = task_oracle(lambda live: asked_of(digest=next(digests)), frozenset({1}), "t", 0.5)
     with pytest.raises(UsageError, match="asks something else"):
         oracle(frozenset())
 
@@ -164,8 +167,8 @@ def test_the_command_finds_the_model_the_version_and_the_callers_environment(tmp
         "assert pathlib.Path(e['ERRATA_MODEL'], 'live').read_text() == '1,2';"
         "assert (e['ERRATA_VERSION'], e['MINE']) == ('blake3:version', 'kept'); assert 'HOME' not in e"
     )
-    reading = oracle(tmp_path, sys.executable, "-c", script)(frozenset({2, 1}))
-    assert reading.outcome is StepOutcome.GOOD
+    answer = oracle(tmp_path, sys.executable, "-c", script)(frozenset({2, 1}))
+    assert answer.outcome is StepOutcome.GOOD
     assert list((tmp_path / "scratch").iterdir()) == []
 
 
@@ -177,5 +180,5 @@ def test_the_side_of_the_threshold_that_is_good_follows_from_each_metric(metric:
     texts = {"texts": ("a",)} if metric is not Metric.PROBABILITY_COMPARISON else {}
     probes = {} if texts else {"probes": (Probe(prompt="a", target="b", against="c"),)}
     asked = Suite.model_validate({"name": "s", "metric": metric, **texts, **probes})
-    reading = SuiteOracle(asked, 2.0, lambda live, suite: measured(3.0))(frozenset())
-    assert (reading.outcome is StepOutcome.GOOD) == good
+    answer = suite_oracle(asked, 2.0, lambda live, suite: measured(3.0))(frozenset())
+    assert (answer.outcome is StepOutcome.GOOD) == good

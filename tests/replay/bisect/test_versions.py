@@ -14,10 +14,10 @@ from errata.editor.model.loading import ModelFiles
 from errata.ledger.base.errors import UsageError
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RevertEdits
-from errata.ledger.sharing.carry import carry, plan_carry
+from errata.ledger.sharing.carry import carry, plan_pick
 from errata.ledger.sharing.sides import Side
 from errata.ledger.state.state import State
-from errata.replay.bisect.between import problem_between, steps_between
+from errata.replay.bisect.scope import problem_between, steps_between
 from errata.replay.versions.diff import apart, diff
 from errata.replay.versions.distance import Edits, TensorDistance, distances, spectral_norm, tensor_distance
 from errata.replay.versions.materialise import Materialiser
@@ -195,7 +195,7 @@ def test_an_edit_that_was_brought_back_is_the_same_edit(tiny_llama: Path, tmp_pa
     helpers.apply(ledger, 2, seed=0)
     revert(ledger, 1)
     side = Side.of(ledger)
-    carry(ledger, ledger, side, plan_carry(side, side, (1,)), actor="a", now=helpers.NOW, new_id=helpers.new_ids(9))
+    carry(ledger, plan_pick(side, side, (1,)), actor="a", now=helpers.NOW, new_id=helpers.new_ids(9))
     result = diff(ledger.state(), (1, 2), (2, 3))
     assert (result.edits_in, result.edits_out, result.facts) == ((), (), ())
     assert result.version_a == result.version_b
@@ -207,9 +207,7 @@ def test_versions_of_two_ledgers_are_compared_by_deltas(tiny_llama: Path, tmp_pa
     helpers.apply(theirs, 3, seed=1)
     helpers.apply(ours, 1, seed=2, facts=[helpers.fact(2, "Lund")])
     side = Side.of(theirs)
-    carry(
-        ours, theirs, side, plan_carry(Side.of(ours), side, (3,)), actor="a", now=helpers.NOW, new_id=helpers.new_ids(9)
-    )
+    carry(ours, plan_pick(Side.of(ours), side, (3,)), actor="a", now=helpers.NOW, new_id=helpers.new_ids(9))
     result = diff(ours.state(), (1, 2), (1, 2, 3), other=theirs.state())
     assert (result.edits_out, result.edits_in) == ((1,), (1, 2))
     assert {(c.subject, c.before, c.after, c.edits) for c in result.facts} == {

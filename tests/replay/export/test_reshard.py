@@ -21,9 +21,11 @@ from errata.replay.export import reshard as module
 from errata.replay.export.reshard import EDITED_SHARD, OTHER_SHARD, reshard
 from errata.replay.workflow.genesis import Genesis, create_ledger
 from errata.replay.workflow.workspace import Workspace
-from tests.replay.workflow.test_workflow import SETTINGS, surroundings
+from errata.replay.workflow.writing_out import checkout
 from tests.support import ledgers as helpers
 from tests.support import tiny
+from tests.support.editing import SETTINGS
+from tests.support.workspaces import surroundings
 
 Made = tuple[Path, list[str]]
 
@@ -77,7 +79,7 @@ def test_a_checkout_of_a_resharded_base_writes_only_the_edited_shard(tmp_path: P
     copy = reshard(ModelFiles(folder), edited, tmp_path / "copy")
     ledger = helpers.create(tmp_path / "work", copy.folder)
     helpers.apply(ledger, 2, seed=0)
-    made = Workspace(ledger, helpers.surroundings()).checkout((1, 2), tmp_path / "out", "HEAD")
+    made = checkout(Workspace(ledger, helpers.surroundings()), (1, 2), tmp_path / "out", "HEAD").made
     assert made.written == (EDITED_SHARD,)
     assert set(made.shared) == set(copy.shards.values()) - {EDITED_SHARD}
     assert load_model(made.folder)
@@ -152,7 +154,7 @@ def test_a_ledger_on_a_resharded_base_is_the_ledger_on_the_original(tmp_path: Pa
     assert created.model == str((tmp_path / "copy").resolve())
     assert created.tensors == original.digests() and created.base_digest == base_digest(original.digests())
     space = Workspace(ledger, surroundings())
-    assert space.checkout((), tmp_path / "out", "base").written == (EDITED_SHARD,)
+    assert checkout(space, (), tmp_path / "out", "base").made.written == (EDITED_SHARD,)
     assert Workspace(ledger, surroundings(), base=tiny_gpt2).files.digests() == created.tensors
 
 

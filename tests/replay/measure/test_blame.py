@@ -19,11 +19,11 @@ from errata.ledger.base.errors import UnknownEdit, UsageError
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.ledger.rules.operations import RevertEdits
-from errata.replay.bisect.between import steps_between
+from errata.ledger.state.state import Step
 from errata.replay.bisect.prior import EVEN_SHARE, prior, step_harm, step_weights
+from errata.replay.bisect.scope import steps_between
 from errata.replay.measure.blame import blame
 from errata.replay.measure.first_order import first_order
-from errata.replay.search.search import Step
 from errata.replay.versions import factors
 from errata.replay.workflow.workspace import Workspace
 from tests.support import ledgers as helpers

@@ -16,11 +16,12 @@ from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.replay.apply.rederive import plan, solve, weights_of
 from errata.replay.apply.rederive_report import Worth, judge, report
+from errata.replay.measure.comparison import Comparison, Moved, Neighbours, questions
 from errata.replay.measure.consequences import consequences
-from errata.replay.measure.looking import Comparison, Moved, Neighbours, inquiry
 from errata.replay.workflow.workspace import Workspace
-from tests.replay.workflow.test_workflow import bits, make, run
 from tests.support.editing import FACTS
+from tests.support.ledgers import bits
+from tests.support.workspaces import make, run
 
 OTHER = Fact(
     subject="Tern Foods",
@@ -115,9 +116,9 @@ def test_locality_of_given_facts_counts_what_the_base_says_and_leaves_out_edited
 
 def test_a_sample_is_drawn_by_a_fixed_seed(space: Workspace) -> None:
     state = space.state
-    first, second = (inquiry(state, [1], [2, 3, 4], sample=2) for _ in range(2))
+    first, second = (questions(state, [1], [2, 3, 4], sample=2) for _ in range(2))
     assert first == second and len(first.others) == 2 and first.of == 3
-    assert inquiry(state, [1], [2, 3, 4], sample=9).others == (2, 3, 4)
+    assert questions(state, [1], [2, 3, 4], sample=9).others == (2, 3, 4)
     assert consequences(space, [1], sample=1).asked == 1
 
 
@@ -126,7 +127,7 @@ def test_what_makes_no_sense_is_refused(space: Workspace) -> None:
         with pytest.raises(error):
             consequences(space, numbers)
     with pytest.raises(UsageError, match="sample"):
-        inquiry(space.state, [1], [2], sample=0)
+        questions(space.state, [1], [2], sample=0)
     with pytest.raises(UsageError, match="two suites"):
         consequences(space, [1], [suite(Metric.EXACT_MATCH, FACTS[0])] * 2)
 
@@ -138,7 +139,7 @@ def test_a_report_compares_head_plain_revert_and_rederived(space: Workspace) -> 
     assert list(plain) == list(again) and told.asked == 3
     for name, score in plain.items():
         assert score.after == again[name].before, "both are of the plain revert"
-    with space.wearing(weights_of(space, found)):
+    with space.with_weights(weights_of(space, found)):
         asked = [Probe(prompt=f.text, target=f.target) for f in (FACTS[1], FACTS[2], OTHER)]
         hits = [result.says_target for result in probe(space.loaded, asked)]
         assert [fact.without for fact in told.facts] == continuations(space.loaded, [FACTS[0].text])

@@ -14,7 +14,7 @@ from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.ledger.rules.operations import RevertEdits
-from errata.replay.measure.monitor import POINTS, Point, monitor
+from errata.replay.measure.monitor import POINTS, HealthPoint, monitor
 from errata.replay.workflow.workspace import Workspace
 from tests.support import ledgers as helpers
 
@@ -71,7 +71,7 @@ def test_each_point_is_what_its_version_gives(space: Workspace) -> None:
 
 def test_stage_one_is_averaged_over_the_edits_between_points(space: Workspace) -> None:
     helpers.apply(space.ledger, 5, seed=1)
-    points: list[Point] = list(monitor(space, every=2, suite=SUITE))
+    points: list[HealthPoint] = list(monitor(space, every=2, suite=SUITE))
     assert [p.stage1.edits if p.stage1 else 0 for p in points] == [0, 2, 2, 1]
     assert all(p.stage1 is None or (p.stage1.steps, p.stage1.probability) == (3.0, 0.9) for p in points)
 

@@ -13,20 +13,18 @@ from hypothesis import strategies as st
 from errata.ledger.base.errors import UsageError
 from errata.ledger.kinds.bisections import StepOutcome as Outcome
 from errata.ledger.kinds.bisections import Verdict
-from errata.replay.search.search import (
+from errata.ledger.state.state import Step
+from errata.replay.search.search import bisect, next_move, next_moves
+from errata.replay.search.terms import (
     EXACT,
     Conclusion,
+    Judgement,
     Live,
     Observation,
-    Plan,
     Problem,
     Purpose,
     Question,
-    Reading,
-    Step,
-    bisect,
-    next_move,
-    next_moves,
+    Strategy,
 )
 
 
@@ -46,10 +44,10 @@ class Counted:
         self.says = says
         self.seen: set[Live] = set()
 
-    def __call__(self, live: Live) -> Reading:
+    def __call__(self, live: Live) -> Judgement:
         assert live not in self.seen
         self.seen.add(live)
-        return Reading(self.says(live))
+        return Judgement(self.says(live))
 
 
 def bad_if(condition: Callable[[Live], bool]) -> Counted:
@@ -181,10 +179,10 @@ def test_a_confirmation_that_cannot_be_made_is_inconclusive_and_keeps_the_suspec
 def test_an_oracle_that_raises_ends_the_run_and_keeps_what_was_seen() -> None:
     seen: list[Observation] = []
 
-    def oracle(live: Live) -> Reading:
+    def oracle(live: Live) -> Judgement:
         if len(seen) == 3:
             raise RuntimeError("stop")
-        return Reading(Outcome.BAD if 3 in live else Outcome.GOOD)
+        return Judgement(Outcome.BAD if 3 in live else Outcome.GOOD)
 
     with pytest.raises(RuntimeError):
         bisect(problem(16), oracle, on_test=lambda question, observation: seen.append(observation))
@@ -242,7 +240,7 @@ def joint(count: int) -> st.SearchStrategy[tuple[int, set[int]]]:
 @given(st.integers(3, 60).flatmap(joint))
 def test_a_joint_cause_is_found_as_a_minimal_set(case: tuple[int, set[int]]) -> None:
     count, cause = case
-    result = bisect(problem(count), bad_if(lambda live: cause <= live), plan=Plan(minimise=True))
+    result = bisect(problem(count), bad_if(lambda live: cause <= live), strategy=Strategy(minimise=True))
     assert result.verdict is Verdict.SEVERAL
     assert {step.added[0] for step in result.cause} == cause
     assert [step.added[0] for step in result.cure] == [max(cause)], "without any one of them it heals"
@@ -252,7 +250,7 @@ def test_a_joint_cause_is_found_as_a_minimal_set(case: tuple[int, set[int]]) -> 
 @given(st.integers(2, 60).flatmap(joint))
 def test_of_several_culprits_one_is_a_cause_and_all_are_the_cure(case: tuple[int, set[int]]) -> None:
     count, planted = case
-    result = bisect(problem(count), bad_if(lambda live: bool(planted & live)), plan=Plan(minimise=True))
+    result = bisect(problem(count), bad_if(lambda live: bool(planted & live)), strategy=Strategy(minimise=True))
     assert result.verdict is Verdict.SEVERAL
     assert [step.added[0] for step in result.cause] == [min(planted)]
     assert {step.added[0] for step in result.cure} == planted
@@ -280,10 +278,10 @@ def test_side_by_side_it_finds_the_same_in_fewer_rounds(case: tuple[int, int], j
 def test_threads_answer_in_order_and_an_error_keeps_what_came_before_it() -> None:
     seen: list[Observation] = []
 
-    def oracle(live: Live) -> Reading:
+    def oracle(live: Live) -> Judgement:
         if len(live) == 9:  # the middle one of three prefixes of 16 steps
             raise RuntimeError("stop")
-        return Reading(Outcome.BAD if 3 in live else Outcome.GOOD)
+        return Judgement(Outcome.BAD if 3 in live else Outcome.GOOD)
 
     with pytest.raises(RuntimeError):
         bisect(problem(16), oracle, on_test=lambda question, observation: seen.append(observation), jobs=3)
@@ -294,7 +292,7 @@ def test_threads_answer_in_order_and_an_error_keeps_what_came_before_it() -> Non
 def test_a_prior_never_costs_much_and_helps_where_it_is_right(case: tuple[int, int, int]) -> None:
     count, planted, believed = case
     prior = tuple(1.0 if n == believed else 0.0 for n in range(1, count + 1))
-    result = bisect(problem(count), bad_if(lambda live: planted in live), plan=Plan(prior=prior))
+    result = bisect(problem(count), bad_if(lambda live: planted in live), strategy=Strategy(prior=prior))
     assert result.culprit is not None and result.culprit.added == (planted,)
     assert result.count(Purpose.SEARCH) <= math.ceil(math.log2(count)) + 3
     if planted == believed:
@@ -304,7 +302,7 @@ def test_a_prior_never_costs_much_and_helps_where_it_is_right(case: tuple[int, i
 @pytest.mark.parametrize("prior", [(1.0,), (1.0, -1.0, 1.0), (0.0, 0.0, 0.0), (1.0, float("nan"), 1.0)])
 def test_a_prior_that_makes_no_sense_is_refused(prior: tuple[float, ...]) -> None:
     with pytest.raises(UsageError):
-        next_moves(problem(3), ends_of(3), Plan(prior=prior))
+        next_moves(problem(3), ends_of(3), Strategy(prior=prior))
 
 
 def ends_of(count: int) -> tuple[Observation, ...]:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from errata.replay.search.noise import KINDS, SINGLE, WORST, Evidence, Outcomes, Tally, claim_holds
+from errata.replay.search.noise import KINDS, SINGLE, WORST, Outcomes, Posterior, Tally, claim_holds
 
 GRID = (np.arange(4000) + 0.5) / 4000 * WORST
 tallies = st.builds(Tally, st.integers(0, 4), st.integers(0, 4))
@@ -73,9 +73,9 @@ cases = st.integers(2, 6).flatmap(
 Case = tuple[int, dict[int, Tally], dict[int, Tally], dict[int, Tally]]
 
 
-def evidence_of(case: Case) -> Evidence:
+def evidence_of(case: Case) -> Posterior:
     size, prefixes, alone, without = case
-    return Evidence([1.0] * size, prefixes.items(), alone.items(), without.items())
+    return Posterior([1.0] * size, prefixes.items(), alone.items(), without.items())
 
 
 @given(cases)
@@ -138,7 +138,7 @@ def test_the_credible_set_is_the_smallest_that_reaches_the_confidence(case: Case
 
 
 def test_without_a_test_belief_is_the_prior() -> None:
-    belief = Evidence([1.0, 2.0, 1.0], []).belief(0.95, 0.0)
+    belief = Posterior([1.0, 2.0, 1.0], []).belief(0.95, 0.0)
     assert belief.posterior == pytest.approx((0.25, 0.5, 0.25))
     assert belief.credible == (1, 0, 2)
     assert belief.false_bad.mean == pytest.approx(WORST / 2)
@@ -147,7 +147,7 @@ def test_without_a_test_belief_is_the_prior() -> None:
 
 def test_rates_are_learnt_at_the_ends() -> None:
     seen = [(0, Tally(bad=30, good=70)), (8, Tally(bad=90, good=10))]
-    belief = Evidence([1.0] * 8, seen).belief(0.95, 0.0)
+    belief = Posterior([1.0] * 8, seen).belief(0.95, 0.0)
     assert belief.false_bad.mean == pytest.approx(31 / 102, abs=2e-3) and belief.false_good.mean == pytest.approx(
         11 / 102, abs=2e-3
     )
@@ -161,21 +161,21 @@ def test_a_claim_is_doubted_as_far_as_tests_contradict_it(bad: int, good: int) -
     seen = Tally(bad, good)
     holds = claim_holds(seen, claimed_bad=False)
     assert 0.0 <= holds <= 1.0
-    assert claim_holds(seen + Tally(bad=1), claimed_bad=False) < holds
-    assert claim_holds(seen + Tally(good=1), claimed_bad=False) > holds
+    assert claim_holds(Tally(seen.bad + 1, seen.good), claimed_bad=False) < holds
+    assert claim_holds(Tally(seen.bad, seen.good + 1), claimed_bad=False) > holds
     assert claim_holds(Tally(good, bad), claimed_bad=True) == pytest.approx(holds), "both ends are alike"
 
 
 def test_a_version_is_judged_by_its_own_tests_and_the_rates() -> None:
     seen = [(0, Tally(good=20)), (4, Tally(bad=20)), (1, Tally(good=9)), (2, Tally(bad=9))]
-    found = Evidence([1.0] * 4, seen)
+    found = Posterior([1.0] * 4, seen)
     assert found.is_bad(Tally()) == pytest.approx(0.5)
     assert found.is_bad(Tally(bad=2)) > 0.95 and found.is_bad(Tally(good=2)) < 0.05
     assert 0.05 < found.is_bad(Tally(1, 1)) < 0.95
 
 
 def test_a_test_that_says_the_same_of_all_versions_is_taken_for_a_coin() -> None:
-    at_random = Evidence([1.0] * 8, [(0, Tally(20, 20)), (4, Tally(21, 19)), (8, Tally(19, 21))])
-    telling = Evidence([1.0] * 8, [(0, Tally(2, 38)), (8, Tally(38, 2))])
+    at_random = Posterior([1.0] * 8, [(0, Tally(20, 20)), (4, Tally(21, 19)), (8, Tally(19, 21))])
+    telling = Posterior([1.0] * 8, [(0, Tally(2, 38)), (8, Tally(38, 2))])
     assert at_random.coin > 0.8 and telling.coin < 1e-6
-    assert Evidence([1.0] * 8, []).coin == pytest.approx(0.5)
+    assert Posterior([1.0] * 8, []).coin == pytest.approx(0.5)

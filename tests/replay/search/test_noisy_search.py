@@ -11,21 +11,12 @@ import pytest
 
 from errata.ledger.kinds.bisections import StepOutcome as Outcome
 from errata.ledger.kinds.bisections import Verdict
-from errata.replay.search.search import (
-    Conclusion,
-    Live,
-    Noise,
-    Observation,
-    Plan,
-    Problem,
-    Purpose,
-    Reading,
-    Step,
-    bisect,
-    next_moves,
-)
+from errata.ledger.state.state import Step
+from errata.replay.search.noise import Noise
+from errata.replay.search.search import bisect, next_moves
+from errata.replay.search.terms import Conclusion, Judgement, Live, Observation, Problem, Purpose, Strategy
 
-SURE = Plan(noise=Noise())
+SURE = Strategy(noise=Noise())
 
 
 def digest_of(live: Live) -> str:
@@ -36,19 +27,19 @@ def problem(count: int) -> Problem:
     return Problem(frozenset({1000}), tuple(Step(n, (n,), ()) for n in range(1, count + 1)), digest_of)
 
 
-def errs(condition: Callable[[Live], bool], rate: float, seed: int) -> Callable[[Live], Reading]:
+def errs(condition: Callable[[Live], bool], rate: float, seed: int) -> Callable[[Live], Judgement]:
     rng = random.Random(seed)
 
-    def oracle(live: Live) -> Reading:
+    def oracle(live: Live) -> Judgement:
         bad = condition(live) is not (rng.random() < rate)
-        return Reading(Outcome.BAD if bad else Outcome.GOOD)
+        return Judgement(Outcome.BAD if bad else Outcome.GOOD)
 
     return oracle
 
 
-def planted(count: int, rate: float, seed: int, plan: Plan = SURE, jobs: int = 1) -> tuple[Conclusion, int]:
+def planted(count: int, rate: float, seed: int, strategy: Strategy = SURE, jobs: int = 1) -> tuple[Conclusion, int]:
     culprit = random.Random(seed + 10_000).randint(1, count)
-    return bisect(problem(count), errs(lambda live: culprit in live, rate, seed), plan=plan, jobs=jobs), culprit
+    return bisect(problem(count), errs(lambda live: culprit in live, rate, seed), strategy=strategy, jobs=jobs), culprit
 
 
 @pytest.mark.parametrize(("rate", "runs"), [(0.0, 25), (0.05, 50), (0.15, 50), (0.3, 20)])
@@ -73,8 +64,8 @@ def test_what_is_claimed_was_confirmed_both_ways() -> None:
 def test_more_confidence_takes_more_tests() -> None:
     tests = []
     for confidence in (0.8, 0.95, 0.999):
-        plan = Plan(noise=Noise(confidence=confidence))
-        tests.append(sum(len(planted(32, 0.15, seed, plan)[0].tested) for seed in range(20)))
+        strategy = Strategy(noise=Noise(confidence=confidence))
+        tests.append(sum(len(planted(32, 0.15, seed, strategy)[0].tested) for seed in range(20)))
     assert tests[0] < tests[1] < tests[2]
 
 
@@ -83,7 +74,7 @@ def test_a_prior_that_is_right_saves_tests_and_a_wrong_one_misleads_nobody() -> 
         total = 0
         for seed in range(15):
             oracle = errs(lambda live: 7 in live, 0.1, seed)
-            result = bisect(problem(64), oracle, plan=Plan(noise=Noise(), prior=prior))
+            result = bisect(problem(64), oracle, strategy=Strategy(noise=Noise(), prior=prior))
             assert result.culprit is not None and result.culprit.added == (7,)
             total += len(result.tested)
         return total
@@ -94,7 +85,7 @@ def test_a_prior_that_is_right_saves_tests_and_a_wrong_one_misleads_nobody() -> 
 
 
 def test_at_the_limit_it_ends_with_what_it_knows() -> None:
-    result, culprit = planted(64, 0.3, 3, Plan(noise=Noise(limit=30)))
+    result, culprit = planted(64, 0.3, 3, Strategy(noise=Noise(limit=30)))
     assert result.verdict is Verdict.INCONCLUSIVE and result.culprit is None
     assert len(result.tested) == 30
     assert result.belief is not None and sum(result.belief.posterior) == pytest.approx(1.0)
@@ -103,26 +94,27 @@ def test_at_the_limit_it_ends_with_what_it_knows() -> None:
 
 def test_an_end_that_is_not_what_it_was_said_to_be_is_told() -> None:
     for rate in (0.0, 0.15):
-        always = [bisect(problem(16), errs(lambda live: True, rate, seed), plan=SURE) for seed in range(20)]
+        always = [bisect(problem(16), errs(lambda live: True, rate, seed), strategy=SURE) for seed in range(20)]
         assert Counter(result.verdict for result in always)[Verdict.GOOD_IS_BAD] >= 18
-        never = [bisect(problem(16), errs(lambda live: False, rate, seed), plan=SURE) for seed in range(20)]
+        never = [bisect(problem(16), errs(lambda live: False, rate, seed), strategy=SURE) for seed in range(20)]
         assert Counter(result.verdict for result in never)[Verdict.BAD_IS_GOOD] >= 18
         assert all(result.culprit is None for result in always + never)
 
 
 def test_a_test_that_says_nothing_blames_nobody() -> None:
     named = sum(
-        bisect(problem(16), errs(lambda live: True, 0.5, seed), plan=Plan(noise=Noise(limit=120))).culprit is not None
+        bisect(problem(16), errs(lambda live: True, 0.5, seed), strategy=Strategy(noise=Noise(limit=120))).culprit
+        is not None
         for seed in range(20)
     )
     assert named == 0
 
 
 def test_two_edits_that_harm_together_are_found_as_a_pair() -> None:
-    plan = Plan(noise=Noise(), minimise=True)
+    strategy = Strategy(noise=Noise(), minimise=True)
     found = Counter()
     for seed in range(12):
-        result = bisect(problem(32), errs(lambda live: {9, 20} <= live, 0.05, seed), plan=plan)
+        result = bisect(problem(32), errs(lambda live: {9, 20} <= live, 0.05, seed), strategy=strategy)
         found[tuple(step.added[0] for step in result.cause), tuple(step.added[0] for step in result.cure)] += 1
     assert found[(9, 20), (20,)] >= 10, found
 
@@ -140,15 +132,15 @@ def test_versions_that_cannot_be_tested_are_left_out() -> None:
     task = problem(16)
     untestable = {task.prefix(k) for k in (7, 8, 9)}
     plain = errs(lambda live: 4 in live, 0.05, 1)
-    result = bisect(task, lambda live: Reading(Outcome.SKIP) if live in untestable else plain(live), plan=SURE)
+    result = bisect(task, lambda live: Judgement(Outcome.SKIP) if live in untestable else plain(live), strategy=SURE)
     assert result.culprit is not None and result.culprit.added == (4,)
     hidden = errs(lambda live: 8 in live, 0.0, 1)
-    result = bisect(task, lambda live: Reading(Outcome.SKIP) if live in untestable else hidden(live), plan=SURE)
+    result = bisect(task, lambda live: Judgement(Outcome.SKIP) if live in untestable else hidden(live), strategy=SURE)
     assert result.culprit is not None and result.culprit.added == (8,), "confirmations tell what prefixes cannot"
 
 
 def test_an_end_that_cannot_be_tested_is_inconclusive() -> None:
-    result = bisect(problem(4), lambda live: Reading(Outcome.SKIP), plan=SURE)
+    result = bisect(problem(4), lambda live: Judgement(Outcome.SKIP), strategy=SURE)
     assert result.verdict is Verdict.INCONCLUSIVE and len(result.tested) == 1
 
 
@@ -162,10 +154,10 @@ def test_side_by_side_it_asks_for_several_and_ends_as_right() -> None:
 
 def test_moving_is_weighed_against_what_a_test_tells() -> None:
     def moved(cost: float) -> float:
-        plan = Plan(noise=replace(Noise(), move=cost))
+        strategy = Strategy(noise=replace(Noise(), move=cost))
         total, tests = 0, 0
         for seed in range(10):
-            at = [t.position for t in planted(64, 0.15, seed, plan)[0].tested if t.position is not None]
+            at = [t.position for t in planted(64, 0.15, seed, strategy)[0].tested if t.position is not None]
             total += sum(abs(a - b) for a, b in zip(at, at[1:], strict=False))
             tests += len(at)
         return total / tests
@@ -180,7 +172,7 @@ def test_a_single_step_is_tested_at_its_ends_until_the_test_has_shown_that_it_te
 
 
 def test_the_limit_holds_side_by_side_too() -> None:
-    result, _ = planted(64, 0.3, 5, Plan(noise=Noise(limit=21)), jobs=4)
+    result, _ = planted(64, 0.3, 5, Strategy(noise=Noise(limit=21)), jobs=4)
     assert len(result.tested) == 21
 
 

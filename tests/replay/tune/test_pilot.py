@@ -7,29 +7,29 @@ from pathlib import Path
 import pytest
 
 from errata.ledger.facts.fact import Fact
-from errata.replay.tune.pilot import Check, Outcome, Pilot, run_pilot, verdict_of
+from errata.replay.tune.pilot import Criterion, Grade, Pilot, run_pilot, verdict_of
 from tests.support.ledgers import surroundings
 
 
-def checks(**outcomes: Outcome) -> list[Check]:
-    return [Check(name, outcome, "") for name, outcome in outcomes.items()]
+def checks(**outcomes: Grade) -> list[Criterion]:
+    return [Criterion(name, outcome, "") for name, outcome in outcomes.items()]
 
 
 @pytest.mark.parametrize(
     ("outcomes", "words"),
     [
-        ({"efficacy": Outcome.HOLDS, "general": Outcome.HOLDS}, "worth going on"),
-        ({"efficacy": Outcome.FAILS, "general": Outcome.UNKNOWN}, "not as it stands: efficacy below"),
-        ({"efficacy": Outcome.UNSURE}, "too few to be sure of efficacy"),
-        ({"efficacy": Outcome.HOLDS, "general": Outcome.UNKNOWN}, "nothing was given that would tell of general"),
+        ({"efficacy": Grade.HOLDS, "general": Grade.HOLDS}, "worth going on"),
+        ({"efficacy": Grade.FAILS, "general": Grade.UNKNOWN}, "not as it stands: efficacy below"),
+        ({"efficacy": Grade.UNSURE}, "too few to be sure of efficacy"),
+        ({"efficacy": Grade.HOLDS, "general": Grade.UNKNOWN}, "nothing was given that would tell of general"),
     ],
 )
-def test_the_verdict_says_what_it_rests_on(outcomes: dict[str, Outcome], words: str) -> None:
+def test_the_verdict_says_what_it_rests_on(outcomes: dict[str, Grade], words: str) -> None:
     assert words in verdict_of(checks(**outcomes))
 
 
 def test_what_is_missing_is_not_taken_for_too_few_facts() -> None:
-    verdict = verdict_of(checks(efficacy=Outcome.UNSURE, paraphrase=Outcome.UNKNOWN, general=Outcome.UNKNOWN))
+    verdict = verdict_of(checks(efficacy=Grade.UNSURE, paraphrase=Grade.UNKNOWN, general=Grade.UNKNOWN))
     assert "too few to be sure of efficacy, and" in verdict
     assert "nothing was given that would tell of paraphrase and general" in verdict
 

@@ -161,7 +161,7 @@ def test_settings_that_break_the_arithmetic_are_a_failed_trial(workspace: Worksp
     bench, search = bench_of(workspace, tmp_path), search_of(workspace)
     for matrix in bench._matrices.values():
         matrix.sum.exponent = 70  # a grid so fine that no delta fits it
-    trial = bench.measure(1, workspace.config(), search.facts, bench.standing(search.facts, ()))
+    trial = bench.measure(1, workspace.config(), search.facts, bench.baseline(search.facts, ()))
     assert trial.scores is None and trial.failed and trial.quality == 0.0
 
 
@@ -170,7 +170,7 @@ def test_methods_of_one_edit_are_tried_one_edit_at_a_time(workspace: Workspace, 
     bench, search = bench_of(workspace, tmp_path), search_of(workspace)
     config = workspace.config().updated({"stage2": stage2, "past_keys": False, "max_steps": 2, "ft_rank_error": 1.0})
     assert (effective_batch_size(config, 2), effective_batch_size(workspace.config(), 2)) == (1, 2)
-    trial = bench.measure(1, config, search.facts, bench.standing(search.facts, ()))
+    trial = bench.measure(1, config, search.facts, bench.baseline(search.facts, ()))
     assert trial.scores is not None, trial.failed
     assert len(trial.scores.efficacy) == len(search.facts)
 
@@ -202,7 +202,7 @@ def test_a_matrix_has_one_solver_for_all_trials(workspace: Workspace, tmp_path: 
     bench, search = bench_of(workspace, tmp_path), search_of(workspace)
     (solver,) = (matrix.solver for matrix in bench._matrices.values())
     assert solver is not None
-    before = bench.standing(search.facts, ())
+    before = bench.baseline(search.facts, ())
     first = bench.measure(1, workspace.config(), search.facts, before)
     made = solver.factorisations
     assert made == 1  # two batches

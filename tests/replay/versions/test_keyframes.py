@@ -18,51 +18,27 @@ from errata.ledger.ledger import Ledger
 from errata.ledger.state.state import State
 from errata.replay.versions import keyframes as module
 from errata.replay.versions.factors import FactorReader
-from errata.replay.versions.keyframe_cost import Budget, KeyframeCost, Rates, kept
-from errata.replay.versions.keyframes import Keyframe, Keyframes
-from errata.replay.versions.materialise import Materialiser
-from tests.ledger.store.test_crashes import killed
+from errata.replay.versions.keyframes import Keyframe, KeyframeRule, Keyframes, kept
+from errata.replay.versions.materialise import Materialiser, stored_shape
 from tests.support import ledgers as helpers
-from tests.support.ledgers import raw
+from tests.support.crashes import killed
+from tests.support.ledgers import bits
 
-LLAMA = KeyframeCost(((4096, 14336),) * 5)
-TINY = KeyframeCost(((32, 64), (32, 64)))
-
-costs = st.builds(
-    KeyframeCost,
-    st.lists(st.tuples(st.integers(1, 20_000), st.integers(1, 20_000)), min_size=1, max_size=5).map(tuple),
-    st.builds(Rates, *(st.floats(1e6, 1e12) for _ in range(3)), st.floats(1e-6, 1e-2), st.floats(1e-3, 1.0)),
-    st.builds(Budget, st.integers(0, 2**40), st.floats(0.0, 1.0)),
-)
+rules = st.builds(KeyframeRule, st.integers(1, 2000), st.integers(0, 2000), st.integers(0, 2**40), st.floats(0.0, 1.0))
 frames = st.lists(st.frozensets(st.integers(1, 12)), max_size=6)
 
 
-@given(cost=costs, n=st.integers(0, 100_000), more=st.integers(0, 1000))
-def test_what_is_worth_a_keyframe_stays_worth_it_with_more_edits(cost: KeyframeCost, n: int, more: int) -> None:
-    assert not cost.worth_saving(0)
-    assert cost.worth_saving(n + more) >= cost.worth_saving(n)
-    assert cost.worth_loading(n, n + more) <= cost.worth_loading(n, n + 2 * more)
-    assert not cost.worth_loading(n + more, n)
+@given(rule=rules, n=st.integers(0, 100_000), more=st.integers(0, 1000))
+def test_what_is_worth_loading_stays_so_the_further_the_other_start_is(rule: KeyframeRule, n: int, more: int) -> None:
+    assert rule.worth_loading(n, n + more) <= rule.worth_loading(n, n + 2 * more)
+    assert not rule.worth_loading(n + more, n)
 
 
-@given(cost=costs)
-def test_the_spacing_is_where_saving_begins_to_pay(cost: KeyframeCost) -> None:
-    n = cost.spacing
-    assert cost.worth_saving(n + 1)
-    assert n == 1 or not cost.worth_saving(max(0, n - 2))
-
-
-def test_the_spacing_suits_small_models_and_large_ones() -> None:
-    assert not TINY.worth_saving(100) and 200 < TINY.spacing < 1000
-    assert LLAMA.bytes == 5 * 8 * 4096 * 14336
-    assert 200 < LLAMA.spacing < 2000
-
-
-@given(cost=costs, free=st.integers(0, 2**42), used=st.integers(0, 2**42))
-def test_the_budget_is_never_exceeded(cost: KeyframeCost, free: int, used: int) -> None:
-    taken = cost.room(free, used) * cost.bytes
-    assert taken <= cost.budget.most
-    assert taken <= cost.budget.share * (free + used) + 1
+@given(rule=rules, size=st.integers(1, 2**34), free=st.integers(0, 2**42), used=st.integers(0, 2**42))
+def test_the_budget_is_never_exceeded(rule: KeyframeRule, size: int, free: int, used: int) -> None:
+    taken = rule.room(size, free, used) * size
+    assert taken <= rule.most
+    assert taken <= rule.share * (free + used) + 1
 
 
 @given(frames=frames, room=st.integers(-1, 7))
@@ -89,21 +65,20 @@ def own(tmp_path: Path, tiny_llama: Path) -> tuple[Ledger, ModelFiles]:
     return ledger, ModelFiles(tiny_llama)
 
 
-def cost_of(ledger: Ledger, spacing: int = 4, room: int | None = None) -> KeyframeCost:
-    """Costs under which what took `spacing` edits to sum becomes a keyframe, and the disk holds `room` of them."""
+def rule_of(ledger: Ledger, spacing: int = 4, room: int | None = None) -> KeyframeRule:
+    """What took `spacing` edits to sum becomes a keyframe, and the disk holds `room` of them."""
     created = ledger.state().created
     assert created is not None
-    shapes = tuple(spec.shape for spec in created.edited.values())
-    most = 2**40 if room is None else room * KeyframeCost(shapes).bytes
-    return KeyframeCost(shapes, Rates(edit=1.0, keyframe=spacing / 2 - 0.1), Budget(most, 1.0))
+    size = sum(8 * spec.shape[0] * spec.shape[1] for spec in created.edited.values())
+    return KeyframeRule(spacing, (spacing - 1) // 2, 2**40 if room is None else room * size, 1.0)
 
 
 def builder(own: tuple[Ledger, ModelFiles], spacing: int = 4, room: int | None = None) -> Materialiser:
-    return Materialiser(*own, cost=cost_of(own[0], spacing, room))
+    return Materialiser(*own, rule=rule_of(own[0], spacing, room))
 
 
 def build(materialiser: Materialiser, live: tuple[int, ...], way: str) -> dict[str, bytes]:
-    return raw(dict(materialiser.stream(live)) if way == "stream" else materialiser.weights(live))
+    return bits(dict(materialiser.stream(live)) if way == "stream" else materialiser.weights(live))
 
 
 def _files(ledger: Ledger) -> ModelFiles:
@@ -116,8 +91,11 @@ def known(ledger: Ledger) -> list[Keyframe]:
     return Keyframes(
         ledger.cache / "keyframes",
         ledger.state().version_of,
-        {name: spec.stored for name, spec in Materialiser(ledger, _files(ledger), keyframes=False).specs.items()},
-        cost_of(ledger),
+        {
+            name: stored_shape(spec)
+            for name, spec in Materialiser(ledger, _files(ledger), keyframes=False).specs.items()
+        },
+        rule_of(ledger),
     ).known()
 
 
@@ -140,7 +118,7 @@ def test_a_keyframe_saves_work_and_changes_no_bit(
 ) -> None:
     own, way, _ = saved
     wanted = (1, 2, 3, 5)
-    expected = raw(Materialiser(*own, keyframes=False).weights(wanted))
+    expected = bits(Materialiser(*own, keyframes=False).weights(wanted))
     read: set[int] = set()
     original = FactorReader._groups
 
@@ -179,7 +157,7 @@ def test_a_damaged_keyframe_is_dropped_and_never_used(
     path.write_bytes(bytes(data))
     if harm == "gone":
         path.unlink()
-    expected = raw(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4, 5)))
+    expected = bits(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4, 5)))
     assert build(builder(own), (1, 2, 3, 4, 5), way) == expected
     assert not path.exists()
 
@@ -191,7 +169,7 @@ def test_a_keyframe_is_safetensors_that_others_can_read(
 
     own, _, (path,) = saved
     sums = Materialiser(*own, keyframes=False).sums((1, 2, 3, 4))
-    assert raw(load_file(path)) == raw({name: total.total for name, total in sums.items()})
+    assert bits(load_file(path)) == bits({name: total.total for name, total in sums.items()})
 
 
 def test_a_stream_that_is_not_taken_to_its_end_leaves_no_keyframe(own: tuple[Ledger, ModelFiles]) -> None:
@@ -211,7 +189,7 @@ def test_a_read_only_cache_is_no_error(own: tuple[Ledger, ModelFiles]) -> None:
 
 
 def test_a_full_disk_is_no_error(own: tuple[Ledger, ModelFiles], monkeypatch: pytest.MonkeyPatch) -> None:
-    expected = raw(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4)))
+    expected = bits(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4)))
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -219,7 +197,7 @@ def test_a_full_disk_is_no_error(own: tuple[Ledger, ModelFiles], monkeypatch: py
     for name in ("write_at", "sync_folder"):
         with monkeypatch.context() as patch:
             patch.setattr(module, name, full)
-            assert raw(dict(builder(own).stream((1, 2, 3, 4)))) == expected
+            assert bits(dict(builder(own).stream((1, 2, 3, 4)))) == expected
     assert not [path for path in (own[0].cache / "keyframes").iterdir() if path.name.startswith(".")]
 
 
@@ -228,7 +206,7 @@ def test_a_keyframe_of_a_log_that_went_another_way_is_not_used(own: tuple[Ledger
     builder(own).weights((1, 2, 3, 4))
     (frame,) = known(ledger)
     shapes = {name: (place.shape[0], place.shape[1]) for name, place in frame.places.items()}
-    other = Keyframes(ledger.cache / "keyframes", lambda live: f"blake3:{len(live):064x}", shapes, cost_of(ledger))
+    other = Keyframes(ledger.cache / "keyframes", lambda live: f"blake3:{len(live):064x}", shapes, rule_of(ledger))
     assert other.nearest(frozenset({1, 2, 3, 4})) is None
     assert known(ledger) == []
 
@@ -241,15 +219,15 @@ def test_the_disk_holds_no_more_than_the_budget_and_what_is_missed_most_stays(
         dict(builder(own, spacing=2, room=2).stream(live))
         assert len(known(ledger)) <= 2
     assert lives(ledger) == [[1, 2], [1, 2, 3, 4, 5, 6]] or lives(ledger) == [[1, 2, 3, 4], [1, 2, 3, 4, 5, 6]]
-    dict(Materialiser(*own, cost=cost_of(ledger, 1, 0)).stream((1, 2, 3)))
+    dict(Materialiser(*own, rule=rule_of(ledger, 1, 0)).stream((1, 2, 3)))
     assert len(known(ledger)) == 2  # a keyframe that has no room is not written, and drops none
 
 
 def test_a_keyframe_that_makes_room_for_the_next_is_read_to_its_end(own: tuple[Ledger, ModelFiles]) -> None:
     dict(builder(own, spacing=2, room=1).stream((1, 2, 3, 4)))
     live = (1, 2, 3, 4, 5, 6)
-    expected = raw(Materialiser(*own, keyframes=False).weights(live))
-    assert raw(dict(builder(own, spacing=2, room=1).stream(live))) == expected
+    expected = bits(Materialiser(*own, keyframes=False).weights(live))
+    assert bits(dict(builder(own, spacing=2, room=1).stream(live))) == expected
     assert lives(own[0]) == [list(live)]
 
 
@@ -261,11 +239,11 @@ def test_a_kill_while_a_keyframe_is_written_leaves_a_whole_one_or_none(
     own: tuple[Ledger, ModelFiles], point: str
 ) -> None:
     ledger, _ = own
-    expected = raw(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4)))
+    expected = bits(Materialiser(*own, keyframes=False).weights((1, 2, 3, 4)))
     assert killed(lambda: list(builder(own).stream((1, 2, 3, 4))), point) == signal.SIGKILL
     whole = [[1, 2, 3, 4]] if point == "keyframe.after_rename" else []
     assert lives(ledger) == whole
-    assert raw(dict(builder(own).stream((1, 2, 3, 4)))) == expected
+    assert bits(dict(builder(own).stream((1, 2, 3, 4)))) == expected
     assert lives(ledger) == [[1, 2, 3, 4]]
     assert all(path.suffix == ".keyframe" for path in (ledger.cache / "keyframes").iterdir())
 

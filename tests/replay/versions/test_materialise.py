@@ -14,10 +14,10 @@ from errata.editor.model.loading import ModelFiles
 from errata.ledger.base.errors import BlobDamaged, BlobMissing, Damaged, LedgerDamaged, UnknownEdit
 from errata.ledger.ledger import Ledger
 from errata.replay.versions import tiles
-from errata.replay.versions.keyframe_cost import Budget, KeyframeCost, Rates
+from errata.replay.versions.keyframes import KeyframeRule
 from errata.replay.versions.materialise import Materialiser, materialise, weights_digests
 from tests.support import ledgers as helpers
-from tests.support.ledgers import raw
+from tests.support.ledgers import bits
 
 COUNT = 24
 LAWS = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -33,12 +33,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return ledger, ModelFiles(model)
 
 
-def every(ledger: Ledger) -> KeyframeCost:
-    """Costs under which every version that took two edits or more becomes a keyframe."""
-    created = ledger.state().created
-    assert created is not None
-    shapes = tuple(spec.shape for spec in created.edited.values())
-    return KeyframeCost(shapes, Rates(edit=1.0, keyframe=0.9), Budget(share=1.0))
+EVERY = KeyframeRule(spacing=2, loading=0, share=1.0)
+"""Every version that took two edits or more becomes a keyframe."""
 
 
 @given(live=subsets, order=st.randoms(use_true_random=False))
@@ -50,7 +46,7 @@ def test_any_order_of_the_same_edits_has_the_same_bits(
     shuffled = sorted(live)
     order.shuffle(shuffled)  # type: ignore[attr-defined]
     fresh = Materialiser(ledger, files)
-    assert raw(materialise(*fresh.definition(shuffled))) == raw(fresh.weights(live))
+    assert bits(materialise(*fresh.definition(shuffled))) == bits(fresh.weights(live))
 
 
 @given(walk=st.lists(subsets, min_size=2, max_size=8))
@@ -62,7 +58,7 @@ def test_a_walk_over_versions_ends_at_the_bits_of_a_fresh_start(
     walker = Materialiser(ledger, files)
     for live in walk:
         last = walker.weights(live)
-    assert raw(last) == raw(Materialiser(ledger, files).weights(walk[-1]))
+    assert bits(last) == bits(Materialiser(ledger, files).weights(walk[-1]))
 
 
 @given(walk=st.lists(subsets, min_size=1, max_size=6), share=st.booleans(), smallest=st.sampled_from([3000, 10**6]))
@@ -73,16 +69,16 @@ def test_every_path_has_the_bits_of_the_definition(
     """Streams from nothing and from keyframes, in several blocks or one, after sums in memory or without them."""
     ledger, files = case
     shutil.rmtree(ledger.cache / "keyframes", ignore_errors=True)
-    walker = Materialiser(ledger, files, cost=every(ledger))
+    walker = Materialiser(ledger, files, rule=EVERY)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tiles, "_SMALLEST_TILE", smallest)
         patch.setattr(tiles, "TILE_BYTES", smallest)
         for live in walk:
-            expected = raw(materialise(*walker.definition(sorted(live, reverse=True))))
-            assert raw(dict(walker.stream(live))) == expected
-            assert raw(dict(Materialiser(ledger, files, keyframes=False).stream(live))) == expected
+            expected = bits(materialise(*walker.definition(sorted(live, reverse=True))))
+            assert bits(dict(walker.stream(live))) == expected
+            assert bits(dict(Materialiser(ledger, files, keyframes=False).stream(live))) == expected
             if share:
-                assert raw(walker.weights(live)) == expected
+                assert bits(walker.weights(live)) == expected
 
 
 @given(walk=st.lists(subsets, min_size=2, max_size=6))
@@ -94,8 +90,8 @@ def test_a_walk_of_one_tensor_has_the_bits_of_a_fresh_start(
     fresh = Materialiser(ledger, files, keyframes=False)
     for name in fresh.specs:
         one = fresh.walk(name)
-        found = [raw({name: one.at(live)}) for live in walk]
-        assert found == [raw({name: dict(fresh.stream(live))[name]}) for live in walk]
+        found = [bits({name: one.at(live)}) for live in walk]
+        assert found == [bits({name: dict(fresh.stream(live))[name]}) for live in walk]
 
 
 def test_digests_are_those_of_the_weights(case: tuple[Ledger, ModelFiles]) -> None:
@@ -109,7 +105,7 @@ def test_no_edits_are_the_bytes_of_the_base(case: tuple[Ledger, ModelFiles]) -> 
     walker = Materialiser(ledger, files)
     walker.weights(range(1, COUNT + 1))
     weights = walker.weights(())
-    assert raw(weights) == helpers.base_bytes(files, list(weights))
+    assert bits(weights) == helpers.base_bytes(files, list(weights))
 
 
 def test_edits_change_the_bits(case: tuple[Ledger, ModelFiles]) -> None:
@@ -126,8 +122,8 @@ def test_one_thread_and_two_have_the_same_bits(case: tuple[Ledger, ModelFiles]) 
     try:
         for count in (1, 2):
             torch.set_num_threads(count)
-            found.append(raw(Materialiser(ledger, files).weights(range(1, COUNT + 1))))
-            found.append(raw(dict(Materialiser(ledger, files).stream(range(1, COUNT + 1)))))
+            found.append(bits(Materialiser(ledger, files).weights(range(1, COUNT + 1))))
+            found.append(bits(dict(Materialiser(ledger, files).stream(range(1, COUNT + 1)))))
     finally:
         torch.set_num_threads(threads)
     assert found.count(found[0]) == len(found)
@@ -141,7 +137,7 @@ def test_two_versions_streamed_side_by_side_are_each_their_own(case: tuple[Ledge
             walker.weights(known)
         pairs = list(zip(walker.stream((1, 2, 3, 4)), walker.stream((2, 3, 4, 5)), strict=True))
         for side, live in enumerate(((1, 2, 3, 4), (2, 3, 4, 5))):
-            assert raw(dict(pair[side] for pair in pairs)) == raw(Materialiser(ledger, files).weights(live))
+            assert bits(dict(pair[side] for pair in pairs)) == bits(Materialiser(ledger, files).weights(live))
 
 
 def test_the_sums_handed_out_are_the_callers_own(case: tuple[Ledger, ModelFiles]) -> None:
@@ -152,7 +148,7 @@ def test_the_sums_handed_out_are_the_callers_own(case: tuple[Ledger, ModelFiles]
     for total in walker.sums((3,)).values():
         total.total.fill_(7.0)
     assert all(torch.equal(sums[name].total, kept[name]) for name in kept)
-    assert raw(walker.weights((3,))) == raw(Materialiser(ledger, files).weights((3,)))
+    assert bits(walker.weights((3,))) == bits(Materialiser(ledger, files).weights((3,)))
 
 
 def test_an_unknown_edit_is_named(case: tuple[Ledger, ModelFiles]) -> None:
@@ -179,7 +175,7 @@ def test_a_missing_blob_is_damage(own: tuple[Ledger, ModelFiles]) -> None:
     walker = Materialiser(ledger, files)
     with pytest.raises(BlobMissing):
         walker.weights((5,))
-    assert raw(walker.weights((1, 2))) == raw(Materialiser(ledger, files).weights((1, 2)))
+    assert bits(walker.weights((1, 2))) == bits(Materialiser(ledger, files).weights((1, 2)))
 
 
 def test_a_failure_half_way_leaves_no_half_sum_behind(own: tuple[Ledger, ModelFiles]) -> None:
@@ -189,7 +185,7 @@ def test_a_failure_half_way_leaves_no_half_sum_behind(own: tuple[Ledger, ModelFi
     blob_path(ledger, 5).unlink()
     with pytest.raises(Damaged):
         walker.weights((3, 5))
-    assert raw(walker.weights((1, 2))) == raw(Materialiser(ledger, files).weights((1, 2)))
+    assert bits(walker.weights((1, 2))) == bits(Materialiser(ledger, files).weights((1, 2)))
 
 
 def test_a_flipped_bit_in_a_blob_is_damage(own: tuple[Ledger, ModelFiles]) -> None:

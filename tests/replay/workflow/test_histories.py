@@ -17,16 +17,15 @@ from errata.ledger.facts.suites import Metric, Suite
 from errata.ledger.kinds.bisections import BisectionConcluded, Verdict
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RevertEdits
-from errata.replay.bisect.between import problem_between
 from errata.replay.bisect.run import bisect_with_suite
-from errata.replay.search.search import Purpose
-from errata.replay.versions.keyframe_cost import KeyframeCost
-from errata.replay.versions.keyframes import Keyframes
+from errata.replay.bisect.scope import problem_between
+from errata.replay.search.terms import Purpose
+from errata.replay.versions.keyframes import KeyframeRule, Keyframes
 from errata.replay.versions.materialise import Materialiser, materialise
 from errata.replay.workflow.deep_verify import deep_verify
 from errata.replay.workflow.workspace import Workspace
 from tests.support import ledgers as helpers
-from tests.support.ledgers import raw
+from tests.support.ledgers import bits
 
 
 def revert(ledger: Ledger, numbers: list[int], seed: int) -> None:
@@ -52,13 +51,13 @@ def test_reverting_30_of_100_edits_one_by_one_is_never_having_made_them(
     kept = [number for number in range(1, 101) if number not in gone]
     assert list(state.live) == kept
     shuffled = random.Random(8).sample(kept, len(kept))
-    assert raw(reverted) == raw(materialise(*Materialiser(ledger, files).definition(shuffled)))
+    assert bits(reverted) == bits(materialise(*Materialiser(ledger, files).definition(shuffled)))
     created = state.created
     assert created is not None
     deltas = [state.edits[number].body.delta_digest for number in shuffled]
     assert state.version == version_digest(created.base_digest, deltas)
     revert(ledger, kept, 99)
-    assert raw(walker.weights(ledger.state().live)) == helpers.base_bytes(files, list(created.edited))
+    assert bits(walker.weights(ledger.state().live)) == helpers.base_bytes(files, list(created.edited))
     assert ledger.state().version == state.version_of(())
 
 
@@ -118,9 +117,7 @@ def test_deep_verify_builds_from_the_blobs_and_trusts_no_keyframe(workspace: Wor
     live = frozenset(workspace.state.live)
     sums = {name: total.total * 2 for name, total in workspace.materialiser.sums(live).items()}
     shapes = {name: (total.shape[0], total.shape[1]) for name, total in sums.items()}
-    frames = Keyframes(
-        workspace.ledger.cache / "keyframes", workspace.state.version_of, shapes, KeyframeCost(tuple(shapes.values()))
-    )
+    frames = Keyframes(workspace.ledger.cache / "keyframes", workspace.state.version_of, shapes, KeyframeRule())
     with frames.writing(live) as write:
         for name, total in sums.items():
             write(name, total)

@@ -5,67 +5,26 @@ from __future__ import annotations
 import itertools
 import random
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import torch
 from safetensors.torch import load_file, save_file
 
-from errata.editor.model.stats import StatsSettings
-from errata.editor.pipeline import Meter
-from errata.editor.score.evaluate import continuations
 from errata.ledger.base.errors import HeadConflict, ModelChanged, ModelError, Refused, UsageError
 from errata.ledger.care.verify import verify
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import OF_TEXTS, Metric, Suite
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.ledger import LEDGER_FOLDER, Ledger
-from errata.replay.apply.apply import BatchReport, batches, edit
+from errata.replay.apply.apply import batches, edit
 from errata.replay.versions.materialise import materialise, weights_digests
 from errata.replay.workflow import genesis as genesis_module
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.genesis import Genesis, create_ledger
 from errata.replay.workflow.workspace import Workspace
-from tests.support.editing import DOCUMENTS, FACTS, SETTINGS
-
-
-def surroundings() -> Surroundings:
-    counter = itertools.count(1)
-    return Surroundings(
-        now=lambda: "2026-01-01T00:00:00Z",
-        new_id=lambda: f"00000000-0000-4000-8000-{next(counter):012d}",
-        actor="tester",
-        device="cpu",
-        meter=Meter(lambda: 0.0, lambda: 0),
-        software={"errata": "0"},
-    )
-
-
-def make(folder: Path, model: Path, layers: str = "1") -> Workspace:
-    folder.mkdir(parents=True, exist_ok=True)
-    corpus = folder / "corpus.txt"
-    corpus.write_text("\n".join(DOCUMENTS), encoding="utf-8")
-    around = surroundings()
-    settings = {**SETTINGS, "layers": layers}
-    genesis = Genesis(str(model), corpus, settings, StatsSettings(max_tokens=500, batch_size=8), context_prompts=2)
-    return Workspace(create_ledger(folder, genesis, around), around)
-
-
-def facts(count: int) -> list[Fact]:
-    targets = ("the", "is", "p", "two", "of", "in")
-    return [
-        Fact(subject=f"Office {chr(65 + i)}{i}", prompt="A letter to {}", target=targets[i % len(targets)])
-        for i in range(count)
-    ]
-
-
-def run(space: Workspace, items: list[Fact], size: int = 4, **changes: object) -> list[BatchReport]:
-    return list(edit(space, items, space.config().updated(changes), size))
-
-
-def bits(weights: dict[str, torch.Tensor]) -> dict[str, bytes]:
-    return {name: w.contiguous().view(torch.uint8).numpy().tobytes() for name, w in weights.items()}
+from tests.support.editing import FACTS, SETTINGS
+from tests.support.ledgers import bits
+from tests.support.workspaces import facts, make, run, said_by_the_base, surroundings
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt2", "tiny_llama_sharded", "tiny_llama_half"])
@@ -73,11 +32,6 @@ def edited(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     space = make(tmp_path_factory.mktemp("ledger"), request.getfixturevalue(request.param), layers="0,1")
     run(space, facts(10))
     return space
-
-
-@pytest.fixture
-def fresh(tmp_path: Path, tiny_llama: Path) -> Iterator[Workspace]:
-    yield make(tmp_path, tiny_llama)
 
 
 def test_every_edit_is_an_event_that_holds_the_fact_the_settings_and_a_hashed_delta(edited: Workspace) -> None:
@@ -178,18 +132,6 @@ def test_editing_a_fact_back_to_what_the_base_says_takes_the_edit_back(fresh: Wo
     assert report.taken_back == (1,)
     assert fresh.state.live == ()
     assert report.recorded == ()
-
-
-def said_by_the_base(space: Workspace) -> Fact:
-    """A fact that the random model happens to state in a readable token."""
-    subjects = [f"Office {i}" for i in range(300)]
-    words = continuations(space.loaded, [f"A letter to {subject}" for subject in subjects], tokens=1)
-    asked = [
-        Fact(subject=subject, prompt="A letter to {}", target=word)
-        for subject, word in zip(subjects, words, strict=True)
-        if word.isascii() and word.isalpha()
-    ]
-    return next(fact for fact, says in zip(asked, space.says((), asked), strict=True) if says)
 
 
 def test_one_fact_twice_in_a_file_is_two_batches(fresh: Workspace) -> None:

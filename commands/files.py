@@ -1,0 +1,81 @@
+"""Files of facts and suites as arguments: named alike by every command, `-` for standard input."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from errata.commands.app import App, F
+from errata.ledger.base.json_files import read_bytes
+from errata.ledger.facts.fact import Fact
+from errata.ledger.facts.fact_files import parse_facts
+from errata.ledger.facts.suites import Suite, parse_suite
+
+STDIN = Path("-")
+
+
+class _FileOption(click.Option):
+    """An option for a file; spellings after the first are older ones, which work and are not shown."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """The first spelling, and its help."""
+        shown = copy.copy(self)
+        shown.opts = self.opts[:1]
+        return click.Option.get_help_record(shown, ctx)
+
+
+class FormerArgument(click.Argument):
+    """A positional argument that an option took the place of: it works, and help does not show it."""
+
+    def get_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Nothing."""
+        return []
+
+
+def file_option(name: str, *spellings: str, **how: Any) -> Callable[[F], F]:
+    """An option `name` of a command for a file; see `_FileOption` for its spellings and click for the rest."""
+    return click.option(
+        *spellings, name, cls=_FileOption, metavar="FILE", type=click.Path(path_type=Path, allow_dash=True), **how
+    )
+
+
+def name_of(path: Path) -> str:
+    """What a file is called where its name is shown or recorded."""
+    return "standard input" if path == STDIN else path.name
+
+
+def named(path: Path) -> str:
+    """What a file is called in an error."""
+    return name_of(path) if path == STDIN else str(path)
+
+
+def read_file(app: App, path: Path) -> bytes:
+    """The bytes of a file, or of standard input.
+
+    Raises:
+        BadRecord: no such file.
+        StorageFailed: the file cannot be read.
+    """
+    return app.read_stdin() if path == STDIN else read_bytes(path)
+
+
+def read_facts(app: App, path: Path) -> list[Fact]:
+    """The facts in a file, or in standard input.
+
+    Raises:
+        BadRecord: what is wrong, with the file and the line or record.
+    """
+    return parse_facts(read_file(app, path), named(path))
+
+
+def read_suite(app: App, path: Path) -> Suite:
+    """The suite in a file, or in standard input.
+
+    Raises:
+        BadRecord: what is wrong, with the file and the line.
+    """
+    return parse_suite(read_file(app, path), named(path))

@@ -1,0 +1,62 @@
+"""What callers may pass: paths, facts and suites in several forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from errata.ledger.base.errors import UsageError
+from errata.ledger.facts.fact import Fact
+from errata.ledger.facts.fact_files import fact_from, read_facts
+from errata.ledger.facts.suites import Suite, read_suite
+
+File = str | PathLike[str]
+"""A path."""
+
+Facts = File | Fact | Mapping[str, Any] | Iterable[Fact | Mapping[str, Any]]
+"""A file of facts, or one or several facts, each a `Fact` or a record as in a file."""
+
+Edit = str | int
+"""An edit's address."""
+
+
+def path_of(file: File | None) -> Path | None:
+    """The path, if there is one."""
+    return None if file is None else Path(file)
+
+
+def suite_of(given: Suite | File) -> Suite:
+    """The suite, read from its file if it is one.
+
+    Raises:
+        BadRecord: the file is not what it must be.
+    """
+    return read_suite(Path(given)) if isinstance(given, (str, PathLike)) else given
+
+
+def facts_of(given: Facts | None, single: Mapping[str, Any] | None = None, personal: bool = False) -> list[Fact]:
+    """The facts that are given, or the one that keywords name.
+
+    Raises:
+        UsageError: neither or both are there.
+        BadRecord: one of them is not what it must be.
+    """
+    if given is None:
+        if not single or not {"subject", "prompt", "target"} <= single.keys():
+            raise UsageError("an edit needs subject, prompt and target, or facts")
+        found = [fact_from(single)]
+    elif single:
+        raise UsageError("facts bring their own; give either them or subject, prompt and target")
+    elif isinstance(given, (str, PathLike)):
+        found = read_facts(Path(given))
+    else:
+        several = [given] if isinstance(given, (Fact, Mapping)) else given
+        found = [one if isinstance(one, Fact) else fact_from(one) for one in several]
+    return [fact.model_copy(update={"personal": True}) for fact in found] if personal else found
+
+
+def texts(edits: Iterable[Edit]) -> list[str]:
+    """Addresses of edits as a command line gives them."""
+    return [str(edit) for edit in edits]

@@ -1,0 +1,386 @@
+"""A ledger with its model, opened: its methods are named as the commands are, and take the same words and addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from errata.door.given import Edit, Facts, File, facts_of, suite_of, texts
+from errata.door.record import OpenLog
+from errata.door.results import Answers, Bisected, Edited, Evaluated, Ranking, Version, Written
+from errata.ledger.base.errors import ErrataError, UsageError
+from errata.ledger.base.words import counted, short
+
+if TYPE_CHECKING:
+    from errata.commands.words.render import Block
+    from errata.ledger.facts.fact import Probe
+    from errata.ledger.facts.suites import Suite
+
+
+class OpenLedger(OpenLog):
+    """A ledger with its model, which is loaded when it is first needed; `open` and `init` make one.
+
+    As a context manager, it lets go of the model at the end.
+    """
+
+    def edit(
+        self,
+        facts: Facts | None = None,
+        *,
+        subject: str | None = None,
+        prompt: str | None = None,
+        target: str | None = None,
+        old: str | None = None,
+        paraphrases: Sequence[str] = (),
+        locality: Sequence[Probe | Mapping[str, str]] = (),
+        personal: bool = False,
+        batch_size: int = 20,
+        method: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        dry_run: bool = False,
+    ) -> Edited:
+        """Write facts into the model, on record.
+
+        One fact from keywords, or many. Each batch is recorded whole, before the next one begins, or not at all.
+
+        Args:
+            facts: a file's path, or one or several facts, each a `Fact` or a record as in a file.
+            subject: who or what the fact is about.
+            prompt: a phrase with exactly one {} for the subject, which the target completes.
+            target: what the model should say.
+            old: what it said before, if you know; only recorded.
+            paraphrases: other phrasings, for tests and gates.
+            locality: other facts that must stay, each with a prompt and a target, for tests and gates.
+            personal: about a person: recorded sealed, so that it can be erased.
+            batch_size: most edits that are solved together.
+            method: "encore", "memit", ...; the ledger's own settings if left out.
+            settings: hyperparameters that differ from these.
+            dry_run: compute and test, but record nothing.
+
+        Raises:
+            UsageError: a fact or a setting is not what it must be.
+            Refused: the policy does not allow it.
+            ModelError: a batch failed; what earlier ones recorded stands, and is in the error's `fields["recorded"]`.
+        """
+        single = {"subject": subject, "prompt": prompt, "target": target, "old": old,
+                  "paraphrases": list(paraphrases), "locality": list(locality)}  # fmt: skip
+        items = facts_of(facts, {name: value for name, value in single.items() if value}, personal)
+        from errata.commands.change.edits import edits_told
+        from errata.editor.config import config_for
+        from errata.replay.apply.apply import edit_all
+
+        space = self._workspace
+        config = config_for(space.config(), method, settings or {})
+        reports = edit_all(space, items, config, batch_size, dry_run)
+        version = space.state.version
+        return Edited(
+            edits=tuple(body.number for report in reports for body in report.recorded),
+            failed=tuple(item.fact for report in reports for item in report.edits if not item.outcome.efficacy),
+            left_alone=tuple(item.fact for report in reports for item in report.no_ops),
+            taken_back=tuple(number for report in reports for number in report.taken_back),
+            version=version,
+            view=tuple(edits_told(reports, dry_run, version)),
+        )
+
+    def ask(
+        self,
+        prompt: str | Sequence[str],
+        *,
+        at: str = "HEAD",
+        top: int = 5,
+        tokens: int = 16,
+        without: Sequence[Edit] = (),
+        only: Sequence[Edit] = (),
+    ) -> Answers:
+        """Ask a version what comes after a prompt, or after each of several; nothing is recorded.
+
+        Args:
+            prompt: full text.
+            at: which version is asked.
+            top: candidates for the next token.
+            tokens: most tokens of the greedy continuation.
+            without: edits to leave out.
+            only: edits to keep; all if left out.
+
+        Raises:
+            UnknownVersion: there is no such version.
+            ModelError: a prompt is empty or too long for the model.
+        """
+        from errata.commands.measure.asking import answers_told
+        from errata.replay.measure.asking import ask
+
+        live = self._live(at, without, only)
+        answers = ask(self._workspace, [prompt] if isinstance(prompt, str) else prompt, live, top, tokens)
+        return Answers(self._ledger.state().version_of(live), tuple(answers), view=tuple(answers_told(answers)))
+
+    def tag(self, name: str, version: str = "HEAD", *, note: str = "", move: bool = False) -> Version:
+        """Name a version; the digests of its weights are recorded with the name.
+
+        Args:
+            name: small letters, digits and a few signs.
+            version: its address.
+            note: a remark; recorded.
+            move: take the name from the version that has it.
+
+        Raises:
+            Refused: a version has this name already and it is not to move, or the policy protects it.
+        """
+        live = self._live(version)
+        self._workspace.tag(name, live, note, move=move)
+        return self._version(live)
+
+    def untag(self, name: str) -> None:
+        """Remove a tag; the version stays.
+
+        Raises:
+            Refused: there is no such tag, or the policy protects it.
+        """
+        self._workspace.untag(name)
+
+    def revert(self, *edits: Edit, reason: str = "") -> Version:
+        """Take edits back, exactly: all in one transaction, or none is.
+
+        Args:
+            edits: their addresses.
+            reason: why; recorded.
+
+        Returns:
+            The version without them.
+
+        Raises:
+            UnknownEdit: there is no such edit.
+            Refused: one of them is not in force, or the policy does not allow it.
+        """
+        from errata.ledger.rules.addresses import resolve_edit
+
+        if not edits:
+            raise UsageError("say which edits to revert")
+        self._workspace.revert([resolve_edit(self._ledger.state(), edit) for edit in edits], reason)
+        return self.head
+
+    def checkout(
+        self,
+        version: str,
+        folder: File,
+        *,
+        without: Sequence[Edit] = (),
+        only: Sequence[Edit] = (),
+        copy: bool = False,
+    ) -> Written:
+        """Write a version as a folder that transformers loads as it is.
+
+        Args:
+            version: its address.
+            folder: must not exist or be empty; it is there whole or not at all.
+            without: edits to leave out.
+            only: edits to keep; all if left out.
+            copy: copy every file: nothing shares the base's bytes on disk.
+
+        Raises:
+            UsageError: the folder holds something.
+            ModelChanged: the base is not the one that the ledger began with.
+        """
+        from errata.commands.options import narrowed
+        from errata.replay.workflow.writing_out import checkout
+
+        live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
+        done = checkout(self._workspace, live, Path(folder), address, share=not copy)
+        line = f"{done.made.folder}: version {short(done.made.version)}, {counted(len(live), 'live edit')}"
+        return _written(done.made.folder, done.made.version, done.recorded, [line])
+
+    def export_adapter(
+        self,
+        version: str,
+        folder: File,
+        *,
+        rank: int | None = None,
+        since: str | None = None,
+        without: Sequence[Edit] = (),
+        only: Sequence[Edit] = (),
+    ) -> Written:
+        """Write a version as a LoRA adapter in PEFT's format; only the ledger is read.
+
+        Args:
+            version: its address.
+            folder: must not exist or be empty.
+            rank: the adapter's rank; the smallest exact one if left out.
+            since: start from this version, not from the base model.
+            without: edits to leave out.
+            only: edits to keep; all if left out.
+
+        Raises:
+            UsageError: the folder holds something, or there is nothing to export.
+        """
+        from errata.commands.options import narrowed
+        from errata.commands.versions.exporting import accuracy_told
+        from errata.replay.workflow.writing_out import export_adapter
+
+        live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
+        start = None if since is None else (self._live(since), since)
+        done = export_adapter(self._workspace, live, Path(folder), address, since=start, rank=rank)
+        line = f"{done.folder}: LoRA adapter of version {short(done.card.card.version)}, rank {done.made.rank}"
+        return _written(done.folder, done.card.card.version, done.recorded, [line, *accuracy_told(done.made)])
+
+    def evaluate(
+        self,
+        version: str = "HEAD",
+        *,
+        suite: Suite | File | None = None,
+        facts: Facts | None = None,
+        edits: bool = False,
+        corpus: File | None = None,
+        task: str | None = None,
+        include_path: Sequence[File] = (),
+        again: bool = False,
+        without: Sequence[Edit] = (),
+        only: Sequence[Edit] = (),
+    ) -> Evaluated:
+        """Score a version, with 95 % intervals; the result is recorded, and one that is recorded is only shown.
+
+        Args:
+            version: its address.
+            suite: a suite, or its file. Give this or one of the four that follow.
+            facts: facts with probes, as for `edit`.
+            edits: the facts of the version's own edits, also by when they were made.
+            corpus: perplexity of text: one document a line.
+            task: a task of lm-eval; needs the extra `eval`.
+            include_path: folders with the task's files.
+            again: run it even if the result is recorded already.
+            without: edits to leave out.
+            only: edits to keep; all if left out.
+
+        Raises:
+            UsageError: nothing or several things are asked for.
+        """
+        if sum((suite is not None, facts is not None, edits, corpus is not None, task is not None)) != 1:
+            raise UsageError("say what to evaluate on: one of suite, facts, edits, corpus and task")
+        if (task is None) != (not include_path):
+            raise UsageError("task and include_path go together")
+        from errata.commands.words.wording import score_table
+        from errata.ledger.kinds.evaluations import score_words
+        from errata.replay.measure import evaluations
+
+        space, live = self._workspace, self._live(version, without, only)
+        if suite is not None:
+            found, computed = space.evaluate(live, suite_of(suite), again)
+        elif facts is not None:
+            name = Path(facts).name if isinstance(facts, (str, PathLike)) else "facts"
+            found, computed = evaluations.evaluate_facts(space, live, facts_of(facts), name, again=again)
+        elif edits:
+            own, cohorts = evaluations.edits_by_cohort(space, live)
+            found, computed = evaluations.evaluate_facts(space, live, own, "edits", cohorts, again)
+        elif corpus is not None:
+            found, computed = evaluations.evaluate_corpus(space, live, Path(corpus), again)
+        else:
+            assert task is not None
+            found, computed = evaluations.evaluate_task(space, live, task, [Path(one) for one in include_path])
+        line = f"{found.suite} on {short(found.version)}: {score_words(found)}"
+        rest = () if suite is not None else (score_table(found.scores),)
+        return Evaluated(found.score, found, computed, view=(line, *rest))
+
+    def bisect(
+        self,
+        good: str,
+        bad: str = "HEAD",
+        *,
+        suite: Suite | File,
+        threshold: float,
+        subjects: Sequence[str] = (),
+        layers: Sequence[int] = (),
+        authors: Sequence[str] = (),
+        batches: Sequence[str] = (),
+        since: str | None = None,
+        until: str | None = None,
+        order: str = "log",
+        prior: Suite | File | None = None,
+        minimise: bool = True,
+    ) -> Bisected:
+        """Find the edit that made a version worse, by a suite's score; how it ended is recorded.
+
+        A bisection that `errata bisect` has under way is left as it is.
+
+        Args:
+            good: a version whose score is good; it is tested first.
+            bad: one whose score is not; likewise.
+            suite: what decides.
+            threshold: the last score that is still good.
+            subjects: only edits of these subjects.
+            layers: only edits that change these layers.
+            authors: only changes that these actors made.
+            batches: only edits of these batches, or of an edit's batch.
+            since: only changes made after this version.
+            until: only changes made up to this version.
+            order: log, reverse, random or random:SEED.
+            prior: begin with what blame finds by this suite.
+            minimise: if no single edit explains it, find minimal sets that do.
+
+        Raises:
+            UsageError: both are the same version, or no change between them fits.
+        """
+        from errata.commands.search.marking import actors
+        from errata.commands.search.showing import conclusion_told
+        from errata.replay.bisect import session as sessions
+        from errata.replay.bisect.run import How, bisect_with_suite
+        from errata.replay.bisect.scope import Filters, check_order
+        from errata.replay.search.terms import Strategy
+
+        asked, likelier = suite_of(suite), None if prior is None else suite_of(prior)
+        filters = Filters(tuple(subjects), tuple(layers), tuple(authors), tuple(batches), since, until)
+        state, how = self._ledger.state(), check_order(order)
+        session = sessions.start(state, good, bad, actor=actors(self._ledger), filters=filters, order=how)
+        run = How(strategy=Strategy(minimise=minimise), prior=likelier)
+        found, body = bisect_with_suite(self._workspace, session, asked, threshold, run)
+        culprit = None if found.culprit is None else found.culprit.edits[0]
+        return Bisected(culprit, found, view=tuple(conclusion_told(self._ledger.state(), session, body)))
+
+    def blame(
+        self,
+        version: str = "HEAD",
+        *,
+        suite: Suite | File | None = None,
+        prompt: str | None = None,
+        target: str | None = None,
+        top: int = 10,
+        check: int = 0,
+        seed: int = 0,
+        without: Sequence[Edit] = (),
+        only: Sequence[Edit] = (),
+    ) -> Ranking:
+        """Rank a version's edits by the harm that they do to a suite, or to an answer; nothing is recorded.
+
+        Args:
+            version: its address.
+            suite: what they are blamed for.
+            prompt: or one prompt, with `target`.
+            target: what the version should say after it.
+            top: edits also left out singly, which is exact.
+            check: as many others, at random.
+            seed: seeds the random choice.
+            without: edits to leave out.
+            only: edits to keep; all if left out.
+
+        Raises:
+            UsageError: neither or both of suite and prompt are given, or the version has no edits.
+        """
+        if (suite is None) == (prompt is None) or (prompt is None) != (target is None):
+            raise UsageError("say what to blame edits for: suite, or prompt with target")
+        from errata.commands.measure.blaming import blame_told, prompt_suite
+        from errata.editor.attribute.stand_in import log_probability
+        from errata.editor.model.text import locate
+        from errata.replay.measure.blame import blame
+
+        asked = prompt_suite(prompt, target) if suite is None else suite_of(suite)
+        space, live, answer = self._workspace, self._live(version, without, only), None
+        if prompt is not None:
+            answer = log_probability(locate(space.loaded.tokenizer, prompt, target=asked.probes[0].target))
+        found = blame(space, live, asked, top, check, seed, answer)
+        return Ranking(found.edits, view=tuple(blame_told(space.state, found)))
+
+
+def _written(folder: Path, version: str, recorded: int | ErrataError, view: list[Block]) -> Written:
+    if isinstance(recorded, int):
+        return Written(folder, version, recorded, view=tuple(view))
+    why = f"the folder is complete, but that it was written is not recorded: {recorded}"
+    return Written(folder, version, None, view=(*view, why))
