@@ -7,7 +7,6 @@
                else
     lm_task    any task of lm-eval (the extra `eval`) on a model in memory; tasks come from local folders of YAML
                files
-    outcomes   what a fact's own probes say after its edit: efficacy, paraphrases, and locality against the model
                before
     ranking    whether two orders agree: ranks, with ties shared, and Spearman's correlation of them
     scores     per-edit scores of a set of facts on a model, as the field defines them and by what the model really

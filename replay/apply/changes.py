@@ -27,11 +27,6 @@ BATCH = 20
 """Most edits that a draft solves together."""
 
 
-def needs_model(change: ChangeRecord) -> bool:
-    """Whether drafting a change, or checking it afterwards, needs the model."""
-    return isinstance(change.body.action, EditFacts | RevertThem)
-
-
 def draft_change(
     workspace: Workspace, number: int, tell: Tell = lambda stage: None, batch_size: int = BATCH
 ) -> list[Event]:

@@ -45,6 +45,7 @@ from errata.ledger.rules.decide import (
 from errata.ledger.state.state import State
 from errata.replay.export.checkout import CheckoutResult, checkout_stream
 from errata.replay.export.model_card import card_of
+from errata.replay.versions.factors import FactorReader
 from errata.replay.versions.materialise import Materialiser
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.factor_cache import FactorCache
@@ -142,6 +143,11 @@ class Workspace:
     def materialiser(self) -> Materialiser:
         """Turns live sets into weights."""
         return Materialiser(self.ledger, self.files)
+
+    @cached_property
+    def factors(self) -> FactorReader:
+        """Reads the deltas of edits, each checked once."""
+        return FactorReader(self.ledger.blobs, {name: spec.shape for name, spec in self.created.edited.items()})
 
     @cached_property
     def second_moments(self) -> dict[str, Tensor]:
