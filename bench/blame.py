@@ -38,7 +38,7 @@ from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.replay.apply.apply import edit
 from errata.replay.measure.blame import Blame, blame
-from errata.replay.measure.first_order import influences, read_factors
+from errata.replay.measure.first_order import influences
 from errata.replay.workflow.workspace import Workspace
 
 SHAPE = (4096, 14336)
@@ -175,7 +175,7 @@ def _planted(
 def _sizes(space: Workspace, live: Iterable[int]) -> dict[int, float]:
     """The Frobenius norm of each edit's delta over all tensors."""
     found: dict[int, float] = {}
-    for members, factors in read_factors(space, space.state, live):
+    for members, factors in space.factors.read_numbered(space.state, live):
         squares = sum((u.norm(dim=1) * v.norm(dim=1)) ** 2 for u, v in factors.values())
         found |= dict(zip(members, torch.as_tensor(squares).sqrt().tolist(), strict=True))
     return found

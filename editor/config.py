@@ -132,14 +132,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "memit": {"stage2": "memit", "early_stopping": False, "norm_weight": 0.0},
     "memit+mpes": {"stage2": "memit", "early_stopping": True, "norm_weight": 0.0},
     "memit+norm": {"stage2": "memit", "early_stopping": False},
-    "alphaedit": {"stage2": "alphaedit", "early_stopping": False},
-    "alphaedit+mpes": {"stage2": "alphaedit", "early_stopping": True},
-    "emmet": {"stage2": "emmet", "early_stopping": False},
-    "emmet+mpes": {"stage2": "emmet", "early_stopping": True},
-    "rome": {"stage2": "rome", "early_stopping": False, "past_keys": False},
-    "rome+mpes": {"stage2": "rome", "early_stopping": True, "past_keys": False},
-    "ft": {"stage2": "ft", "early_stopping": False, "past_keys": False},
-    "ft+mpes": {"stage2": "ft", "early_stopping": True, "past_keys": False},
+    **{
+        name: {"stage2": one.value, "early_stopping": mpes, **({"past_keys": False} if one.one_at_a_time else {})}
+        for one in Stage2
+        if one is not Stage2.MEMIT
+        for name, mpes in ((one.value, False), (f"{one.value}+mpes", True))
+    },
 }
 """What a method's name sets. Where it does not set the norm weight, the ledger's own stands."""
 

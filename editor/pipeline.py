@@ -116,7 +116,6 @@ class BatchResult:
         no_ops: facts that the model said before.
         sums: exact sum of each edited tensor with the batch in it.
         residuals: relative residual of each tensor's solve.
-        solved_by: how each tensor's solve was done.
         seconds: time of the whole batch.
         stage1_seconds: time of stage 1.
         peak_memory: bytes.
@@ -126,7 +125,6 @@ class BatchResult:
     no_ops: tuple[NoOp, ...]
     sums: dict[str, ExactSum]
     residuals: dict[str, float]
-    solved_by: dict[str, SolvedBy]
     seconds: float
     stage1_seconds: float
     peak_memory: int
@@ -146,6 +144,22 @@ def check_facts(loaded: LoadedModel, facts: Sequence[Fact], context_prompts: Seq
                 raise ModelError(
                     f"a probe of the fact {fact.text!r} has {length} tokens; this model takes {loaded.max_positions}"
                 )
+
+
+def with_batch(matrices: Sequence[EditedMatrix], result: BatchResult) -> list[EditedMatrix]:
+    """The edited tensors with a batch in them: in their sums, and its keys among the past ones."""
+    if not result.edits:
+        return list(matrices)
+    return [
+        replace(
+            matrix,
+            sum=result.sums[matrix.name],
+            past_keys=torch.cat(
+                [matrix.past_keys, torch.stack([item.factors[matrix.name].k for item in result.edits])]
+            ),
+        )
+        for matrix in matrices
+    ]
 
 
 def edit_batch(
@@ -187,7 +201,7 @@ def edit_batch(
         wanted = [i for i, k in enumerate(known) if not k]
         if not wanted:
             cost = meter.seconds() - started
-            return BatchResult((), no_ops, sums, {}, {}, cost, 0.0, meter.peak_memory())
+            return BatchResult((), no_ops, sums, {}, cost, 0.0, meter.peak_memory())
         requests = [requests[i] for i in wanted]
         standing = standing_probes(loaded, [facts[i] for i in wanted])
         advance("target values")
@@ -212,7 +226,6 @@ def edit_batch(
         no_ops,
         sums,
         {name: layer.residual for name, layer in layers.items()},
-        {name: layer.solved_by for name, layer in layers.items()},
         meter.seconds() - started,
         stage1_seconds,
         meter.peak_memory(),
@@ -223,7 +236,6 @@ def edit_batch(
 class _WrittenLayer:
     rows: list[Factors]
     residual: float
-    solved_by: SolvedBy
 
 
 def _write(
@@ -300,7 +312,7 @@ def _put(
     weights[matrix.name] = sums[matrix.name].weights(matrix.base, matrix.transposed)
     u, v, keys = u.cpu(), v.cpu(), keys.cpu()
     rows = [Factors(u[i], v[i], keys[i], bound, norms[i], norms[i + 1]) for i, bound in enumerate(bounds(u, v))]
-    return _WrittenLayer(rows, solution.residual, solution.solved_by)
+    return _WrittenLayer(rows, solution.residual)
 
 
 @torch.no_grad()

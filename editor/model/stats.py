@@ -7,7 +7,7 @@ its massive activations would dominate C, and no subject ends there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from torch import Tensor
@@ -104,16 +104,7 @@ def stats_digest(base: str, tokenizer: str, corpus: str, layer: int, settings: S
         layer: the layer.
         settings: the settings.
     """
-    record = {
-        "base": base,
-        "tokenizer": tokenizer,
-        "corpus": corpus,
-        "layer": layer,
-        "max_tokens": settings.max_tokens,
-        "window": settings.window,
-        "batch_size": settings.batch_size,
-        "skip_first": settings.skip_first,
-    }
+    record = {"base": base, "tokenizer": tokenizer, "corpus": corpus, "layer": layer, **asdict(settings)}
     return digest("second-moment", canonical_bytes(record))
 
 

@@ -1,14 +1,12 @@
 """What a model says, scored as the field does it, with intervals.
 
-    drift      activations of a version against the base's: what grows and wanders as edits pile up
+    drift      activations of a version against the base's: how norms grow and states drift as edits pile up
     evaluate   what a model says: exact match under greedy decoding, probabilities, and continuations
     fluency    how a model writes: n-gram entropy of generated text, and perplexity of given text
     intervals  scores with their uncertainty: Wilson for shares, a seeded bootstrap over clusters for everything
                else
     lm_task    any task of lm-eval (the extra `eval`) on a model in memory; tasks come from local folders of YAML
                files
-    outcomes   what a fact's own probes say after its edit: efficacy, paraphrases, and locality against the model
-               before
     ranking    whether two orders agree: ranks, with ties shared, and Spearman's correlation of them
     scores     per-edit scores of a set of facts on a model, as the field defines them and by what the model really
                says

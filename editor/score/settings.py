@@ -11,12 +11,14 @@ made of, and unlike them it is the same on a busy machine, so that one seed give
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 
 from errata.editor.config import EditConfig, Stage2
 from errata.editor.model.loading import LoadedModel
@@ -217,30 +219,18 @@ def space_around(start: EditConfig, layers: Sequence[tuple[int, ...]]) -> Space:
     return Space(tuple(dict.fromkeys((start.layers, *layers))), ranges)
 
 
+_TRIALS = TypeAdapter(Trial)
+
+
 def trial_record(trial: Trial) -> dict[str, Any]:
     """A trial as JSON values."""
-    scores = None
-    if trial.scores is not None:
-        scores = {name: [list(pair) for pair in getattr(trial.scores, name)] for name in COMPONENTS}
-    return {
-        "number": trial.number,
-        "config": trial.config.to_record(),
-        "scores": scores,
-        "seconds": trial.seconds,
-        "work": trial.work,
-        "steps": trial.steps,
-        "failed": trial.failed,
-    }
+    record: dict[str, Any] = _TRIALS.dump_python(trial, mode="json")
+    return record
 
 
 def trial_from(record: Mapping[str, Any]) -> Trial:
     """The inverse of `trial_record`."""
-    scores = None
-    if record["scores"] is not None:
-        scores = Scores(**{name: tuple((h, n) for h, n in pairs) for name, pairs in record["scores"].items()})
-    config = EditConfig.model_validate({**record["config"], "layers": tuple(record["config"]["layers"])})
-    rest = {name: record[name] for name in ("number", "seconds", "work", "steps", "failed")}
-    return Trial(config=config, scores=scores, **rest)
+    return _TRIALS.validate_json(json.dumps(record))
 
 
 def _resampled(scores: Scores, facts: np.ndarray, general: np.ndarray) -> np.ndarray:

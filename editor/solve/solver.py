@@ -141,8 +141,9 @@ class Solver:
         if not bool(torch.isfinite(keys).all()):
             raise NotFinite("a key of this batch")
         self.second_moment = self.second_moment.to(device=keys.device, dtype=torch.float64)
-        names = key_names([*past_keys, *keys])
-        past = dict(zip(names, past_keys, strict=False))  # name -> key
+        each = list(past_keys)
+        names = key_names([*each, *keys])
+        past = dict(zip(names, each, strict=False))  # name -> key
         own = tuple(names[len(past) :])
         space = self._enter(weights, null_space)
         rows = space.project(keys.to(torch.float64))

@@ -7,6 +7,7 @@
     operations   commands: what somebody wants to happen. `ledger.rules.decide` turns one into events or refuses it
     rules        the rules of the log: when an event is allowed after the events before it
     trust_rules  what the policy in force asks of every event, and that nobody locks everybody out
+    selecting    events picked out of a log: by subject, actor, kind and time
 
 May import: base, events, kinds, state.
 """

@@ -16,5 +16,5 @@
     trial            A trial: the ledger as it would go on, in memory. Its blobs are the ledger's own; its events
                      are nobody's
 
-May import: measure, record, versions, workflow.
+May import: measure, record, workflow.
 """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from errata.editor.score.scores import DecidedBy, FactOutcome, Family, ask_facts, standing_probes
+from errata.editor.score.scores import OVERALL, DecidedBy, FactOutcome, ask_facts, standing_probes
 from errata.ledger.base.errors import BlobDamaged
 from errata.ledger.events.policy import Evidence, Gate, Measure, SuiteRef
 from errata.ledger.facts.fact import Fact, Probe
@@ -16,11 +16,7 @@ from errata.ledger.facts.suites import Suite, higher_is_better, parse_suite, sui
 from errata.replay.measure.monitor import relative_norms
 from errata.replay.workflow.workspace import Workspace
 
-FAMILIES = {
-    Measure.EFFICACY: Family.EFFICACY,
-    Measure.PARAPHRASE: Family.PARAPHRASE,
-    Measure.LOCALITY: Family.LOCALITY,
-}
+OWN = {Measure(family.value): family for family in OVERALL}
 """Measures of the change's own facts, decided by greedy decoding."""
 
 
@@ -44,12 +40,12 @@ def measure_gates(
     Raises:
         BlobMissing, BlobDamaged: a gate's suite is not what the policy names.
     """
-    own = {gate.measure for gate in gates} & set(FAMILIES)
+    own = {gate.measure for gate in gates} & OWN.keys()
     counts: dict[Measure, tuple[int, int]] = {}
     if own and facts:
         outcomes = _asked(workspace, before, after, facts, Measure.LOCALITY in own)
         for measure in own:
-            hits = [hit for one in outcomes for hit in one.get((FAMILIES[measure], DecidedBy.GREEDY), ())]
+            hits = [hit for one in outcomes for hit in one.get((OWN[measure], DecidedBy.GREEDY), ())]
             counts[measure] = (sum(hits), len(hits))
     return tuple(_evidence(gate, *_measured(workspace, gate, before, after, counts)) for gate in gates)
 

@@ -19,11 +19,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from errata.editor.config import EditConfig, build_config
-from errata.editor.pipeline import BatchResult, Edit, NoOp, check_facts, edit_batch
+from errata.editor.pipeline import BatchResult, Edit, NoOp, check_facts, edit_batch, with_batch
 from errata.editor.solve.grid import ExactSum
 from errata.editor.solve.norms import difference_norm
 from errata.ledger.base.digests import version_digest
@@ -35,7 +34,6 @@ from errata.ledger.rules.operations import ApplyEdits, RevertEdits
 from errata.ledger.state.state import State
 from errata.replay.apply.apply import matrices_of
 from errata.replay.apply.recording import new_edits
-from errata.replay.versions.factors import FactorReader
 from errata.replay.workflow.workspace import Workspace
 
 BATCH_PREFIX = "rederived-"
@@ -169,32 +167,30 @@ def solve(
     facts = facts_of(workspace, planned)
     for batch in planned.batches:
         check_facts(workspace.loaded, [facts[n] for n in batch.numbers], created.context_prompts, batch.config)
-    sums = workspace.materialiser.sums(planned.start)
-    keys = workspace.past_keys.of(state, planned.start)
-    solvers = workspace.new_solvers()
+    matrices = matrices_of(
+        workspace,
+        workspace.materialiser.sums(planned.start),
+        workspace.past_keys.of(state, planned.start),
+        workspace.new_solvers(),
+    )
     results = []
     for place, batch in enumerate(planned.batches, start=1):
         result = edit_batch(
             workspace.loaded,
-            matrices_of(workspace, sums, keys, solvers),
+            matrices,
             [facts[number] for number in batch.numbers],
             created.context_prompts,
             batch.config,
             workspace.surroundings.meter,
             _told(advance, f"batch {place} of {len(planned.batches)}"),
         )
-        sums = result.sums
-        if result.edits:
-            keys = {
-                name: torch.cat([kept, *(item.factors[name].k[None] for item in result.edits)])
-                for name, kept in keys.items()
-            }
+        matrices = with_batch(matrices, result)
         results.append(result)
     return Rederived(
         planned,
         tuple(results),
         _resolved(workspace, planned, results),
-        sums,
+        {matrix.name: matrix.sum for matrix in matrices},
         sum(result.seconds for result in results),
     )
 
@@ -285,8 +281,6 @@ def _settings(state: State, members: Sequence[int]) -> EditConfig:
 
 def _resolved(workspace: Workspace, planned: RederivePlan, results: Sequence[BatchResult]) -> tuple[Resolved, ...]:
     """Each edit of the plan with what became of it, and how far its new delta is from its old one."""
-    created = workspace.created
-    reader = FactorReader(workspace.ledger.blobs, {name: spec.shape for name, spec in created.edited.items()})
     facts, found = facts_of(workspace, planned), []
     for batch, result in zip(planned.batches, results, strict=True):
         edits = {item.fact.key: item for item in result.edits}
@@ -296,7 +290,7 @@ def _resolved(workspace: Workspace, planned: RederivePlan, results: Sequence[Bat
             if key in no_ops:
                 found.append(Resolved(number, no_ops[key], {}, None))
                 continue
-            (old,) = reader.read(planned.state, (number,))
+            (old,) = workspace.factors.read(planned.state, (number,))
             apart, size = {}, {}
             for name, (u, v) in old.items():
                 new = edits[key].factors[name]

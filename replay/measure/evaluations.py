@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -151,8 +150,3 @@ def score_rows(found: FactScores, suffix: str = "") -> list[Score]:
         for (family, decision), estimate in found.scores.items()
     ]
     return rows + [score_row(OVERALL + suffix, decision.value, e) for decision, e in found.overall.items()]
-
-
-def details_of(workspace: Workspace, body: EvaluationRecorded) -> object:
-    """The outcomes behind a recorded result, as JSON; None where none were kept."""
-    return None if body.details_blob is None else json.loads(workspace.ledger.blobs.get(body.details_blob))["outcomes"]

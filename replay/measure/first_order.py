@@ -7,15 +7,11 @@ instead: they ranked edits less like leaving them out does (`bench/blame.py` mea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-
-from torch import Tensor
 
 from errata.editor.attribute.influence import WeightGradient, add_gradients, gradients_for
 from errata.editor.attribute.stand_in import StandIn
-from errata.ledger.state.state import State
-from errata.replay.versions.factors import FactorReader
 from errata.replay.workflow.workspace import Workspace
 
 
@@ -68,20 +64,8 @@ def influences(
         ModelError, UnknownEdit, BlobMissing, BlobDamaged, LedgerDamaged: as `first_order` does.
     """
     parts: dict[int, dict[str, float]] = {}
-    for members, factors in read_factors(workspace, workspace.state, numbers):
+    for members, factors in workspace.factors.read_numbered(workspace.state, numbers):
         found = {name: gradients[name].influences(u, v).tolist() for name, (u, v) in factors.items()}
         for row, number in enumerate(members):
             parts[number] = {name: values[row] for name, values in found.items()}
     return parts
-
-
-def read_factors(
-    workspace: Workspace, state: State, numbers: Iterable[int]
-) -> Iterator[tuple[tuple[int, ...], Mapping[str, tuple[Tensor, Tensor]]]]:
-    """The factors of edits, some at a time: the edits' numbers, and for each tensor ``u`` and ``v`` in their order.
-
-    Raises:
-        UnknownEdit, BlobMissing, BlobDamaged, LedgerDamaged: as `replay.versions.factors.FactorReader` finds them.
-    """
-    shapes = {name: tensor.shape for name, tensor in workspace.created.edited.items()}
-    return FactorReader(workspace.ledger.blobs, shapes).read_numbered(state, numbers)

@@ -20,7 +20,6 @@ from errata.editor.model.loading import LoadedModel
 from errata.editor.model.text import Located, locate
 from errata.editor.score.evaluate import continuations
 from errata.ledger.base.errors import UsageError
-from errata.replay.measure.first_order import read_factors
 from errata.replay.workflow.workspace import Workspace
 
 TOP = 5
@@ -161,7 +160,7 @@ def _fired(
 ) -> dict[int, Fired]:
     """How edits fire on a prompt; ``whole`` also says so for every layer and token, and not only where most."""
     ascending, fired = sorted(layers.values()), {}
-    for members, factors in read_factors(workspace, workspace.state, numbers):
+    for members, factors in workspace.factors.read_numbered(workspace.state, numbers):
         by_layer = {layers[name]: firing(reading.layers[layers[name]], u, v) for name, (u, v) in factors.items()}
         strengths = torch.stack([by_layer[layer].strengths for layer in ascending], dim=1)
         projections = torch.stack([by_layer[layer].projections for layer in ascending], dim=1)

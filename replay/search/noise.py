@@ -101,6 +101,9 @@ class Tally:
     bad: int = 0
     good: int = 0
 
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(self.bad + other.bad, self.good + other.good)
+
     @property
     def total(self) -> int:
         """All of them."""

@@ -11,7 +11,7 @@ each trial from the number of trials before: an interrupted search and one in a 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import torch
 from errata.editor.config import EditConfig, build_config
 from errata.editor.model.hooks import patched
 from errata.editor.model.stats import StatsSettings, collect
-from errata.editor.pipeline import EditedMatrix, check_facts, edit_batch
+from errata.editor.pipeline import EditedMatrix, check_facts, edit_batch, with_batch
 from errata.editor.score.settings import Baseline, Scores, Space, Trial, baseline, choose, score, trial_record
 from errata.editor.solve.grid import CAPACITY_BITS, ExactSum, capacity, choose_exponent
 from errata.editor.solve.solver import Solver
@@ -130,22 +130,11 @@ class Workbench:
                 seconds += result.seconds
                 steps += sum(item.target.steps for item in result.edits)
                 edits += len(result.edits)
-                if not result.edits:
-                    continue
                 for matrix in matrices:
                     used[matrix.name] += sum(item.factors[matrix.name].bound for item in result.edits)
                     if used[matrix.name] >= capacity(matrix.sum.exponent):
                         raise ModelError(f"{matrix.name} has no room on its exact grid")
-                matrices = [
-                    replace(
-                        matrix,
-                        sum=result.sums[matrix.name],
-                        past_keys=torch.cat(
-                            [matrix.past_keys, torch.stack([e.factors[matrix.name].k for e in result.edits])]
-                        ),
-                    )
-                    for matrix in matrices
-                ]
+                matrices = with_batch(matrices, result)
             weights = {m.name: m.sum.weights(m.base, m.transposed).to(self.loaded.device) for m in matrices}
             names = {self.loaded.parameter_name(name): weight for name, weight in weights.items()}
             with patched(model, names):

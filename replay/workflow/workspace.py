@@ -33,6 +33,7 @@ from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RecordEvent, TagVersion
 from errata.ledger.state.state import State
 from errata.replay.record.writer import Writer
+from errata.replay.versions.factors import FactorReader
 from errata.replay.versions.materialise import Materialiser
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.factor_cache import FactorCache
@@ -126,6 +127,11 @@ class Workspace(Writer):
     def materialiser(self) -> Materialiser:
         """Turns live sets into weights."""
         return Materialiser(self.ledger, self.files)
+
+    @cached_property
+    def factors(self) -> FactorReader:
+        """Reads the deltas of edits, each checked once."""
+        return FactorReader(self.ledger.blobs, {name: spec.shape for name, spec in self.created.edited.items()})
 
     @cached_property
     def second_moments(self) -> dict[str, Tensor]:

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from errata.commands.versions.history import in_one_line
 from errata.commands.words.render import Loud, write
 from errata.ledger.events import bodies
-from errata.ledger.events.envelope import EMPTY_HEAD, Draft, Event, kind_of
-from errata.ledger.events.parts import Body, Outcome
+from errata.ledger.events.envelope import EMPTY_HEAD, Draft, Event
+from errata.ledger.events.parts import Body, EditOutcome
 from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.chain import link
 from errata.ledger.kinds.table import words_of
@@ -31,13 +31,13 @@ class Terminal(io.StringIO):
 
 def event_of(body: Body) -> Event:
     event_id = "00000000-0000-0000-0000-000000000001"
-    return link(Draft(event_id=event_id, kind=kind_of(body), body=body, actor="ada", recorded_at=AT), EMPTY_HEAD)[0]
+    return link(Draft(event_id=event_id, body=body, actor="ada", recorded_at=AT), EMPTY_HEAD)[0]
 
 
 def written(text: str) -> bodies.EditApplied:
     """An edit with this text wherever an edit can hold one; the models may refuse it."""
     fact = Fact(subject=text, prompt=f"{text} {{}}", target=text)
-    said = Outcome(efficacy=False, paraphrase=None, locality=None, said_before=text, said_after=text)
+    said = EditOutcome(efficacy=False, paraphrase=None, locality=None, said_before=text, said_after=text)
     return bodies.EditApplied(**dict(new_edit(fact=fact, outcome=said)), number=1)
 
 

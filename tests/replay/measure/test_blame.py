@@ -163,7 +163,7 @@ def test_what_cannot_be_blamed_is_said(llama: Workspace) -> None:
     helpers.apply(llama.ledger, 1, seed=1)
     with pytest.raises(UsageError, match="no gradient"):
         blame(llama, (1,), Suite(name="t", metric=Metric.NGRAM_ENTROPY, texts=TEXTS))
-    with pytest.raises(UsageError, match="left out"):
+    with pytest.raises(UsageError, match="cannot be negative"):
         blame(llama, (1,), suite(), top=-1)
 
 

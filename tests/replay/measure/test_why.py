@@ -13,7 +13,6 @@ from errata.editor.score.evaluate import continuations, probe
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Probe
 from errata.ledger.rules.operations import RevertEdits
-from errata.replay.measure.first_order import read_factors
 from errata.replay.measure.why import why
 from errata.replay.workflow.workspace import Workspace
 from tests.support import ledgers as helpers
@@ -44,7 +43,7 @@ def test_it_says_where_each_edit_fires_and_how_strongly(space: Workspace) -> Non
         weights = {n: m.get_parameter("weight").double().clone() for n, m in modules.items()}
     factors = {
         number: {name: (u[i].double(), v[i].double()) for name, (u, v) in group.items()}
-        for members, group in read_factors(space, space.state, live)
+        for members, group in space.factors.read_numbered(space.state, live)
         for i, number in enumerate(members)
     }
     for one in found.edits:
@@ -103,7 +102,7 @@ def test_nothing_is_recorded_and_what_makes_no_sense_is_refused(space: Workspace
     assert space.state.head == head
     with pytest.raises(UsageError, match="no edits"):
         why(space, PROMPT, ())
-    with pytest.raises(UsageError, match="left out"):
+    with pytest.raises(UsageError, match="cannot be negative"):
         why(space, PROMPT, (1,), top=-1)
     with pytest.raises(UsageError, match="name an answer"):
         why(space, PROMPT, (1,), target="  ")

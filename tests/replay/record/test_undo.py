@@ -16,7 +16,7 @@ from errata.ledger.care.verify import verify
 from errata.ledger.events import bodies
 from errata.ledger.events.bodies import NewEdit
 from errata.ledger.events.change_parts import ChangeAccess, DraftedEdit, EditFacts, GrantRole, MoveTag, RevertThem
-from errata.ledger.events.parts import Outcome
+from errata.ledger.events.parts import EditOutcome
 from errata.ledger.events.policy import CONTROLLED, OPEN
 from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.facts.fact import Fact, Sealed, fact_digest, sealed_fact
@@ -225,7 +225,7 @@ def test_a_batch_that_is_missing_brings_nothing_back() -> None:
 def personal(person: Alone, token: str) -> NewEdit:
     """An edit of a personal fact, as the log holds it."""
     sealed = Sealed(token=token, commitment=some_digest(token), blob=some_digest("sealed"))
-    said = Outcome(efficacy=True, paraphrase=None, locality=None, said_before="", said_after="")
+    said = EditOutcome(efficacy=True, paraphrase=None, locality=None, said_before="", said_after="")
     (edit,) = person.edits(9)
     return edit.model_copy(update={"fact": sealed_fact(sealed), "outcome": said, "batch_size": 1, "row": 0})
 

@@ -161,8 +161,8 @@ def test_a_claim_is_doubted_as_far_as_tests_contradict_it(bad: int, good: int) -
     seen = Tally(bad, good)
     holds = claim_holds(seen, claimed_bad=False)
     assert 0.0 <= holds <= 1.0
-    assert claim_holds(Tally(seen.bad + 1, seen.good), claimed_bad=False) < holds
-    assert claim_holds(Tally(seen.bad, seen.good + 1), claimed_bad=False) > holds
+    assert claim_holds(seen + Tally(bad=1), claimed_bad=False) < holds
+    assert claim_holds(seen + Tally(good=1), claimed_bad=False) > holds
     assert claim_holds(Tally(good, bad), claimed_bad=True) == pytest.approx(holds), "both ends are alike"
 
 

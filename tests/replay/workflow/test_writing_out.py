@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from errata.ledger.base.errors import HeadConflict, Refused
-from errata.ledger.events.envelope import Head, Kind
+from errata.ledger.events.envelope import Head
 from errata.ledger.kinds.checkouts import CheckoutFormat, VersionCheckedOut
 from errata.ledger.ledger import Ledger
 from errata.replay.record.writer import CHECKOUT_TRIES
@@ -61,6 +61,6 @@ def test_a_tag_that_moves_is_taken_and_given_in_one_transaction(space: Workspace
     with pytest.raises(Refused, match="exists"):
         space.tag("may", (1, 2))
     events = space.tag("may", (1, 2), "moved", move=True)
-    assert [event.kind for event in events] == [Kind.VERSION_UNTAGGED, Kind.VERSION_TAGGED]
+    assert [event.kind for event in events] == ["version_untagged", "version_tagged"]
     assert (space.state.tags["may"].live, space.state.tags["may"].note) == ((1, 2), "moved")
-    assert [event.kind for event in space.tag("june", (1,), move=True)] == [Kind.VERSION_TAGGED]
+    assert [event.kind for event in space.tag("june", (1,), move=True)] == ["version_tagged"]
