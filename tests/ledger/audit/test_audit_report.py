@@ -35,7 +35,8 @@ from errata.ledger.events.policy import CONTROLLED, ActionSort
 from errata.ledger.rules.change_operations import ChangeKeysAndRoles
 from errata.ledger.state.fold import fold
 from tests.support import samples
-from tests.support.governed import KEYS, Governed, governed, long_log
+from tests.support.governed import governed, long_log, ungoverned
+from tests.support.people import key_of
 
 CHECKPOINT = "errata/blake3:00\n46\nAAAA\n"
 VOID = {"meta", "br", "col"}
@@ -123,7 +124,7 @@ def test_broken_glass_and_failed_gates_stand_first_and_in_red() -> None:
     found = read(LOG.events)
     assert [anchor for _, anchor in found.alarms] == ["p3", "p3"]
     assert found.alarms[0][0] == (
-        "Break-glass: p3 was applied without approval by dan and cy: nobody who approves can be reached. "
+        "Break-glass: p3 was applied without approval by dan and cleo: nobody who approves can be reached. "
         "Reviewed by ben: upheld, the price was right."
     )
     assert "did not pass once it was applied: efficacy" in found.alarms[1][0]
@@ -157,12 +158,11 @@ def test_damage_is_an_alarm_and_a_note_is_none() -> None:
 
 
 def test_a_key_in_other_hands_is_an_alarm() -> None:
-    log = Governed()
-    log.begin()
-    step = RevokeKey(key=KEYS["cy"].key, reason="a laptop was lost", compromised_since=6)
-    log.do("ada", ChangeKeysAndRoles((step,)))
+    log = ungoverned()
+    step = RevokeKey(key=key_of("cleo").key, reason="a laptop was lost", compromised_since=6)
+    log.run("ada", ChangeKeysAndRoles((step,)))
     found = read(log.events)
-    assert found.alarms[0][0].endswith("of cy may have been in other hands since @6.")
+    assert found.alarms[0][0].endswith("of cleo may have been in other hands since @6.")
     assert "revoked: a laptop was lost; compromised since @6" in words(html_page(found))
 
 
@@ -267,7 +267,7 @@ def test_the_files_go_into_a_bundle_and_speak_of_the_whole_version() -> None:
     first = next(event.seq for event in LOG.events if event.kind is Kind.POLICY_CHANGED)
     events = LOG.events
     whole = bundle.read_range(events, list(LOG.ledger.store.raw()), first, len(events))
-    files = views(whole, CHECKPOINT, signer=KEYS["dan"], pdf=False)
+    files = views(whole, CHECKPOINT, signer=key_of("dan"), pdf=False)
     assert set(files) == {"attestations.intoto.jsonl", BOM, PAGE}
     assert set(views(whole, CHECKPOINT, pdf=False)) == {"statements.jsonl", BOM, PAGE}
     assert (
