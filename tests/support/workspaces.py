@@ -30,16 +30,20 @@ def surroundings(first: int = 1) -> Surroundings:
     )
 
 
+def create(folder: Path, model: Path, layers: str = "1") -> Workspace:
+    """A ledger on a model, from nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    corpus = folder / "corpus.txt"
+    corpus.write_text("\n".join(DOCUMENTS), encoding="utf-8")
+    around = surroundings()
+    settings = {**SETTINGS, "layers": layers}
+    genesis = Genesis(str(model), corpus, settings, StatsSettings(max_tokens=500, batch_size=8), context_prompts=2)
+    return Workspace(create_ledger(folder, genesis, around), around)
+
+
 def make(folder: Path, model: Path, layers: str = "1") -> Workspace:
-    """A ledger on a model, made once for all tests of a process."""
-
-    def genesis(kept: Path) -> None:
-        corpus = kept / "corpus.txt"
-        corpus.write_text("\n".join(DOCUMENTS), encoding="utf-8")
-        settings, stats = {**SETTINGS, "layers": layers}, StatsSettings(max_tokens=500, batch_size=8)
-        create_ledger(kept, Genesis(str(model), corpus, settings, stats, context_prompts=2), surroundings())
-
-    copy_of((model, layers), folder, genesis)
+    """The same, made once for all tests of a process."""
+    copy_of((model, layers), folder, lambda kept: create(kept, model, layers))
     return Workspace(Ledger.open(folder), surroundings(first=1000))
 
 
