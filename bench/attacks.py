@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from bench.attack_kinds import KINDS, Attack
-from bench.governed import go_on, key_of, work
+from bench.governed import go_on, work
 from errata.ledger.audit.bundle import build, read_range
 from errata.ledger.audit.verify_bundle import examine
 from errata.ledger.base.errors import ErrataError
 from errata.ledger.care.verify import is_sound, verify
-from errata.ledger.ledger import DATABASE, Ledger
+from errata.ledger.ledger import DATABASE, LEDGER_FOLDER, Ledger
 from errata.ledger.store.sqlite import SqliteStore
 from errata.ledger.witness.checkpoints import against, checkpoint_of
 from errata.ledger.witness.notes import VerifierKey, parse_checkpoint
+from tests.support.people import key_of
 
 COPY_AFTER = (3, 12, 20, 28, 36, 44)
 """After how many commands the attacker keeps a copy of the folder."""
@@ -60,11 +61,11 @@ def prepare(folder: Path) -> Scene:
     past: list[Path] = []
     commands = 0
 
-    def keep(root: Path) -> None:
+    def keep() -> None:
         nonlocal commands
         commands += 1
         if commands in COPY_AFTER:
-            past.append(shutil.copytree(root, folder / f"past-{commands}"))
+            past.append(shutil.copytree(folder / "ledger" / LEDGER_FOLDER, folder / f"past-{commands}"))
 
     ledger = work(folder / "ledger", keep).ledger
     assert ledger.folder is not None

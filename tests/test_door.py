@@ -170,7 +170,7 @@ def test_versions_are_measured_and_the_bad_edit_is_found(ledger: errata.OpenLedg
     ledger.edit({**FACTS[0], "target": "p"})
     threshold = (head.score + ledger.evaluate(suite=suite).score) / 2
     found = ledger.bisect("HEAD~1", suite=suite, threshold=threshold)
-    assert found.culprit == 4 and "superseded by e4" in str(found)
+    assert found.culprit == 4 and "e4, which superseded e1" in str(found)
     assert ledger.log(1)[0].kind.value == "bisection_concluded"
     assert ledger.blame(prompt=PROMPT, target="the").edits
     with pytest.raises(errata.ErrataError, match="prompt with target"):

@@ -39,11 +39,26 @@ def tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def _statements(node: ast.AST) -> Iterator[ast.stmt]:
+    """All statements below a node; expressions hold none, and are most of a file."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.stmt):
+            yield child
+        if isinstance(child, ast.stmt | ast.excepthandler | ast.match_case):
+            yield from _statements(child)
+
+
+@cache
+def imports(path: Path) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """The imports of a file, at its top or inside a function."""
+    return tuple(node for node in _statements(tree(path)) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
 @cache
 def imported(name: str) -> frozenset[str]:
     """The modules of ours that a module imports, at its top or inside a function."""
     found = set()
-    for node in ast.walk(tree(modules()[name])):
+    for node in imports(modules()[name]):
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "errata":
             base = (node.module or "").removeprefix("errata").removeprefix(".")
             for alias in node.names:
@@ -76,7 +91,7 @@ def test_only_our_own_name_is_used_for_our_own_modules() -> None:
     own = {*PACKAGES, "demo", "cli", "world"}
     for top in (*PACKAGES, "demo", "bench", "tests", "docs"):
         for path in sorted(set((ROOT / top).rglob("*.py")) - set((ROOT / "tests" / "data").rglob("*"))):
-            for node in ast.walk(tree(path)):
+            for node in imports(path):
                 names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
                 if isinstance(node, ast.ImportFrom):
                     assert node.level == 0, f"{path}:{node.lineno}: a relative import"
@@ -87,7 +102,7 @@ def test_only_our_own_name_is_used_for_our_own_modules() -> None:
 def test_what_tests_share_is_no_test_module() -> None:
     """Helpers are modules of `tests/support` or fixtures; a test module or a conftest is nobody's library."""
     for path in sorted((ROOT / "tests").rglob("*.py")):
-        for node in ast.walk(tree(path)):
+        for node in imports(path):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("tests"):
                 names = [*(node.module or "").split("."), *(one.name for one in node.names)]
                 wrong = [name for name in names if name.startswith("test_") or name == "conftest"]

@@ -36,8 +36,8 @@ SETTINGS = tuple(f"{name}={value:g}" for name, value in editing.SETTINGS.items()
 FACTS: list[dict[str, Any]] = [fact.model_dump(mode="json", exclude_defaults=True) for fact in editing.FACTS]
 
 
-def init_arguments(model: Path, corpus: Path) -> list[str]:
-    pairs = [word for setting in SETTINGS for word in ("--set", setting)]
+def init_arguments(model: Path, corpus: Path, *settings: str) -> list[str]:
+    pairs = [word for setting in (*SETTINGS, *settings) for word in ("--set", setting)]
     return ["init", str(model), "--corpus", str(corpus), "--layers", "1", *pairs]
 
 

@@ -23,6 +23,7 @@ from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent
 from errata.ledger.store.deltas import encode_batch
 from errata.replay.workflow.context import Surroundings
+from tests.support.once import copy_of
 
 NOW = "2026-01-02T03:04:05Z"
 NAUGHT = "blake3:" + "0" * 64
@@ -47,6 +48,11 @@ def surroundings(actor: str = "tester") -> Surroundings:
 
 def create(folder: Path, model: Path, layers: Sequence[int] = (1, 2)) -> Ledger:
     """A ledger in `folder` whose edited tensors are those of `layers`."""
+    copy_of(("drawn", model, *layers), folder, lambda kept: _create(kept, model, layers))
+    return Ledger.open(folder)
+
+
+def _create(folder: Path, model: Path, layers: Sequence[int]) -> None:
     loaded = load_model(model)
     files = loaded.files
     tensors = files.digests()
@@ -87,7 +93,6 @@ def create(folder: Path, model: Path, layers: Sequence[int] = (1, 2)) -> Ledger:
         config_digest=files.config_digest(),
     )
     ledger.execute(RecordEvent(body), actor="tester", now=NOW, new_id=new_ids())
-    return ledger
 
 
 def fact(number: int, target: str = "Riga") -> Fact:

@@ -1,29 +1,31 @@
-"""A small team with keys, and ledgers in memory under their policies."""
+"""Persons with keys, who work on a ledger under a policy; tests and benchmarks write governed logs with them."""
 
 from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from errata.ledger.base.signing import PrivateKey
+from errata.ledger.drafts import drafted
 from errata.ledger.events import bodies
 from errata.ledger.events.change_parts import (
     Action,
+    Authority,
     Choice,
-    DraftedEdit,
     EditFacts,
     GrantKey,
     GrantRole,
     RevertThem,
+    ReviewVerdict,
     SignedDecision,
     sort_of,
 )
 from errata.ledger.events.envelope import Event, Head
 from errata.ledger.events.policy import CONTROLLED, Evidence, GateTime, Policy
-from errata.ledger.events.trust_bodies import ChangeApproved, PolicyChanged
-from errata.ledger.facts.fact import fact_digest
+from errata.ledger.events.trust_bodies import ChangeApproved, ChangeRejected, GlassReviewed, PolicyChanged
+from errata.ledger.facts.fact import Fact
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.deciding import signed_decision
 from errata.ledger.rules.operations import (
@@ -34,7 +36,6 @@ from errata.ledger.rules.operations import (
     RecordDraft,
     RecordEvent,
 )
-from errata.ledger.state.effects import edit_digest
 from errata.ledger.state.standing import change_of
 from errata.ledger.state.state import State
 from errata.ledger.state.trust import later
@@ -52,16 +53,34 @@ def key_of(person: str, number: int = 1) -> PrivateKey:
 
 @dataclass
 class Team:
-    """A ledger and a clock that goes on by a second a command."""
+    """Persons with keys at work on a ledger.
 
-    ledger: Ledger
+    Attributes:
+        ledger: what they work on.
+        at: the time; it goes on by `step` seconds a command.
+        roles: person -> what `enrol` grants them.
+        keys: person -> the key that they sign with, where it is no longer their first.
+        seen: called after every command.
+    """
+
+    ledger: Ledger = field(default_factory=lambda: Ledger(None, MemoryStore(), MemoryBlobs()))
     at: str = NOW
+    step: float = 1
+    roles: Mapping[str, Sequence[str]] = field(default_factory=lambda: ROLES)
     keys: dict[str, PrivateKey] = field(default_factory=dict)
+    seen: Callable[[], object] = lambda: None
     numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     @property
     def state(self) -> State:
         return self.ledger.state()
+
+    @property
+    def events(self) -> list[Event]:
+        return self.ledger.events()
+
+    def key(self, person: str) -> PrivateKey:
+        return self.keys.get(person) or key_of(person)
 
     def wait(self, seconds: float) -> None:
         self.at = later(self.at, seconds)
@@ -69,9 +88,9 @@ class Team:
     def run(
         self, person: str, command: Command, key: PrivateKey | None = None, head: Head | None = None
     ) -> list[Event]:
-        self.wait(1)
-        own = key or self.keys.get(person) or key_of(person)
-        return self.ledger.execute(
+        self.wait(self.step)
+        own = key or self.key(person)
+        events = self.ledger.execute(
             command,
             actor=person,
             now=self.at,
@@ -79,36 +98,48 @@ class Team:
             expected_head=head,
             signer=lambda: own,
         )
+        self.seen()
+        return events
+
+    def enrol(self) -> None:
+        """Ada grants everybody a key and their roles."""
+        keys = tuple(GrantKey(key=key_of(person).key, person=person) for person in self.roles)
+        roles = tuple(GrantRole(person=person, role=role) for person, held in self.roles.items() for role in held)
+        self.run("ada", ChangeKeysAndRoles((*keys, *roles)))
 
     def propose(self, person: str, action: Action, **changes: str) -> int:
         self.run(person, ProposeChange(action, **changes))
         return len(self.state.trust.changes)
 
     def decision(self, person: str, number: int, choice: Choice, key: PrivateKey | None = None) -> SignedDecision:
-        own = key or self.keys.get(person) or key_of(person)
-        return signed_decision(
-            self.state.trust, number, choice, own, person=person, meaning=f"I {choice.value}", at=self.at
-        )
+        """A person's signed decision on a change as it stands."""
+        meaning = f"I decide to {choice.value.replace('_', ' ')}, having read it"
+        own = key or self.key(person)
+        return signed_decision(self.state.trust, number, choice, own, person=person, meaning=meaning, at=self.at)
 
     def edits(self, number: int) -> tuple[bodies.NewEdit, ...]:
-        """What drafting a proposal would have solved."""
+        """What solving a proposal's facts gives; none if it has no facts."""
         action = change_of(self.state.trust, number).body.action
-        assert isinstance(action, EditFacts)
-        return tuple(new_edit(100 * number + place, fact=fact) for place, fact in enumerate(action.facts))
+        return self.solved(action.facts, number) if isinstance(action, EditFacts) else ()
+
+    def solved(self, facts: Sequence[Fact], number: int) -> tuple[bodies.NewEdit, ...]:
+        return tuple(new_edit(100 * number + place, fact=fact) for place, fact in enumerate(facts))
+
+    def kept(self, edits: Sequence[bodies.NewEdit]) -> str | None:
+        """The blob that a draft's edits are kept in."""
+        return new_edit().blob if edits else None
+
+    def evidence(self, number: int, time: GateTime, passed: bool = True) -> tuple[Evidence, ...]:
+        """What the gates of the policy in force find on a change: that all let it through, or none."""
+        trust = self.state.trust
+        gates = trust.policy.gates_at(time, sort_of(change_of(trust, number).body.action))
+        return tuple(good(gate.name, gate.at_least, passed) for gate in gates)
 
     def draft(self, person: str, number: int, passed: bool = True) -> list[Event]:
-        state = self.state
-        action = change_of(state.trust, number).body.action
-        drafted: tuple[DraftedEdit, ...] = ()
-        if isinstance(action, EditFacts):
-            drafted = tuple(
-                DraftedEdit(fact=fact_digest(edit.fact), delta=edit.delta_digest, edit=edit_digest(edit))
-                for edit in self.edits(number)
-            )
-        gates = state.trust.policy.gates_at(GateTime.DRAFT, sort_of(action))
-        evidence = tuple(good(gate.name, gate.at_least, passed) for gate in gates)
-        blob = new_edit().blob if drafted else None
-        return self.run(person, RecordDraft(number, state.version, drafted, blob, evidence=evidence))
+        edits, evidence = self.edits(number), self.evidence(number, GateTime.DRAFT, passed)
+        blob, seconds = self.kept(edits), 2.0 * len(edits)
+        draft = RecordDraft(number, self.state.version, drafted(edits), blob, evidence=evidence, seconds=seconds)
+        return self.run(person, draft)
 
     def approve(self, person: str, number: int, key: PrivateKey | None = None) -> list[Event]:
         return self.run(
@@ -118,12 +149,27 @@ class Team:
         )
 
     def apply(self, person: str, number: int) -> list[Event]:
-        action = change_of(self.state.trust, number).body.action
-        return self.run(person, ApplyChange(number, self.edits(number) if isinstance(action, EditFacts) else ()))
+        return self.run(person, ApplyChange(number, self.edits(number)))
 
-    def whole(self, action: Action, approvers: Sequence[str] = ("ben",)) -> int:
+    def break_glass(self, person: str, number: int, others: Sequence[str], reason: str) -> list[Event]:
+        decisions = tuple(self.decision(one, number, Choice.BREAK_GLASS) for one in others)
+        return self.run(person, ApplyChange(number, self.edits(number), Authority.BREAK_GLASS, reason, decisions))
+
+    def review(self, person: str, number: int, reason: str) -> list[Event]:
+        decision = self.decision(person, number, Choice.REVIEW)
+        return self.run(
+            person,
+            RecordEvent(GlassReviewed(proposal=number, verdict=ReviewVerdict.UPHELD, reason=reason, decision=decision)),
+        )
+
+    def reject(self, person: str, number: int) -> list[Event]:
+        return self.run(
+            person, RecordEvent(ChangeRejected(proposal=number, decision=self.decision(person, number, Choice.REJECT)))
+        )
+
+    def whole(self, action: Action, approvers: Sequence[str] = ("ben",), **changes: str) -> int:
         """A change from its proposal to its effect."""
-        number = self.propose("ada", action)
+        number = self.propose("ada", action, **changes)
         self.draft("dan", number)
         for person in approvers:
             self.approve(person, number)
@@ -139,11 +185,9 @@ def good(gate: str, at_least: float | None, passed: bool) -> Evidence:
 
 def team(policy: Policy = CONTROLLED, ledger: Ledger | None = None) -> Team:
     """A ledger of four people, each with a key and roles, under a policy."""
-    found = Team(ledger or Ledger(None, MemoryStore(), MemoryBlobs()))
+    found = Team() if ledger is None else Team(ledger)
     found.run("ada", RecordEvent(created()))
-    keys = tuple(GrantKey(key=key_of(person).key, person=person) for person in ROLES)
-    roles = tuple(GrantRole(person=person, role=role) for person, held in ROLES.items() for role in held)
-    found.run("ada", ChangeKeysAndRoles((*keys, *roles)))
+    found.enrol()
     if policy != found.state.trust.policy:
         found.run("ada", RecordEvent(PolicyChanged(policy=policy, reason="we are several now")))
     return found

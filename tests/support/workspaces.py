@@ -9,15 +9,17 @@ from errata.editor.model.stats import StatsSettings
 from errata.editor.pipeline import Meter
 from errata.editor.score.evaluate import continuations
 from errata.ledger.facts.fact import Fact
+from errata.ledger.ledger import Ledger
 from errata.replay.apply.apply import BatchReport, edit
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.genesis import Genesis, create_ledger
 from errata.replay.workflow.workspace import Workspace
 from tests.support.editing import DOCUMENTS, SETTINGS
+from tests.support.once import copy_of
 
 
-def surroundings() -> Surroundings:
-    counter = itertools.count(1)
+def surroundings(first: int = 1) -> Surroundings:
+    counter = itertools.count(first)
     return Surroundings(
         now=lambda: "2026-01-01T00:00:00Z",
         new_id=lambda: f"00000000-0000-4000-8000-{next(counter):012d}",
@@ -28,7 +30,8 @@ def surroundings() -> Surroundings:
     )
 
 
-def make(folder: Path, model: Path, layers: str = "1") -> Workspace:
+def create(folder: Path, model: Path, layers: str = "1") -> Workspace:
+    """A ledger on a model, from nothing."""
     folder.mkdir(parents=True, exist_ok=True)
     corpus = folder / "corpus.txt"
     corpus.write_text("\n".join(DOCUMENTS), encoding="utf-8")
@@ -36,6 +39,12 @@ def make(folder: Path, model: Path, layers: str = "1") -> Workspace:
     settings = {**SETTINGS, "layers": layers}
     genesis = Genesis(str(model), corpus, settings, StatsSettings(max_tokens=500, batch_size=8), context_prompts=2)
     return Workspace(create_ledger(folder, genesis, around), around)
+
+
+def make(folder: Path, model: Path, layers: str = "1") -> Workspace:
+    """The same, made once for all tests of a process."""
+    copy_of((model, layers), folder, lambda kept: create(kept, model, layers))
+    return Workspace(Ledger.open(folder), surroundings(first=1000))
 
 
 def facts(count: int) -> list[Fact]:

@@ -50,7 +50,7 @@ def office(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         settle(monkeypatch, folder)
         monkeypatch.chdir(folder)
-        assert cli.call(init_arguments(tiny_llama, folder / "corpus.txt")) == 0
+        assert cli.call(init_arguments(tiny_llama, folder / "corpus.txt", "max_steps=5")) == 0
         for person, roles in ROLES.items():
             assert cli.call(["key", "new", person, "--person", person]) == 0
             assert cli.call(["key", "grant", person]) == 0

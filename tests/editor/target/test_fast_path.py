@@ -10,7 +10,7 @@ import torch
 from bench.plain import optimise_plainly
 from errata.editor.model.architecture import ADAPTERS
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.requests import build_request
+from errata.editor.model.requests import Request, build_request
 from errata.editor.target import capture as capturing
 from errata.editor.target.target import optimise
 from errata.ledger.facts.fact import Fact
@@ -25,22 +25,26 @@ FACTS = (
     Fact(subject="Calder Mills", prompt="In spring {} moved. The office of", target="p"),
 )
 
+SETTINGS = config(early_stopping=False, loss_threshold=0.0, max_steps=5, context_prompts=2, learning_rate=0.1)
+Family = tuple[LoadedModel, list[Request], list[tuple[torch.Tensor, int, float]]]
+"""A model, requests, and what whole prompts give for them."""
+
 
 @pytest.fixture(scope="module", params=sorted(ADAPTERS))
-def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+def family(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Family:
     name = str(request.param)
-    return load(tiny.save_tiny(tmp_path_factory.mktemp("fast") / name, name))
+    loaded = load(tiny.save_tiny(tmp_path_factory.mktemp("fast") / name, name))
+    requests = [build_request(loaded, fact, CONTEXTS, SETTINGS) for fact in FACTS]
+    return loaded, requests, optimise_plainly(loaded, requests, SETTINGS)
 
 
 @pytest.mark.parametrize("call_tokens", [0, 32], ids=["many buckets", "few buckets"])
 def test_the_fast_path_gives_what_whole_prompts_give(
-    family: LoadedModel, call_tokens: int, monkeypatch: pytest.MonkeyPatch
+    family: Family, call_tokens: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(capturing, "CALL_TOKENS", call_tokens)  # 0: every beginning is shared, nothing is padded
-    settings = config(early_stopping=False, loss_threshold=0.0, max_steps=8, context_prompts=2, learning_rate=0.1)
-    requests = [build_request(family, fact, CONTEXTS, settings) for fact in FACTS]
-    plain = optimise_plainly(family, requests, settings)
-    for found, (value, steps, loss) in zip(optimise(family, requests, settings), plain, strict=True):
+    loaded, requests, plain = family
+    for found, (value, steps, loss) in zip(optimise(loaded, requests, SETTINGS), plain, strict=True):
         assert float((found.value - value).norm() / value.norm()) < 1e-4
         assert found.loss == pytest.approx(loss, rel=1e-3, abs=1e-4)
         assert found.steps == steps

@@ -30,9 +30,10 @@ from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.events.envelope import Event
 from errata.ledger.rules.operations import RecordEvent
 from tests.support import samples
-from tests.support.governed import FAILED, KEYS, Governed, governed
+from tests.support.governed import governed, ungoverned
+from tests.support.people import key_of
 
-ADA, BEN = KEYS["ada"], KEYS["ben"]
+ADA, BEN = key_of("ada"), key_of("ben")
 LOG = governed()
 
 
@@ -134,8 +135,12 @@ def test_gates_are_tests_of_the_version_that_a_change_leads_to() -> None:
     assert told == [(1, "PASSED", 2), (1, "PASSED", 2), (2, "PASSED", 2), (3, "PASSED", 2), (3, "FAILED", 1),
                     (4, "PASSED", 1), (5, "PASSED", 2)]  # fmt: skip
     failed = gates[4]["predicate"]
-    assert failed["failedTests"] == [FAILED[0].gate]
-    assert failed["errata"]["evidence"] == [one.plain() for one in FAILED]
+    assert failed["failedTests"] == ["efficacy"]
+    assert [(one["gate"], one["passed"]) for one in failed["errata"]["evidence"]] == [
+        ("efficacy", False),
+        ("norm_growth", True),
+    ]
+    assert failed["errata"]["evidence"] == [one.plain() for one in changes[3].checks[-1].body.evidence]
     drafted = changes[1].drafts[0].body
     assert gates[0]["subject"][0]["digest"]["errataVersion"] == drafted.result.removeprefix("blake3:")
     policy = {"name": "policy", "digest": {"errataPolicy": LOG.state.trust.policy.digest.removeprefix("blake3:")}}
@@ -144,9 +149,8 @@ def test_gates_are_tests_of_the_version_that_a_change_leads_to() -> None:
 
 @pytest.mark.parametrize(("passed", "result"), [(10, "PASSED"), (9, "FAILED"), (0, "FAILED")])
 def test_an_evaluation_passes_if_every_probe_does(passed: int, result: str) -> None:
-    log = Governed()
-    log.begin()
-    log.do("ada", RecordEvent(samples.evaluation(log.state, passed=passed, score=passed / 10)))
+    log = ungoverned()
+    log.run("ada", RecordEvent(samples.evaluation(log.state, passed=passed, score=passed / 10)))
     one = of(TEST_RESULT, made(log.events))[-1]
     assert one["predicate"]["result"] == result
     assert one["predicate"]["errata"]["passed"] == passed and one["predicate"]["errata"]["n"] == 10

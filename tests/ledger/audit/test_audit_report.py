@@ -36,7 +36,8 @@ from errata.ledger.events.words import action_lines
 from errata.ledger.kinds.evolve import fold
 from errata.ledger.rules.operations import ChangeKeysAndRoles
 from tests.support import samples
-from tests.support.governed import KEYS, Governed, governed, long_log
+from tests.support.governed import governed, long_log, ungoverned
+from tests.support.people import key_of
 
 CHECKPOINT = "errata/blake3:00\n46\nAAAA\n"
 VOID = {"meta", "br", "col"}
@@ -126,7 +127,7 @@ def test_broken_glass_and_failed_gates_stand_first_and_in_red() -> None:
     found = read(LOG.events)
     assert [anchor for _, anchor in found.alarms] == ["p3", "p3"]
     assert found.alarms[0][0] == (
-        "Break-glass: p3 was applied without approval by dan and cy: nobody who approves can be reached. "
+        "Break-glass: p3 was applied without approval by dan and cleo: nobody who approves can be reached. "
         "Reviewed by ben: upheld, the price was right."
     )
     assert "did not pass once it was applied: efficacy" in found.alarms[1][0]
@@ -160,13 +161,12 @@ def test_damage_is_an_alarm_and_a_note_is_none() -> None:
 
 
 def test_a_key_in_other_hands_is_an_alarm() -> None:
-    log = Governed()
-    log.begin()
-    step = RevokeKey(key=KEYS["cy"].key, reason="a laptop was lost", compromised_since=6)
-    log.do("ada", ChangeKeysAndRoles((step,)))
+    log = ungoverned()
+    step = RevokeKey(key=key_of("cleo").key, reason="a laptop was lost", compromised_since=6)
+    log.run("ada", ChangeKeysAndRoles((step,)))
     found = read(log.events)
-    assert found.alarms[0][0].endswith("of cy may have been compromised since @6.")
-    assert "revoked, compromised since @6: a laptop was lost" in words(html_page(found))
+    assert found.alarms[0][0].endswith("of cleo may have been in other hands since @6.")
+    assert "revoked: a laptop was lost; compromised since @6" in words(html_page(found))
 
 
 def test_a_quiet_range_says_so_and_what_its_policy_did_not_ask() -> None:
@@ -272,9 +272,9 @@ def test_the_files_go_into_a_bundle_and_speak_of_the_whole_version() -> None:
     first = next(event.seq for event in LOG.events if event.kind == "policy_changed")
     events = LOG.events
     whole = bundle.read_range(events, list(LOG.ledger.store.raw()), first, len(events))
-    files = views(whole, CHECKPOINT, signer=KEYS["dan"], pdf=False)
-    assert set(files) == {"attestations.intoto.jsonl", "edits.parquet", BOM, PAGE}
-    assert set(views(whole, CHECKPOINT, pdf=False)) == {"statements.jsonl", "edits.parquet", BOM, PAGE}
+    files = views(whole, CHECKPOINT, signer=key_of("dan"), pdf=False)
+    assert set(files) == {"attestations.intoto.jsonl", BOM, PAGE}
+    assert set(views(whole, CHECKPOINT, pdf=False)) == {"statements.jsonl", BOM, PAGE}
     assert (
         files[BOM] == views(bundle.read_range(events, list(LOG.ledger.store.raw()), 1, len(events)), "", pdf=False)[BOM]
     )

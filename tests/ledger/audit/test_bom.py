@@ -20,7 +20,7 @@ from errata.ledger.events.parts import Origin
 from errata.ledger.kinds.evaluations import Score
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent
 from tests.support import samples
-from tests.support.governed import Governed, governed, long_log
+from tests.support.governed import alone, governed, long_log, ungoverned
 
 LOG = governed()
 
@@ -81,11 +81,11 @@ def test_live_edits_are_patches_and_what_left_the_version_is_none() -> None:
 
 
 def test_an_edit_that_was_carried_over_is_cherry_picked() -> None:
-    log = Governed()
-    log.do("ada", RecordEvent(samples.created()))
+    log = alone()
+    log.run("ada", RecordEvent(samples.created()))
     there = {"ledger": samples.some_digest("there"), "event": samples.some_digest("event"), "seq": 9, "number": 4}
     origin = Origin(**there, actor="eve", recorded_at=samples.NOW)
-    log.do("ada", ApplyEdits((samples.new_edit(1), samples.new_edit(2, origin=origin))))
+    log.run("ada", ApplyEdits((samples.new_edit(1), samples.new_edit(2, origin=origin))))
     assert [one["type"] for one in pedigree(bom_of(log.events))["patches"]] == ["unofficial", "cherry-pick"]
 
 
@@ -102,11 +102,10 @@ def test_a_fact_that_is_withheld_is_named_by_its_commitment_only() -> None:
 
 
 def test_the_card_has_the_scores_of_this_version_and_of_no_other() -> None:
-    log = Governed()
-    log.begin()
-    log.do("ada", RecordEvent(samples.evaluation(log.state, version=samples.some_digest("elsewhere"), score=0.9)))
+    log = ungoverned()
+    log.run("ada", RecordEvent(samples.evaluation(log.state, version=samples.some_digest("elsewhere"), score=0.9)))
     interval = Score(name="exact_match", decision="greedy", value=0.5, n=10, clusters=10, low=0.2, high=0.8)
-    log.do("ada", RecordEvent(samples.evaluation(log.state, suite="facts", scores=(interval,))))
+    log.run("ada", RecordEvent(samples.evaluation(log.state, suite="facts", scores=(interval,))))
     bom = bom_of(log.events)
     card = bom["metadata"]["component"]["modelCard"]
     assert card["quantitativeAnalysis"]["performanceMetrics"] == [
@@ -122,10 +121,10 @@ def test_the_card_has_the_scores_of_this_version_and_of_no_other() -> None:
 
 
 def test_an_edit_that_did_not_work_is_a_limitation() -> None:
-    log = Governed()
-    log.do("ada", RecordEvent(samples.created()))
+    log = alone()
+    log.run("ada", RecordEvent(samples.created()))
     outcome = samples.new_edit().outcome.model_copy(update={"efficacy": False})
-    log.do("ada", ApplyEdits((samples.new_edit(1), samples.new_edit(2, outcome=outcome))))
+    log.run("ada", ApplyEdits((samples.new_edit(1), samples.new_edit(2, outcome=outcome))))
     limits = bom_of(log.events)["metadata"]["component"]["modelCard"]["considerations"]["technicalLimitations"]
     assert limits == ["1 live edit did not work when recorded: e2.", "This version was not evaluated on any suite."]
 

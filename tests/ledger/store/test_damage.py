@@ -22,8 +22,6 @@ from errata.ledger.store.seal import read_seal
 from errata.ledger.store.store import MemoryStore
 from tests.support.samples import TENSORS, created, draft, filled, new_edit, real_edits, run, some_digest, started
 
-FLIPS = 500
-
 
 @pytest.fixture(scope="module")
 def ledger_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -60,12 +58,13 @@ def flip(path: Path, bit: int) -> Callable[[], None]:
     return toggle
 
 
-def test_every_one_of_500_random_bit_flips_is_found(ledger_folder: Path) -> None:
+@pytest.mark.parametrize("flips", [120, pytest.param(2000, marks=pytest.mark.long)])
+def test_every_random_bit_flip_is_found(ledger_folder: Path, flips: int) -> None:
     chance = random.Random(20261123)
     files = [ledger_folder / "ledger.db", *sorted((ledger_folder / "objects").glob("??/*"))]
     sizes = [path.stat().st_size for path in files]
     missed = []
-    for number in range(FLIPS):
+    for number in range(flips):
         # Every second flip goes to the database, whatever its share of the bytes.
         path = files[0] if number % 2 else chance.choices(files, weights=sizes)[0]
         bit = chance.randrange(path.stat().st_size * 8)

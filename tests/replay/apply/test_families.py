@@ -31,25 +31,27 @@ FACTS = [
 """Prompts of more tokens than the sliding windows of the tiny models take."""
 
 WHOLE = [(family, "float32", {}) for family in sorted(ADAPTERS)]
-HALVES = [
-    ("mistral", "bfloat16", {}),
-    ("qwen3", "float16", {}),
+OTHERS = [
     ("gemma2", "bfloat16", {}),
-    ("gemma3_text", "float16", {}),
-    ("olmo2", "float16", {}),
     ("gpt_neox", "float16", {}),
-    ("gptj", "bfloat16", {}),
-]
-VARIANTS = [
     ("llama", "float32", {"tie_word_embeddings": True, "tokenizer": "bpe+bos"}),
-    ("qwen2", "bfloat16", {"tie_word_embeddings": False, "tokenizer": "bytes+bos"}),
     ("gpt_neox", "float32", {"use_parallel_residual": False, "tokenizer": "bytes+bos"}),
-    ("gemma2", "float32", {"tie_word_embeddings": False, "tokenizer": "bytes"}),
-    ("gpt2", "bfloat16", {"tokenizer": "bpe", "tie_word_embeddings": False}),
+]
+"""Dtypes, ties, tokenizers and residuals that no other case has."""
+
+MORE = [
+    pytest.param("mistral", "bfloat16", {}, marks=pytest.mark.long),
+    pytest.param("qwen3", "float16", {}, marks=pytest.mark.long),
+    pytest.param("gemma3_text", "float16", {}, marks=pytest.mark.long),
+    pytest.param("olmo2", "float16", {}, marks=pytest.mark.long),
+    pytest.param("gptj", "bfloat16", {}, marks=pytest.mark.long),
+    pytest.param("qwen2", "bfloat16", {"tie_word_embeddings": False, "tokenizer": "bytes+bos"}, marks=pytest.mark.long),
+    pytest.param("gemma2", "float32", {"tie_word_embeddings": False, "tokenizer": "bytes"}, marks=pytest.mark.long),
+    pytest.param("gpt2", "bfloat16", {"tokenizer": "bpe", "tie_word_embeddings": False}, marks=pytest.mark.long),
 ]
 
 
-@pytest.mark.parametrize(("family", "dtype", "changes"), [*WHOLE, *HALVES, *VARIANTS])
+@pytest.mark.parametrize(("family", "dtype", "changes"), [*WHOLE, *OTHERS, *MORE])
 def test_the_whole_cycle(tmp_path: Path, family: str, dtype: str, changes: dict[str, object]) -> None:
     model = tiny.save_tiny(tmp_path / "model", family, dtype=dtype, **changes)
     space = make(tmp_path / "ledger", model, layers="0,1")

@@ -32,7 +32,6 @@ from errata.ledger.rules.operations import (
     ProposeChange,
     RecordDraft,
     RecordEvent,
-    ReplaceEdits,
     RevertEdits,
     TagVersion,
     UntagVersion,
@@ -116,7 +115,7 @@ def step(person: Alone, kind: str, a: int, b: int) -> bool:
             person.do(RevertEdits(tuple(sorted({live[a % len(live)], live[b % len(live)]})), "doubtful"))
         case "replace" if live:
             gone = live[a % len(live)]
-            person.do(ReplaceEdits((RevertEdits((gone,), "solved again"),), person.edits(b % 4, 4 + b % 4)))
+            person.do(ApplyEdits(person.edits(b % 4, 4 + b % 4), (RevertEdits((gone,), "solved again"),)))
         case "tag":
             name = f"t{a % 2}"
             if name in state.tags and state.tags[name].live == live:

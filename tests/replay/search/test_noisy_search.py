@@ -42,7 +42,9 @@ def planted(count: int, rate: float, seed: int, strategy: Strategy = SURE, jobs:
     return bisect(problem(count), errs(lambda live: culprit in live, rate, seed), strategy=strategy, jobs=jobs), culprit
 
 
-@pytest.mark.parametrize(("rate", "runs"), [(0.0, 25), (0.05, 50), (0.15, 50), (0.3, 20)])
+@pytest.mark.parametrize(
+    ("rate", "runs"), [(0.0, 25), (0.05, 50), (0.15, 50), pytest.param(0.3, 20, marks=pytest.mark.long)]
+)
 def test_the_culprit_is_named_as_often_as_is_claimed(rate: float, runs: int) -> None:
     """At a true share equal to the claim, so few right answers would come by chance once in 100,000 times or less."""
     found = [planted(32, rate, seed) for seed in range(runs)]

@@ -24,7 +24,7 @@ from errata.replay.workflow.genesis import Genesis, create_ledger
 from errata.replay.workflow.workspace import Workspace
 from tests.support.editing import FACTS, SETTINGS
 from tests.support.ledgers import bits
-from tests.support.workspaces import facts, make, run, said_by_the_base, surroundings
+from tests.support.workspaces import create, facts, make, run, said_by_the_base, surroundings
 
 
 @pytest.fixture(scope="module", params=["tiny_llama", "tiny_gpt2", "tiny_llama_sharded", "tiny_llama_half"])
@@ -210,7 +210,7 @@ def test_a_changed_base_is_named(tmp_path: Path, tiny_llama: Path) -> None:
 def test_a_ledger_is_created_once_and_a_failed_creation_leaves_nothing(tmp_path: Path, tiny_llama: Path) -> None:
     space = make(tmp_path / "a", tiny_llama)
     with pytest.raises(Refused, match="exists"):
-        make(tmp_path / "a", tiny_llama)
+        create(tmp_path / "a", tiny_llama)
     assert space.state.head.seq == 1
     empty = tmp_path / "b" / "empty.txt"
     empty.parent.mkdir()
@@ -240,12 +240,12 @@ def test_a_second_creation_never_touches_a_ledger_that_was_made_meanwhile(
 
     def load_while_another_is_made(*arguments: object) -> object:
         monkeypatch.setattr(genesis_module, "load_model", slow)
-        run(make(tmp_path, tiny_llama), facts(1))
+        run(create(tmp_path, tiny_llama), facts(1))
         return slow(*arguments)
 
     monkeypatch.setattr(genesis_module, "load_model", load_while_another_is_made)
     with pytest.raises(Refused, match="created once"):
-        make(tmp_path, tiny_llama)
+        create(tmp_path, tiny_llama)
     assert len(Ledger.open(tmp_path).state().edits) == 1
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(LEDGER_FOLDER)] == [LEDGER_FOLDER]
 
@@ -255,11 +255,11 @@ def test_a_creation_that_fails_while_writing_leaves_nothing(
 ) -> None:
     monkeypatch.setattr(genesis_module, "_put_in_place", lambda made, place: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
-        make(tmp_path, tiny_llama)
+        create(tmp_path, tiny_llama)
     assert [path.name for path in tmp_path.iterdir()] == ["corpus.txt"]
     monkeypatch.undo()
     (tmp_path / LEDGER_FOLDER).mkdir()
-    assert make(tmp_path, tiny_llama).state.head.seq == 1
+    assert create(tmp_path, tiny_llama).state.head.seq == 1
 
 
 def test_a_bad_fact_late_in_a_file_is_found_before_anything_is_written(fresh: Workspace) -> None:
@@ -326,5 +326,5 @@ def test_a_base_with_nan_is_refused_by_name(tmp_path: Path, tiny_llama: Path) ->
         tensors[name].view(-1)[0] = float("nan")
         save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(ModelError, match=message):
-            make(tmp_path / "ledger", model)
+            create(tmp_path / "ledger", model)
         assert not (tmp_path / "ledger" / LEDGER_FOLDER).exists()
