@@ -19,9 +19,9 @@ import rfc8785
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from errata.ledger.audit.bundle import Bundle, build, read_range
 from errata.ledger.audit import verify_bundle
-from errata.ledger.audit.formats import dsse, 
+from errata.ledger.audit.bundle import Bundle, build, read_range
+from errata.ledger.audit.formats import dsse
 from errata.ledger.audit.formats.attestations import PAYLOAD_TYPE
 from errata.ledger.audit.parts import EditRow
 from errata.ledger.audit.range import event_at, whole_range
