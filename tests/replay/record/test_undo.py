@@ -26,7 +26,6 @@ from errata.ledger.rules.operations import (
     ApplyChange,
     ApplyEdits,
     ChangeKeysAndRoles,
-    CheckChange,
     Command,
     ErasePersonal,
     ProposeChange,
@@ -42,7 +41,8 @@ from errata.ledger.store.blobs import MemoryBlobs
 from errata.ledger.store.store import MemoryStore
 from errata.replay.record.undo import Undo, plan_undo, undo
 from errata.replay.record.writer import Acting, Writer
-from tests.support.governed import FAILED, KEYS, Governed
+from tests.support.governed import check, ungoverned, written
+from tests.support.people import Team
 from tests.support.samples import TENSORS, created, evaluation, real_edits, some_digest
 
 WEIGHTS = dict.fromkeys(TENSORS, some_digest("weights"))
@@ -265,26 +265,33 @@ def test_what_is_not_undone_is_named_with_what_to_do_instead(command: Command, w
     assert person.state.head == head
 
 
-def under_control() -> Governed:
-    """Under `controlled`: p1 wrote Subject 1 anew, and was applied."""
-    log = Governed()
-    log.begin()
-    log.govern()
-    number, edits = log.write(1, "11 crowns", "the price rose")
-    log.approve(number)
-    log.apply(number, edits)
+def under_control() -> Team:
+    """Under `controlled`."""
+    log = ungoverned()
+    log.run("ada", RecordEvent(PolicyChanged(policy=CONTROLLED, reason="two of us from now on")))
     return log
 
 
-def writing(log: Governed, person: str = "dan") -> Writer:
-    return Writer(log.ledger, Acting(now=lambda: log.now, new_id=log.ids, actor=person, signer=lambda: KEYS[person]))
+def applied(log: Team, n: int, target: str) -> int:
+    """A fact, proposed, drafted, approved and applied."""
+    number = written(log, n, target, reason="the price rose")
+    log.approve("ben", number)
+    log.apply("dan", number)
+    return number
+
+
+def writing(log: Team, person: str = "dan") -> Writer:
+    ids = (str(uuid.UUID(int=next(log.numbers))) for _ in itertools.count())
+    acting = Acting(now=lambda: log.at, new_id=lambda: next(ids), actor=person, signer=lambda: log.key(person))
+    return Writer(log.ledger, acting)
 
 
 def test_a_change_set_is_named_whole_and_where_the_policy_gates_it_the_way_is_told() -> None:
     log = under_control()
+    applied(log, 1, "11 crowns")
     plan = plan_undo(log.ledger)
     assert (plan.proposal, plan.reverts, plan.again) == (1, (3,), (1,))
-    assert [event.kind.value for event in plan.events] == ["edit_superseded", "edit_applied"]
+    assert [event.kind for event in plan.events] == ["edit_superseded", "edit_applied"]
     head = log.state.head
     with pytest.raises(Refused, match=r"'controlled' does not let .* `errata propose --revert e3 .* facts of e1 anew"):
         undo(writing(log), plan)
@@ -314,17 +321,18 @@ def test_a_change_set_is_taken_back_whole_where_the_policy_lets_it() -> None:
 @pytest.mark.parametrize("kind", ["revert", "tag", "access"])
 def test_every_sort_of_change_set_is_understood(kind: str) -> None:
     log = under_control()
+    applied(log, 1, "11 crowns")
     action: Any = {
         "revert": RevertThem(edits=(2,)),
         "tag": moved("production", *log.state.live),
         "access": ChangeAccess(steps=(GrantRole(person="dan", role="author"),)),
     }[kind]
-    number = log.propose(action, "asked for")
-    log.draft(number, (), () if kind != "revert" else (FAILED[1],))
-    log.approve(number)
+    number = log.propose("ada", action, reason="asked for")
+    log.draft("dan", number)
+    log.approve("ben", number)
     if kind == "access":
-        log.approve(number, "cy")
-    log.do("dan", ApplyChange(number))
+        log.approve("cleo", number)
+    log.apply("dan", number)
     if kind == "access":
         with pytest.raises(Refused, match="role granted"):
             plan_undo(log.ledger)
@@ -341,13 +349,9 @@ def test_every_sort_of_change_set_is_understood(kind: str) -> None:
 
 
 def test_a_change_that_failed_its_gates_is_undone_without_asking() -> None:
-    log = Governed()
-    log.begin()
-    log.govern(CONTROLLED)
-    number, edits = log.write(7, "7 crowns", "new")
-    log.approve(number)
-    log.apply(number, edits)
+    log = under_control()
+    number = applied(log, 7, "7 crowns")
     before = log.state.live_at(log.state.trust.changes[number].seq)
-    log.do("dan", CheckChange(number, FAILED))
+    check(log, number, failed=1)
     undo(writing(log), plan_undo(log.ledger))
     assert log.state.live == before
