@@ -39,6 +39,12 @@ class Named(NamedTuple):
     short_help: str
 
 
+def load(place: str) -> Any:
+    """What is at a place below `errata.commands`, written `module:attribute`."""
+    module, _, attribute = place.partition(":")
+    return getattr(import_module(f"errata.commands.{module}"), attribute)
+
+
 class _Commands(MutableMapping[str, click.Command]):
     """Commands by name, each loaded when it is asked for."""
 
@@ -48,8 +54,7 @@ class _Commands(MutableMapping[str, click.Command]):
 
     def __getitem__(self, name: str) -> click.Command:
         if name not in self.loaded:
-            module, _, attribute = self.named[name].place.partition(":")
-            self.loaded[name] = getattr(import_module(f"errata.commands.{module}"), attribute)
+            self.loaded[name] = load(self.named[name].place)
         return self.loaded[name]
 
     def __setitem__(self, name: str, command: click.Command) -> None:

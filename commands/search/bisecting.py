@@ -2,50 +2,44 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
 
 from errata.commands.app import shared
+from errata.commands.lazy import LazyGroup, Named, load
 
 COMMANDS = {
-    "start": "marking",
-    "good": "marking",
-    "bad": "marking",
-    "skip": "marking",
-    "undo": "marking",
-    "terms": "marking",
-    "run": "running",
-    "visualise": "reporting",
-    "log": "marking",
-    "replay": "marking",
-    "reset": "marking",
-    "report": "reporting",
+    "start": Named("search.marking:start", "Begin between a good and a bad version."),
+    "good": Named("search.marking:good", "Mark a version as good."),
+    "bad": Named("search.marking:bad", "Mark a version as bad."),
+    "skip": Named("search.marking:skip", "Say that versions cannot be tested."),
+    "undo": Named("search.marking:undo", "Take back the last thing said."),
+    "terms": Named("search.marking:terms", "Show what good and bad versions are called."),
+    "run": Named("search.running:run", "Test versions until the culprit is found."),
+    "visualise": Named("search.reporting:visualise", "Show where the bisection stands."),
+    "log": Named("search.marking:log", "Print the marks so far."),
+    "replay": Named("search.marking:replay", "Begin again from a log."),
+    "reset": Named("search.marking:reset", "Forget the bisection under way."),
+    "report": Named("search.reporting:report", "Show a bisection that was recorded."),
 }
-"""The commands, in the order of use, and the file that has each."""
+"""The commands, in the order of use."""
 
 ALSO = {"visualize": "visualise", "view": "visualise"}
 """git's other names of commands."""
 
 
-class _Bisect(click.Group):
+class _Bisect(LazyGroup):
     """A group in which a word that is not a command marks a version: it may be one of the session's terms."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """The commands' names."""
-        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """A command, or the mark that a term makes."""
         name = ALSO.get(cmd_name, cmd_name)
-        if name.startswith("-"):
-            return None
-        module = import_module(f"errata.commands.search.{COMMANDS.get(name, 'marking')}")
-        found: click.Command = getattr(module, name) if name in COMMANDS else module.marking(name)
+        if name in self.commands:
+            return self.commands[name]
+        found: click.Command | None = None if name.startswith("-") else load("search.marking:marking")(name)
         return found
 
 
-@click.group(cls=_Bisect)
+@click.group(cls=_Bisect, named=COMMANDS)
 @shared
 def bisect() -> None:
     r"""Find the edit that made a version worse.
