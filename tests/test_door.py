@@ -149,7 +149,7 @@ def test_versions_are_named_taken_back_and_written_out(ledger: errata.OpenLedger
     assert f"@{written.seq} " in str(ledger.show("HEAD"))
     adapter = ledger.export_adapter("HEAD", here / "adapter")
     assert adapter.version == ledger.head.digest and (here / "adapter" / "adapter_config.json").is_file()
-    kinds = [event.kind.value for event in ledger.log(2)]
+    kinds = [event.kind for event in ledger.log(2)]
     assert kinds == ["version_checked_out", "version_checked_out"]
     with pytest.raises(errata.ErrataError, match="not empty|holds"):
         ledger.checkout("HEAD", here / "out")
@@ -171,7 +171,7 @@ def test_versions_are_measured_and_the_bad_edit_is_found(ledger: errata.OpenLedg
     threshold = (head.score + ledger.evaluate(suite=suite).score) / 2
     found = ledger.bisect("HEAD~1", suite=suite, threshold=threshold)
     assert found.culprit == 4 and "e4, which superseded e1" in str(found)
-    assert ledger.log(1)[0].kind.value == "bisection_concluded"
+    assert ledger.log(1)[0].kind == "bisection_concluded"
     assert ledger.blame(prompt=PROMPT, target="the").edits
     with pytest.raises(errata.ErrataError, match="prompt with target"):
         ledger.blame(prompt=PROMPT)

@@ -63,7 +63,7 @@ def reject(app: App, number: int, reason: str) -> None:
 @shared
 @click.pass_obj
 def review(app: App, number: int, verdict: str, reason: str) -> None:
-    r"""Review a change that was applied as break-glass.
+    r"""Review a change made by break-glass.
 
     That is, one that was applied without the approvals that the policy asks for. Until somebody who had no part in it
     has reviewed it, every command says so.

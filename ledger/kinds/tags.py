@@ -18,7 +18,7 @@ from errata.ledger.state.state import nearest_edit
 def _check_tagged(fold: Fold, body: VersionTagged) -> None:
     check_tag_name(body.tag)
     if body.tag in fold.tags:
-        raise Refused(f"the tag {body.tag!r} exists; untag it first", tag=body.tag)
+        raise Refused(f"the tag {body.tag!r} exists; `errata tag --move {body.tag}` moves it", tag=body.tag)
     if list(body.live) != sorted(set(body.live)):
         raise Refused("a tag's edits are listed once each, ascending")
     if unknown := [number for number in body.live if number not in fold.edits]:

@@ -12,6 +12,7 @@ import pytest
 
 from errata import cli, world
 from errata.ledger.base.errors import StorageFull
+from errata.ledger.events.bodies import VersionTagged
 from errata.ledger.events.envelope import Draft, Event
 from errata.ledger.events.policy import CONTROLLED, Gate, GateTime, Measure, Requirement
 from errata.ledger.events.policy_files import toml_of
@@ -410,7 +411,7 @@ def test_a_flow_that_fails_while_it_moves_a_tag_leaves_the_tag_where_it_was(
     append = SqliteStore.append
 
     def full(self: SqliteStore, drafts: Sequence[Draft], *rest: Any) -> list[Event]:
-        if any(draft.kind == "version_tagged" for draft in drafts):
+        if any(isinstance(draft.body, VersionTagged) for draft in drafts):
             raise StorageFull("the disk")
         return append(self, drafts, *rest)
 

@@ -152,7 +152,7 @@ def test_a_tag_moves_in_one_transaction_and_its_old_place_stays_on_record() -> N
     events = ledger.execute(
         moved("production", 2), actor="ben", now="2026-11-28T01:00:00Z", new_id=lambda: str(uuid.uuid4())
     )
-    assert [event.kind.value for event in events] == ["version_untagged", "version_tagged"]
+    assert [event.kind for event in events] == ["version_untagged", "version_tagged"]
     assert events[0].parent == before.hash and len({event.recorded_at for event in events}) == 1
     assert ledger.state().tags["production"].live == (2,)
     assert resolve_version(ledger.state(), f"production@{before.seq}") == (1,)

@@ -12,6 +12,7 @@ from errata.editor.score.evaluate import continuations
 from errata.ledger.base.errors import ModelError, UsageError
 from errata.replay.measure.asking import ask
 from errata.replay.workflow.workspace import Workspace
+from errata.replay.workflow.writing_out import checkout
 from tests.support import ledgers as helpers
 
 PROMPTS = ["The seat of Office 1 is", "Refunds are", "The price of the Harrow 9 kettle is 40"]
@@ -28,7 +29,7 @@ def space(request: pytest.FixtureRequest, tmp_path: Path) -> Workspace:
 def test_a_version_says_what_its_checkout_says(space: Workspace, tmp_path: Path, live: tuple[int, ...]) -> None:
     answers = ask(space, PROMPTS, live, top=4, tokens=9)
     folder = tmp_path / "out"
-    space.checkout(live, folder, "a version")
+    checkout(space, live, folder, "a version")
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     for prompt, answer in zip(PROMPTS, answers, strict=True):
         given = tokenizer(prompt, return_tensors="pt")

@@ -18,7 +18,7 @@ from errata.ledger.kinds.bisections import BisectionConcluded, Verdict
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RevertEdits
 from errata.replay.bisect.run import bisect_with_suite
-from errata.replay.bisect.scope import problem_between
+from errata.replay.bisect.session import start
 from errata.replay.search.terms import Purpose
 from errata.replay.versions.keyframes import KeyframeRule, Keyframes
 from errata.replay.versions.materialise import Materialiser, materialise
@@ -85,11 +85,9 @@ def threshold(workspace: Workspace) -> float:
 
 
 def test_a_bad_edit_among_128_is_found_in_process_in_at_most_7_and_4_evaluations(workspace: Workspace) -> None:
-    state = workspace.state
-    problem = problem_between(state, (), state.live)
     limit = threshold(workspace)
     before = {name: value.clone() for name, value in workspace.loaded.model.named_parameters()}
-    found = bisect_with_suite(workspace, problem, SUITE, limit)
+    found, _ = bisect_with_suite(workspace, start(workspace.state, "base", "HEAD"), SUITE, limit)
     assert found.verdict is Verdict.CULPRIT and found.culprit is not None and found.culprit.edits == (77,)
     assert found.count(Purpose.SEARCH) <= 7 and found.count() <= 11
     assert all(torch.equal(value, before[name]) for name, value in workspace.loaded.model.named_parameters())
@@ -104,8 +102,9 @@ def test_a_bad_edit_among_128_is_found_in_process_in_at_most_7_and_4_evaluations
 
 def test_a_wrong_good_end_is_said_and_recorded_and_nobody_is_blamed(workspace: Workspace) -> None:
     state = workspace.state
-    problem = problem_between(state, range(1, 100), state.live)
-    found = bisect_with_suite(workspace, problem, SUITE, threshold(workspace))
+    session = start(state, "@100", "HEAD")
+    assert state.live_at(100) == tuple(range(1, 100))
+    found, _ = bisect_with_suite(workspace, session, SUITE, threshold(workspace))
     assert found.verdict is Verdict.GOOD_IS_BAD and found.suspect is None and found.count() == 1
     event = workspace.state.recorded(BisectionConcluded)[0].body
     assert event.verdict is Verdict.GOOD_IS_BAD and event.culprit is None and event.candidates == ()
