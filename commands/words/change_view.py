@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from errata.commands.words.render import Block, Table
-from errata.ledger.base.errors import UsageError
+from errata.ledger.base.errors import Refused, UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.change_parts import EditFacts, sort_of
 from errata.ledger.events.policy import Evidence
@@ -43,7 +43,10 @@ def who_could(state: State, change: ChangeRecord) -> list[str]:
 
     if change.status is not ChangeStatus.OPEN or change.draft is None:
         return []
-    requirement = state.trust.policy.asks(sort_of(change.body.action), change.body.risk)
+    try:
+        requirement = state.trust.policy.asks(sort_of(change.body.action), change.body.risk)
+    except Refused:  # proposed under another policy
+        return []
     done = {decision.person for decision in counting(state.trust, change, change.draft)}
     if not requirement.approvals:
         return []

@@ -14,6 +14,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
+from errata.ledger.base.errors import Refused
 from errata.ledger.base.records import Digest, Line, Record
 
 Count = Annotated[int, Field(ge=0)]
@@ -254,8 +255,16 @@ class Policy(Record):
         return any(fnmatchcase(tag, pattern) for pattern in self.protected_tags)
 
     def asks(self, sort: ActionSort, risk: str) -> Requirement:
-        """Who has to approve a change."""
-        return self.risks[risk] if sort is ActionSort.EDIT else self.actions.get(sort, NOBODY_ASKED)
+        """Who has to approve a change.
+
+        Raises:
+            Refused: this policy has no such risk; the change was proposed under another one.
+        """
+        if sort is not ActionSort.EDIT:
+            return self.actions.get(sort, NOBODY_ASKED)
+        if risk not in self.risks:
+            raise Refused(f"the policy {self.name!r} has no risk {risk!r}; propose the change again", risk=risk)
+        return self.risks[risk]
 
     def gates_at(self, time: GateTime, sort: ActionSort) -> tuple[Gate, ...]:
         """The gates that a change of this sort passes at this time."""

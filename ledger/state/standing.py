@@ -138,9 +138,9 @@ def missing(view: Fold | State, change: ChangeRecord, at: str) -> list[str]:
         return []
     try:
         _, draft = current_draft(view, change.number, at)
+        return still_asked(view.trust, change, draft)
     except ErrataError as error:
         return [error.message]
-    return still_asked(view.trust, change, draft)
 
 
 def scored(evidence: Evidence) -> str:

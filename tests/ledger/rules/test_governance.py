@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from errata.commands.words.change_view import who_could
 from errata.ledger.base.errors import Refused, UsageError
 from errata.ledger.care.verify import verify
 from errata.ledger.events.change_parts import (
@@ -51,7 +52,7 @@ from errata.ledger.rules.operations import (
     UntagVersion,
 )
 from errata.ledger.state.effects import edit_digest
-from errata.ledger.state.standing import StaleDraft, still_asked
+from errata.ledger.state.standing import StaleDraft, missing, still_asked
 from errata.ledger.state.trust import ChangeStatus, later
 from tests.support.people import Team, facts, good, key_of, reverts, team
 from tests.support.samples import TENSORS, evaluation, new_edit, some_digest
@@ -428,6 +429,20 @@ def test_a_policy_that_locks_everybody_out_is_refused() -> None:
         lambda: here.run("cleo", ChangeKeysAndRoles((RevokeKey(key=key_of("cleo").key, reason="x"),))),
         "lock everybody out",
     )
+
+
+def test_a_change_of_a_risk_that_a_later_policy_does_not_have_is_refused_and_told() -> None:
+    here = team()
+    number = here.propose("ada", facts(1), risk="high")
+    here.draft("dan", number)
+    here.whole(ChangePolicy(policy=OPEN), ("ben", "cleo"))
+    assert "high" not in here.state.trust.policy.risks
+    here.draft("dan", number)
+    with pytest.raises(Refused, match="the policy 'open' has no risk 'high'; propose the change again"):
+        here.decision("ben", number, Choice.APPROVE)
+    change = here.state.trust.changes[number]
+    assert missing(here.state, change, here.at) == ["the policy 'open' has no risk 'high'; propose the change again"]
+    assert who_could(here.state, change) == []
 
 
 def test_policies_change_by_the_policy_in_force() -> None:
