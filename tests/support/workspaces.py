@@ -19,6 +19,7 @@ from tests.support.once import copy_of
 
 
 def surroundings(first: int = 1) -> Surroundings:
+    """Surroundings that count identifiers from `first` on."""
     counter = itertools.count(first)
     return Surroundings(
         now=lambda: "2026-01-01T00:00:00Z",

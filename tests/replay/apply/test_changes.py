@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +27,7 @@ from errata.replay.apply.changes import check_change, draft_change, take_back
 from errata.replay.apply.gates import measure_gates, relative_drop
 from errata.replay.workflow.workspace import Workspace
 from tests.support.ledgers import bits
-from tests.support.workspaces import facts, make, run, said_by_the_base
+from tests.support.workspaces import facts, make, run, said_by_the_base, surroundings
 
 SUITE = Suite(
     name="general",
@@ -202,9 +201,7 @@ def test_a_gates_suite_is_held_against_its_digest(fresh: Workspace) -> None:
 def elsewhere(space: Workspace) -> Workspace:
     """The same ledger, as another process has it."""
     assert space.ledger.folder is not None
-    counter = itertools.count(10_000)
-    around = replace(space.surroundings, new_id=lambda: f"00000000-0000-4000-8000-{next(counter):012d}")
-    return Workspace(Ledger.open(space.ledger.folder), around)
+    return Workspace(Ledger.open(space.ledger.folder), surroundings(first=10_000))
 
 
 def test_a_model_that_moves_while_a_draft_is_worked_out_leaves_no_draft(fresh: Workspace) -> None:

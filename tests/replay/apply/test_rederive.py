@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 import shutil
 import signal
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,7 +24,6 @@ from errata.ledger.rules.operations import ApplyEdits
 from errata.replay.apply import rederive
 from errata.replay.apply.apply import edit
 from errata.replay.apply.rederive import BATCH_PREFIX, Rederived, plan, solve, weights_of
-from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.deep_verify import deep_verify
 from errata.replay.workflow.workspace import Workspace
 from tests.support.crashes import killed
@@ -55,12 +52,6 @@ def deltas(space: Workspace, numbers: tuple[int, ...] | None = None) -> list[str
     return [state.edits[number].body.delta_digest for number in (state.live if numbers is None else numbers)]
 
 
-def around(first: int) -> Surroundings:
-    """Surroundings whose identifiers nobody else in a test has."""
-    counter = itertools.count(first)
-    return replace(surroundings(), new_id=lambda: f"00000000-0000-4000-8000-{next(counter):012d}")
-
-
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path:
     """Three batches: e1 to e3, e4 to e6, e7."""
@@ -72,7 +63,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory, tiny_llama: Path) -> Path
 @pytest.fixture
 def history(tmp_path: Path, prepared: Path) -> Workspace:
     shutil.copytree(prepared, tmp_path / "history")
-    return Workspace(Ledger.open(tmp_path / "history"), around(10_000))
+    return Workspace(Ledger.open(tmp_path / "history"), surroundings(10_000))
 
 
 def test_what_was_solved_beside_or_after_is_affected_and_nothing_before(history: Workspace) -> None:
@@ -128,7 +119,7 @@ def test_it_does_not_matter_what_the_process_did_before(history: Workspace, tmp_
     warm = solved(history, 2)
     (solver,) = history.solvers.values()
     assert solver.held == 7, "the one that edited, which holds the past keys"
-    cold = solved(Workspace(Ledger.open(tmp_path / "history"), around(20_000)), 2)
+    cold = solved(Workspace(Ledger.open(tmp_path / "history"), surroundings(20_000)), 2)
     assert bits(weights_of(history, warm)) == bits(weights_of(history, cold))
 
 
@@ -201,7 +192,7 @@ def test_a_fact_that_the_model_says_without_its_edit_is_taken_back(tiny_llama: P
 
 def test_another_live_set_meanwhile_is_a_conflict_and_records_nothing(history: Workspace, tmp_path: Path) -> None:
     found = solved(history, 5)
-    other = Workspace(Ledger.open(tmp_path / "history"), around(20_000))
+    other = Workspace(Ledger.open(tmp_path / "history"), surroundings(20_000))
     other.revert([7])
     head = other.state.head
     with pytest.raises(HeadConflict):
@@ -212,7 +203,7 @@ def test_another_live_set_meanwhile_is_a_conflict_and_records_nothing(history: W
 def test_what_was_solved_outlives_an_event_that_changes_no_edit(history: Workspace, tmp_path: Path) -> None:
     found = solved(history, 5)
     target = bits(weights_of(history, found))
-    other = Workspace(Ledger.open(tmp_path / "history"), around(20_000))
+    other = Workspace(Ledger.open(tmp_path / "history"), surroundings(20_000))
     other.tag("meanwhile", ())
     rederive.record(history, found)
     assert "meanwhile" in history.state.tags and 5 not in history.state.live
@@ -228,7 +219,7 @@ def test_a_kill_while_recording_leaves_all_or_nothing_and_the_same_command_finis
     target = bits(weights_of(history, found))
     assert killed(lambda: rederive.record(history, found), point) == signal.SIGKILL
     assert [finding for finding in verify(tmp_path / "history", deep=True) if finding.severity == "error"] == []
-    again = Workspace(Ledger.open(tmp_path / "history"), around(30_000))
+    again = Workspace(Ledger.open(tmp_path / "history"), surroundings(30_000))
     committed = FAILPOINTS.index(point) >= FAILPOINTS.index("append.after_commit")
     assert again.state.live == ((1, 2, 3, 8, 9, 10) if committed else (1, 2, 3, 4, 5, 6, 7))
     assert bits(again.materialiser.weights(again.state.live)) == (target if committed else before)
@@ -250,7 +241,7 @@ def test_blobs_of_a_killed_recording_are_orphans_until_they_are_collected(histor
     gone = collect(tmp_path / "history", now="2100-01-01T00:00:00Z").dropped
     assert [item.sort for item in gone] == [Sort.ORPHAN, Sort.ORPHAN]
     assert verify(history.ledger, deep=True) == []
-    again = Workspace(Ledger.open(tmp_path / "history"), around(30_000))
+    again = Workspace(Ledger.open(tmp_path / "history"), surroundings(30_000))
     assert again.state.live == live and bits(again.materialiser.weights(live)) == weights
 
 

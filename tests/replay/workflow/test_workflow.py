@@ -19,7 +19,6 @@ from errata.ledger.ledger import LEDGER_FOLDER, Ledger
 from errata.replay.apply.apply import batches, edit
 from errata.replay.versions.materialise import materialise, weights_digests
 from errata.replay.workflow import genesis as genesis_module
-from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.genesis import Genesis, create_ledger
 from errata.replay.workflow.workspace import Workspace
 from tests.support.editing import FACTS, SETTINGS
@@ -151,7 +150,7 @@ def test_a_dry_run_records_nothing(fresh: Workspace) -> None:
 
 
 def test_somebody_elses_append_meanwhile_is_a_conflict_and_writes_nothing(fresh: Workspace, tmp_path: Path) -> None:
-    other = Workspace(Ledger.open(tmp_path), surroundings_with_offset())
+    other = Workspace(Ledger.open(tmp_path), surroundings(first=10_000))
     stale = fresh.state
 
     def interfere(stage: str) -> None:
@@ -162,13 +161,6 @@ def test_somebody_elses_append_meanwhile_is_a_conflict_and_writes_nothing(fresh:
         list(edit(fresh, facts(2), fresh.config(), 2, advance=interfere))
     assert fresh.state.edits == {}
     assert fresh.state.head.seq == stale.head.seq + 1
-
-
-def surroundings_with_offset() -> Surroundings:
-    counter = itertools.count(10_000)
-    return Surroundings(
-        **{**surroundings().__dict__, "new_id": lambda: f"00000000-0000-4000-8000-{next(counter):012d}"}
-    )
 
 
 def test_an_evaluation_is_stored_and_not_computed_twice(fresh: Workspace) -> None:
@@ -277,7 +269,7 @@ def test_a_bad_fact_late_in_a_file_is_found_before_anything_is_written(fresh: Wo
 def test_taking_back_and_editing_are_one_transaction_guarded_by_the_head(fresh: Workspace, tmp_path: Path) -> None:
     known = said_by_the_base(fresh)
     run(fresh, [known.model_copy(update={"target": "two"})])
-    other = Workspace(Ledger.open(tmp_path), surroundings_with_offset())
+    other = Workspace(Ledger.open(tmp_path), surroundings(first=10_000))
 
     def interfere(stage: str) -> None:
         if stage == "probes":
