@@ -102,3 +102,5 @@ def translated(database: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise translate(database, error) from error
+    except UnicodeDecodeError as error:  # SQLite's message quotes a name of the damaged schema, which is no UTF-8
+        raise LedgerDamaged(database.name, "its schema cannot be read") from error

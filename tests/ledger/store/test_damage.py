@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -91,6 +92,20 @@ def test_flips_in_the_database_header_are_found(ledger_folder: Path) -> None:
     for bit in range(0, 100 * 8, 7):
         restore = flip(ledger_folder / "ledger.db", bit)
         assert found(ledger_folder), bit
+        restore()
+
+
+def test_a_schema_that_is_no_text_any_more_is_damage(ledger_folder: Path) -> None:
+    """SQLite's message quotes the schema, so Python cannot read the message either."""
+    database = ledger_folder / "ledger.db"
+    data = database.read_bytes()
+    places = [match.start() for match in re.finditer(rb"CREATE T[A-Z]+ ", data)]
+    assert places
+    for place in (place + step for place in places for step in range(0, 24, 3)):
+        restore = flip(database, place * 8 + 7)
+        assert found(ledger_folder), place
+        with pytest.raises(LedgerDamaged):
+            Ledger.open(ledger_folder).state()
         restore()
 
 
