@@ -59,7 +59,7 @@ def configuration() -> Path:
 
     folder = platformdirs.user_config_path("errata", appauthor=False)
     if not folder.is_absolute():
-        raise UsageError(f"{folder} is no folder for keys, since it is not absolute; ERRATA_CONFIG names another")
+        raise UsageError(f"{folder} cannot hold keys: it is not an absolute path; ERRATA_CONFIG names another")
     return folder
 
 
@@ -103,7 +103,7 @@ def prepare_torch(device: str, threads: int | None) -> str:
         chosen = torch.device(device)
         torch.empty(0, device=chosen)
     except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"device {device!r} is not to be had: {str(error).splitlines()[0]}") from None
+        raise UsageError(f"device {device!r} is not available: {str(error).splitlines()[0]}") from None
     return str(chosen)
 
 

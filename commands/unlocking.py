@@ -102,7 +102,7 @@ def passphrase(app: App, prompt: str, confirm: bool = False) -> bytes:
         confirm: whether to ask twice there.
 
     Raises:
-        UsageError: there is none to be had, it is empty, or the two do not agree.
+        UsageError: there is none, it is empty, or the two do not agree.
         BadRecord: the file is missing or is not UTF-8.
     """
     if app.passphrase_file is not None:

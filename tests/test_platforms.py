@@ -36,6 +36,6 @@ def unix_only(path: Path) -> set[str]:
 
 def test_what_is_unix_only_stands_where_it_is_known() -> None:
     files = sorted(ROOT.glob("*.py"))
-    for package in ("ledger", "editor", "replay", "commands", "demo"):
+    for package in ("ledger", "editor", "replay", "commands", "door", "demo"):
         files += sorted((ROOT / package).rglob("*.py"))
     assert {str(path.relative_to(ROOT)): found for path in files if (found := unix_only(path))} == USED

@@ -24,7 +24,7 @@ def test_the_package_is_the_product_and_nothing_else(installed: Installed) -> No
     shipped = {str(path.relative_to(installed.site / "errata")) for path in (installed.site / "errata").rglob("*.py")}
     own = {
         str(path.relative_to(ROOT))
-        for folder in ("ledger", "editor", "replay", "commands", "demo")
+        for folder in ("ledger", "editor", "replay", "commands", "door", "demo")
         for path in (ROOT / folder).rglob("*.py")
     }
     assert own <= shipped

@@ -79,7 +79,7 @@ def _told(
             yield f"{line}  (as e{old} was)"
     if plan.lost:
         gone = ", ".join(f"e{number}" for number in plan.lost)
-        yield f"not back: {gone}, of a personal fact; write it anew with `errata edit --personal`"
+        yield f"not back: {gone}, of a personal fact; write it again with `errata edit --personal`"
     if plan.merged:
         yield "the merge stays on record: the other ledger's word up to then counts as known here"
     if isinstance(plan.command, MoveTag):

@@ -136,4 +136,4 @@ def _read(file: Path) -> SignedDecision:
     except OSError as error:
         raise BadRecord(str(file), error.strerror or str(error)) from error
     except ValidationError as error:
-        raise BadRecord(str(file), f"is no signed decision ({describe(error)})") from error
+        raise BadRecord(str(file), f"is not a signed decision ({describe(error)})") from error

@@ -162,7 +162,7 @@ def list_roles(app: App) -> None:
 def _seq(text: str, last: int) -> int:
     found = _SEQ.fullmatch(text)
     if found is None or int(found[1]) > last:
-        raise UsageError(f"{text!r} is no event of this log: write @1 to @{last}")
+        raise UsageError(f"{text!r} is not an event of this log: write @1 to @{last}")
     return int(found[1])
 
 

@@ -109,9 +109,9 @@ def verify(app: App, bundle: Path, manifest_digest: str | None, checkpoint: Path
       errata audit verify ./bundle --manifest-digest sha256:69a45537aa...
     """
     if not bundle.is_dir():
-        raise UsageError(f"{bundle} is no folder")
+        raise UsageError(f"{bundle} is not a folder")
     if checkpoint is not None and not checkpoint.is_file():
-        raise UsageError(f"{checkpoint} is no file")
+        raise UsageError(f"{checkpoint} is not a file")
     report: dict[str, Any] = examine(bundle, manifest_digest, checkpoint)
     view: list[Block] = []
     if report["findings"]:

@@ -31,7 +31,7 @@ with when_used():
 
 @click.command()
 @click.option("--deep", is_flag=True, help="Also recompute every delta, the base and the weights of tagged versions.")
-@click.option("--reseal", is_flag=True, help="Write a lost or stale seal anew, if the log itself is whole.")
+@click.option("--reseal", is_flag=True, help="Rewrite a lost or stale seal, if the log itself is whole.")
 @click.option(
     "--against",
     type=click.Path(path_type=Path),
@@ -48,9 +48,9 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
     tensors of tagged versions, rebuilt from nothing but the log.
 
     The seal is the digest of the database file. It can lag behind after a crash, and heals with the next event; where
-    it is lost, --reseal checks the whole log and writes it anew.
+    it is lost, --reseal checks the whole log and rewrites it.
 
-    A log that somebody cut off, or wrote anew from some event on, is whole in itself. --against finds that, by a
+    A log that somebody cut off, or rewrote from some event on, is whole in itself. --against finds that, by a
     checkpoint from before (`errata checkpoint`). Its signatures are checked with the keys of --trust, else with those
     that the ledger knows, which prove nothing if you mistrust the ledger.
 

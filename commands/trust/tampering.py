@@ -42,7 +42,7 @@ from errata.ledger.witness.notes import Checkpoint, SignatureType, VerifierKey, 
 def checkpoint(app: App, pin: Path | None, witness: Path | None, since: Path | None) -> None:
     r"""Sign what the log is now.
 
-    So that nobody can cut it off or write it anew unseen. A checkpoint is a short text: the ledger, its size, the root
+    So that nobody can cut it off or rewrite it unseen. A checkpoint is a short text: the ledger, its size, the root
     of its Merkle tree, the last event, and signatures of them (a C2SP signed note). Keep it where those who can write
     to the ledger cannot: in a ticket, with an auditor, in print. `errata verify --against FILE` holds it against the
     log.
@@ -139,7 +139,7 @@ def fsck(app: App, other: Path | None) -> int:
     r"""Repair a damaged ledger from another copy.
 
     Blobs that are missing or damaged here and whole there are copied, one by one, by their digests. A database that is
-    damaged, or ends earlier, is written anew from the other's, if that is sound, of the same ledger, and has every
+    damaged, or ends earlier, is rewritten from the other's, if that is sound, of the same ledger, and has every
     event that is still whole here; the old one is kept beside it. Two logs that say different things are a fork, which
     nothing here decides. Without --from: says what is damaged. The exit code is 1 if something is damaged still.
 
@@ -162,7 +162,7 @@ def fsck(app: App, other: Path | None) -> int:
             }
             if done.log_written:
                 kept = f"; the old one is kept as {done.kept_as}" if done.kept_as else ""
-                view.append(f"log written anew, {counted(done.events, 'event')} restored{kept}")
+                view.append(f"log rewritten, {counted(done.events, 'event')} restored{kept}")
             view.append(f"{counted(len(done.blobs), 'blob')} restored")
     sound = is_sound(left)
     errors = [finding for finding in left if finding.severity.value == "error"]

@@ -96,7 +96,7 @@ def ask_facts(
     Args:
         loaded: the model.
         facts: the facts; comparison needs their old objects, and leaves out those without one.
-        standing: for each fact, the locality probes that the base says (`editor.score.outcomes.standing_probes`): only
+        standing: for each fact, the locality probes that the base says (`standing_probes`): only
         these
             count under greedy decoding, since an edit cannot damage an answer that was never there. None counts all.
         batch_size: rows of one forward pass.

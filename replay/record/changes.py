@@ -74,7 +74,7 @@ def propose(
     source: str | None = None,
     with_draft: bool = False,
 ) -> Proposed:
-    """Ask for a change; the arguments are those of `ledger.rules.change_operations.ProposeChange`.
+    """Ask for a change; the arguments are those of `ledger.rules.operations.ProposeChange`.
 
     Raises:
         Refused: the policy lets this person propose nothing, or the change says nothing new.

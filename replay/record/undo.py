@@ -61,7 +61,7 @@ class Undo:
         proposal: the number of the change set that it was applied as, if it was one.
         reverts: the edits that it wrote, which are reverted.
         again: the edits that it reverted or superseded, whose deltas enter again as new edits.
-        lost: those that cannot, being of personal facts: they have to be written anew.
+        lost: those that cannot, being of personal facts: they have to be written again.
         merged: whether it was a merge, which stays on record as done.
         command: what takes it back.
         sorts: what sorts of change that is.
@@ -203,7 +203,7 @@ def _of_edits(ledger: Ledger, state: State, events: tuple[Event, ...], proposal:
     if not wrote and not again:
         raise Refused(
             f"the last change, {span(events)}, took back {', '.join(f'e{n}' for n in lost)}, of a personal fact, whose"
-            " delta cannot enter again: write it anew with `errata edit --personal`"
+            " delta cannot enter again: write it again with `errata edit --personal`"
         )
     side = Side.of(ledger) if again else None
     edits = () if side is None else tuple(side.to_carry(number) for number in again)
@@ -211,7 +211,7 @@ def _of_edits(ledger: Ledger, state: State, events: tuple[Event, ...], proposal:
     if wrote:
         asked.append(f"`errata propose {' '.join(f'--revert e{number}' for number in wrote)} --reason ...`")
     if again:
-        asked.append(f"`errata propose` the facts of {', '.join(f'e{number}' for number in again)} anew")
+        asked.append(f"`errata propose` the facts of {', '.join(f'e{number}' for number in again)} again")
     return Undo(
         state.head,
         events,

@@ -105,8 +105,8 @@ def test_the_bundles_program_is_held_against_the_one_that_ran(errata: Errata, he
         (("export", "--out", "new", "--from", "@40"), 2, "there is no range"),
         (("export", "--out", "new", "--to", "nonsense"), 2, "no event 'nonsense'"),
         (("export",), 2, "--out"),
-        (("verify", "nowhere"), 2, "nowhere is no folder"),
-        (("verify", "there", "--checkpoint", "nowhere"), 2, "nowhere is no file"),
+        (("verify", "nowhere"), 2, "nowhere is not a folder"),
+        (("verify", "there", "--checkpoint", "nowhere"), 2, "nowhere is not a file"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(

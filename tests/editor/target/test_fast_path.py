@@ -25,7 +25,7 @@ FACTS = (
     Fact(subject="Calder Mills", prompt="In spring {} moved. The office of", target="p"),
 )
 
-SETTINGS = config(early_stopping=False, loss_threshold=0.0, max_steps=5, context_prompts=2, learning_rate=0.1)
+SETTINGS = config(early_stopping=False, loss_threshold=0.0, max_steps=8, context_prompts=2, learning_rate=0.1)
 Family = tuple[LoadedModel, list[Request], list[tuple[torch.Tensor, int, float]]]
 """A model, requests, and what whole prompts give for them."""
 

@@ -131,12 +131,12 @@ def _divergence(loaded: LoadedModel, request: Request, found: TargetValue) -> fl
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"early_stopping": False, "max_steps": 6}, {"context_prompts": 2, "patience": 0}]
+    "changes", [{}, {"early_stopping": False}, {"context_prompts": 2, "patience": 0}]
 )
 def test_a_request_has_the_same_target_value_alone_in_a_batch_and_in_a_split_one(
     loaded: LoadedModel, changes: dict[str, Any]
 ) -> None:
-    settings = config(**{"max_steps": 12, **changes})
+    settings = config(max_steps=25, **changes)
     requests = _requests(loaded, settings)
     together = optimise(loaded, requests, settings)
     reversed_ = optimise(loaded, requests[::-1], settings)[::-1]
@@ -163,10 +163,10 @@ def test_a_batch_in_bfloat16_is_close_to_its_requests_alone(bf16: LoadedModel) -
 def test_equal_rewriting_prompts_count_as_one_however_many_rows_there_are(loaded: LoadedModel) -> None:
     # From as many rows as key-value heads (2) and heads (4) to more than tokens: no dimension is taken for another.
     fact = FACTS[0]
-    expected = _one(loaded, build_request(loaded, fact, (), config()), max_steps=3, early_stopping=False)
+    expected = _one(loaded, build_request(loaded, fact, (), config()), max_steps=8, early_stopping=False)
     length = len(build_request(loaded, fact, (), config()).bare.ids)
     for copies in range(1, length + 2):
-        settings = config(context_prompts=copies, max_steps=3, early_stopping=False)
+        settings = config(context_prompts=copies, max_steps=8, early_stopping=False)
         request = build_request(loaded, fact, [""] * copies, settings)
         assert _difference(optimise(loaded, [request], settings)[0], expected) < EXACT, copies
 

@@ -240,7 +240,7 @@ def test_what_is_of_a_personal_fact_does_not_come_back_and_is_named() -> None:
     person.undo()
     person.do(ApplyEdits((personal(person, "1" * 32),)))
     person.do(RevertEdits((person.state.live[-1],)))
-    with pytest.raises(Refused, match="personal fact, whose delta cannot enter again: write it anew"):
+    with pytest.raises(Refused, match="personal fact, whose delta cannot enter again: write it again"):
         plan_undo(person.ledger)
 
 
@@ -293,7 +293,7 @@ def test_a_change_set_is_named_whole_and_where_the_policy_gates_it_the_way_is_to
     assert (plan.proposal, plan.reverts, plan.again) == (1, (3,), (1,))
     assert [event.kind for event in plan.events] == ["edit_superseded", "edit_applied"]
     head = log.state.head
-    with pytest.raises(Refused, match=r"'controlled' does not let .* `errata propose --revert e3 .* facts of e1 anew"):
+    with pytest.raises(Refused, match=r"'controlled' does not let .* `errata propose --revert e3 .* facts of e1 again"):
         undo(writing(log), plan)
     assert log.state.head == head
 
@@ -340,7 +340,7 @@ def test_every_sort_of_change_set_is_understood(kind: str) -> None:
     plan = plan_undo(log.ledger)
     assert plan.proposal == number
     if kind == "revert":
-        assert (plan.reverts, plan.again) == ((), (2,)) and "the facts of e2 anew" in plan.instead
+        assert (plan.reverts, plan.again) == ((), (2,)) and "the facts of e2 again" in plan.instead
     else:
         assert plan.command == MoveTag(tag="production", live=None)
         assert "errata propose --untag production" in plan.instead
