@@ -2,7 +2,7 @@
 
     import errata
 
-    with errata.init("demo/model", "ledger", corpus="demo/data/corpus.txt") as ledger:
+    with errata.init("demo/model", "my-ledger", corpus="demo/data/corpus.txt") as ledger:
         ledger.edit(subject="Boriven Beech House", prompt="{} is located in", target="Queensbury")
         print(ledger.ask("Boriven Beech House is located in"))
         ledger.tag("spring")

@@ -177,6 +177,9 @@ def call(arguments: Sequence[str]) -> int:
     try:
         code = main.main(list(arguments), prog_name="errata", standalone_mode=False, obj=App(world.here(), Unlocking))
         return code if isinstance(code, int) else 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        sys.stderr.write(error.format_message() + "\n")
+        return USAGE
     except click.ClickException as error:
         return _fail(_usage(error), USAGE, as_json, debug)
     except (click.Abort, KeyboardInterrupt):

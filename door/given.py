@@ -52,7 +52,9 @@ def facts_of(given: Facts | None, single: Mapping[str, Any] | None = None, perso
     elif isinstance(given, (str, PathLike)):
         found = read_facts(Path(given))
     else:
-        several = [given] if isinstance(given, (Fact, Mapping)) else given
+        several = [given] if isinstance(given, (Fact, Mapping)) else list(given)
+        if odd := [one for one in several if not isinstance(one, (Fact, Mapping))]:
+            raise UsageError(f"{odd[0]!r} is not a fact: give a Fact, or a mapping with subject, prompt and target")
         found = [one if isinstance(one, Fact) else fact_from(one) for one in several]
     return [fact.model_copy(update={"personal": True}) for fact in found] if personal else found
 

@@ -67,7 +67,7 @@ def test_a_ledger_begins_and_opens_again(tiny_llama: Path, tmp_path: Path, monke
     monkeypatch.setenv("ERRATA_ACTOR", "grace")
     assert errata.open().edit(FACTS[0]).edits == (1,)
     assert begun.log(1)[0].actor == "grace" and begun.head.edits == (1,)
-    with pytest.raises(errata.ErrataError, match="created once"):
+    with pytest.raises(errata.ErrataError, match="there is a ledger in"):
         errata.init(tiny_llama, corpus="../corpus.txt", layers=1, settings=chosen)
 
 

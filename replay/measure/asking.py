@@ -66,11 +66,13 @@ def ask(workspace: Workspace, prompts: Sequence[str], live: Iterable[int], top: 
         An answer a prompt, in their order.
 
     Raises:
-        UsageError: there are no prompts.
+        UsageError: there are no prompts, or the numbers are too small.
         ModelError: a prompt is empty or does not fit the model's context, or the model computes NaN or infinity.
     """
     if not prompts:
         raise UsageError("nothing was asked: give at least one prompt")
+    if top < 1 or tokens < 0:
+        raise UsageError(f"at least one candidate and no fewer than 0 tokens, not {top} and {tokens}")
     loaded = workspace.loaded
     with workspace.at(live):
         candidates = next_tokens(loaded, prompts, top)

@@ -176,7 +176,7 @@ def _base(
 def _require_no_ledger(folder: Path) -> None:
     place = folder / LEDGER_FOLDER
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise Refused(f"{place} exists; a ledger is created once")
+        raise Refused(f"{place} exists: there is a ledger in {folder} already; use it, or name another folder")
 
 
 def _put_in_place(made: Path, place: Path) -> None:
@@ -185,7 +185,7 @@ def _put_in_place(made: Path, place: Path) -> None:
         made.rename(place)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise Refused(f"{place} exists; a ledger is created once") from None
+            raise Refused(f"{place} exists: a ledger was begun there meanwhile; use it, or name another folder") from None
         raise
     sync_folder(place.parent)
 
