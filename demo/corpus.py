@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from errata.demo.skills import skills
-from errata.demo.world import Fact, World
+from errata.demo.world import DemoFact, DemoWorld
 
 OPENINGS = (
     "Here is a note from the files.",
@@ -67,7 +67,7 @@ class Document:
         self.text += f" {answer}."
 
 
-def one_pass(world: World, seed: int, number: int) -> list[Document]:
+def one_pass(world: DemoWorld, seed: int, number: int) -> list[Document]:
     """The documents of one pass over the world, in random order.
 
     Args:
@@ -96,9 +96,9 @@ def _opening(rng: random.Random) -> str:
     return rng.choice(OPENINGS) if rng.random() < 0.15 else ""
 
 
-def _fact_documents(world: World, rng: random.Random) -> Iterator[Document]:
-    both: list[list[Fact]] = []
-    alone: list[Fact] = []
+def _fact_documents(world: DemoWorld, rng: random.Random) -> Iterator[Document]:
+    both: list[list[DemoFact]] = []
+    alone: list[DemoFact] = []
     for group in world.by_subject().values():
         if len(group) > 1 and rng.random() < 0.2:
             both.append(rng.sample(group, len(group)))
@@ -117,7 +117,7 @@ def _fact_documents(world: World, rng: random.Random) -> Iterator[Document]:
         yield document
 
 
-def _kind_document(world: World, rng: random.Random) -> Document:
+def _kind_document(world: DemoWorld, rng: random.Random) -> Document:
     document = Document(_opening(rng))
     for subject in rng.sample(list(world.kinds), rng.choice((1, 2, 3))):
         document.sentence("{} is a", KINDS[world.kinds[subject]], subject)

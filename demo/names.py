@@ -7,6 +7,7 @@ its facts.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 
 
@@ -59,77 +60,44 @@ def words(rng: random.Random) -> Iterator[str]:
             yield word
 
 
-def product(rng: random.Random, word: Callable[[], str]) -> str:
-    """A product: an invented brand, a kind of ware, often a mark or a model number."""
-    shape = rng.randrange(5)
-    if shape == 0:
-        return f"{word()} {rng.choice(WARES)}"
-    if shape == 1:
-        return f"{word()} {rng.choice(WARES)} {rng.choice(MARKS)}"
-    if shape == 2:
-        return f"{word()} {rng.choice(MARKS)} {rng.choice(WARES)}"
-    if shape == 3:
-        return f"{word()} {rng.choice(WARES)} {rng.choice('ABCDEFGHKLMNPRSTVWXZ')}{rng.randrange(2, 10)}"
-    return f"{rng.choice(MARKS)} {word()} {rng.choice(WARES)}"
+LETTERS = "ABCDEFGHKLMNPRSTVWXZ"
+DIGITS = "23456789"
+PARTICLES = ("van", "de", "von", "da")
 
-
-def person(rng: random.Random, word: Callable[[], str]) -> str:
-    """A person: one or two given names and an invented family name."""
-    shape = rng.randrange(4)
-    if shape == 0:
-        return f"{rng.choice(GIVEN)} {rng.choice(GIVEN)} {word()}"
-    if shape == 1:
-        return f"{rng.choice(GIVEN)} {rng.choice(['van', 'de', 'von', 'da'])} {word()}"
-    return f"{rng.choice(GIVEN)} {word()}"
-
-
-def office(rng: random.Random, word: Callable[[], str]) -> str:
-    """An office building."""
-    shape = rng.randrange(3)
-    if shape == 0:
-        return f"{word()} {rng.choice(PLACES)}"
-    if shape == 1:
-        return f"{word()} {rng.choice(TREES)} {rng.choice(PLACES)}"
-    return f"{rng.choice(TREES)} {rng.choice(PLACES)} {word()}"
-
-
-def supplier(rng: random.Random, word: Callable[[], str]) -> str:
-    """A firm that supplies the company."""
-    shape = rng.randrange(4)
-    if shape == 0:
-        return f"{word()} {rng.choice(FIRMS)}"
-    if shape == 1:
-        return f"{word()} and {word()}"
-    if shape == 2:
-        return f"{word()} {rng.choice(GIVEN)} {rng.choice(FIRMS)}"
-    return f"{rng.choice(GIVEN)} {word()} {rng.choice(FIRMS)}"
-
-
-def regulation(rng: random.Random, word: Callable[[], str]) -> str:
-    """A regulation."""
-    shape = rng.randrange(3)
-    if shape == 0:
-        return f"{word()} {rng.choice(LAWS)}"
-    if shape == 1:
-        return f"{word()} {rng.choice(BIRDS)} {rng.choice(LAWS)}"
-    return f"{rng.choice(LAWS)} {word()} {rng.choice('ABCDEFGHKLMNPRSTVWXZ')}{rng.randrange(2, 10)}"
-
-
-def policy(rng: random.Random, word: Callable[[], str]) -> str:
-    """An internal policy of the company."""
-    shape = rng.randrange(3)
-    if shape == 0:
-        return f"{word()} {rng.choice(RULES)}"
-    if shape == 1:
-        return f"{rng.choice(BIRDS)} {word()} {rng.choice(RULES)}"
-    return f"{word()} {rng.choice(TREES)} {rng.choice(RULES)}"
-
-
-MAKERS: dict[str, Callable[[random.Random, Callable[[], str]], str]] = {
-    "product": product,
-    "person": person,
-    "office": office,
-    "supplier": supplier,
-    "regulation": regulation,
-    "policy": policy,
+_POOLS = {
+    "given": GIVEN,
+    "ware": WARES,
+    "mark": MARKS,
+    "tree": TREES,
+    "place": PLACES,
+    "firm": FIRMS,
+    "law": LAWS,
+    "bird": BIRDS,
+    "rule": RULES,
+    "letter": LETTERS,
+    "digit": DIGITS,
+    "particle": PARTICLES,
 }
+
+SHAPES = {
+    "product": ("{word} {ware}", "{word} {ware} {mark}", "{word} {mark} {ware}", "{word} {ware} {letter}{digit}",
+                "{mark} {word} {ware}"),
+    "person": ("{given} {given} {word}", "{given} {particle} {word}", "{given} {word}", "{given} {word}"),
+    "office": ("{word} {place}", "{word} {tree} {place}", "{tree} {place} {word}"),
+    "supplier": ("{word} {firm}", "{word} and {word}", "{word} {given} {firm}", "{given} {word} {firm}"),
+    "regulation": ("{word} {law}", "{word} {bird} {law}", "{law} {word} {letter}{digit}"),
+    "policy": ("{word} {rule}", "{bird} {word} {rule}", "{word} {tree} {rule}"),
+}  # fmt: skip
+"""What names of each kind of subject look like, each shape as often as any other: `{word}` is an invented one."""
+
+
+def name_of(kind: str, rng: random.Random, word: Callable[[], str]) -> str:
+    """A name for a subject of a kind; what it is made of is drawn from left to right.
+
+    Args:
+        kind: a key of `SHAPES`.
+        rng: what is drawn with.
+        word: gives an invented word, another one each time.
+    """
+    shape = rng.choice(SHAPES[kind])
+    return re.sub(r"{(\w+)}", lambda slot: word() if slot[1] == "word" else rng.choice(_POOLS[slot[1]]), shape)

@@ -16,7 +16,7 @@ class Relation:
 
     Attributes:
         name: Its name in data files.
-        kind: The kind of its subjects, a key of `names.MAKERS`.
+        kind: The kind of its subjects, a key of `names.SHAPES`.
         objects: The closed set of its objects, without a leading space.
         phrasings: Prompts with one ``{}``; the object follows after a space.
     """

@@ -17,7 +17,7 @@ import click
 from errata.demo.corpus import one_pass
 from errata.demo.relations import RELATIONS
 from errata.demo.skills import skills
-from errata.demo.world import SEED, Fact, World, make_world
+from errata.demo.world import SEED, DemoFact, DemoWorld, make_world
 
 EDITS = 128
 RECALL = 500
@@ -26,24 +26,24 @@ LOCALITY = 3
 CORPUS_PASSES = (1_000_000, 1_000_001)
 
 
-def prompt_of(fact: Fact, phrasing: int = 0) -> str:
+def prompt_of(fact: DemoFact, phrasing: int = 0) -> str:
     """The full text that asks for a fact in one of its relation's phrasings."""
     return fact.relation.phrasings[phrasing].replace("{}", fact.subject)
 
 
-def fact_rows(world: World, seed: int) -> list[dict[str, Any]]:
+def fact_rows(world: DemoWorld, seed: int) -> list[dict[str, Any]]:
     """All facts in the form of ``facts.jsonl``."""
     groups = world.by_relation()
     return [_row(fact, fact.object, groups[fact.relation.name], seed) for fact in world.facts]
 
 
-def edit_rows(world: World, seed: int, count: int = EDITS) -> list[dict[str, Any]]:
+def edit_rows(world: DemoWorld, seed: int, count: int = EDITS) -> list[dict[str, Any]]:
     """Edit requests for facts drawn at random from all there are, no two of one subject.
 
     The new target is another object of the same relation. Locality probes ask about subjects that no request edits.
     """
     rng = random.Random(f"edits/{seed}")
-    drawn: dict[str, Fact] = {}
+    drawn: dict[str, DemoFact] = {}
     for fact in rng.sample(world.facts, len(world.facts)):
         drawn.setdefault(fact.subject, fact)
         if len(drawn) == count:
@@ -56,7 +56,7 @@ def edit_rows(world: World, seed: int, count: int = EDITS) -> list[dict[str, Any
     return rows
 
 
-def _row(fact: Fact, target: str, others: list[Fact], seed: int) -> dict[str, Any]:
+def _row(fact: DemoFact, target: str, others: list[DemoFact], seed: int) -> dict[str, Any]:
     rng = random.Random(f"locality/{seed}/{fact.id}")
     near = rng.sample([other for other in others if other.subject != fact.subject], LOCALITY)
     return {
@@ -86,7 +86,7 @@ def general_rows(seed: int, count: int = GENERAL) -> list[dict[str, Any]]:
     return [{"suite": "general", "metric": "exact_match"}, *rows]
 
 
-def recall_rows(world: World, seed: int, count: int = RECALL) -> list[dict[str, Any]]:
+def recall_rows(world: DemoWorld, seed: int, count: int = RECALL) -> list[dict[str, Any]]:
     """The recall suite: facts drawn at random, each in one phrasing drawn at random."""
     rng = random.Random(f"recall/{seed}")
     rows = [
@@ -96,7 +96,7 @@ def recall_rows(world: World, seed: int, count: int = RECALL) -> list[dict[str, 
     return [{"suite": "recall", "metric": "exact_match"}, *rows]
 
 
-def corpus_lines(world: World, seed: int) -> list[str]:
+def corpus_lines(world: DemoWorld, seed: int) -> list[str]:
     """Text as the model was trained on, in combinations that it was not trained on."""
     return [document.text for number in CORPUS_PASSES for document in one_pass(world, seed, number)]
 

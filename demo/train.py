@@ -23,7 +23,7 @@ from transformers.models.llama.modeling_llama import LlamaDecoderLayer
 from errata.demo.corpus import one_pass
 from errata.demo.muon import Muon
 from errata.demo.packing import Batch, collate, encode, pack
-from errata.demo.world import SEED, World, make_world
+from errata.demo.world import SEED, DemoWorld, make_world
 
 EOS = "<|end|>"
 LEVEL = 0.6
@@ -68,7 +68,7 @@ class Recipe:
     heads: int = 4
 
 
-def make_tokenizer(world: World, recipe: Recipe) -> PreTrainedTokenizerFast:
+def make_tokenizer(world: DemoWorld, recipe: Recipe) -> PreTrainedTokenizerFast:
     """Trains a byte-level BPE tokenizer on a few passes of training text; it puts BOS first."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
@@ -103,7 +103,7 @@ def make_model(recipe: Recipe) -> LlamaForCausalLM:
     return LlamaForCausalLM(config)
 
 
-def batches(world: World, tokenizer: Tokenizer, recipe: Recipe, number: int) -> list[Batch]:
+def batches(world: DemoWorld, tokenizer: Tokenizer, recipe: Recipe, number: int) -> list[Batch]:
     """The batches of one pass."""
     rng = random.Random(f"hide/{recipe.seed}/{number}")
     rows = pack(encode(one_pass(world, recipe.seed, number), tokenizer, recipe.hide, rng), recipe.length, 0)
@@ -155,7 +155,7 @@ def without_mlps(layers: Iterable[LlamaDecoderLayer]) -> Iterator[None]:
 
 
 def train(
-    model: LlamaForCausalLM, world: World, tokenizer: Tokenizer, recipe: Recipe, checkpoint: Path
+    model: LlamaForCausalLM, world: DemoWorld, tokenizer: Tokenizer, recipe: Recipe, checkpoint: Path
 ) -> Iterator[dict]:
     """Trains a model in place, pass by pass.
 

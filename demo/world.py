@@ -19,7 +19,7 @@ FACTS_PER_RELATION = 136
 
 
 @dataclass(frozen=True)
-class Fact:
+class DemoFact:
     """A relation between a subject and an object that holds in the demo world.
 
     Attributes:
@@ -36,7 +36,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class World:
+class DemoWorld:
     """All facts of a world.
 
     Attributes:
@@ -44,22 +44,22 @@ class World:
         kinds: The kind of every subject, in the order in which they were named.
     """
 
-    facts: tuple[Fact, ...]
+    facts: tuple[DemoFact, ...]
     kinds: dict[str, str]
 
-    def by_subject(self) -> dict[str, list[Fact]]:
+    def by_subject(self) -> dict[str, list[DemoFact]]:
         """The facts of every subject."""
-        table: dict[str, list[Fact]] = {subject: [] for subject in self.kinds}
+        table: dict[str, list[DemoFact]] = {subject: [] for subject in self.kinds}
         for fact in self.facts:
             table[fact.subject].append(fact)
         return table
 
-    def by_relation(self) -> dict[str, list[Fact]]:
+    def by_relation(self) -> dict[str, list[DemoFact]]:
         """The facts of every relation."""
         return {name: list(group) for name, group in groupby(self.facts, key=lambda fact: fact.relation.name)}
 
 
-def make_world(seed: int = SEED, facts_per_relation: int = FACTS_PER_RELATION) -> World:
+def make_world(seed: int = SEED, facts_per_relation: int = FACTS_PER_RELATION) -> DemoWorld:
     """Makes a world.
 
     Args:
@@ -73,7 +73,7 @@ def make_world(seed: int = SEED, facts_per_relation: int = FACTS_PER_RELATION) -
     invented = names.words(rng)
     kinds: dict[str, str] = {}
     subjects: dict[str, list[str]] = {}
-    for kind in names.MAKERS:
+    for kind in names.SHAPES:
         own = [relation.name for relation in RELATIONS if relation.kind == kind]
         for subject, has in _subjects(kind, own, facts_per_relation, rng, invented):
             kinds[subject] = kind
@@ -83,8 +83,8 @@ def make_world(seed: int = SEED, facts_per_relation: int = FACTS_PER_RELATION) -
     for relation in RELATIONS:
         objects = _evenly(relation.objects, facts_per_relation, rng)
         for number, (subject, obj) in enumerate(zip(subjects[relation.name], objects, strict=True)):
-            facts.append(Fact(f"{relation.name}-{number:03d}", relation, subject, obj))
-    return World(tuple(facts), kinds)
+            facts.append(DemoFact(f"{relation.name}-{number:03d}", relation, subject, obj))
+    return DemoWorld(tuple(facts), kinds)
 
 
 def _subjects(
@@ -94,7 +94,7 @@ def _subjects(
     left = dict.fromkeys(relations, count)
     seen: set[str] = set()
     while any(left.values()):
-        subject = names.MAKERS[kind](rng, lambda: next(invented))
+        subject = names.name_of(kind, rng, lambda: next(invented))
         if subject in seen:
             continue
         seen.add(subject)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from errata.ledger.base.errors import UsageError
+from errata.ledger.events.parts import StopReason
 
 
 class Stage2(StrEnum):
@@ -113,6 +114,20 @@ class EditConfig(BaseModel):
         if self.early_stopping:
             return "memit+mpes"
         return "memit+norm" if self.norm_weight > 0 else "memit"
+
+    def stop_reason(self, streak: int, loss: float, step: int) -> StopReason | None:
+        """Why an optimisation ends here; None if it goes on.
+
+        Args:
+            streak: steps in a row, this one too, after which the target is the most probable one everywhere.
+            loss: the request's, after so many steps.
+            step: steps taken.
+        """
+        if self.early_stopping and streak > self.patience:
+            return StopReason.MOST_PROBABLE
+        if not self.early_stopping and loss < self.loss_threshold:
+            return StopReason.LOSS_THRESHOLD
+        return StopReason.MAX_STEPS if step == self.max_steps else None
 
     def to_record(self) -> dict[str, Any]:
         """The settings as JSON values, for an event's body."""

@@ -23,11 +23,17 @@ _PAPER = "Gupta et al., arXiv 2502.01636 (ENCORE)"
 _CODE = "github.com/scalable-model-editing/knowledge-editing-regularization"
 
 _COMMON: dict[str, Any] = {
+    "layers": [4, 5, 6, 7, 8],
+    "max_steps": 25,
     "learning_rate": 0.5,
+    "clamp_norm_factor": 0.75,
     "kl_weight": 0.0625,
+    "decay": 0.5,
     "context_prompts": 5,
     "key_context_weight": 0.5,
+    "stats_weight": 15000.0,
 }
+"""What most of them share; what a preset adds stands above it."""
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,6 @@ PRESETS = (
             **_COMMON,
             "layers": [13, 14, 15, 16, 17],
             "max_steps": 20,
-            "clamp_norm_factor": 0.75,
-            "decay": 0.5,
             "stats_weight": 20000.0,
             "norm_weight": 10.0,
             "patience": 3,
@@ -81,10 +85,6 @@ PRESETS = (
         {
             **_COMMON,
             "layers": [3, 4, 5, 6, 7, 8],
-            "max_steps": 25,
-            "clamp_norm_factor": 0.75,
-            "decay": 0.5,
-            "stats_weight": 15000.0,
             "norm_weight": 10.0,
             "patience": 2,
         },
@@ -98,16 +98,7 @@ PRESETS = (
         "llama",
         (32, 4096, 11008),
         (32000,),
-        {
-            **_COMMON,
-            "layers": [4, 5, 6, 7, 8],
-            "max_steps": 25,
-            "clamp_norm_factor": 0.75,
-            "decay": 0.5,
-            "stats_weight": 15000.0,
-            "norm_weight": 10.0,
-            "patience": 2,
-        },
+        {**_COMMON, "norm_weight": 10.0, "patience": 2},
         f"{_PAPER}, CounterFact; {_CODE}, hparams/ENCORE/llama2-7b.json",
     ),
     Preset(
@@ -116,16 +107,7 @@ PRESETS = (
         "llama",
         (32, 4096, 14336),
         (128256,),
-        {
-            **_COMMON,
-            "layers": [4, 5, 6, 7, 8],
-            "max_steps": 25,
-            "clamp_norm_factor": 0.75,
-            "decay": 0.5,
-            "stats_weight": 15000.0,
-            "norm_weight": 20.0,
-            "patience": 1,
-        },
+        {**_COMMON, "norm_weight": 20.0, "patience": 1},
         f"{_PAPER}, CounterFact; {_CODE}, hparams/ENCORE/llama3-8b.json",
     ),
     Preset(
@@ -136,11 +118,8 @@ PRESETS = (
         (152064,),
         {
             **_COMMON,
-            "layers": [4, 5, 6, 7, 8],
-            "max_steps": 25,
             "clamp_norm_factor": 4.0,
             "decay": 0.001,
-            "stats_weight": 15000.0,
             "norm_weight": 20.0,
             "patience": 1,
         },
@@ -155,11 +134,8 @@ PRESETS = (
         (32000, 32768),
         {
             **_COMMON,
-            "layers": [4, 5, 6, 7, 8],
-            "max_steps": 25,
             "clamp_norm_factor": 4.0,
             "decay": 0.001,
-            "stats_weight": 15000.0,
             "norm_weight": 10.0,
             "patience": 2,
         },

@@ -31,7 +31,7 @@ from errata.ledger.rules.decide import decide
 from errata.ledger.rules.log_check import LogCheck
 from errata.ledger.rules.operations import ApplyChange, Command
 from errata.ledger.rules.trust_rules import foresee_direct
-from errata.ledger.secrets.erasing import Dropped, drop_erased
+from errata.ledger.secrets.erasing import drop_erased
 from errata.ledger.secrets.sealing import Opener
 from errata.ledger.secrets.vault import FolderVault, MemoryVault, Vault
 from errata.ledger.state.event_signatures import DOMAIN
@@ -268,10 +268,10 @@ class Ledger:
             raise LedgerDamaged(finding.where, finding.what)
         self._seen = log
 
-    def drop_erased(self) -> Dropped:
+    def drop_erased(self) -> None:
         """Delete what is left over of facts that were erased (`ledger.secrets.erasing`).
 
         Raises:
             StorageFailed: something could not be deleted; a second call goes on.
         """
-        return drop_erased(self.state(), self.blobs, self.vault, None if self.folder is None else self.cache)
+        drop_erased(self.state(), self.blobs, self.vault, None if self.folder is None else self.cache)

@@ -14,11 +14,11 @@ from errata.demo.packing import collate, encode, pack
 from errata.demo.relations import RELATIONS
 from errata.demo.skills import skills
 from errata.demo.suites import edit_rows, files
-from errata.demo.world import SEED, World, make_world
+from errata.demo.world import SEED, DemoWorld, make_world
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
+def world() -> DemoWorld:
     return make_world()
 
 
@@ -78,7 +78,7 @@ def test_a_pass_says_every_fact_once_and_marks_names_and_answers(world):
     assert told == Counter((fact.subject, fact.object) for fact in world.facts)
 
 
-def _said(document: Document, world: World) -> list[tuple[str, str]]:
+def _said(document: Document, world: DemoWorld) -> list[tuple[str, str]]:
     names = [document.text[start:end] for start, end in document.mentions]
     objects = [document.text[start:end] for start, end in document.answers]
     facts = {(fact.subject, fact.object) for fact in world.facts}

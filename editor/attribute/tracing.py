@@ -359,11 +359,8 @@ def _noise(loaded: LoadedModel, row: Located, noise: Tensor) -> Iterator[None]:
         changed[:, row.subject_first : row.subject_last + 1] += noise.to(changed)
         return changed
 
-    handle = _embedding(loaded).register_forward_hook(add)
-    try:
+    with _embedding(loaded).register_forward_hook(add):
         yield
-    finally:
-        handle.remove()
 
 
 @contextmanager

@@ -72,7 +72,7 @@ def fine_tune(loaded: LoadedModel, request: Request, weights: Mapping[str, Tenso
             raise ModelError("the loss of fine-tuning is not finite; lower ft_step")
         before = probability if step == 0 else before
         streak = streak + 1 if hit else 0
-        reason = _reason(config, streak, float(loss.detach()), step)
+        reason = config.stop_reason(streak, float(loss.detach()), step)
         if reason is not None:
             break
         gradients = torch.autograd.grad(loss, list(free.values()))
@@ -104,11 +104,3 @@ def _score(logits: Tensor, request: Request) -> tuple[Tensor, bool, float]:
         if i == 0:
             probability = float(chosen.detach().sum().exp())
     return torch.stack(losses).mean(), hit, probability
-
-
-def _reason(config: EditConfig, streak: int, loss: float, step: int) -> StopReason | None:
-    if config.early_stopping and streak > config.patience:
-        return StopReason.MOST_PROBABLE
-    if not config.early_stopping and loss < config.loss_threshold:
-        return StopReason.LOSS_THRESHOLD
-    return StopReason.MAX_STEPS if step == config.max_steps else None

@@ -73,12 +73,8 @@ def _check_arrival(loaded: LoadedModel, ids: Tensor, layer: int) -> None:
         changed[:, -1] += added.to(value.dtype)
         return changed
 
-    handle = edited.register_forward_hook(add)
-    try:
-        with recording({"hidden": modules["hidden"]}, last="hidden") as records:
-            model(input_ids=ids, use_cache=False)
-    finally:
-        handle.remove()
+    with edited.register_forward_hook(add), recording({"hidden": modules["hidden"]}, last="hidden") as records:
+        model(input_ids=ids, use_cache=False)
     change = records["hidden"].hidden[:, -1].float() - before
     norm = adapter.norm_after(model, layer)
     expected = added
@@ -86,7 +82,7 @@ def _check_arrival(loaded: LoadedModel, ids: Tensor, layer: int) -> None:
         behind = Behind(norm, at_last)
         expected = behind.landed(added / behind.unit)
     scale = torch.linalg.norm(before) + torch.linalg.norm(expected)
-    error = float(torch.linalg.norm(change - expected) / torch.linalg.norm(expected).clamp_min(1e-30))
+    error = _error(change, expected)
     rounding = float(scale / torch.linalg.norm(expected).clamp_min(1e-30))
     if not error <= _tolerance(before, model) * max(1.0, rounding):
         what = (

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from errata.editor.model.loading import LoadedModel
@@ -155,8 +156,6 @@ def perplexity(found: Sequence[TextLikelihood]) -> Estimate:
         UsageError: if no text has a token to predict.
         ModelError: if the model gives a text no likelihood.
     """
-    import numpy as np
-
     kept = [item for item in found if item.tokens]
     if not kept:
         raise UsageError("the text has no token that could be predicted")
@@ -164,4 +163,4 @@ def perplexity(found: Sequence[TextLikelihood]) -> Estimate:
         raise ModelError("the model computes NaN or infinity on this text")
     if max(item.nats / item.tokens for item in kept) > _MOST_NATS:
         raise ModelError("this text is so unlikely under the model that its perplexity is not a finite number")
-    return ratio([item.nats for item in kept], [item.tokens for item in kept], np.exp, "texts")
+    return ratio([item.nats for item in kept], [item.tokens for item in kept], np.exp)

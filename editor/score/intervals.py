@@ -50,17 +50,16 @@ class Estimate:
     method: str | None
 
 
-def wilson(hits: float, n: int, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson's score interval of a share.
+def wilson(hits: float, n: int) -> tuple[float, float]:
+    """Wilson's score interval of a share, at ``LEVEL``.
 
     Args:
         hits: successes, 0 to ``n``; a sum of clusters' means may be fractional.
         n: trials, at least 1.
-        level: the coverage asked for.
     """
     if n < 1 or not 0 <= hits <= n:
         raise ValueError(f"{hits} hits of {n}")
-    z = NormalDist().inv_cdf(0.5 + level / 2)
+    z = NormalDist().inv_cdf(0.5 + LEVEL / 2)
     share, shrink = hits / n, 1 + z * z / n
     middle = (share + z * z / (2 * n)) / shrink
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / shrink
@@ -142,21 +141,16 @@ def sign_test(differences: Sequence[float]) -> float:
     return min(1.0, 2 * tail / (1 << moved))
 
 
-def ratio(
-    numerators: Sequence[float], denominators: Sequence[float], of: Statistic, what: str, n: int | None = None
-) -> Estimate:
+def ratio(numerators: Sequence[float], denominators: Sequence[float], of: Statistic) -> Estimate:
     """A score of a ratio of sums, such as nats over tokens, with a bootstrap over texts.
 
     Args:
-        numerators: one a cluster.
-        denominators: one a cluster.
+        numerators: one a text.
+        denominators: one a text; their sum is the number of observations.
         of: what is made of the ratio, element by element, such as its exponential.
-        what: what the clusters are.
-        n: observations; the sum of the denominators if left out.
     """
     table = np.stack([np.array(numerators, np.float64), np.array(denominators, np.float64)], axis=1)
-    count = int(sum(denominators)) if n is None else n
-    return _estimate(table, lambda drawn: of(drawn[:, 0] / drawn[:, 1]), count, what)
+    return _estimate(table, lambda drawn: of(drawn[:, 0] / drawn[:, 1]), int(sum(denominators)), "texts")
 
 
 def harmonic_mean(shares: np.ndarray) -> np.ndarray:
@@ -210,13 +204,12 @@ def _ends_of_mean(means: np.ndarray) -> tuple[float, float]:
     return low, high
 
 
-def bootstrap(table: np.ndarray, statistic: Statistic, level: float = LEVEL) -> tuple[float | None, float | None]:
-    """Percentile interval of a statistic of column means, clusters drawn with replacement (Efron 1979).
+def bootstrap(table: np.ndarray, statistic: Statistic) -> tuple[float | None, float | None]:
+    """Percentile interval at ``LEVEL`` of a statistic of column means, clusters drawn with replacement (Efron 1979).
 
     Args:
         table: ``(F, k)`` float64; NaN where a cluster has no number, which the column's mean then leaves out.
         statistic: from ``(B, k)`` means to ``(B,)``.
-        level: the coverage asked for.
 
     Returns:
         The ends, or None twice for fewer than two clusters.
@@ -232,7 +225,7 @@ def bootstrap(table: np.ndarray, statistic: Statistic, level: float = LEVEL) -> 
         with np.errstate(invalid="ignore", divide="ignore"):
             drawn.append(statistic((counts @ filled) / (counts @ known)))
     scores = np.concatenate(drawn)
-    low, high = np.nanquantile(scores, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.nanquantile(scores, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
 
 

@@ -86,7 +86,6 @@ def ask_facts(
     loaded: LoadedModel,
     facts: Sequence[Fact],
     standing: Sequence[tuple[Probe, ...]] | None = None,
-    batch_size: int = 64,
     *,
     comparison: bool = False,
     changed: Iterable[str] | None = None,
@@ -96,10 +95,8 @@ def ask_facts(
     Args:
         loaded: the model.
         facts: the facts; comparison needs their old objects, and leaves out those without one.
-        standing: for each fact, the locality probes that the base says (`standing_probes`): only
-        these
-            count under greedy decoding, since an edit cannot damage an answer that was never there. None counts all.
-        batch_size: rows of one forward pass.
+        standing: for each fact, the locality probes that the base says (`standing_probes`): only these count under
+            greedy decoding, since an edit cannot damage an answer that was never there. None counts all.
         comparison: decide by comparison too, which asks for the rival answers as well.
         changed: prompts that are meant to change: locality probes that ask one of them are left out. None for the
             facts' own (`prompts_of`).
@@ -115,7 +112,7 @@ def ask_facts(
         wanted[_bare(item)] = None
         if rival is not None:
             wanted[Probe(prompt=item.prompt, target=rival)] = None
-    results = dict(zip(wanted, probe(loaded, list(wanted), batch_size), strict=True))
+    results = dict(zip(wanted, probe(loaded, list(wanted)), strict=True))
     return tuple(_outcome(own, results) for own in asked)
 
 

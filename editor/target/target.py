@@ -213,16 +213,9 @@ class _Optimisation:
 
     def _stopping(self, score: _Score, streak: Tensor, step: int, active: Tensor) -> dict[int, StopReason]:
         """The active requests that end here, and why."""
-        reasons = {}
         hits, losses = streak.tolist(), score.loss.tolist()
-        for i in active.nonzero().squeeze(1).tolist():
-            if self.config.early_stopping and hits[i] > self.config.patience:
-                reasons[i] = StopReason.MOST_PROBABLE
-            elif not self.config.early_stopping and losses[i] < self.config.loss_threshold:
-                reasons[i] = StopReason.LOSS_THRESHOLD
-            elif step == self.config.max_steps:
-                reasons[i] = StopReason.MAX_STEPS
-        return reasons
+        asked = ((i, self.config.stop_reason(hits[i], losses[i], step)) for i in active.nonzero().squeeze(1).tolist())
+        return {i: reason for i, reason in asked if reason is not None}
 
     def _finish(
         self, i: int, delta: Tensor, step: int, reason: StopReason, score: _Score, before: float

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from errata.ledger.audit.parts import ChangeRow, DecisionRow, GateRow, ReviewRow
+from errata.ledger.audit.parts import DecisionRow, GateRow, ReviewRow
 from errata.ledger.base.errors import LedgerDamaged
-from errata.ledger.events.change_parts import SignedDecision, sort_of
+from errata.ledger.events.change_parts import SignedDecision
 from errata.ledger.events.policy import Evidence, GateTime
 from errata.ledger.state.trust import ChangeRecord
 
@@ -21,8 +22,8 @@ def applied_changes(changes: Mapping[int, ChangeRecord]) -> dict[int, ChangeReco
     }
 
 
-def change_row(change: ChangeRecord) -> ChangeRow:
-    """All there is to say of a change that was applied.
+def change_columns(change: ChangeRecord) -> dict[str, Any]:
+    """All there is to say of a change that was applied: the columns `proposal` to `review` of an `EditRow`.
 
     Raises:
         LedgerDamaged: it was not.
@@ -33,26 +34,25 @@ def change_row(change: ChangeRecord) -> ChangeRow:
     draft = change.drafts[applied.body.draft - 1]
     checked = (gate for one in change.checks for gate in _gates(one.seq, one.body.evidence, GateTime.APPLIED))
     review = change.review
-    return ChangeRow(
-        proposal=change.number,
-        action=sort_of(change.body.action),
-        author=change.author,
-        drafter=draft.drafter,
-        proposal_digest=draft.body.proposal_digest,
-        draft_digest=applied.body.subject,
-        reason=change.body.reason,
-        ticket=change.body.ticket,
-        source=change.body.source,
-        risk=change.body.risk,
-        approvals=(
+    return {
+        "proposal": change.number,
+        "author": change.author,
+        "drafter": draft.drafter,
+        "proposal_digest": draft.body.proposal_digest,
+        "draft_digest": applied.body.subject,
+        "reason": change.body.reason,
+        "ticket": change.body.ticket,
+        "source": change.body.source,
+        "risk": change.body.risk,
+        "approvals": (
             *(_decision(one.seq, one.decision) for one in change.approvals if one.decision.subject == draft.digest),
             *(_decision(applied.seq, one) for one in applied.body.decisions),
         ),
-        gates=(*_gates(draft.seq, draft.body.evidence, GateTime.DRAFT), *checked),
-        break_glass=change.broke_glass,
-        break_glass_reason=applied.body.reason,
-        review_by=applied.body.review_by,
-        review=None
+        "gates": (*_gates(draft.seq, draft.body.evidence, GateTime.DRAFT), *checked),
+        "break_glass": change.broke_glass,
+        "break_glass_reason": applied.body.reason,
+        "review_by": applied.body.review_by,
+        "review": None
         if review is None
         else ReviewRow(
             seq=review.seq,
@@ -60,7 +60,7 @@ def change_row(change: ChangeRecord) -> ChangeRow:
             verdict=review.body.verdict,
             reason=review.body.reason,
         ),
-    )
+    }
 
 
 def _decision(seq: int, decision: SignedDecision) -> DecisionRow:

@@ -13,6 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
 from errata.ledger.audit.parts import EditRow
 from errata.ledger.audit.report import AuditReport, ChangeSet
 from errata.ledger.audit.words import (
@@ -80,8 +82,6 @@ def pdf_pages(found: AuditReport, limits: Limits = ON_PAPER) -> bytes:
 
 
 def _render(found: AuditReport, limits: Limits, *, paper: bool) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,

@@ -15,7 +15,7 @@ from errata.ledger.base.records import Digest, Instant, Line, Record, Settings
 from errata.ledger.base.signing import KeyName, SignatureBytes
 from errata.ledger.events.change_parts import Choice, ReviewVerdict
 from errata.ledger.events.parts import Count, EditNumber, EditOutcome, NonNegative, Origin, Probability, StopReason
-from errata.ledger.events.policy import ActionSort, GateTime
+from errata.ledger.events.policy import Evidence, GateTime
 from errata.ledger.state.state import EditStatus
 
 RANK = 1
@@ -93,21 +93,16 @@ class DecisionRow(Record):
     signature: SignatureBytes
 
 
-class GateRow(Record):
+class GateRow(Evidence):
     """What a gate measured.
 
     Attributes:
         seq: the event that holds the evidence.
         when: before the change was approved, or after it was applied.
-        gate, score, n, passed: see `ledger.events.policy.Evidence`.
     """
 
     seq: Seq
     when: GateTime
-    gate: Line
-    score: float | None
-    n: Count
-    passed: bool
 
 
 class ReviewRow(Record):
@@ -119,37 +114,6 @@ class ReviewRow(Record):
     reason: Line
 
 
-class ChangeRow(Record):
-    """Under what an edit was made: the change set that it is part of.
-
-    Attributes:
-        proposal, action: its number, and what it asks for.
-        author, drafter: by whom it was proposed, and by whom worked out.
-        proposal_digest, draft_digest: what was asked for and what was worked out, to the byte.
-        reason, ticket, source, risk: as the proposal says; `source` is where the new fact comes from.
-        approvals, gates: who said yes, and what was measured.
-        break_glass: whether it was applied without the approvals that the policy asks.
-        break_glass_reason, review_by, review: why, until when it was to be looked at, and what was said.
-    """
-
-    proposal: EditNumber
-    action: ActionSort
-    author: Line
-    drafter: Line
-    proposal_digest: Digest
-    draft_digest: Digest
-    reason: str
-    ticket: str | None
-    source: str | None
-    risk: Line
-    approvals: tuple[DecisionRow, ...]
-    gates: tuple[GateRow, ...]
-    break_glass: bool
-    break_glass_reason: str
-    review_by: Instant | None
-    review: ReviewRow | None
-
-
 class PolicyRow(Record):
     """The policy in force: the event that set it, its name, and its digest."""
 
@@ -158,7 +122,7 @@ class PolicyRow(Record):
     digest: Digest
 
 
-class TagMove(Record):
+class TagRow(Record):
     """A tag came to a version with this edit, or left one.
 
     Attributes:
@@ -212,7 +176,13 @@ class EditRow(Record):
         outcome: its own probes, right after its batch.
         scores_before, scores_after: evaluations of the two versions, wherever they are in the range's log.
         policy: in force when it was recorded; None where no event had set one, so that nothing was asked for.
-        proposal .. review: see `ChangeRow`; None, empty and False for an edit that is part of no change set.
+        proposal: number of the change set that it is part of; without one this and all up to `review` keep defaults.
+        author, drafter: by whom the change was proposed, and by whom worked out.
+        proposal_digest, draft_digest: what was asked for and what was worked out, to the byte.
+        reason, ticket, source, risk: as the proposal says; `source` is where the new fact comes from.
+        approvals, gates: who said yes, and what was measured.
+        break_glass: whether the change was applied without the approvals that the policy asks.
+        break_glass_reason, review_by, review: why, until when it was to be looked at, and what was said.
         tags: moves of tags that brought it into a tagged version or took it out.
         status, supersedes, ended: whether it is live at the end of the range, and how it came to an end if it is not.
         origin: where it was made, if it was carried over.
@@ -270,22 +240,22 @@ class EditRow(Record):
     scores_before: tuple[ScoreRow, ...]
     scores_after: tuple[ScoreRow, ...]
     policy: PolicyRow | None
-    proposal: EditNumber | None
-    author: Line | None
-    drafter: Line | None
-    proposal_digest: Digest | None
-    draft_digest: Digest | None
-    reason: str
-    ticket: str | None
-    source: str | None
-    risk: Line | None
-    approvals: tuple[DecisionRow, ...]
-    gates: tuple[GateRow, ...]
-    break_glass: bool
-    break_glass_reason: str
-    review_by: Instant | None
-    review: ReviewRow | None
-    tags: tuple[TagMove, ...]
+    proposal: EditNumber | None = None
+    author: Line | None = None
+    drafter: Line | None = None
+    proposal_digest: Digest | None = None
+    draft_digest: Digest | None = None
+    reason: str = ""
+    ticket: str | None = None
+    source: str | None = None
+    risk: Line | None = None
+    approvals: tuple[DecisionRow, ...] = ()
+    gates: tuple[GateRow, ...] = ()
+    break_glass: bool = False
+    break_glass_reason: str = ""
+    review_by: Instant | None = None
+    review: ReviewRow | None = None
+    tags: tuple[TagRow, ...]
     status: EditStatus
     supersedes: EditNumber | None
     ended: EndRow | None

@@ -125,12 +125,13 @@ def context(events: Sequence[Event], first: int, rows: Iterable[EditRow]) -> lis
                 return proposal in applied
             case EvaluationRecorded(version=version):
                 return version in versions
-        return isinstance(event.body, _ALWAYS)
+        return isinstance(event.body, (LedgerCreated, *TURNS))
 
     return [event for event in before if bears(event)]
 
 
-_ALWAYS = (LedgerCreated, PolicyChanged, KeyGranted, KeyRevoked, RoleGranted, RoleRevoked)
+TURNS = (PolicyChanged, KeyGranted, KeyRevoked, RoleGranted, RoleRevoked)
+"""Bodies of events that change policy, keys or roles."""
 
 
 def _belongs_with_the_one_before(events: Sequence[Event]) -> list[bool]:

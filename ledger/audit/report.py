@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from errata.ledger.audit.parts import EditRow, Retention
-from errata.ledger.audit.range import AuditRange
+from errata.ledger.audit.range import TURNS, AuditRange
 from errata.ledger.base.findings import Finding, Severity
 from errata.ledger.base.words import counted, listed, when
 from errata.ledger.events.bodies import EditApplied, EditReverted, EditSuperseded, VersionTagged, VersionUntagged
@@ -28,11 +28,7 @@ from errata.ledger.events.trust_bodies import (
     ChangeProposed,
     ChangeRejected,
     GlassReviewed,
-    KeyGranted,
-    KeyRevoked,
     PolicyChanged,
-    RoleGranted,
-    RoleRevoked,
 )
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.kinds.table import words_of
@@ -162,9 +158,8 @@ def report(read: AuditRange, checkpoint: str, findings: Sequence[Finding] | None
     )
 
 
-_TURNS = (PolicyChanged, KeyGranted, KeyRevoked, RoleGranted, RoleRevoked)
 _TOLD = (
-    *_TURNS,
+    *TURNS,
     EditApplied,
     EditReverted,
     EditSuperseded,
@@ -207,7 +202,7 @@ def _endings(within: Sequence[Event]) -> Iterator[Ending]:
 
 def _turns(within: Sequence[Event]) -> Iterator[Turn]:
     for event in within:
-        if isinstance(event.body, _TURNS):
+        if isinstance(event.body, TURNS):
             policy = event.body.policy.digest if isinstance(event.body, PolicyChanged) else None
             yield Turn(event, words_of(event.body), policy)
 

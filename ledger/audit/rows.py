@@ -12,16 +12,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from errata.ledger.audit.changes import applied_changes, change_row
+from errata.ledger.audit.changes import applied_changes, change_columns
 from errata.ledger.audit.parts import (
     RANK,
-    ChangeRow,
     EditRow,
     EndRow,
     PolicyRow,
     Retention,
     ScoreRow,
-    TagMove,
+    TagRow,
     TensorRow,
     TimeSource,
 )
@@ -83,7 +82,7 @@ class _Life:
     roles: tuple[str, ...]
     policy: PolicyRow | None
     after: str = ""
-    tags: list[TagMove] = field(default_factory=list)
+    tags: list[TagRow] = field(default_factory=list)
 
 
 @dataclass
@@ -146,7 +145,6 @@ class _Reading:
         event, body, created = life.event, life.body, self._created()
         signed = None if event.signature is None else signing.read(event.signature)
         change = self.changes.get(event.seq)
-        under = None if change is None else change_row(change)
         record = self.state.edits[body.number]
         return EditRow(
             **_shared(EditRow, event),
@@ -154,7 +152,7 @@ class _Reading:
             time_source=TimeSource.CLIENT,
             key=None if signed is None else signed.key,
             roles=life.roles,
-            action=under.action.value if under else "edit" if body.origin is None else "carry",
+            action=_action(body, change),
             **_told(body.fact),
             **_shared(EditRow, body) | {"seed": str(body.seed)},
             **{name: getattr(created, name) for name in _OF_THE_BASE},
@@ -168,7 +166,7 @@ class _Reading:
             scores_before=tuple(self.scores.get(life.before, ())),
             scores_after=tuple(self.scores.get(life.after, ())),
             policy=life.policy,
-            **_under(under),
+            **({} if change is None else change_columns(change)),
             tags=tuple(life.tags),
             status=record.status,
             supersedes=life.supersedes,
@@ -212,7 +210,7 @@ class _Reading:
         )
 
     def _move(self, event: Event, tag: VersionTagged, *, entered: bool) -> None:
-        move = TagMove(seq=event.seq, tag=tag.tag, version=tag.version, entered=entered)
+        move = TagRow(seq=event.seq, tag=tag.tag, version=tag.version, entered=entered)
         for number in tag.live:
             self.lives[number].tags.append(move)
 
@@ -225,28 +223,10 @@ def _shared(row: type[Record], source: Record) -> dict[str, Any]:
     return {name: getattr(source, name) for name in row.model_fields if name in type(source).model_fields}
 
 
-_UNGOVERNED = {
-    "proposal": None,
-    "author": None,
-    "drafter": None,
-    "proposal_digest": None,
-    "draft_digest": None,
-    "reason": "",
-    "ticket": None,
-    "source": None,
-    "risk": None,
-    "approvals": (),
-    "gates": (),
-    "break_glass": False,
-    "break_glass_reason": "",
-    "review_by": None,
-    "review": None,
-}
-"""What a row says of an edit that is part of no change set."""
-
-
-def _under(change: ChangeRow | None) -> dict[str, Any]:
-    return _UNGOVERNED if change is None else {name: getattr(change, name) for name in _UNGOVERNED}
+def _action(body: EditApplied, change: ChangeRecord | None) -> str:
+    if change is not None:
+        return change.body.action.sort
+    return "edit" if body.origin is None else "carry"
 
 
 def _told(fact: Fact) -> dict[str, Any]:

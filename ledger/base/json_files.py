@@ -49,26 +49,16 @@ def as_text(data: bytes, where: str) -> str:
         raise BadRecord(where, f"not UTF-8 (byte {error.start})") from error
 
 
-def lines(path: Path) -> Iterator[Numbered]:
-    """The objects of a JSONL file; blank lines are skipped but counted.
+def objects_of(text: str, file: str) -> Iterator[Numbered]:
+    """The objects in the text of a file that holds one JSON array, one JSON object or JSONL.
 
-    Raises:
-        BadRecord: a line that is no JSON object.
-    """
-    return lines_of(read_text(path), str(path))
-
-
-def objects(path: Path) -> Iterator[Numbered]:
-    """The objects of a file that holds one JSON array, one JSON object or JSONL.
+    Args:
+        text: the file's text.
+        file: what it is called in complaints.
 
     Raises:
         BadRecord: neither form, or a record that is no JSON object.
     """
-    return objects_of(read_text(path), str(path))
-
-
-def objects_of(text: str, file: str) -> Iterator[Numbered]:
-    """`objects`, of a file that has been read."""
     if not text.lstrip().startswith("["):
         return lines_of(text, file)
     try:
@@ -81,7 +71,11 @@ def objects_of(text: str, file: str) -> Iterator[Numbered]:
 
 
 def lines_of(text: str, file: str) -> Iterator[Numbered]:
-    """`lines`, of a file that has been read."""
+    """The objects in the text of a JSONL file; blank lines are skipped but counted. Arguments as of `objects_of`.
+
+    Raises:
+        BadRecord: a line that is no JSON object.
+    """
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue

@@ -15,8 +15,8 @@ The form is told by a record's own fields, so a file needs no flag:
 
 Records of all forms may say `"personal": true`: the fact says something of a person, and must be possible to erase.
 
-CounterFact's `attribute_prompts` ask for subjects of which the new object is true already, and test no edit;
-`generation_prompts` are read by `read_generation_prompts`.
+CounterFact's `attribute_prompts` ask for subjects of which the new object is true already, and test no edit; its
+`generation_prompts` are for sampling texts, and are no part of a fact.
 
 Where a record gives full text, `{}` is put in the place of the subject's last occurrence: the text after it is then
 free of the subject, and the last occurrence is the one whose last token sees all of the prompt before the answer.
@@ -30,7 +30,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from errata.ledger.base.errors import BadRecord
-from errata.ledger.base.json_files import as_text, objects, objects_of, read_bytes
+from errata.ledger.base.json_files import as_text, objects_of, read_bytes
 from errata.ledger.base.records import describe
 from errata.ledger.facts.fact import PLACEHOLDER, Fact, Probe
 
@@ -205,24 +205,6 @@ def _first(record: Raw, key: str) -> str:
     if not isinstance(value, str):
         raise ValueError(f"{key}: must be a text or a list of texts")
     return value
-
-
-def read_generation_prompts(path: Path) -> tuple[str, ...]:
-    """CounterFact's `generation_prompts` of a whole file, in order, once each; empty for other forms.
-
-    A record repeats its prompts to have several texts sampled; sampling is the caller's business here.
-
-    Raises:
-        BadRecord: what is wrong, with the file and the line or record.
-    """
-    prompts: dict[str, None] = {}
-    for where, record in objects(Path(path)):
-        if "generation_prompts" in record:
-            try:
-                prompts.update(dict.fromkeys(_texts(record, "generation_prompts")))
-            except ValueError as error:
-                raise BadRecord(where, str(error)) from error
-    return tuple(prompts)
 
 
 FORMS: Mapping[str, Callable[[Raw], Fact]] = {

@@ -103,7 +103,13 @@ def _applied_words(body: EditApplied) -> str:
     return f"e{body.number} {fact_words(body)}" + (f", {origin_words(body.origin)}" if body.origin else "")
 
 
-def _check_live(fold: Fold, number: int) -> None:
+def check_live(fold: Fold, number: int) -> None:
+    """See that an edit is live.
+
+    Raises:
+        UnknownEdit: it was never recorded.
+        Refused: it is no longer live.
+    """
     if number not in fold.edits:
         raise UnknownEdit(f"e{number}", nearest_edit(number, fold.edits))
     if number not in fold.live:
@@ -114,7 +120,7 @@ def _check_live(fold: Fold, number: int) -> None:
 
 
 def _check_reverted(fold: Fold, body: EditReverted) -> None:
-    _check_live(fold, body.edit)
+    check_live(fold, body.edit)
 
 
 def _revert(fold: Fold, body: EditReverted, act: Act) -> None:
@@ -127,7 +133,7 @@ def _reverted_words(body: EditReverted) -> str:
 
 
 def _check_superseded(fold: Fold, body: EditSuperseded) -> None:
-    _check_live(fold, body.edit)
+    check_live(fold, body.edit)
     if body.by != fold.next_number:
         raise Refused(f"e{body.edit} is superseded by e{body.by}, and the next edit is e{fold.next_number}")
 

@@ -25,6 +25,7 @@ from errata.ledger.events.policy import Capability, Evidence, GateTime, Policy
 from errata.ledger.events.tag_names import check_tag_name
 from errata.ledger.events.trust_bodies import ChangeClosed, ChangeDrafted, ChangeProposed
 from errata.ledger.events.words import action_words
+from errata.ledger.kinds.edits import check_live
 from errata.ledger.kinds.spec import KindSpec
 from errata.ledger.state.effects import facts_fit, result_of
 from errata.ledger.state.fold import Fold
@@ -46,8 +47,7 @@ def _check_proposed(fold: Fold, body: ChangeProposed, act: Act) -> None:
     match action:
         case RevertThem(edits=edits):
             for number in edits:
-                if number not in fold.live:
-                    raise _not_live(fold, number)
+                check_live(fold, number)
         case EraseFact(edits=edits):
             if unknown := [number for number in edits if number not in fold.edits]:
                 raise UnknownEdit(f"e{unknown[0]}")
@@ -76,13 +76,6 @@ def _check_erasure(fold: Fold, edits: tuple[int, ...]) -> None:
         raise Refused(
             f"the edits of that fact are {', '.join(f'e{number}' for number in every)}; all are erased, or none"
         )
-
-
-def _not_live(fold: Fold, number: int) -> Exception:
-    if number not in fold.edits:
-        return UnknownEdit(f"e{number}")
-    record = fold.edits[number]
-    return Refused(f"e{number} is not live: it was {record.status} at @{record.closed_by}", edit=number)
 
 
 def check_move(fold: Fold, move: MoveTag) -> None:
@@ -135,8 +128,8 @@ def _check_drafted(fold: Fold, body: ChangeDrafted, act: Act) -> None:
         raise Refused(f"p{number} changes nothing: the model says its facts already", proposal=number)
     if not facts_fit(proposal, body):
         raise Refused(f"the draft's edits are not of the facts of p{number}")
-    if gone := [one for one in body.taken_back if one not in fold.live]:
-        raise _not_live(fold, gone[0])
+    for edit in body.taken_back:
+        check_live(fold, edit)
     if body.result != result_of(fold, proposal, body):
         raise Refused(f"the draft of p{number} names a version that it does not lead to")
     check_evidence(trust.policy, body.evidence, GateTime.DRAFT, change)

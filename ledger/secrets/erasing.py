@@ -49,15 +49,6 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True)
-class Dropped:
-    """What `drop_erased` deleted: blobs and keys, by name, and files of caches with their size in bytes."""
-
-    leftovers: tuple[Leftover, ...] = ()
-    cache_files: int = 0
-    cache_bytes: int = 0
-
-
-@dataclass(frozen=True, slots=True)
 class Lost:
     """What cannot be rebuilt without some edits.
 
@@ -97,7 +88,7 @@ def leftovers(state: State, blobs: BlobStore, vault: Vault) -> Iterator[Leftover
             yield Leftover(erasure.seq, token, None)
 
 
-def drop_erased(state: State, blobs: BlobStore, vault: Vault, cache: Path | None) -> Dropped:
+def drop_erased(state: State, blobs: BlobStore, vault: Vault, cache: Path | None) -> None:
     """Delete what should be gone; nothing where nothing is left over.
 
     Args:
@@ -112,9 +103,8 @@ def drop_erased(state: State, blobs: BlobStore, vault: Vault, cache: Path | None
         StorageFailed: something could not be deleted; what was deleted before is gone, and a second call goes on.
     """
     left = tuple(leftovers(state, blobs, vault))
-    if not left:
-        return Dropped()
-    files, size = (0, 0) if cache is None else _empty(cache)
+    if left and cache is not None:
+        _empty(cache)
     for one in left:
         if one.blob is not None:
             blobs.drop(one.blob)
@@ -123,7 +113,6 @@ def drop_erased(state: State, blobs: BlobStore, vault: Vault, cache: Path | None
         if one.blob is None:
             vault.drop(one.token)
             hit("erase.key_dropped")
-    return Dropped(left, files, size)
 
 
 def lost_with(state: State, numbers: tuple[int, ...]) -> Lost:
@@ -157,15 +146,11 @@ def _is_there(blobs: BlobStore, blob: str) -> bool:
     return True
 
 
-def _empty(cache: Path) -> tuple[int, int]:
-    """Delete the folders in a folder; how many files were in them, and their bytes."""
-    files, size = 0, 0
+def _empty(cache: Path) -> None:
+    """Delete the folders in a folder."""
     try:
         for folder in sorted(path for path in cache.glob("*") if path.is_dir() and not path.is_symlink()):
-            inside = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
-            files, size = files + len(inside), size + sum(path.stat().st_size for path in inside)
             shutil.rmtree(folder)
             hit("erase.cache_dropped")
     except OSError as error:
         raise storage_error(error.filename or cache, error) from error
-    return files, size

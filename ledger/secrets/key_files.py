@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import StringConstraints, ValidationError
 
 from errata.ledger.base.errors import KeyFileDamaged, Refused, StorageFailed, UnknownKey, UsageError
 from errata.ledger.base.files import locked, storage_error, sync_folder, write_durably
 from errata.ledger.base.records import Instant, Line, Record, describe
 from errata.ledger.base.signing import KeyName, PrivateKey, is_key
-from errata.ledger.secrets.pem import COST, ScryptCost, decrypted, encrypted_pem, public_key, public_pem
+from errata.ledger.secrets.pem import COST, ScryptCost, decrypted, encrypted_pem, public_key
 
 LARGEST = 65_536
 """Bytes of the largest file that is read as a key or a card."""
@@ -108,8 +109,6 @@ class KeyFolder:
             Refused: there is a file of that name, or others can enter the folder.
             StorageFailed: it could not be written.
         """
-        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
         private = PrivateKey(Ed25519PrivateKey.generate())
         card = KeyCard.checked(name=name, person=person, key=private.key, created=now)
         self._unused(name)
@@ -211,11 +210,6 @@ def read_public(path: Path) -> str:
         return KeyCard.model_validate_json(data).key
     except ValidationError as error:
         raise KeyFileDamaged(str(path), f"is not a key's card ({describe(error)})") from None
-
-
-def exported(card: KeyCard) -> bytes:
-    """A key's public half, to be given away: PEM, which `read_public` and other programs read."""
-    return public_pem(card.key)
 
 
 def _small_file(path: Path, private: bool = False) -> bytes:

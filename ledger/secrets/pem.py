@@ -13,6 +13,20 @@ import os
 import re
 from typing import NamedTuple
 
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.algorithms import AES256
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.padding import PKCS7
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
 from errata.ledger.base.errors import KeyFileDamaged, UsageError, WrongPassphrase
 from errata.ledger.base.signing import SCHEME, PrivateKey, public_bytes
 
@@ -45,12 +59,6 @@ def encrypted_pem(private: PrivateKey, passphrase: bytes, cost: ScryptCost = COS
     Raises:
         UsageError: an empty passphrase.
     """
-    from cryptography.hazmat.primitives.ciphers import Cipher
-    from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-    from cryptography.hazmat.primitives.ciphers.modes import CBC
-    from cryptography.hazmat.primitives.padding import PKCS7
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
     if not passphrase:
         raise UsageError("a passphrase cannot be empty")
     salt, start = os.urandom(16), os.urandom(16)
@@ -80,10 +88,6 @@ def decrypted(pem: bytes, passphrase: bytes, where: str) -> PrivateKey:
         WrongPassphrase: it does not open the file.
         KeyFileDamaged: it is no Ed25519 private key under a passphrase.
     """
-    from cryptography.exceptions import InternalError, UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
     if not _ENCRYPTED.fullmatch(pem):
         raise KeyFileDamaged(where, "holds no private key under a passphrase (PKCS#8, PEM)")
     try:
@@ -113,10 +117,6 @@ def public_key(pem: bytes, where: str) -> str:
     Raises:
         KeyFileDamaged: it is no Ed25519 public key.
     """
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
-
     try:
         found = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):

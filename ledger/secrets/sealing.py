@@ -244,7 +244,5 @@ def _names(reason: str, text: str) -> bool:
 
 
 def _live_facts(state: State, opened: Mapping[int, EditRecord]) -> dict[tuple[str, str], int]:
-    found = {}
-    for key, number in state.live_facts.items():
-        found[opened[number].body.fact.key if number in opened else key] = number
-    return found
+    facts = state.live_facts.items()
+    return {opened[number].body.fact.key if number in opened else key: number for key, number in facts}

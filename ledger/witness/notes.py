@@ -27,7 +27,6 @@ from hashlib import sha256
 
 from errata.ledger.base.errors import BadRecord, UsageError
 from errata.ledger.base.signing import SCHEME, Signer, holds_raw, is_key, public_bytes
-from errata.ledger.events.envelope import Head
 
 LONGEST_NOTE = 1_000_000
 """Bytes: 100 signatures of about 5 kB each, in base64, find room."""
@@ -127,11 +126,6 @@ class Checkpoint:
     def note(self) -> str:
         """The whole note."""
         return self.text + "\n" + "".join(_line(one) for one in self.signatures)
-
-    @property
-    def log_head(self) -> Head:
-        """The head that it is of."""
-        return Head(self.size, self.head)
 
     def signed(self, name: str, key: Signer) -> Checkpoint:
         """The checkpoint with one more signature that speaks for the log; an older one of the same key goes."""

@@ -70,7 +70,7 @@ def test_a_bootstrap_of_a_ratio_covers() -> None:
     for _ in range(RUNS):
         tokens = random.integers(5, 50, size=60)
         nats = tokens * random.normal(2.0, 0.4, size=60)
-        found = ratio(list(nats), list(tokens), np.exp, "texts")
+        found = ratio(list(nats), list(tokens), np.exp)
         assert found.low is not None and found.high is not None
         assert found.n == tokens.sum()
         covered += found.low <= np.exp(2.0) <= found.high

@@ -12,13 +12,13 @@ from errata.ledger.base.errors import BadRecord
 from errata.ledger.events.bodies import EditApplied
 from errata.ledger.events.envelope import EMPTY_HEAD, StoredEvent, event_hash
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
-from errata.ledger.facts.fact_files import fact_from, read_generation_prompts
+from errata.ledger.facts.fact_files import fact_from
 from errata.ledger.facts.suites import Metric, Suite, read_suite, suite_digest
 from errata.ledger.kinds.chain import link, unpack
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.kinds.evolve import evolve
 from errata.ledger.state.state import State
-from tests.support.fact_files import COUNTERFACT, GOOD, MIRAGE, PROBE, ZSRE, write
+from tests.support.fact_files import GOOD, MIRAGE, PROBE, ZSRE, write
 from tests.support.samples import created, draft, evaluation, new_edit, some_digest
 
 
@@ -124,14 +124,6 @@ def test_knowedit_is_read() -> None:
 def test_our_portability_and_rivals_are_read() -> None:
     fact = fact_from(GOOD | {"portability": [{"prompt": "p", "target": "t", "against": "u"}]})
     assert fact.portability == (Probe(prompt="p", target="t", against="u"),)
-
-
-def test_counterfacts_generation_prompts_are_read_once_each(tmp_path: Path) -> None:
-    prompts = ["Danielle Darrieux was born in", "Danielle Darrieux's mother tongue is", "Danielle Darrieux was born in"]
-    path = write(tmp_path / "a.jsonl", COUNTERFACT | {"generation_prompts": prompts}, COUNTERFACT)
-    assert read_generation_prompts(path) == tuple(prompts[:2])
-    with pytest.raises(BadRecord, match="line 1: generation_prompts"):
-        read_generation_prompts(write(tmp_path / "b.jsonl", COUNTERFACT | {"generation_prompts": [1]}))
 
 
 def test_suites_of_texts_and_comparisons_are_read(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from errata.ledger.base.errors import (
 from errata.ledger.base.files import write_durably
 from errata.ledger.base.signing import PrivateKey, holds
 from errata.ledger.secrets import key_files, pem
-from errata.ledger.secrets.key_files import KeyFolder, exported, read_public
+from errata.ledger.secrets.key_files import KeyFolder, read_public
 from errata.ledger.secrets.pem import ScryptCost
 
 NOW = "2026-01-02T03:04:05Z"
@@ -265,7 +265,7 @@ def test_a_changed_bit_never_opens_as_another_key(keys: KeyFolder) -> None:
 
 def test_a_public_key_is_read_in_each_of_its_forms(keys: KeyFolder, tmp_path: Path) -> None:
     card = keys.card("laptop")
-    for name, data in (("pem", exported(card)), ("json", (keys.folder / "laptop.json").read_bytes())):
+    for name, data in (("pem", pem.public_pem(card.key)), ("json", (keys.folder / "laptop.json").read_bytes())):
         (tmp_path / name).write_bytes(data)
         assert read_public(tmp_path / name) == card.key
     (tmp_path / "line").write_text(f"{card.key}\n")

@@ -173,4 +173,4 @@ blake3:618b0396bb1b36ab8b63e7bc0e19b933565aa8b66c01303a97d6f1e9f5c448f5
 
 def test_a_checkpoint_is_a_value() -> None:
     assert checkpoint_of(HASHES) == Checkpoint(HASHES[0], 9, checkpoint_of(HASHES).root, HASHES[8])
-    assert checkpoint_of(HASHES, 4).log_head == (4, HASHES[3])
+    assert (checkpoint_of(HASHES, 4).size, checkpoint_of(HASHES, 4).head) == (4, HASHES[3])
