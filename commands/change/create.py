@@ -14,7 +14,7 @@ from errata.commands.lazy import when_used
 from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Table
 from errata.editor.presets import PRESETS
-from errata.ledger.base.errors import LedgerDamaged, UsageError
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
 
 with when_used():
@@ -96,8 +96,7 @@ def init(
             surroundings,
             lambda what, tokens: tell(f"{what} ({tokens:,} tokens)" if tokens else what),
         )
-    created = ledger.state().created
-    assert created is not None
+    created = ledger.state().genesis
     data = {
         "ledger": str(ledger.folder),
         "head": ledger.state().head.hash,
@@ -177,10 +176,7 @@ def stats(app: App, check: bool, corpus: Path | None, max_tokens: int | None) ->
     """
     if check != (corpus is not None):
         raise UsageError("--check and --corpus FILE go together")
-    ledger = app.ledger()
-    created = ledger.state().created
-    if created is None:
-        raise LedgerDamaged("the log", "it has no first event")
+    created = app.ledger().state().genesis
     now: dict[str, str] = {}
     if corpus is not None:
         now = _recomputed(app, corpus, max_tokens)

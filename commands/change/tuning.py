@@ -15,7 +15,7 @@ from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import settings_source
 from errata.editor.config import build_config
-from errata.ledger.base.errors import LedgerDamaged, UsageError
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.files import write_durably
 from errata.ledger.base.words import counted
 from errata.ledger.events.policy import Capability
@@ -140,16 +140,13 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
     """
     ledger = app.ledger()
     state = ledger.state()
-    if state.created is None:
-        raise LedgerDamaged("the log", "it has no first event")
     if reason and not pairs:
         raise UsageError("--reason belongs to --set NAME=VALUE")
     if pairs:
         config = build_config(dict(state.hyperparameters)).updated(settings_from(pairs))
         app.writer(ledger).change_settings(config, reason)
         state = ledger.state()
-    assert state.created is not None
-    first = build_config(dict(state.created.hyperparameters)).to_record()
+    first = build_config(dict(state.genesis.hyperparameters)).to_record()
     now = build_config(dict(state.hyperparameters)).to_record()
     seq, source = settings_source(state)
     rows = tuple(
@@ -161,12 +158,10 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
 
 
 def _front(outcome: tuning.TuningResult) -> list[scored.Trial]:
-
     return scored.pareto(outcome.trials)
 
 
 def _entry(trial: scored.Trial) -> dict[str, Any]:
-
     scores = trial.scores
     return {
         "number": trial.number,
@@ -193,7 +188,6 @@ def _write_preset(outcome: tuning.TuningResult, out: Path | None) -> Path | None
 def _told(
     outcome: tuning.TuningResult, search: tuning.Search, dry_run: bool, pictures: list[Path], preset: Path | None
 ) -> list[Block]:
-
     start, own, overall = outcome.trials[0], outcome.own, outcome.overall
     shown = {trial.number: trial for trial in (start, own, overall, *_front(outcome))}
     sought = ("layers", *search.space.ranges)

@@ -129,8 +129,7 @@ def blame_told(state: State, found: blames.Blame) -> list[Block]:
 def _mostly(state: State, one: blames.Blamed) -> str:
     """The layer through which an edit does most of what it does."""
     name = max(one.parts, key=lambda tensor: abs(one.parts[tensor]))
-    assert state.created is not None
-    return f"layer {state.created.edited[name].layer}"
+    return f"layer {state.genesis.edited[name].layer}"
 
 
 def _agreements(found: blames.Blame) -> list[Block]:

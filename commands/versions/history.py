@@ -19,15 +19,18 @@ from errata.commands.words.wording import (
     settings_source,
     version_json,
 )
-from errata.ledger.base.errors import UsageError
+from errata.ledger.base.errors import UnknownEdit, UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.envelope import Event
-from errata.ledger.kinds.checkouts import checkout_words
-from errata.ledger.kinds.evaluations import score_words
+from errata.ledger.kinds.checkouts import VersionCheckedOut, checkout_words
+from errata.ledger.kinds.edits import grid_limit
+from errata.ledger.kinds.evaluations import EvaluationRecorded, score_words
 from errata.ledger.kinds.table import KINDS, words_of
-from errata.ledger.kinds.tracings import tracing_words
+from errata.ledger.kinds.tracings import TracingRecorded, tracing_words
 from errata.ledger.ledger import Ledger
+from errata.ledger.rules.addresses import resolve_edit
 from errata.ledger.rules.selecting import select
+from errata.ledger.state.standing import change_of
 from errata.ledger.state.state import State
 
 
@@ -154,13 +157,6 @@ def described(
         version: the live set that the address names, if it names a version.
         reveal: whether personal facts are shown in the clear.
     """
-    from errata.ledger.base.errors import UnknownEdit
-    from errata.ledger.kinds.checkouts import VersionCheckedOut
-    from errata.ledger.kinds.evaluations import EvaluationRecorded
-    from errata.ledger.kinds.tracings import TracingRecorded
-    from errata.ledger.rules.addresses import resolve_edit
-    from errata.ledger.state.standing import change_of
-
     state = ledger.state()
     if is_proposal(address) and address not in state.tags:
         change = change_of(state.trust, proposal_number(address))
@@ -215,13 +211,8 @@ def status(app: App) -> None:
     Example: errata status
     """
     ledger = app.ledger()
-    from errata.ledger.base.errors import LedgerDamaged
-    from errata.ledger.kinds.edits import grid_limit
-
     state = ledger.state()
-    created = state.created
-    if created is None:
-        raise LedgerDamaged("the log", "it has no first event")
+    created = state.genesis
     used = {
         name: state.budgets.get(name, 0.0) / grid_limit(tensor.grid_exponent) for name, tensor in created.edited.items()
     }
