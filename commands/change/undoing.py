@@ -8,7 +8,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.render import Block
-from errata.commands.words.wording import event_json, facts_changed
+from errata.commands.words.wording import facts_changed
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.change_parts import MoveTag
 from errata.ledger.kinds.settings import SettingsChanged
@@ -49,7 +49,7 @@ def undo(app: App, dry_run: bool) -> None:
     numbers = range(len(before.edits) + 1, len(after.edits) + 1)
     data = {
         "dry_run": dry_run,
-        "last_change": [event_json(event) for event in plan.events],
+        "last_change": [event.plain() for event in plan.events],
         "proposal": None if plan.proposal is None else f"p{plan.proposal}",
         "reverted": list(plan.reverts),
         "brought_back": [{"edit": old, "as": new} for old, new in zip(plan.again, numbers, strict=True)],

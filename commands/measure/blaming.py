@@ -282,7 +282,6 @@ def _with_interval(suite: Suite, score: intervals.Estimate) -> str:
 
 
 def _fall_told(suite: Suite, fall: timelines.Fall | None) -> str:
-
     if fall is None:
         return f"{suite.name}: at no point worse than at the one before"
     drawn = "; this metric samples, so a fall may be chance" if suite.metric in SAMPLED else ""
@@ -310,7 +309,6 @@ def _gone(numbers: Sequence[int]) -> str:
 
 
 def _timeline_chart(moments: Sequence[timelines.Moment], suites: Sequence[Suite]) -> dict[str, Any]:
-
     records: list[dict[str, Any]] = []
     for moment in moments:
         for i, suite in enumerate(suites):

@@ -109,13 +109,11 @@ def _chosen(
         items, name = read_facts(app, facts), name_of(facts)
 
         def of_facts(workspace: workspaces.Workspace, live: tuple[int, ...]) -> Found:
-
             return evaluations.evaluate_facts(workspace, live, items, name, again=again)
 
         return of_facts
 
     def of_others(workspace: workspaces.Workspace, live: tuple[int, ...]) -> Found:
-
         if corpus is not None:
             return evaluations.evaluate_corpus(workspace, live, corpus, again)
         if task is not None:

@@ -14,7 +14,6 @@ from errata.commands.words.wording import (
     edit_json,
     edit_lines,
     edit_rows,
-    event_json,
     revealed_event,
     settings_source,
     version_json,
@@ -76,7 +75,7 @@ def log(
     """
     ledger = app.ledger()
     events = selected(ledger, count, subject, actor, kinds, since, until, reveal)
-    data = {"events": [event_json(event) for event in events]} if app.as_json else {}
+    data = {"events": [event.plain() for event in events]} if app.as_json else {}
     state = ledger.state()
     if oneline:
         loud = _unreviewed(state)

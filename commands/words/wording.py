@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from errata.ledger.state.state import EditRecord, State
     from errata.ledger.state.trust import KeyRecord
 
-FULL_DIGITS = 16
-"""Digits of a digest where it stands for itself."""
-
 
 def score_table(scores: Iterable[Score]) -> Table:
     """Scores with their intervals and what they rest on."""
@@ -49,11 +46,6 @@ def revealed_event(ledger: Ledger, event: Event) -> Event:
     if not isinstance(body, bodies.EditApplied) or ledger.state().edits[body.number].erased_by is not None:
         return event
     return event.model_copy(update={"body": ledger.opener.body(body)})
-
-
-def event_json(event: Event) -> dict[str, Any]:
-    """An event as JSON."""
-    return event.model_dump(mode="json")
 
 
 def edit_rows(records: Iterable[EditRecord]) -> Table:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from errata.ledger.base.words import short
 from errata.ledger.ledger import Ledger
 
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"} | {"\n": " ", "\r": " "})
@@ -79,7 +80,7 @@ class ModelCard:
             "- knowledge-editing",
             "---",
             "",
-            f"# {markdown_text(self.base)}, version {self.version.partition(':')[2][:12]}",
+            f"# {markdown_text(self.base)}, version {short(self.version)}",
             "",
             f"This is {markdown_text(self.base)} with {count} edit{'' if count == 1 else 's'} of its knowledge, "
             "written by Errata (version control for what a language model believes). Nothing else differs from the "
