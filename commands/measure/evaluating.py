@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -15,14 +14,10 @@ from errata.commands.words.render import Block
 from errata.commands.words.wording import score_table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
-from errata.ledger.kinds.evaluations import EvaluationRecorded, score_words
+from errata.ledger.kinds.evaluations import score_words
 
 with when_used():
     from errata.replay.measure import evaluations
-    from errata.replay.workflow import workspace as workspaces
-
-
-Found = tuple["EvaluationRecorded", bool]
 
 
 @click.command(name="eval")
@@ -80,45 +75,25 @@ def evaluate(
         raise UsageError("say what to evaluate on: one of --suite, --facts, --edits, --corpus and --task")
     if (task is None) != (not folders):
         raise UsageError("--task NAME and --include-path FOLDER go together")
-    run = _chosen(app, suite, facts, corpus, task, folders, again)
+    # files are read first: a bad one is told before a model is loaded
+    probes = None if suite is None else read_suite(app, suite)
+    items, name = (None, "") if facts is None else (read_facts(app, facts), name_of(facts))
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
     with app.progress("evaluating"):
-        result, computed = run(workspace, live)
+        result, computed = evaluations.evaluate(
+            workspace,
+            live,
+            suite=probes,
+            facts=items,
+            name=name,
+            corpus=corpus,
+            task=task,
+            folders=folders,
+            again=again,
+        )
     words = "" if computed else " (recorded earlier)"
     view: list[Block] = [f"{result.suite} on {short(result.version)}: {score_words(result)}{words}"]
     if result.source.value != "suite":
         view.append(score_table(result.scores))
     app.show({**result.plain(), "computed": computed}, view)
-
-
-def _chosen(
-    app: App,
-    suite: Path | None,
-    facts: Path | None,
-    corpus: Path | None,
-    task: str | None,
-    folders: tuple[Path, ...],
-    again: bool,
-) -> Callable[[workspaces.Workspace, tuple[int, ...]], Found]:
-    """What is to be done, with its files read: a bad one is told before a model is loaded."""
-    if suite is not None:
-        probes = read_suite(app, suite)
-        return lambda workspace, live: workspace.evaluate(live, probes, again)
-    if facts is not None:
-        items, name = read_facts(app, facts), name_of(facts)
-
-        def of_facts(workspace: workspaces.Workspace, live: tuple[int, ...]) -> Found:
-            return evaluations.evaluate_facts(workspace, live, items, name, again=again)
-
-        return of_facts
-
-    def of_others(workspace: workspaces.Workspace, live: tuple[int, ...]) -> Found:
-        if corpus is not None:
-            return evaluations.evaluate_corpus(workspace, live, corpus, again)
-        if task is not None:
-            return evaluations.evaluate_task(workspace, live, task, folders)
-        own, cohorts = evaluations.edits_by_cohort(workspace, live)
-        return evaluations.evaluate_facts(workspace, live, own, "edits", cohorts, again)
-
-    return of_others
