@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -87,7 +86,7 @@ def init(
     settings: dict[str, Any] = settings_from(pairs)
     if layers is not None:
         settings["layers"] = layers
-    stats = moments.StatsSettings() if max_tokens is None else replace(moments.StatsSettings(), max_tokens=max_tokens)
+    stats = moments.settings_for(max_tokens)
     genesis = beginning.Genesis(model, corpus, settings, stats, context_prompts, capacity_bits, adapter, reshard)
     with app.progress("starting") as tell:
         ledger = beginning.create_ledger(
@@ -194,10 +193,8 @@ def stats(app: App, check: bool, corpus: Path | None, max_tokens: int | None) ->
 
 def _recomputed(app: App, corpus: Path, max_tokens: int | None) -> dict[str, str]:
     workspace = app.workspace()
-    settings = (
-        moments.StatsSettings() if max_tokens is None else replace(moments.StatsSettings(), max_tokens=max_tokens)
-    )
     beginning.require_corpus(corpus)
+    settings = moments.settings_for(max_tokens)
     with app.progress("hashing the model and the corpus"):
         _ = workspace.files  # whose digests are checked
         return {name: now for name, _, now in beginning.compare_stats(workspace.created, corpus, settings)}

@@ -38,9 +38,7 @@ COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_spa
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds sample and search.")
 @file_option("suite", "--suite", help="A suite of what must stay: the general score.")
 @click.option("--layers", "choices", multiple=True, help="Layers to try, such as 3,4; repeatable. Needs --corpus.")
-@click.option(
-    "--corpus", metavar="FILE", type=click.Path(path_type=Path), help="The text that `errata init` was given."
-)
+@file_option("corpus", "--corpus", help="The text that `errata init` was given.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Most edits in a solve.")
 @click.option("--trials", type=click.IntRange(min=1), default=40, show_default=True, help="Settings to try, in all.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no trial after this long.")

@@ -9,7 +9,7 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.files import file_option, name_of, read_facts, read_suite
 from errata.commands.lazy import when_used
-from errata.commands.options import ONLY, WITHOUT
+from errata.commands.options import INCLUDE_PATH, ONLY, WITHOUT
 from errata.commands.words.render import Block
 from errata.commands.words.wording import score_table
 from errata.ledger.base.errors import UsageError
@@ -25,13 +25,9 @@ with when_used():
 @file_option("suite", "--suite", help="A suite: JSONL.")
 @file_option("facts", "--facts", help="Facts with probes: JSONL, CounterFact, zsRE, KnowEdit.")
 @click.option("--edits", is_flag=True, help="The facts of the version's own edits, also by when they were made.")
-@click.option(
-    "--corpus", metavar="FILE", type=click.Path(path_type=Path), help="Perplexity of text: one document a line."
-)
+@file_option("corpus", "--corpus", help="Perplexity of text: one document a line.")
 @click.option("--task", metavar="NAME", help="A task of lm-eval; needs the extra `eval` and --include-path.")
-@click.option(
-    "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
-)
+@INCLUDE_PATH
 @click.option("--again", is_flag=True, help="Run it even if the result is recorded already.")
 @WITHOUT
 @ONLY

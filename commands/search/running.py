@@ -11,6 +11,7 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.files import file_option, read_suite
 from errata.commands.lazy import when_used
+from errata.commands.options import INCLUDE_PATH
 from errata.commands.search.showing import alone, folder_of, session_of, show_conclusion
 from errata.commands.unlocking import without_passphrase
 from errata.ledger.base.errors import UsageError
@@ -28,9 +29,7 @@ with when_used():
 @click.command(context_settings={"ignore_unknown_options": True})
 @file_option("suite", "--suite", help="A suite whose score decides.")
 @click.option("--task", metavar="NAME", help="A task of lm-eval whose score decides; needs the extra `eval`.")
-@click.option(
-    "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
-)
+@INCLUDE_PATH
 @click.option("--metric", metavar="NAME", help="The task's metric; its first one if left out.")
 @click.option("--threshold", type=float, help="The last score that is still good.")
 @file_option("prior", "--prior", help="Begin with what blame finds by this suite.")
