@@ -10,7 +10,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.render import Block, Table
-from errata.commands.words.wording import edit_json, facts_changed
+from errata.commands.words.wording import edit_json, facts_changed, version_words
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.words import fact_words
@@ -61,7 +61,7 @@ def cherry_pick(app: App, other: Path, edits: tuple[str, ...], replace: bool, dr
     why = {Skip.LIVE: "is live here as", Skip.SAME: "says the same as a live edit here (--replace takes it):"}
     view += [f"skipped: e{skip.number} there {why[skip.why]} e{skip.here}" for skip in plan.skipped]
     view += ["nothing carried over"] if plan.nothing else []
-    app.show(data, [*view, _version(after)])
+    app.show(data, [*view, version_words(after)])
     return int(plan.nothing)
 
 
@@ -189,7 +189,7 @@ def _merged(plan: Transfer, ours: Side, after: State, dry_run: bool) -> Iterable
         yield from (f"  {_text(one.difference)} => {_decided(one, plan, ours)}" for one in plan.decided)
     if not dry_run and not plan.nothing:
         yield f"@{after.head.seq} {merge_words(after.recorded(LedgerMerged)[-1].body)}"
-    yield _version(after)
+    yield version_words(after)
 
 
 def _decided(one: Decided, plan: Transfer, ours: Side) -> str:
@@ -245,7 +245,3 @@ def _difference_json(one: Difference, ours: Side, theirs: Side) -> dict[str, Any
         "ours": told(ours, one.ours, one.changed_ours),
         "theirs": told(theirs, one.theirs, one.changed_theirs),
     }
-
-
-def _version(state: State) -> str:
-    return f"version {short(state.version)}, {counted(len(state.live), 'live edit')}"

@@ -8,8 +8,8 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.render import Block
-from errata.commands.words.wording import facts_changed
-from errata.ledger.base.words import counted, short
+from errata.commands.words.wording import facts_changed, version_words
+from errata.ledger.base.words import short
 from errata.ledger.events.change_parts import MoveTag
 from errata.ledger.kinds.settings import SettingsChanged
 from errata.ledger.kinds.table import words_of
@@ -90,7 +90,7 @@ def _told(
         was, now = after.hyperparameters, before.hyperparameters
         names = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
         yield f"settings {would}what they were: {', '.join(f'{name}={was.get(name)}' for name in names)}"
-    yield f"version {short(after.version)}, {counted(len(after.live), 'live edit')}{_as_before(plan, before, after)}"
+    yield version_words(after) + _as_before(plan, before, after)
     if refusal:
         yield refusal
     if dry_run:

@@ -10,7 +10,7 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.team.governing import done_json, done_view
 from errata.commands.words.render import Block
-from errata.ledger.base.words import counted, short
+from errata.commands.words.wording import version_words
 from errata.ledger.secrets.erasing import Leftover, Lost
 from errata.replay.record.erasing import erase as record
 from errata.replay.record.erasing import foresee_erasure
@@ -59,7 +59,7 @@ def erase(app: App, fact: str, reason: str, dry_run: bool) -> None:
     else:
         state = ledger.state()
         first = f", after reverting {_named(found.live)}" if found.live else ""
-        version = f"version {short(state.version)}, {counted(len(state.live), 'live edit')}"
+        version = version_words(state)
         told = [f"erased {named} at @{found.events[-1].seq}{first}", *gone, *_lost(found.lost), UNREACHED, version]
         app.show({**data, "version": state.version}, told)
 

@@ -14,6 +14,7 @@ from errata.commands.words.wording import (
     edit_json,
     edit_lines,
     edit_rows,
+    recorded_of,
     revealed_event,
     settings_source,
     version_json,
@@ -181,17 +182,11 @@ def described(
         f"base    {state.created.base_digest if state.created else ''}",
         f"tags    {', '.join(data['tags']) or 'none'}",
     ]
-    view += [
-        f"score   {e.body.suite}: {score_words(e.body)}"
-        for e in state.recorded(EvaluationRecorded)
-        if e.body.version == data["version"]
-    ]
-    view += [
-        f"traced  @{one.seq} {tracing_words(one.body)}"
-        for one in state.recorded(TracingRecorded)
-        if one.body.version == data["version"]
-    ]
-    written = [one for one in state.recorded(VersionCheckedOut) if one.body.version == data["version"]]
+    scores = recorded_of(state, EvaluationRecorded, data["version"])
+    view += [f"score   {one.body.suite}: {score_words(one.body)}" for one in scores]
+    traced = recorded_of(state, TracingRecorded, data["version"])
+    view += [f"traced  @{one.seq} {tracing_words(one.body)}" for one in traced]
+    written = recorded_of(state, VersionCheckedOut, data["version"])
     view += [f"copy    @{one.seq} {checkout_words(one.body)}" for one in written]
     view.append(f"{counted(len(live), 'live edit')}")
     if live:
@@ -217,6 +212,8 @@ def status(app: App) -> None:
     }
     not_said = [number for number in state.live if not state.edits[number].body.outcome.efficacy]
     bisecting = ledger.folder is not None and (ledger.folder / "bisect.json").is_file()
+    since, source = settings_source(state)
+    waiting = [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"]
     data: dict[str, Any] = {
         "ledger": str(ledger.folder),
         "model": created.model,
@@ -228,10 +225,10 @@ def status(app: App) -> None:
         "did_not_work": not_said,
         "tags": {name: tag.version for name, tag in state.tags.items()},
         "grid_used": used,
-        "settings_from": settings_source(state)[0],
+        "settings_from": since,
         "bisecting": bisecting,
         "policy": {"name": state.trust.policy.name, "digest": state.trust.policy.digest},
-        "proposals": [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"],
+        "proposals": waiting,
         "unreviewed": [f"p{one.number}" for one in state.trust.unreviewed()],
     }
     lines = [
@@ -242,8 +239,7 @@ def status(app: App) -> None:
         f"tags     {', '.join(f'{name} ({short(tag.version)})' for name, tag in state.tags.items()) or 'none'}",
     ]
     lines += [f"grid     {name}: {share:.2%} used" for name, share in used.items()]
-    lines.append(f"settings from @{settings_source(state)[0]}, {settings_source(state)[1]}")
-    waiting = [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"]
+    lines.append(f"settings from @{since}, {source}")
     lines.append(f"policy   {state.trust.policy.name}" + (f", open proposals: {', '.join(waiting)}" if waiting else ""))
     lines += [Loud(line) for line in unreviewed_lines(state, app.world.now())]
     if not_said:
