@@ -63,15 +63,15 @@ def checkpoint(app: App, pin: Path | None, witness: Path | None, since: Path | N
     ledger = app.ledger()
     rows = _sound_rows(ledger)
     if witness is not None:
-        found = _read(witness)
+        found = read_checkpoint(witness)
         _see_it_holds(ledger, rows, found)
         if since is not None:
-            _see_it_goes_on(ledger, rows, found, _read(since))
+            _see_it_goes_on(ledger, rows, found, read_checkpoint(since))
         seconds = int(datetime.fromisoformat(app.world.now()).timestamp())
         signed = found.witnessed(app.who, app.signer()(), seconds)
     else:
         if pin is not None and pin.exists():
-            _see_it_holds(ledger, rows, _read(pin))
+            _see_it_holds(ledger, rows, read_checkpoint(pin))
         signed = checkpoint_of([row.hash for row in rows]).signed(app.who, app.signer()())
     file = pin or witness
     if file is not None:
@@ -177,7 +177,12 @@ def fsck(app: App, other: Path | None) -> int:
     return 0 if sound else 1
 
 
-def _read(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a file.
+
+    Raises:
+        BadRecord: there is no such file, or it holds no checkpoint.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
