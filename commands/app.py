@@ -13,7 +13,7 @@ import click
 
 from errata.commands.lazy import when_used
 from errata.commands.words.render import Loud, View, console, printable, write
-from errata.ledger.base.errors import ErrataError, UnknownVersion
+from errata.ledger.base.errors import ErrataError, UnknownVersion, UsageError
 
 with when_used():
     from errata.commands import pager as paging
@@ -206,8 +206,6 @@ class App:
         Raises:
             UsageError: it was read already.
         """
-        from errata.ledger.base.errors import UsageError
-
         if self._stdin_read:
             raise UsageError("standard input is one file: `-` can be given once")
         self._stdin_read = True

@@ -24,6 +24,9 @@ SETTINGS = click.option(
 EVERY = click.option(
     "--every", type=click.IntRange(min=1), help="Changes between two points. Default: about ten points."
 )
+INCLUDE_PATH = click.option(
+    "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
+)
 CHART = click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a .svg, .png or .json file.")
 PROPOSAL = click.argument(
     "number", metavar="PROPOSAL", callback=lambda context, parameter, value: proposal_number(value)

@@ -7,11 +7,33 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from errata.door.given import Edit, Facts, File, facts_of, suite_of, texts
+from errata.commands.lazy import when_used
+from errata.commands.options import narrowed
+from errata.commands.words.wording import score_table
+from errata.door.given import Edit, Facts, File, facts_of, path_of, suite_of, texts
 from errata.door.record import OpenLog
 from errata.door.results import Answers, Bisected, Edited, Evaluated, Ranking, Version, Written
+from errata.editor.config import config_for
 from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.base.words import counted, short
+from errata.ledger.kinds.evaluations import score_words
+from errata.ledger.rules.addresses import resolve_edit
+
+with when_used():
+    from errata.commands.change import edits as edit_tables
+    from errata.commands.measure import asking as asked_tables
+    from errata.commands.measure import blaming
+    from errata.commands.search import marking, showing
+    from errata.commands.versions import exporting
+    from errata.editor.attribute import stand_in
+    from errata.editor.model import text
+    from errata.replay.apply import apply
+    from errata.replay.bisect import run, scope
+    from errata.replay.bisect import session as sessions
+    from errata.replay.measure import asking, evaluations
+    from errata.replay.measure import blame as blames
+    from errata.replay.search import terms
+    from errata.replay.workflow import writing_out
 
 if TYPE_CHECKING:
     from errata.commands.words.render import Block
@@ -67,13 +89,9 @@ class OpenLedger(OpenLog):
         single = {"subject": subject, "prompt": prompt, "target": target, "old": old,
                   "paraphrases": list(paraphrases), "locality": list(locality)}  # fmt: skip
         items = facts_of(facts, {name: value for name, value in single.items() if value}, personal)
-        from errata.commands.change.edits import edits_told
-        from errata.editor.config import config_for
-        from errata.replay.apply.apply import edit_all
-
         space = self._workspace
         config = config_for(space.config(), method, settings or {})
-        reports = edit_all(space, items, config, batch_size, dry_run)
+        reports = apply.edit_all(space, items, config, batch_size, dry_run)
         version = space.state.version
         return Edited(
             edits=tuple(body.number for report in reports for body in report.recorded),
@@ -81,7 +99,7 @@ class OpenLedger(OpenLog):
             left_alone=tuple(item.fact for report in reports for item in report.no_ops),
             taken_back=tuple(number for report in reports for number in report.taken_back),
             version=version,
-            view=tuple(edits_told(reports, dry_run, version)),
+            view=tuple(edit_tables.edits_told(reports, dry_run, version)),
         )
 
     def ask(
@@ -108,12 +126,11 @@ class OpenLedger(OpenLog):
             UnknownVersion: there is no such version.
             ModelError: a prompt is empty or too long for the model.
         """
-        from errata.commands.measure.asking import answers_told
-        from errata.replay.measure.asking import ask
-
         live = self._live(at, without, only)
-        answers = ask(self._workspace, [prompt] if isinstance(prompt, str) else prompt, live, top, tokens)
-        return Answers(self._ledger.state().version_of(live), tuple(answers), view=tuple(answers_told(answers)))
+        answers = asking.ask(self._workspace, [prompt] if isinstance(prompt, str) else prompt, live, top, tokens)
+        return Answers(
+            self._ledger.state().version_of(live), tuple(answers), view=tuple(asked_tables.answers_told(answers))
+        )
 
     def tag(self, name: str, version: str = "HEAD", *, note: str = "", move: bool = False) -> Version:
         """Name a version; the digests of its weights are recorded with the name.
@@ -153,8 +170,6 @@ class OpenLedger(OpenLog):
             UnknownEdit: there is no such edit.
             Refused: one of them is not in force, or the policy does not allow it.
         """
-        from errata.ledger.rules.addresses import resolve_edit
-
         if not edits:
             raise UsageError("say which edits to revert")
         self._workspace.revert([resolve_edit(self._ledger.state(), edit) for edit in edits], reason)
@@ -182,11 +197,8 @@ class OpenLedger(OpenLog):
             UsageError: the folder holds something.
             ModelChanged: the base is not the one that the ledger began with.
         """
-        from errata.commands.options import narrowed
-        from errata.replay.workflow.writing_out import checkout
-
         live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
-        done = checkout(self._workspace, live, Path(folder), address, share=not copy)
+        done = writing_out.checkout(self._workspace, live, Path(folder), address, share=not copy)
         line = f"{done.made.folder}: version {short(done.made.version)}, {counted(len(live), 'live edit')}"
         return _written(done.made.folder, done.made.version, done.recorded, [line])
 
@@ -213,15 +225,11 @@ class OpenLedger(OpenLog):
         Raises:
             UsageError: the folder holds something, or there is nothing to export.
         """
-        from errata.commands.options import narrowed
-        from errata.commands.versions.exporting import accuracy_told
-        from errata.replay.workflow.writing_out import export_adapter
-
         live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
         start = None if since is None else (self._live(since), since)
-        done = export_adapter(self._workspace, live, Path(folder), address, since=start, rank=rank)
+        done = writing_out.export_adapter(self._workspace, live, Path(folder), address, since=start, rank=rank)
         line = f"{done.folder}: LoRA adapter of version {short(done.card.card.version)}, rank {done.made.rank}"
-        return _written(done.folder, done.card.card.version, done.recorded, [line, *accuracy_told(done.made)])
+        return _written(done.folder, done.card.card.version, done.recorded, [line, *exporting.accuracy_told(done.made)])
 
     def evaluate(
         self,
@@ -258,24 +266,17 @@ class OpenLedger(OpenLog):
             raise UsageError("say what to evaluate on: one of suite, facts, edits, corpus and task")
         if (task is None) != (not include_path):
             raise UsageError("task and include_path go together")
-        from errata.commands.words.wording import score_table
-        from errata.ledger.kinds.evaluations import score_words
-        from errata.replay.measure import evaluations
-
-        space, live = self._workspace, self._live(version, without, only)
-        if suite is not None:
-            found, computed = space.evaluate(live, suite_of(suite), again)
-        elif facts is not None:
-            name = Path(facts).name if isinstance(facts, (str, PathLike)) else "facts"
-            found, computed = evaluations.evaluate_facts(space, live, facts_of(facts), name, again=again)
-        elif edits:
-            own, cohorts = evaluations.edits_by_cohort(space, live)
-            found, computed = evaluations.evaluate_facts(space, live, own, "edits", cohorts, again)
-        elif corpus is not None:
-            found, computed = evaluations.evaluate_corpus(space, live, Path(corpus), again)
-        else:
-            assert task is not None
-            found, computed = evaluations.evaluate_task(space, live, task, [Path(one) for one in include_path])
+        found, computed = evaluations.evaluate(
+            self._workspace,
+            self._live(version, without, only),
+            suite=None if suite is None else suite_of(suite),
+            facts=None if facts is None else facts_of(facts),
+            name=Path(facts).name if isinstance(facts, (str, PathLike)) else "facts",
+            corpus=path_of(corpus),
+            task=task,
+            folders=[Path(one) for one in include_path],
+            again=again,
+        )
         line = f"{found.suite} on {short(found.version)}: {score_words(found)}"
         rest = () if suite is not None else (score_table(found.scores),)
         return Evaluated(found.score, found, computed, view=(line, *rest))
@@ -319,21 +320,14 @@ class OpenLedger(OpenLog):
         Raises:
             UsageError: both are the same version, or no change between them fits.
         """
-        from errata.commands.search.marking import actors
-        from errata.commands.search.showing import conclusion_told
-        from errata.replay.bisect import session as sessions
-        from errata.replay.bisect.run import How, bisect_with_suite
-        from errata.replay.bisect.scope import Filters, check_order
-        from errata.replay.search.terms import Strategy
-
         asked, likelier = suite_of(suite), None if prior is None else suite_of(prior)
-        filters = Filters(tuple(subjects), tuple(layers), tuple(authors), tuple(batches), since, until)
-        state, how = self._ledger.state(), check_order(order)
-        session = sessions.start(state, good, bad, actor=actors(self._ledger), filters=filters, order=how)
-        run = How(strategy=Strategy(minimise=minimise), prior=likelier)
-        found, body = bisect_with_suite(self._workspace, session, asked, threshold, run)
+        filters = scope.Filters(tuple(subjects), tuple(layers), tuple(authors), tuple(batches), since, until)
+        state, how = self._ledger.state(), scope.check_order(order)
+        session = sessions.start(state, good, bad, actor=marking.actors(self._ledger), filters=filters, order=how)
+        how_run = run.How(strategy=terms.Strategy(minimise=minimise), prior=likelier)
+        found, body = run.bisect_with_suite(self._workspace, session, asked, threshold, how_run)
         culprit = None if found.culprit is None else found.culprit.edits[0]
-        return Bisected(culprit, found, view=tuple(conclusion_told(self._ledger.state(), session, body)))
+        return Bisected(culprit, found, view=tuple(showing.conclusion_told(self._ledger.state(), session, body)))
 
     def blame(
         self,
@@ -366,17 +360,14 @@ class OpenLedger(OpenLog):
         """
         if (suite is None) == (prompt is None) or (prompt is None) != (target is None):
             raise UsageError("say what to blame edits for: suite, or prompt with target")
-        from errata.commands.measure.blaming import blame_told, prompt_suite
-        from errata.editor.attribute.stand_in import log_probability
-        from errata.editor.model.text import locate
-        from errata.replay.measure.blame import blame
-
-        asked = prompt_suite(prompt, target) if suite is None else suite_of(suite)
+        asked = blaming.prompt_suite(prompt, target) if suite is None else suite_of(suite)
         space, live, answer = self._workspace, self._live(version, without, only), None
         if prompt is not None:
-            answer = log_probability(locate(space.loaded.tokenizer, prompt, target=asked.probes[0].target))
-        found = blame(space, live, asked, top, check, seed, answer)
-        return Ranking(found.edits, view=tuple(blame_told(space.state, found)))
+            answer = stand_in.log_probability(
+                text.locate(space.loaded.tokenizer, prompt, target=asked.probes[0].target)
+            )
+        found = blames.blame(space, live, asked, top, check, seed, answer)
+        return Ranking(found.edits, view=tuple(blaming.blame_told(space.state, found)))
 
 
 def _written(folder: Path, version: str, recorded: int | ErrataError, view: list[Block]) -> Written:

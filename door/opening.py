@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from errata import world
 from errata.commands.app import App
+from errata.commands.lazy import when_used
 from errata.commands.unlocking import Unlocking
 from errata.door.given import File, path_of
 from errata.door.opened import OpenLedger
+
+with when_used():
+    from errata.editor.model import stats as moments
+    from errata.replay.workflow import genesis as beginning
 
 
 def init(
@@ -56,17 +60,14 @@ def init(
         Refused: there is a ledger already.
         ModelError: the model cannot be loaded, or is of an unknown family.
     """
-    from errata.editor.model.stats import StatsSettings
-    from errata.replay.workflow.genesis import Genesis, create_ledger
-
     app = _app(folder, None, actor, key, passphrase_file, device, threads)
     chosen = dict(settings or {}) | ({} if layers is None else {"layers": layers})
-    stats = StatsSettings() if max_tokens is None else replace(StatsSettings(), max_tokens=max_tokens)
-    genesis = Genesis(
+    stats = moments.settings_for(max_tokens)
+    genesis = beginning.Genesis(
         str(model), Path(corpus), chosen, stats, context_prompts, capacity_bits, path_of(adapter), path_of(reshard)
     )
     place = app.ledger_option or app.world.folder
-    create_ledger(place, genesis, app.surroundings())
+    beginning.create_ledger(place, genesis, app.surroundings())
     app.ledger_option = place
     return OpenLedger(app)
 

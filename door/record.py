@@ -6,13 +6,20 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
+from errata.commands.lazy import when_used
 from errata.door.given import Edit, texts
 from errata.door.results import Description, History, Verified, Version
 from errata.ledger.base.words import counted, short
+from errata.ledger.care.verify import is_sound
+from errata.ledger.care.verify import verify as check
+
+with when_used():
+    from errata.commands.trust import checks
+    from errata.commands.versions import history
+    from errata.replay.workflow import deep_verify, workspace
 
 if TYPE_CHECKING:
     from errata.commands.app import App
-    from errata.replay.workflow.workspace import Workspace
 
 
 class OpenLog:
@@ -37,10 +44,8 @@ class OpenLog:
         self.__dict__.pop("_workspace", None)
 
     @cached_property
-    def _workspace(self) -> Workspace:
-        from errata.replay.workflow.workspace import Workspace
-
-        return Workspace(self._ledger, self._app.surroundings(), self._app.base)
+    def _workspace(self) -> workspace.Workspace:
+        return workspace.Workspace(self._ledger, self._app.surroundings(), self._app.base)
 
     @property
     def head(self) -> Version:
@@ -87,10 +92,8 @@ class OpenLog:
             until: up to this date or time, all of which still counts.
             reveal: show personal facts in the clear, where their keys are here.
         """
-        from errata.commands.versions.history import event_table, selected
-
-        events = selected(self._ledger, count, subject, actor, kinds, since, until, reveal)
-        return History(tuple(events), view=(event_table(self._ledger.state(), events),))
+        events = history.selected(self._ledger, count, subject, actor, kinds, since, until, reveal)
+        return History(tuple(events), view=(history.event_table(self._ledger.state(), events),))
 
     def show(self, address: str, *, reveal: bool = False) -> Description:
         """Everything recorded of an edit ("e12"), a version, or a proposal ("p3").
@@ -102,10 +105,8 @@ class OpenLog:
         Raises:
             UnknownEdit, UnknownVersion: there is none.
         """
-        from errata.commands.versions.history import described
-
         now = self._app.world.now()
-        data, view = described(self._ledger, address, now, lambda: self._live(address), reveal)
+        data, view = history.described(self._ledger, address, now, lambda: self._live(address), reveal)
         return Description(data, view=tuple(view))
 
     def verify(self, *, deep: bool = False) -> Verified:
@@ -114,17 +115,12 @@ class OpenLog:
         Args:
             deep: also recompute every delta, the base model's digests and the weights of tagged versions.
         """
-        from errata.commands.trust.checks import findings_told
-        from errata.ledger.care.verify import is_sound, verify
-
-        findings = verify(self._app.ledger_folder(), deep=deep)
+        findings = check(self._app.ledger_folder(), deep=deep)
         if deep:
-            from errata.replay.workflow.deep_verify import deep_verify
-
-            findings += deep_verify(self._workspace)
+            findings += deep_verify.deep_verify(self._workspace)
         sound = is_sound(findings)
         word = "sound: everything is as it was recorded" if sound else "damaged"
-        return Verified(sound, tuple(findings), view=(*findings_told(findings), word))
+        return Verified(sound, tuple(findings), view=(*checks.findings_told(findings), word))
 
     def _live(self, address: str, without: Sequence[Edit] = (), only: Sequence[Edit] = ()) -> tuple[int, ...]:
         return self._app.live(self._ledger, address, texts(without), texts(only))

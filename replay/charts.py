@@ -291,7 +291,6 @@ def lines(
     series_order: Sequence[str],
     columns: int = 2,
     size: tuple[int, int] = (330, 210),
-    points: bool = True,
     x_discrete: bool = False,
 ) -> dict[str, Any]:
     """Small multiples: one panel a quantity, one line a series, one legend below for all.
@@ -308,7 +307,6 @@ def lines(
         series_order: the lines, as the legend lists them; colours and dashes follow it.
         columns: panels in a row.
         size: width and height of a panel in pixels.
-        points: whether each record is marked with a point too.
         x_discrete: whether values across are names or numbers of things (layers), not quantities.
     """
     legend = {"orient": "bottom", "title": None, "columns": 4, "symbolType": "stroke", "symbolSize": 400}
@@ -330,9 +328,8 @@ def lines(
             band = {"y": {**down, "field": panel.low}, "y2": {"field": panel.high}, "color": color}
             marks.append({"mark": {"type": "area", "opacity": 0.15}, "encoding": band})
         marks.append({"mark": {"type": "line"}, "encoding": {"y": down, "color": color, "strokeDash": dash}})
-        if points:
-            point = {"type": "point", "filled": True, "size": 36, "opacity": 1}
-            marks.append({"mark": point, "encoding": {"y": down, "color": color}})
+        point = {"type": "point", "filled": True, "size": 36, "opacity": 1}
+        marks.append({"mark": point, "encoding": {"y": down, "color": color}})
         own = [dict(record) for record in records if record.get(panel.y) is not None]
         note = {"title": {"text": panel.note, "fontSize": 13, "offset": 8}} if panel.note else {}
         size_ = {"width": size[0], "height": size[1]}

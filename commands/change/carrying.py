@@ -4,21 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.render import Block, Table
-from errata.commands.words.wording import edit_json, facts_changed
+from errata.commands.words.wording import edit_json, facts_changed, version_words
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.words import fact_words
-from errata.ledger.kinds.merges import LedgerMerged, merge_words
-
-if TYPE_CHECKING:
-    from errata.ledger.sharing.carry import Decided, Difference, Transfer
-    from errata.ledger.sharing.sides import Side
-    from errata.ledger.state.state import State
+from errata.ledger.kinds.merges import LedgerMerged, MergeRule, merge_words
+from errata.ledger.ledger import Ledger
+from errata.ledger.rules.addresses import resolve_edits
+from errata.ledger.rules.decide import foresee
+from errata.ledger.sharing.carry import Decided, Difference, Skip, Transfer, carry, plan_pick
+from errata.ledger.sharing.merge import choices, plan_merge
+from errata.ledger.sharing.sides import Side
+from errata.ledger.state.state import EditStatus, State
 
 CONFLICT = 3
 RULES = ("ours", "theirs", "newest")
@@ -51,9 +54,6 @@ def cherry_pick(app: App, other: Path, edits: tuple[str, ...], replace: bool, dr
       errata cherry-pick ../other e7 e9
       errata cherry-pick . e12               bring e12 back, which was reverted
     """
-    from errata.ledger.rules.addresses import resolve_edits
-    from errata.ledger.sharing.carry import Skip, plan_pick
-
     ours, theirs = _sides(app, other)
     plan = plan_pick(ours, theirs, resolve_edits(theirs.state, edits), replace)
     after, data, view = _carry_out(app, ours, plan, dry_run)
@@ -61,7 +61,7 @@ def cherry_pick(app: App, other: Path, edits: tuple[str, ...], replace: bool, dr
     why = {Skip.LIVE: "is live here as", Skip.SAME: "says the same as a live edit here (--replace takes it):"}
     view += [f"skipped: e{skip.number} there {why[skip.why]} e{skip.here}" for skip in plan.skipped]
     view += ["nothing carried over"] if plan.nothing else []
-    app.show(data, [*view, _version(after)])
+    app.show(data, [*view, version_words(after)])
     return int(plan.nothing)
 
 
@@ -99,10 +99,6 @@ def merge(
       errata merge ../other --dry-run
       errata merge ../other --newest --take e12=ours
     """
-    from errata.ledger.base.errors import UsageError
-    from errata.ledger.kinds.merges import MergeRule
-    from errata.ledger.sharing.merge import choices, plan_merge
-
     if ours + theirs + newest > 1:
         raise UsageError("give one of --ours, --theirs and --newest")
     rule = next((MergeRule(name) for name, given in zip(RULES, (ours, theirs, newest), strict=True) if given), None)
@@ -127,18 +123,11 @@ def merge(
 
 def _sides(app: App, other: Path) -> tuple[Side, Side]:
     """This ledger and the other one, as they are now."""
-    from errata.ledger.ledger import Ledger
-    from errata.ledger.sharing.sides import Side
-
     return Side.of(app.ledger()), Side.of(Ledger.open(other))
 
 
 def _carry_out(app: App, ours: Side, plan: Transfer, dry_run: bool) -> tuple[State, dict[str, Any], list[Block]]:
     """Carry a plan out, unless it is a trial; the state after it, and what came in, as JSON and as text."""
-    from errata.ledger.rules.decide import foresee
-    from errata.ledger.sharing.carry import carry
-    from errata.ledger.state.state import EditStatus
-
     after, events = ours.state, []
     if not plan.conflicts and not plan.nothing:
         if dry_run:
@@ -200,7 +189,7 @@ def _merged(plan: Transfer, ours: Side, after: State, dry_run: bool) -> Iterable
         yield from (f"  {_text(one.difference)} => {_decided(one, plan, ours)}" for one in plan.decided)
     if not dry_run and not plan.nothing:
         yield f"@{after.head.seq} {merge_words(after.recorded(LedgerMerged)[-1].body)}"
-    yield _version(after)
+    yield version_words(after)
 
 
 def _decided(one: Decided, plan: Transfer, ours: Side) -> str:
@@ -256,7 +245,3 @@ def _difference_json(one: Difference, ours: Side, theirs: Side) -> dict[str, Any
         "ours": told(ours, one.ours, one.changed_ours),
         "theirs": told(theirs, one.theirs, one.changed_theirs),
     }
-
-
-def _version(state: State) -> str:
-    return f"version {short(state.version)}, {counted(len(state.live), 'live edit')}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from errata.commands.lazy import when_used
 from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Table
 from errata.editor.presets import PRESETS
-from errata.ledger.base.errors import LedgerDamaged, UsageError
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
 
 with when_used():
@@ -87,7 +86,7 @@ def init(
     settings: dict[str, Any] = settings_from(pairs)
     if layers is not None:
         settings["layers"] = layers
-    stats = moments.StatsSettings() if max_tokens is None else replace(moments.StatsSettings(), max_tokens=max_tokens)
+    stats = moments.settings_for(max_tokens)
     genesis = beginning.Genesis(model, corpus, settings, stats, context_prompts, capacity_bits, adapter, reshard)
     with app.progress("starting") as tell:
         ledger = beginning.create_ledger(
@@ -96,8 +95,7 @@ def init(
             surroundings,
             lambda what, tokens: tell(f"{what} ({tokens:,} tokens)" if tokens else what),
         )
-    created = ledger.state().created
-    assert created is not None
+    created = ledger.state().genesis
     data = {
         "ledger": str(ledger.folder),
         "head": ledger.state().head.hash,
@@ -177,10 +175,7 @@ def stats(app: App, check: bool, corpus: Path | None, max_tokens: int | None) ->
     """
     if check != (corpus is not None):
         raise UsageError("--check and --corpus FILE go together")
-    ledger = app.ledger()
-    created = ledger.state().created
-    if created is None:
-        raise LedgerDamaged("the log", "it has no first event")
+    created = app.ledger().state().genesis
     now: dict[str, str] = {}
     if corpus is not None:
         now = _recomputed(app, corpus, max_tokens)
@@ -198,10 +193,8 @@ def stats(app: App, check: bool, corpus: Path | None, max_tokens: int | None) ->
 
 def _recomputed(app: App, corpus: Path, max_tokens: int | None) -> dict[str, str]:
     workspace = app.workspace()
-    settings = (
-        moments.StatsSettings() if max_tokens is None else replace(moments.StatsSettings(), max_tokens=max_tokens)
-    )
     beginning.require_corpus(corpus)
+    settings = moments.settings_for(max_tokens)
     with app.progress("hashing the model and the corpus"):
         _ = workspace.files  # whose digests are checked
         return {name: now for name, _, now in beginning.compare_stats(workspace.created, corpus, settings)}

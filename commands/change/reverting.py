@@ -14,7 +14,7 @@ from errata.commands.app import App, shared
 from errata.commands.files import file_option, name_of, read_facts, read_suite
 from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
-from errata.commands.words.wording import edit_json, facts_changed
+from errata.commands.words.wording import edit_json, facts_changed, version_words
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.policy import ActionSort, Capability
@@ -92,7 +92,7 @@ def revert(
         "live": len(state.live),
     }
     lines = ["reverted", *facts_changed(state, numbers)]
-    app.show(data, [*lines, f"version {short(state.version)}, {counted(len(state.live), 'live edit')}"])
+    app.show(data, [*lines, version_words(state)])
 
 
 def _preview(
@@ -232,7 +232,7 @@ def _rederived(
     if found.taken_back:
         done += f", {len(found.taken_back)} reverted because the model says their targets without them"
     yield f"{done}, {found.seconds:.1f} s"
-    yield f"version {short(workspace.state.version)}, {counted(len(workspace.state.live), 'live edit')}"
+    yield version_words(workspace.state)
 
 
 def _facts(facts: Sequence[consequences.FactBack], then: str) -> Table:

@@ -15,7 +15,7 @@ from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import settings_source
 from errata.editor.config import build_config
-from errata.ledger.base.errors import LedgerDamaged, UsageError
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.files import write_durably
 from errata.ledger.base.words import counted
 from errata.ledger.events.policy import Capability
@@ -38,9 +38,7 @@ COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_spa
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds sample and search.")
 @file_option("suite", "--suite", help="A suite of what must stay: the general score.")
 @click.option("--layers", "choices", multiple=True, help="Layers to try, such as 3,4; repeatable. Needs --corpus.")
-@click.option(
-    "--corpus", metavar="FILE", type=click.Path(path_type=Path), help="The text that `errata init` was given."
-)
+@file_option("corpus", "--corpus", help="The text that `errata init` was given.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Most edits in a solve.")
 @click.option("--trials", type=click.IntRange(min=1), default=40, show_default=True, help="Settings to try, in all.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no trial after this long.")
@@ -140,16 +138,13 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
     """
     ledger = app.ledger()
     state = ledger.state()
-    if state.created is None:
-        raise LedgerDamaged("the log", "it has no first event")
     if reason and not pairs:
         raise UsageError("--reason belongs to --set NAME=VALUE")
     if pairs:
         config = build_config(dict(state.hyperparameters)).updated(settings_from(pairs))
         app.writer(ledger).change_settings(config, reason)
         state = ledger.state()
-    assert state.created is not None
-    first = build_config(dict(state.created.hyperparameters)).to_record()
+    first = build_config(dict(state.genesis.hyperparameters)).to_record()
     now = build_config(dict(state.hyperparameters)).to_record()
     seq, source = settings_source(state)
     rows = tuple(
@@ -161,12 +156,10 @@ def settings(app: App, pairs: tuple[str, ...], reason: str) -> None:
 
 
 def _front(outcome: tuning.TuningResult) -> list[scored.Trial]:
-
     return scored.pareto(outcome.trials)
 
 
 def _entry(trial: scored.Trial) -> dict[str, Any]:
-
     scores = trial.scores
     return {
         "number": trial.number,
@@ -193,7 +186,6 @@ def _write_preset(outcome: tuning.TuningResult, out: Path | None) -> Path | None
 def _told(
     outcome: tuning.TuningResult, search: tuning.Search, dry_run: bool, pictures: list[Path], preset: Path | None
 ) -> list[Block]:
-
     start, own, overall = outcome.trials[0], outcome.own, outcome.overall
     shown = {trial.number: trial for trial in (start, own, overall, *_front(outcome))}
     sought = ("layers", *search.space.ranges)

@@ -8,8 +8,8 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.render import Block
-from errata.commands.words.wording import event_json, facts_changed
-from errata.ledger.base.words import counted, short
+from errata.commands.words.wording import facts_changed, version_words
+from errata.ledger.base.words import short
 from errata.ledger.events.change_parts import MoveTag
 from errata.ledger.kinds.settings import SettingsChanged
 from errata.ledger.kinds.table import words_of
@@ -49,7 +49,7 @@ def undo(app: App, dry_run: bool) -> None:
     numbers = range(len(before.edits) + 1, len(after.edits) + 1)
     data = {
         "dry_run": dry_run,
-        "last_change": [event_json(event) for event in plan.events],
+        "last_change": [event.plain() for event in plan.events],
         "proposal": None if plan.proposal is None else f"p{plan.proposal}",
         "reverted": list(plan.reverts),
         "brought_back": [{"edit": old, "as": new} for old, new in zip(plan.again, numbers, strict=True)],
@@ -90,7 +90,7 @@ def _told(
         was, now = after.hyperparameters, before.hyperparameters
         names = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
         yield f"settings {would}what they were: {', '.join(f'{name}={was.get(name)}' for name in names)}"
-    yield f"version {short(after.version)}, {counted(len(after.live), 'live edit')}{_as_before(plan, before, after)}"
+    yield version_words(after) + _as_before(plan, before, after)
     if refusal:
         yield refusal
     if dry_run:

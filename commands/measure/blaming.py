@@ -129,8 +129,7 @@ def blame_told(state: State, found: blames.Blame) -> list[Block]:
 def _mostly(state: State, one: blames.Blamed) -> str:
     """The layer through which an edit does most of what it does."""
     name = max(one.parts, key=lambda tensor: abs(one.parts[tensor]))
-    assert state.created is not None
-    return f"layer {state.created.edited[name].layer}"
+    return f"layer {state.genesis.edited[name].layer}"
 
 
 def _agreements(found: blames.Blame) -> list[Block]:
@@ -283,7 +282,6 @@ def _with_interval(suite: Suite, score: intervals.Estimate) -> str:
 
 
 def _fall_told(suite: Suite, fall: timelines.Fall | None) -> str:
-
     if fall is None:
         return f"{suite.name}: at no point worse than at the one before"
     drawn = "; this metric samples, so a fall may be chance" if suite.metric in SAMPLED else ""
@@ -311,7 +309,6 @@ def _gone(numbers: Sequence[int]) -> str:
 
 
 def _timeline_chart(moments: Sequence[timelines.Moment], suites: Sequence[Suite]) -> dict[str, Any]:
-
     records: list[dict[str, Any]] = []
     for moment in moments:
         for i, suite in enumerate(suites):

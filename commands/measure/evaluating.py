@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -10,19 +9,15 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.files import file_option, name_of, read_facts, read_suite
 from errata.commands.lazy import when_used
-from errata.commands.options import ONLY, WITHOUT
+from errata.commands.options import INCLUDE_PATH, ONLY, WITHOUT
 from errata.commands.words.render import Block
 from errata.commands.words.wording import score_table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
-from errata.ledger.kinds.evaluations import EvaluationRecorded, score_words
+from errata.ledger.kinds.evaluations import score_words
 
 with when_used():
     from errata.replay.measure import evaluations
-    from errata.replay.workflow import workspace as workspaces
-
-
-Found = tuple["EvaluationRecorded", bool]
 
 
 @click.command(name="eval")
@@ -30,13 +25,9 @@ Found = tuple["EvaluationRecorded", bool]
 @file_option("suite", "--suite", help="A suite: JSONL.")
 @file_option("facts", "--facts", help="Facts with probes: JSONL, CounterFact, zsRE, KnowEdit.")
 @click.option("--edits", is_flag=True, help="The facts of the version's own edits, also by when they were made.")
-@click.option(
-    "--corpus", metavar="FILE", type=click.Path(path_type=Path), help="Perplexity of text: one document a line."
-)
+@file_option("corpus", "--corpus", help="Perplexity of text: one document a line.")
 @click.option("--task", metavar="NAME", help="A task of lm-eval; needs the extra `eval` and --include-path.")
-@click.option(
-    "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
-)
+@INCLUDE_PATH
 @click.option("--again", is_flag=True, help="Run it even if the result is recorded already.")
 @WITHOUT
 @ONLY
@@ -80,47 +71,25 @@ def evaluate(
         raise UsageError("say what to evaluate on: one of --suite, --facts, --edits, --corpus and --task")
     if (task is None) != (not folders):
         raise UsageError("--task NAME and --include-path FOLDER go together")
-    run = _chosen(app, suite, facts, corpus, task, folders, again)
+    # files are read first: a bad one is told before a model is loaded
+    probes = None if suite is None else read_suite(app, suite)
+    items, name = (None, "") if facts is None else (read_facts(app, facts), name_of(facts))
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
     with app.progress("evaluating"):
-        result, computed = run(workspace, live)
+        result, computed = evaluations.evaluate(
+            workspace,
+            live,
+            suite=probes,
+            facts=items,
+            name=name,
+            corpus=corpus,
+            task=task,
+            folders=folders,
+            again=again,
+        )
     words = "" if computed else " (recorded earlier)"
     view: list[Block] = [f"{result.suite} on {short(result.version)}: {score_words(result)}{words}"]
     if result.source.value != "suite":
         view.append(score_table(result.scores))
     app.show({**result.plain(), "computed": computed}, view)
-
-
-def _chosen(
-    app: App,
-    suite: Path | None,
-    facts: Path | None,
-    corpus: Path | None,
-    task: str | None,
-    folders: tuple[Path, ...],
-    again: bool,
-) -> Callable[[workspaces.Workspace, tuple[int, ...]], Found]:
-    """What is to be done, with its files read: a bad one is told before a model is loaded."""
-    if suite is not None:
-        probes = read_suite(app, suite)
-        return lambda workspace, live: workspace.evaluate(live, probes, again)
-    if facts is not None:
-        items, name = read_facts(app, facts), name_of(facts)
-
-        def of_facts(workspace: workspaces.Workspace, live: tuple[int, ...]) -> Found:
-
-            return evaluations.evaluate_facts(workspace, live, items, name, again=again)
-
-        return of_facts
-
-    def of_others(workspace: workspaces.Workspace, live: tuple[int, ...]) -> Found:
-
-        if corpus is not None:
-            return evaluations.evaluate_corpus(workspace, live, corpus, again)
-        if task is not None:
-            return evaluations.evaluate_task(workspace, live, task, folders)
-        own, cohorts = evaluations.edits_by_cohort(workspace, live)
-        return evaluations.evaluate_facts(workspace, live, own, "edits", cohorts, again)
-
-    return of_others

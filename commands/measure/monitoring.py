@@ -68,7 +68,6 @@ def _share(hits: tuple[int, int]) -> str:
 
 
 def _chart(points: list[monitors.HealthPoint], suite: Suite | None) -> dict[str, Any]:
-
     records: list[dict[str, Any]] = []
     for point in points:
         common = {"edits": point.made}

@@ -103,7 +103,6 @@ def _made(found: pilots.PilotReport) -> str:
 
 
 def _tables(found: pilots.PilotReport) -> list[Table]:
-
     before = {(row.name, row.decision): row for row in evaluations.score_rows(found.before)}
     rows = [
         (row.name, row.decision, f"{before[row.name, row.decision].value:.1%}", f"{row.value:.1%}",
@@ -161,7 +160,6 @@ def _cost_lines(found: pilots.PilotReport) -> list[str]:
 def _write_page(
     path: Path, name: str, found: pilots.PilotReport, tables: list[Table], cost: list[str], now: str
 ) -> None:
-
     records: list[dict[str, Any]] = []
     for p in found.points:
         for label, scores in (("all edits so far", p.facts), ("first batch", p.first_batch)):

@@ -244,7 +244,6 @@ def _go_on(app: App, session: Session) -> int:
 
 
 def actors(ledger: Ledger) -> Actor:
-    """Who made each event, for filters by author."""
     """Who made an event, by its place in the log; it is read only where somebody asks."""
     read = cache(ledger.events)
     return lambda seq: read()[seq - 1].actor

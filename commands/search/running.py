@@ -10,6 +10,8 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.files import file_option, read_suite
+from errata.commands.lazy import when_used
+from errata.commands.options import INCLUDE_PATH
 from errata.commands.search.showing import alone, folder_of, session_of, show_conclusion
 from errata.commands.unlocking import without_passphrase
 from errata.ledger.base.errors import UsageError
@@ -20,13 +22,14 @@ from errata.replay.bisect.session import Session
 from errata.replay.search.noise import Noise
 from errata.replay.search.terms import Observation, Strategy
 
+with when_used():
+    from errata.replay.bisect import run as runs
+
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @file_option("suite", "--suite", help="A suite whose score decides.")
 @click.option("--task", metavar="NAME", help="A task of lm-eval whose score decides; needs the extra `eval`.")
-@click.option(
-    "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
-)
+@INCLUDE_PATH
 @click.option("--metric", metavar="NAME", help="The task's metric; its first one if left out.")
 @click.option("--threshold", type=float, help="The last score that is still good.")
 @file_option("prior", "--prior", help="Begin with what blame finds by this suite.")
@@ -106,8 +109,6 @@ def run(
     session = session_of(app.ledger())
     session.problem(app.ledger().state())
     workspace = app.workspace()
-    from errata.replay.bisect.run import How, Shell, bisect_with_command, bisect_with_suite, bisect_with_task
-
     folder, terms = folder_of(workspace.ledger), session.terms
 
     def on_test(now: Session, test: Observation) -> None:
@@ -119,14 +120,14 @@ def run(
         app.say(f"{test.purpose.value}: {short(test.version)} is {terms.word(test.outcome)}{score}")
 
     strategy = _strategy(noisy, minimise, confidence=confidence, calibration=calibrate, limit=limit)
-    how = How(strategy, likelier, on_test)
+    how = runs.How(strategy, likelier, on_test)
     if probes is not None and threshold is not None:
-        found, body = bisect_with_suite(workspace, session, probes, threshold, how)
+        found, body = runs.bisect_with_suite(workspace, session, probes, threshold, how)
     elif task is not None and threshold is not None:
-        found, body = bisect_with_task(workspace, session, task, folders, threshold, metric, how)
+        found, body = runs.bisect_with_task(workspace, session, task, folders, threshold, metric, how)
     else:
-        shell = Shell(without_passphrase(app.world.environment), app.world.output_descriptor)
-        found, body = bisect_with_command(workspace, session, command, shell, how, jobs)
+        shell = runs.Shell(without_passphrase(app.world.environment), app.world.output_descriptor)
+        found, body = runs.bisect_with_command(workspace, session, command, shell, how, jobs)
     if found.culprit is not None:
         session_file.reset(folder)
     elif not (noisy and found.verdict is Verdict.INCONCLUSIVE):  # there more tests can decide

@@ -10,8 +10,7 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.team.governing import done_json, done_view
 from errata.commands.words.render import Block
-from errata.commands.words.wording import event_json
-from errata.ledger.base.words import counted, short
+from errata.commands.words.wording import version_words
 from errata.ledger.secrets.erasing import Leftover, Lost
 from errata.replay.record.erasing import erase as record
 from errata.replay.record.erasing import foresee_erasure
@@ -50,7 +49,7 @@ def erase(app: App, fact: str, reason: str, dry_run: bool) -> None:
     if found.proposed is not None:
         app.show({**data, **done_json(found.proposed)}, done_view(found.proposed, f"erase {named}"))
         return
-    events = [event_json(event) for event in found.events]
+    events = [event.plain() for event in found.events]
     data |= {"proposal": None, "reverted": list(found.live), "events": events, **_gone_json(found.left, found.lost)}
     gone = _gone(found.left, dry_run)
     if found.erased_at is not None:
@@ -60,7 +59,7 @@ def erase(app: App, fact: str, reason: str, dry_run: bool) -> None:
     else:
         state = ledger.state()
         first = f", after reverting {_named(found.live)}" if found.live else ""
-        version = f"version {short(state.version)}, {counted(len(state.live), 'live edit')}"
+        version = version_words(state)
         told = [f"erased {named} at @{found.events[-1].seq}{first}", *gone, *_lost(found.lost), UNREACHED, version]
         app.show({**data, "version": state.version}, told)
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from errata.commands.app import App
 from errata.commands.words.render import Block
-from errata.commands.words.wording import event_json
 from errata.ledger.events.change_parts import AccessStep
 from errata.ledger.events.words import step_words
 from errata.ledger.kinds.table import words_of
@@ -28,7 +27,7 @@ def done_json(done: DoneOrProposed) -> dict[str, Any]:
         "proposal": None if done.proposal is None else f"p{done.proposal}",
         "drafted": done.drafted,
         "asked": list(done.asked),
-        "events": [event_json(event) for event in done.events],
+        "events": [event.plain() for event in done.events],
     }
 
 

@@ -17,6 +17,7 @@ from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.change_parts import GrantKey, GrantRole, RevokeKey, RevokeRole
 from errata.ledger.events.words import step_words
+from errata.ledger.kinds.table import words_of
 from errata.ledger.state.touched import Touched, touched
 from errata.replay.record import access
 
@@ -183,8 +184,6 @@ def _touched_json(found: Touched | None) -> dict[str, Any]:
 
 
 def _touched_view(found: Touched | None) -> list[Block]:
-    from errata.ledger.kinds.table import words_of
-
     if found is None:
         return []
     signed = tuple(

@@ -89,7 +89,7 @@ def list_keys(app: App) -> None:
 
     Example: errata key list
     """
-    trust = _trust(app)
+    trust = trust_here(app)
     cards = {card.key: card for card in app.keys().cards()}
     records = {} if trust is None else dict(trust.keys)
     rows, data = [], []
@@ -125,7 +125,7 @@ def show(app: App, which: str, pem: bool) -> None:
       errata key show laptop
       errata key show laptop --pem > ada.pem
     """
-    trust = _trust(app)
+    trust = trust_here(app)
     name = key_named(app, trust, which)
     card = own_card(app, name)
     record = None if trust is None else trust.keys.get(name)
@@ -202,7 +202,7 @@ def own_card(app: App, name: str) -> KeyCard | None:
     return next((card for card in app.keys().cards() if card.key == name), None)
 
 
-def _trust(app: App) -> Trust | None:
+def trust_here(app: App) -> Trust | None:
     """What the ledger says of keys and roles; None where there is no ledger."""
     try:
         return app.ledger().state().trust

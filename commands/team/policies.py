@@ -11,9 +11,10 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.lazy import InOrder
 from errata.commands.team.governing import done_json, done_view
+from errata.commands.team.keys import trust_here
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import policy_view
-from errata.ledger.base.errors import BadRecord, LedgerNotFound
+from errata.ledger.base.errors import BadRecord
 from errata.ledger.base.words import short
 from errata.ledger.events.policy import PRESETS
 from errata.ledger.events.policy_files import PolicyFile, read_policy_file, toml_of
@@ -104,11 +105,8 @@ def check(app: App, source: str) -> int:
     """
     read = _read(source)
     data: dict[str, Any] = {"policy": read.policy.name, "digest": read.policy.digest, "ledger": True}
-    try:
-        trust = app.ledger().state().trust
-    except LedgerNotFound:
-        if app.ledger_option is not None:
-            raise
+    trust = trust_here(app)
+    if trust is None:
         data.update(ledger=False, reaches=[], possible=True)
         app.show(data, [f"{source} is a policy; there is no ledger here to say who could do what under it"])
         return 0

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from errata.commands.app import App
 from errata.commands.words.change_view import change_data, evidence_table, next_step
 from errata.commands.words.render import Block
-from errata.commands.words.wording import event_json
 from errata.ledger.base.words import short
 from errata.ledger.events.envelope import Event
 from errata.ledger.events.trust_bodies import ChangeDrafted
@@ -20,7 +19,7 @@ def show_change(app: App, ledger: Ledger, events: Sequence[Event], number: int) 
     """Show what was recorded of a change, and where it stands."""
     state, now = ledger.state(), app.world.now()
     change = state.trust.changes[number]
-    data = {"events": [event_json(event) for event in events], **change_data(state, change, now)}
+    data = {"events": [event.plain() for event in events], **change_data(state, change, now)}
     view: list[Block] = [f"@{event.seq} {words_of(event.body)}" for event in events]
     view += evidence_tables(events)
     view += [f"missing: {one}" for one in missing(state, change, now)]

@@ -10,8 +10,9 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
+from errata.commands.trust.tampering import read_checkpoint
 from errata.commands.words.render import Block, Table, write
-from errata.ledger.base.errors import BadRecord, ErrataError, UsageError
+from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.base.findings import NOTHING, Finding, Trouble, damage, troubles
 from errata.ledger.base.words import counted, sized
 from errata.ledger.care.gc import Sort, collect
@@ -21,7 +22,7 @@ from errata.ledger.ledger import DATABASE, ledger_folder
 from errata.ledger.store.sqlite import SqliteStore
 from errata.ledger.witness.checkpoints import against, known_keys
 from errata.ledger.witness.merkle import MerkleTree
-from errata.ledger.witness.notes import Checkpoint, VerifierKey, parse_checkpoint
+from errata.ledger.witness.notes import Checkpoint, VerifierKey
 from errata.replay.workflow.caches import PLACES
 
 with when_used():
@@ -108,10 +109,7 @@ def _pinned(file: Path | None, trusted: tuple[str, ...]) -> tuple[Checkpoint | N
         if keys:
             raise UsageError("--trust names keys of a checkpoint; give that too, with --against")
         return None, []
-    try:
-        return parse_checkpoint(file.read_bytes(), str(file)), keys
-    except OSError as error:
-        raise BadRecord(str(file), error.strerror or str(error)) from error
+    return read_checkpoint(file), keys
 
 
 def _held_against(app: App, pinned: Checkpoint, keys: list[VerifierKey]) -> list[Finding]:

@@ -63,23 +63,25 @@ def checkpoint(app: App, pin: Path | None, witness: Path | None, since: Path | N
     ledger = app.ledger()
     rows = _sound_rows(ledger)
     if witness is not None:
-        found = _read(witness)
+        found = read_checkpoint(witness)
         _see_it_holds(ledger, rows, found)
         if since is not None:
-            _see_it_goes_on(ledger, rows, found, _read(since))
-        signed = found.witnessed(app.who, app.signer()(), _seconds(app.world.now()))
+            _see_it_goes_on(ledger, rows, found, read_checkpoint(since))
+        seconds = int(datetime.fromisoformat(app.world.now()).timestamp())
+        signed = found.witnessed(app.who, app.signer()(), seconds)
     else:
         if pin is not None and pin.exists():
-            _see_it_holds(ledger, rows, _read(pin))
+            _see_it_holds(ledger, rows, read_checkpoint(pin))
         signed = checkpoint_of([row.hash for row in rows]).signed(app.who, app.signer()())
     file = pin or witness
     if file is not None:
-        _write(file, signed)
+        write_durably(file.absolute(), signed.note.encode("utf-8"))
     vkey = str(VerifierKey(note_name(app.who), app.signer()().key, kind))
     data = {**_data(signed), "file": None if file is None else str(file), "note": signed.note, "vkey": vkey}
     view: list[Block] = list(signed.note.rstrip("\n").split("\n"))
     if file is not None:
-        view = [f"{file}: @{signed.size} {short(signed.head)}, signed by {_signers(signed)}"]
+        signers = ", ".join(one.name for one in signed.signatures)
+        view = [f"{file}: @{signed.size} {short(signed.head)}, signed by {signers}"]
         view.append(f"who trusts {app.who}: errata verify --against {file} --trust '{vkey}'")
     app.show(data, view)
 
@@ -175,7 +177,12 @@ def fsck(app: App, other: Path | None) -> int:
     return 0 if sound else 1
 
 
-def _read(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path) -> Checkpoint:
+    """The checkpoint in a file.
+
+    Raises:
+        BadRecord: there is no such file, or it holds no checkpoint.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -205,18 +212,6 @@ def _see_it_holds(ledger: Ledger, rows: Sequence[StoredEvent], found: Checkpoint
     for finding in findings:
         if finding.severity is Severity.ERROR:
             raise FactConflict(f"{finding.where}: {finding.what}; nothing was written")
-
-
-def _write(path: Path, signed: Checkpoint) -> None:
-    write_durably(path.absolute(), signed.note.encode("utf-8"))
-
-
-def _seconds(now: str) -> int:
-    return int(datetime.fromisoformat(now).timestamp())
-
-
-def _signers(signed: Checkpoint) -> str:
-    return ", ".join(one.name for one in signed.signatures)
 
 
 def _data(signed: Checkpoint) -> dict[str, Any]:

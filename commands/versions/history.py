@@ -14,20 +14,23 @@ from errata.commands.words.wording import (
     edit_json,
     edit_lines,
     edit_rows,
-    event_json,
+    recorded_of,
     revealed_event,
     settings_source,
     version_json,
 )
-from errata.ledger.base.errors import UsageError
+from errata.ledger.base.errors import UnknownEdit, UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.envelope import Event
-from errata.ledger.kinds.checkouts import checkout_words
-from errata.ledger.kinds.evaluations import score_words
+from errata.ledger.kinds.checkouts import VersionCheckedOut, checkout_words
+from errata.ledger.kinds.edits import grid_limit
+from errata.ledger.kinds.evaluations import EvaluationRecorded, score_words
 from errata.ledger.kinds.table import KINDS, words_of
-from errata.ledger.kinds.tracings import tracing_words
+from errata.ledger.kinds.tracings import TracingRecorded, tracing_words
 from errata.ledger.ledger import Ledger
+from errata.ledger.rules.addresses import resolve_edit
 from errata.ledger.rules.selecting import select
+from errata.ledger.state.standing import change_of
 from errata.ledger.state.state import State
 
 
@@ -73,7 +76,7 @@ def log(
     """
     ledger = app.ledger()
     events = selected(ledger, count, subject, actor, kinds, since, until, reveal)
-    data = {"events": [event_json(event) for event in events]} if app.as_json else {}
+    data = {"events": [event.plain() for event in events]} if app.as_json else {}
     state = ledger.state()
     if oneline:
         loud = _unreviewed(state)
@@ -154,13 +157,6 @@ def described(
         version: the live set that the address names, if it names a version.
         reveal: whether personal facts are shown in the clear.
     """
-    from errata.ledger.base.errors import UnknownEdit
-    from errata.ledger.kinds.checkouts import VersionCheckedOut
-    from errata.ledger.kinds.evaluations import EvaluationRecorded
-    from errata.ledger.kinds.tracings import TracingRecorded
-    from errata.ledger.rules.addresses import resolve_edit
-    from errata.ledger.state.standing import change_of
-
     state = ledger.state()
     if is_proposal(address) and address not in state.tags:
         change = change_of(state.trust, proposal_number(address))
@@ -186,17 +182,11 @@ def described(
         f"base    {state.created.base_digest if state.created else ''}",
         f"tags    {', '.join(data['tags']) or 'none'}",
     ]
-    view += [
-        f"score   {e.body.suite}: {score_words(e.body)}"
-        for e in state.recorded(EvaluationRecorded)
-        if e.body.version == data["version"]
-    ]
-    view += [
-        f"traced  @{one.seq} {tracing_words(one.body)}"
-        for one in state.recorded(TracingRecorded)
-        if one.body.version == data["version"]
-    ]
-    written = [one for one in state.recorded(VersionCheckedOut) if one.body.version == data["version"]]
+    scores = recorded_of(state, EvaluationRecorded, data["version"])
+    view += [f"score   {one.body.suite}: {score_words(one.body)}" for one in scores]
+    traced = recorded_of(state, TracingRecorded, data["version"])
+    view += [f"traced  @{one.seq} {tracing_words(one.body)}" for one in traced]
+    written = recorded_of(state, VersionCheckedOut, data["version"])
     view += [f"copy    @{one.seq} {checkout_words(one.body)}" for one in written]
     view.append(f"{counted(len(live), 'live edit')}")
     if live:
@@ -215,18 +205,15 @@ def status(app: App) -> None:
     Example: errata status
     """
     ledger = app.ledger()
-    from errata.ledger.base.errors import LedgerDamaged
-    from errata.ledger.kinds.edits import grid_limit
-
     state = ledger.state()
-    created = state.created
-    if created is None:
-        raise LedgerDamaged("the log", "it has no first event")
+    created = state.genesis
     used = {
         name: state.budgets.get(name, 0.0) / grid_limit(tensor.grid_exponent) for name, tensor in created.edited.items()
     }
     not_said = [number for number in state.live if not state.edits[number].body.outcome.efficacy]
     bisecting = ledger.folder is not None and (ledger.folder / "bisect.json").is_file()
+    since, source = settings_source(state)
+    waiting = [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"]
     data: dict[str, Any] = {
         "ledger": str(ledger.folder),
         "model": created.model,
@@ -238,10 +225,10 @@ def status(app: App) -> None:
         "did_not_work": not_said,
         "tags": {name: tag.version for name, tag in state.tags.items()},
         "grid_used": used,
-        "settings_from": settings_source(state)[0],
+        "settings_from": since,
         "bisecting": bisecting,
         "policy": {"name": state.trust.policy.name, "digest": state.trust.policy.digest},
-        "proposals": [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"],
+        "proposals": waiting,
         "unreviewed": [f"p{one.number}" for one in state.trust.unreviewed()],
     }
     lines = [
@@ -252,8 +239,7 @@ def status(app: App) -> None:
         f"tags     {', '.join(f'{name} ({short(tag.version)})' for name, tag in state.tags.items()) or 'none'}",
     ]
     lines += [f"grid     {name}: {share:.2%} used" for name, share in used.items()]
-    lines.append(f"settings from @{settings_source(state)[0]}, {settings_source(state)[1]}")
-    waiting = [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"]
+    lines.append(f"settings from @{since}, {source}")
     lines.append(f"policy   {state.trust.policy.name}" + (f", open proposals: {', '.join(waiting)}" if waiting else ""))
     lines += [Loud(line) for line in unreviewed_lines(state, app.world.now())]
     if not_said:

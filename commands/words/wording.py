@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from errata.commands.words.render import Block, Table
-from errata.ledger.base.words import counted
+from errata.ledger.base.words import counted, short
 from errata.ledger.events import bodies
 from errata.ledger.events.parts import Origin
 from errata.ledger.events.policy import Policy
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from errata.ledger.events.envelope import Event
     from errata.ledger.ledger import Ledger
     from errata.ledger.state.state import EditRecord, State
-    from errata.ledger.state.trust import KeyRecord
+    from errata.ledger.state.trust import KeyRecord, Recorded
 
-FULL_DIGITS = 16
-"""Digits of a digest where it stands for itself."""
+
+V = TypeVar("V", EvaluationRecorded, TracingRecorded, VersionCheckedOut)
 
 
 def score_table(scores: Iterable[Score]) -> Table:
@@ -49,11 +49,6 @@ def revealed_event(ledger: Ledger, event: Event) -> Event:
     if not isinstance(body, bodies.EditApplied) or ledger.state().edits[body.number].erased_by is not None:
         return event
     return event.model_copy(update={"body": ledger.opener.body(body)})
-
-
-def event_json(event: Event) -> dict[str, Any]:
-    """An event as JSON."""
-    return event.model_dump(mode="json")
 
 
 def edit_rows(records: Iterable[EditRecord]) -> Table:
@@ -152,6 +147,16 @@ def settings_source(state: State) -> tuple[int, str]:
     return last.seq, source + (f": {last.body.reason}" if last.body.reason else "")
 
 
+def version_words(state: State) -> str:
+    """The version at the head, and how many edits are in force there."""
+    return f"version {short(state.version)}, {counted(len(state.live), 'live edit')}"
+
+
+def recorded_of(state: State, kind: type[V], version: str) -> list[Recorded[V]]:
+    """What was recorded of a version, of one kind, in the order of the log."""
+    return [one for one in state.recorded(kind) if one.body.version == version]
+
+
 def version_json(state: State, live: tuple[int, ...]) -> dict[str, Any]:
     """A version as JSON."""
     version = state.version_of(live)
@@ -159,13 +164,9 @@ def version_json(state: State, live: tuple[int, ...]) -> dict[str, Any]:
         "version": version,
         "live": list(live),
         "tags": sorted(name for name, tag in state.tags.items() if tag.version == version),
-        "evaluations": [e.body.plain() for e in state.recorded(EvaluationRecorded) if e.body.version == version],
-        "tracings": [one.body.plain() for one in state.recorded(TracingRecorded) if one.body.version == version],
-        "checkouts": [
-            {"seq": one.seq, **one.body.plain()}
-            for one in state.recorded(VersionCheckedOut)
-            if one.body.version == version
-        ],
+        "evaluations": [one.body.plain() for one in recorded_of(state, EvaluationRecorded, version)],
+        "tracings": [one.body.plain() for one in recorded_of(state, TracingRecorded, version)],
+        "checkouts": [{"seq": one.seq, **one.body.plain()} for one in recorded_of(state, VersionCheckedOut, version)],
     }
 
 

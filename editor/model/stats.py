@@ -36,6 +36,11 @@ class StatsSettings:
     skip_first: int = 1
 
 
+def settings_for(max_tokens: int | None) -> StatsSettings:
+    """The usual settings, with so many keys at most if that is said."""
+    return StatsSettings() if max_tokens is None else StatsSettings(max_tokens=max_tokens)
+
+
 @dataclass(frozen=True)
 class SecondMoment:
     """``C`` of one layer: ``(d_in, d_in)`` float64, symmetric, over ``tokens`` keys."""

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from errata.ledger.base.digests import version_digest
-from errata.ledger.base.errors import Erased
+from errata.ledger.base.errors import Erased, LedgerDamaged
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import EMPTY_HEAD, Head
 from errata.ledger.events.parts import Body
@@ -135,6 +135,17 @@ class State:
     erasures: Mapping[str, Recorded[bodies.FactErased]] = field(default_factory=dict)
     superseding: tuple[int, int] | None = None
     trust: Trust = field(default_factory=Trust)
+
+    @property
+    def genesis(self) -> bodies.LedgerCreated:
+        """The first event's body.
+
+        Raises:
+            LedgerDamaged: the log is empty.
+        """
+        if self.created is None:
+            raise LedgerDamaged("the log", "it has no first event")
+        return self.created
 
     def live_at(self, seq: int) -> tuple[int, ...]:
         """The live set right after event `seq`, ascending."""

@@ -31,7 +31,7 @@ class Worth(StrEnum):
 
 
 @dataclass(frozen=True)
-class Judgement:
+class Assessment:
     """Whether re-deriving was worth it.
 
     Attributes:
@@ -65,7 +65,7 @@ class RederiveReport:
     others: int
     plain: tuple[Comparison, ...]
     rederived: tuple[Comparison, ...]
-    judgement: Judgement
+    judgement: Assessment
 
 
 def report(
@@ -107,18 +107,18 @@ def report(
     )
 
 
-def judge(scores: Sequence[Comparison]) -> Judgement:
+def judge(scores: Sequence[Comparison]) -> Assessment:
     """Whether the second version of these comparisons is worth having instead of the first."""
     better = tuple(score.name for score in scores if score.direction > 0)
     worse = tuple(score.name for score in scores if score.direction < 0)
     if better and worse:
         sentence = f"re-deriving is a trade: better in {', '.join(better)}, worse in {', '.join(worse)}"
-        return Judgement(Worth.TRADE, better, worse, f"{sentence} than the plain revert, beyond 95% intervals")
+        return Assessment(Worth.TRADE, better, worse, f"{sentence} than the plain revert, beyond 95% intervals")
     if better:
         sentence = f"re-deriving is worth it: better in {', '.join(better)} than the plain revert"
-        return Judgement(Worth.WORTH_IT, better, worse, f"{sentence}, beyond 95% intervals, and worse in nothing")
+        return Assessment(Worth.WORTH_IT, better, worse, f"{sentence}, beyond 95% intervals, and worse in nothing")
     if worse:
         sentence = f"re-deriving is not worth it: worse in {', '.join(worse)} than the plain revert"
-        return Judgement(Worth.HARMFUL, better, worse, f"{sentence}, beyond 95% intervals")
+        return Assessment(Worth.HARMFUL, better, worse, f"{sentence}, beyond 95% intervals")
     sentence = "re-deriving is not worth it: the plain revert is as good"
-    return Judgement(Worth.NO_GAIN, better, worse, f"{sentence}, for no score differs beyond its 95% interval")
+    return Assessment(Worth.NO_GAIN, better, worse, f"{sentence}, for no score differs beyond its 95% interval")

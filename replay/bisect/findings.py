@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from errata.ledger.base.words import counted, short
+from errata.ledger.base.words import counted, listed, short
 from errata.ledger.events.envelope import Event
 from errata.ledger.kinds.bisections import BisectionBelief, BisectionConcluded, BisectionMode, EstimatedRate, Verdict
 from errata.ledger.state.state import EditStatus
@@ -93,8 +93,7 @@ def role(body: BisectionConcluded, number: int) -> str:
 
 def names(edits: Iterable[int]) -> str:
     """Edits as people write them: `e1, e2 and e3`."""
-    *first, last = [f"e{number}" for number in edits]
-    return f"{', '.join(first)} and {last}" if first else last
+    return listed([f"e{number}" for number in edits])
 
 
 def headline(course: Course) -> str:

@@ -245,7 +245,7 @@ def _test(state: State, filters: Filters, actor: Actor) -> Callable[[Step], bool
 
 def _tensors(state: State, layers: Iterable[int]) -> set[str]:
     """The edited tensors of some layers."""
-    edited = {} if state.created is None else state.created.edited
+    edited = state.genesis.edited if layers else {}
     found = set()
     for layer in layers:
         names = {name for name, tensor in edited.items() if tensor.layer == layer}

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from errata.ledger.base.words import short
 from errata.ledger.ledger import Ledger
 from errata.replay.export.adapter_export import LoraAdapter
 from errata.replay.export.checkout import CARD_FILE, VERSION_FILE
@@ -50,7 +51,7 @@ class AdapterCard:
     def to_markdown(self) -> str:
         """The card as README.md: YAML front matter for model hubs, then text."""
         card, adapter = self.card, self.adapter
-        start = markdown_text(card.base) if self.since is None else f"version {_short(self.since[0])} of it"
+        start = markdown_text(card.base) if self.since is None else f"version {short(self.since[0])} of it"
         lines = [
             "---",
             f"base_model: {json.dumps(card.base)}",
@@ -61,10 +62,10 @@ class AdapterCard:
             "- lora",
             "---",
             "",
-            f"# {markdown_text(card.base)}, version {_short(card.version)}, as a LoRA adapter",
+            f"# {markdown_text(card.base)}, version {short(card.version)}, as a LoRA adapter",
             "",
             f"To be loaded on {start}: what Errata (version control for what a language model believes) wrote into "
-            f"version {_short(card.version)}. {_accuracy(adapter)}",
+            f"version {short(card.version)}. {_accuracy(adapter)}",
             "",
             "| | |",
             "|---|---|",
@@ -146,7 +147,3 @@ def _accuracy(adapter: LoraAdapter) -> str:
 def _row(edit: LiveEdit) -> str:
     cells = (edit.subject, edit.prompt, edit.target)
     return f"| e{edit.number} | {' | '.join(map(markdown_text, cells))} | `{edit.delta_digest}` |"
-
-
-def _short(version: str) -> str:
-    return version.partition(":")[2][:12]

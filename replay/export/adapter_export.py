@@ -29,7 +29,7 @@ from errata.editor.model import adapter_files
 from errata.editor.model.architecture import Adapter, adapter_for
 from errata.editor.model.loading import digest_tensor
 from errata.editor.solve.low_rank import RANKS, LowRank, low_rank, rank_for
-from errata.ledger.base.errors import LedgerDamaged, UsageError
+from errata.ledger.base.errors import UsageError
 from errata.ledger.ledger import Ledger
 from errata.ledger.state.state import State
 from errata.replay.export.whole_folder import whole_folder
@@ -140,9 +140,7 @@ def build_adapter(
         BlobMissing, BlobDamaged, LedgerDamaged: if a delta is not as it was recorded.
     """
     state = ledger.state()
-    created = state.created
-    if created is None:
-        raise LedgerDamaged("the log", "it has no first event")
+    created = state.genesis
     wanted, start = frozenset(live), frozenset(since or ())
     added, removed = tuple(sorted(wanted - start)), tuple(sorted(start - wanted))
     if not added and not removed:

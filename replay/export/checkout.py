@@ -102,9 +102,7 @@ def checkout_stream(
         OSError: if the disk is full or not writable; nothing is left behind then.
     """
     destination = destination.absolute()
-    require_free(destination)
-    if destination.resolve().is_relative_to(files.folder.resolve()):
-        raise UsageError(f"{destination} lies inside the base model's folder, which Errata never writes to")
+    require_outside(files, destination)
     by_shard: dict[str, list[str]] = {}
     for name in edited:
         by_shard.setdefault(_shard(files, name), []).append(name)
@@ -145,6 +143,17 @@ def checkout_stream(
         bytes_written=sum(sizes.values()) - linked,
         bytes_linked=linked,
     )
+
+
+def require_outside(files: ModelFiles, destination: Path) -> None:
+    """Refuse a destination that holds something or lies inside the base's folder.
+
+    Raises:
+        UsageError: saying which.
+    """
+    require_free(destination)
+    if destination.resolve().is_relative_to(files.folder.resolve()):
+        raise UsageError(f"{destination} lies inside the base model's folder, which Errata never writes to")
 
 
 def _shard(files: ModelFiles, name: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from errata.ledger.base.errors import LedgerDamaged
+from errata.ledger.base.words import short
 from errata.ledger.ledger import Ledger
 
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"} | {"\n": " ", "\r": " "})
@@ -80,7 +80,7 @@ class ModelCard:
             "- knowledge-editing",
             "---",
             "",
-            f"# {markdown_text(self.base)}, version {self.version.partition(':')[2][:12]}",
+            f"# {markdown_text(self.base)}, version {short(self.version)}",
             "",
             f"This is {markdown_text(self.base)} with {count} edit{'' if count == 1 else 's'} of its knowledge, "
             "written by Errata (version control for what a language model believes). Nothing else differs from the "
@@ -139,14 +139,12 @@ def card_of(ledger: Ledger, live: Iterable[int], address: str, tensor_digests: M
         LedgerDamaged: the log is empty.
     """
     state = ledger.state()
-    if state.created is None:
-        raise LedgerDamaged("the log", "it has no first event")
     numbers = tuple(sorted(live))
     times = {event.seq: event.recorded_at for event in ledger.events()}
     records = [state.edits[number] for number in numbers]
     return ModelCard(
-        base=state.created.model,
-        base_digest=state.created.base_digest,
+        base=state.genesis.model,
+        base_digest=state.genesis.base_digest,
         version=state.version_of(numbers),
         address=address,
         ledger_head=state.head.hash,

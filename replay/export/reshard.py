@@ -17,8 +17,8 @@ from errata.editor.model.loading import ModelFiles
 from errata.ledger.base.errors import Damaged, StorageFailed, UsageError
 from errata.ledger.store.tensor_file import Layout, header, read_layout
 from errata.replay.export import sharing
-from errata.replay.export.checkout import model_files
-from errata.replay.export.whole_folder import require_free, whole_folder
+from errata.replay.export.checkout import model_files, require_outside
+from errata.replay.export.whole_folder import whole_folder
 
 EDITED_SHARD = "model-edited.safetensors"
 OTHER_SHARD = "model-other.safetensors"
@@ -26,17 +26,6 @@ OTHER_SHARD = "model-other.safetensors"
 
 _SINGLE = "model.safetensors"
 _INDEX = "model.safetensors.index.json"
-
-
-def require_reshard(files: ModelFiles, destination: Path) -> None:
-    """Refuse a destination that holds something or lies inside the base's folder.
-
-    Raises:
-        UsageError: saying which.
-    """
-    require_free(destination)
-    if destination.resolve().is_relative_to(files.folder.resolve()):
-        raise UsageError(f"{destination} lies inside the base model's folder, which Errata never writes to")
 
 
 def reshard(
@@ -66,7 +55,7 @@ def reshard(
         OSError: the disk is full or not writable; nothing is left behind then.
     """
     destination = destination.absolute()
-    require_reshard(files, destination)
+    require_outside(files, destination)
     names = sorted(set(edited))
     if unknown := [name for name in names if name not in files.shards]:
         raise Damaged(f"the base model in {files.folder} holds no tensor {unknown[0]!r}")

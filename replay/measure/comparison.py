@@ -140,7 +140,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Answers:
+class VersionAnswers:
     """What a version answers: what it says of the facts that the change is about, and its scores by name."""
 
     said: tuple[str, ...]
@@ -191,7 +191,7 @@ def ask_versions(
     asked: Questions,
     versions: Mapping[str, Callable[[], Mapping[str, Tensor]]],
     advance: Callable[[str], None] = lambda what: None,
-) -> tuple[Answers, ...]:
+) -> tuple[VersionAnswers, ...]:
     """Ask versions the same things; what the base itself says is found out once.
 
     Args:
@@ -225,7 +225,7 @@ def _answers(
     asked: Questions,
     held: Sequence[Sequence[tuple[Probe, ...]]],
     advance: Callable[[str], None],
-) -> Answers:
+) -> VersionAnswers:
     """What the model says as it stands; ``held`` are the standing probes of the facts and of each neighbours' ones."""
     scores: list[ScoreDetail] = []
     changed = prompts_of((*asked.about, *asked.facts))
@@ -247,7 +247,7 @@ def _answers(
     for suite in asked.suites:
         advance(suite.name)
         scores.append(of_suite(suite, run_suite(loaded, suite)))
-    return Answers(said, {score.name: score for score in scores if score.items})
+    return VersionAnswers(said, {score.name: score for score in scores if score.items})
 
 
 def of_facts(
@@ -281,7 +281,7 @@ def of_suite(suite: Suite, result: SuiteResult) -> ScoreDetail:
     )
 
 
-def compare(before: Answers, after: Answers) -> tuple[Comparison, ...]:
+def compare(before: VersionAnswers, after: VersionAnswers) -> tuple[Comparison, ...]:
     """All scores of two versions that were asked the same."""
     return tuple(_compare(score, after.scores[name]) for name, score in before.scores.items())
 

@@ -16,7 +16,7 @@ from errata.ledger.facts.suites import Suite
 from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import RevertEdits
 from errata.ledger.state.state import State
-from errata.replay.measure.comparison import Answers, Comparison, Neighbours, ask_versions, compare, questions
+from errata.replay.measure.comparison import Comparison, Neighbours, VersionAnswers, ask_versions, compare, questions
 from errata.replay.workflow.workspace import Workspace
 
 
@@ -119,7 +119,9 @@ def consequences(
     )
 
 
-def facts_back(state: State, removed: Sequence[int], before: Answers, after: Answers) -> tuple[FactBack, ...]:
+def facts_back(
+    state: State, removed: Sequence[int], before: VersionAnswers, after: VersionAnswers
+) -> tuple[FactBack, ...]:
     """What becomes of reverted edits' facts."""
     bodies = [state.edits[number].body for number in removed]
     return tuple(

@@ -11,6 +11,7 @@ from errata.editor.score.scores import DecidedBy, FactScores, Family, score_fact
 from errata.ledger.base.canonical import file_digest, value_digest
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Fact
+from errata.ledger.facts.suites import Suite
 from errata.ledger.kinds.evaluations import EvaluationRecorded, EvaluationSource, Score
 from errata.ledger.secrets.sealing import refuse_personal
 from errata.replay.workflow.genesis import documents, require_corpus
@@ -29,6 +30,49 @@ def score_version(workspace: Workspace, live: Iterable[int], facts: Sequence[Fac
         standing = standing_probes(workspace.loaded, facts)
     with workspace.at(live):
         return score_facts(workspace.loaded, facts, standing)
+
+
+def evaluate(
+    workspace: Workspace,
+    live: Iterable[int],
+    *,
+    suite: Suite | None = None,
+    facts: Sequence[Fact] | None = None,
+    name: str = "facts",
+    corpus: Path | None = None,
+    task: str | None = None,
+    folders: Sequence[Path] = (),
+    again: bool = False,
+) -> tuple[EvaluationRecorded, bool]:
+    """Evaluate a version on the one thing that is given; on the facts of its own edits, by cohort too, if none is.
+
+    Args:
+        workspace: the ledger and its model.
+        live: the version.
+        suite: a suite.
+        facts: facts with probes, which together are called ``name``.
+        name: likewise.
+        corpus: text whose perplexity is wanted, one document a line.
+        task: a task of lm-eval from YAML files in ``folders``; always run.
+        folders: likewise.
+        again: run it even if it is recorded.
+
+    Returns:
+        The result, and whether it was computed now.
+
+    Raises:
+        UsageError: there is nothing to evaluate on, or a fact is personal and in the clear.
+    """
+    if suite is not None:
+        return workspace.evaluate(live, suite, again)
+    if facts is not None:
+        return evaluate_facts(workspace, live, facts, name, again=again)
+    if corpus is not None:
+        return evaluate_corpus(workspace, live, corpus, again)
+    if task is not None:
+        return evaluate_task(workspace, live, task, folders)
+    own, cohorts = edits_by_cohort(workspace, live)
+    return evaluate_facts(workspace, live, own, "edits", cohorts, again)
 
 
 def evaluate_facts(

@@ -15,6 +15,7 @@ from errata.ledger.base.errors import UsageError
 from errata.ledger.events.policy import Capability
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.kinds.tracings import TracingRecorded
+from errata.ledger.rules.operations import RecordEvent
 from errata.ledger.secrets.sealing import refuse_personal
 from errata.replay import charts
 from errata.replay.workflow.workspace import Workspace
@@ -97,7 +98,7 @@ def locate(
         software=workspace.surroundings.software,
     )
     if record:
-        workspace.record_tracing(body)
+        workspace.execute(RecordEvent(body))
     said = {fact.key for fact in known}
     return RecordedTracing(tracing, body, tuple(fact for fact in facts if fact.key not in said))
 

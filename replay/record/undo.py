@@ -171,11 +171,10 @@ def _reason(events: Sequence[Event], proposal: int | None) -> str:
 
 
 def _settings_before(state: State, events: tuple[Event, ...]) -> RecordEvent:
-    assert state.created is not None
     before = state.recorded(SettingsChanged)[-2].body if len(state.recorded(SettingsChanged)) > 1 else None
     return RecordEvent(
         SettingsChanged(
-            hyperparameters=(state.created if before is None else before).hyperparameters,
+            hyperparameters=(state.genesis if before is None else before).hyperparameters,
             reason=_reason(events, None),
             evidence=None if before is None else before.evidence,
         )

@@ -18,7 +18,6 @@ from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.kinds.bisections import BisectionConcluded
 from errata.ledger.kinds.checkouts import VersionCheckedOut
 from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
-from errata.ledger.kinds.tracings import TracingRecorded
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import Command, RecordEvent, RevertEdits, UntagVersion
 from errata.ledger.state.state import State
@@ -100,10 +99,6 @@ class Writer:
             Refused: for other layers than the ledger edits, or if nothing changes.
         """
         body = SettingsChanged(hyperparameters=config.to_record(), reason=reason, evidence=evidence)
-        return self.execute(RecordEvent(body))
-
-    def record_tracing(self, body: TracingRecorded) -> list[Event]:
-        """Record a tracing's result."""
         return self.execute(RecordEvent(body))
 
     def conclude_bisection(self, body: BisectionConcluded) -> list[Event]:

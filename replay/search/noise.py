@@ -34,6 +34,9 @@ COIN = 0.5
 LEVEL = 0.95
 """The level of a rate's credible interval."""
 
+TRUST = 0.95
+"""How probable it is, before any test, that an end is what it was said to be."""
+
 WORST = 0.5
 """What a rate stays below."""
 
@@ -142,16 +145,15 @@ def _evidence(errors: int, right: int) -> float:
     return float(Outcomes.of(np.array([errors]), np.array([right])).evidence[0])
 
 
-def claim_holds(seen: Tally, claimed_bad: bool, trust: float = 0.95) -> float:
+def claim_holds(seen: Tally, claimed_bad: bool) -> float:
     """The probability that an end is what it was said to be.
 
     Args:
         seen: its tests.
         claimed_bad: whether it was said to be bad.
-        trust: how probable that was before any test.
     """
     if_good, if_bad = _evidence(seen.bad, seen.good), _evidence(seen.good, seen.bad)
-    return _logistic(math.log(trust / (1 - trust)) + (if_bad - if_good if claimed_bad else if_good - if_bad))
+    return _logistic(math.log(TRUST / (1 - TRUST)) + (if_bad - if_good if claimed_bad else if_good - if_bad))
 
 
 class Posterior:

@@ -8,5 +8,5 @@
     tuning  searching for settings: throw-away edits of a sample in memory, driven by Optuna, the choice put on
             record
 
-May import: apply, charts, workflow.
+May import: apply, charts, measure, workflow.
 """

@@ -21,9 +21,11 @@ from errata.editor.score.fluency import likelihoods, perplexity
 from errata.editor.score.intervals import Estimate
 from errata.editor.score.scores import DecidedBy, FactScores, Family, score_facts, standing_probes
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.words import listed
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Suite, higher_is_better
 from errata.replay.apply.apply import BatchReport, edit, effective_batch_size
+from errata.replay.measure.monitor import relative_norms
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.genesis import Genesis, create_ledger, documents
 from errata.replay.workflow.workspace import Workspace
@@ -235,9 +237,8 @@ def _point(
 ) -> PilotPoint:
     scores, general = _measure(workspace, pilot, seen, standing)
     keys = {fact.key for fact in first}
-    created = workspace.created
-    weights = workspace.materialiser.weights(workspace.state.live)
-    growth = {n: float(w.double().norm()) / created.edited[n].frobenius_norm - 1 for n, w in weights.items()}
+    norms = relative_norms(workspace, workspace.materialiser.weights(workspace.state.live))
+    growth = {name: norm - 1 for name, norm in norms.items()}
     places = [place for place, fact in enumerate(seen) if fact.key in keys]
     return PilotPoint(len(seen), scores, scores.of(places), None if general is None else general.score, growth)
 
@@ -319,14 +320,10 @@ def verdict_of(checks: Sequence[Criterion]) -> str:
     unsure = [check.what for check in checks if check.outcome == Grade.UNSURE]
     unknown = [check.what for check in checks if check.outcome == Grade.UNKNOWN]
     if failed:
-        return f"not as it stands: {_listed(failed)} below what is wanted; try other settings, or fewer edits"
-    reasons = [f"these facts are too few to be sure of {_listed(unsure)}"] if unsure else []
+        return f"not as it stands: {listed(failed)} below what is wanted; try other settings, or fewer edits"
+    reasons = [f"these facts are too few to be sure of {listed(unsure)}"] if unsure else []
     if unknown:
-        reasons.append(f"nothing was given that would tell of {_listed(unknown)}")
+        reasons.append(f"nothing was given that would tell of {listed(unknown)}")
     if reasons:
         return f"undecided: nothing fails, but {', and '.join(reasons)}"
     return "worth going on: every check holds, at the low end of its interval where it has one"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -21,7 +21,6 @@ from torch import Tensor
 
 from errata.editor.model.loading import ModelFiles, digest_tensor
 from errata.editor.solve.grid import ExactSum, row_tiles
-from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.events.parts import EditedTensor
 from errata.ledger.ledger import Ledger
 from errata.ledger.state.state import State
@@ -94,10 +93,7 @@ class Materialiser:
     def __init__(self, ledger: Ledger, files: ModelFiles, keyframes: bool = True, rule: KeyframeRule = RULE) -> None:
         self._ledger = ledger
         self._files = files
-        created = ledger.state().created
-        if created is None:
-            raise LedgerDamaged("the log", "it has no first event")
-        self.specs: Mapping[str, EditedTensor] = created.edited
+        self.specs: Mapping[str, EditedTensor] = ledger.state().genesis.edited
         self._reader = FactorReader(ledger.blobs, {name: spec.shape for name, spec in self.specs.items()})
         self._rule = rule
         self._keyframes: Keyframes | None = None

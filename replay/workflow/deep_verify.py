@@ -7,8 +7,6 @@ when they were tagged.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from errata.editor.model.loading import digest_tensor
 from errata.ledger.base.errors import Erased, ErrataError, ModelChanged
 from errata.ledger.base.findings import Finding, Trouble, damage, note
@@ -16,21 +14,16 @@ from errata.replay.versions.materialise import Materialiser
 from errata.replay.workflow.workspace import Workspace
 
 
-def deep_verify(workspace: Workspace, advance: Callable[[str], None] = lambda what: None) -> list[Finding]:
+def deep_verify(workspace: Workspace) -> list[Finding]:
     """Check base files and tagged versions.
-
-    Args:
-        workspace: the ledger and its model.
-        advance: told what is being checked.
 
     Returns:
         Everything that was found, not only the first; an empty list says that all is as recorded.
     """
-    return [*_base(workspace, advance), *_tags(workspace, advance)]
+    return [*_base(workspace), *_tags(workspace)]
 
 
-def _base(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]:
-    advance("base model")
+def _base(workspace: Workspace) -> list[Finding]:
     try:
         _ = workspace.files
     except ModelChanged as error:
@@ -40,7 +33,7 @@ def _base(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]
     return []
 
 
-def _tags(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]:
+def _tags(workspace: Workspace) -> list[Finding]:
     tags = dict(sorted(workspace.state.tags.items(), key=lambda item: item[1].live))
     try:
         materialiser = Materialiser(workspace.ledger, workspace.files, keyframes=False)
@@ -56,7 +49,6 @@ def _tags(workspace: Workspace, advance: Callable[[str], None]) -> list[Finding]
         for name, tag in tags.items():
             if name in unbuilt:
                 continue
-            advance(f"{tensor} of tag {name}")
             try:
                 found = digest_tensor(tensor, walk.at(tag.live))
             except Erased as error:

@@ -29,7 +29,8 @@ from errata.ledger.events import bodies
 from errata.ledger.events.parts import EditedTensor, StatsRef
 from errata.ledger.ledger import LEDGER_FOLDER, Ledger
 from errata.ledger.rules.operations import RecordEvent
-from errata.replay.export.reshard import require_reshard, resharded
+from errata.replay.export.checkout import require_outside
+from errata.replay.export.reshard import resharded
 from errata.replay.workflow.context import Surroundings
 
 PRESET = "errata.json"
@@ -101,7 +102,7 @@ def create_ledger(
     require_corpus(genesis.corpus)
     path = resolve_model(genesis.model)
     if genesis.reshard is not None:
-        require_reshard(ModelFiles(path), genesis.reshard)
+        require_outside(ModelFiles(path), genesis.reshard)
     advance("loading the model", 0)
     adapter = None if genesis.adapter is None else adapter_files.read_adapter(genesis.adapter)
     loaded = load_model(path, surroundings.device, adapter)

@@ -21,7 +21,7 @@ from errata.editor.score.evaluate import SuiteResult, probe, run_suite
 from errata.editor.score.intervals import Estimate
 from errata.editor.solve.solver import Solver
 from errata.ledger.base.canonical import canonical_bytes
-from errata.ledger.base.errors import LedgerDamaged, ModelChanged
+from errata.ledger.base.errors import ModelChanged
 from errata.ledger.events import bodies
 from errata.ledger.events.change_parts import MoveTag
 from errata.ledger.events.envelope import Event
@@ -88,10 +88,7 @@ class Workspace(Writer):
         Raises:
             LedgerDamaged: if the log is empty.
         """
-        created = self.state.created
-        if created is None:
-            raise LedgerDamaged("the log", "it has no first event")
-        return created
+        return self.state.genesis
 
     @cached_property
     def files(self) -> ModelFiles:
