@@ -161,7 +161,8 @@ def config_for(own: EditConfig, method: str | None, changes: Mapping[str, Any]) 
     """A ledger's own settings with a method's and single ones on top; without a method the ledger's stand.
 
     Raises:
-        UsageError: for an unknown method, or a setting that makes no sense or that makes it another method than the one that was named.
+        UsageError: for an unknown method, or a setting that makes no sense or that makes it another method than the
+            one that was named.
     """
     if method is not None and method not in METHODS:
         raise UsageError(f"no method {method!r}; methods are {', '.join(METHODS)}", method=method)

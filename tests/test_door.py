@@ -67,6 +67,13 @@ def test_a_ledger_begins_and_opens_again(tiny_llama: Path, tmp_path: Path, monke
     monkeypatch.setenv("ERRATA_ACTOR", "grace")
     assert errata.open().edit(FACTS[0]).edits == (1,)
     assert begun.log(1)[0].actor == "grace" and begun.head.edits == (1,)
+    for odd, words in (((3,), "3 is not a fact"), ((FACTS[0], None), "None is not a fact")):
+        with pytest.raises(errata.ErrataError, match=words):
+            errata.open().edit(odd)
+    with pytest.raises(errata.ErrataError, match="no method 'odd'; methods are encore, "):
+        errata.open().edit(FACTS[0], method="odd")
+    with pytest.raises(errata.ErrataError, match="no fewer than 0 tokens"):
+        errata.open().ask("Riga is", tokens=-1)
     with pytest.raises(errata.ErrataError, match="there is a ledger in"):
         errata.init(tiny_llama, corpus="../corpus.txt", layers=1, settings=chosen)
 

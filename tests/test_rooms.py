@@ -185,6 +185,17 @@ def test_a_circle_would_be_found() -> None:
     assert list(knots({"a": {"b"}, "b": {"c"}, "c": {"b"}})) == [{"b", "c"}]
 
 
+def test_a_class_has_a_name_of_its_own() -> None:
+    """One concept, one name, one type; `verify_bundle` stands alone, without the rest of the program."""
+    alone = "ledger.audit.verify_bundle"
+    where: dict[str, list[str]] = {}
+    for name in modules().keys() - {alone}:
+        for node in tree(modules()[name]).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                where.setdefault(node.name, []).append(name)
+    assert {name: found for name, found in where.items() if len(found) > 1} == {}
+
+
 def test_a_folder_can_be_taken_in_at_a_glance() -> None:
     for folder in [*(ROOT / package for package in PACKAGES), *rooms()]:
         entries = [path for path in folder.iterdir() if path.name not in ("__pycache__", "__init__.py")]

@@ -186,7 +186,9 @@ def _put_in_place(made: Path, place: Path) -> None:
         made.rename(place)
     except OSError as error:
         if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise Refused(f"{place} exists: a ledger was begun there meanwhile; use it, or name another folder") from None
+            raise Refused(
+                f"{place} exists: a ledger was begun there meanwhile; use it, or name another folder"
+            ) from None
         raise
     sync_folder(place.parent)
 

@@ -112,3 +112,10 @@ def test_the_list_of_commands_is_what_click_would_write(monkeypatch: pytest.Monk
         kind.format_commands(cli.main, click.Context(cli.main), formatter)
         written.append(formatter.getvalue())
     assert written[0] == written[1] != ""
+
+
+@pytest.mark.parametrize("words", [(), ("key",), ("bisect",), ("audit",)], ids=" ".join)
+def test_without_a_command_the_help_is_shown_as_it_is_laid_out(errata: Errata, words: tuple[str, ...]) -> None:
+    done, asked = errata(*words), errata(*words, "--help")
+    assert done.code == 2 and done.out == ""
+    assert done.err == asked.out and "\n\n" in done.err

@@ -130,9 +130,7 @@ def _divergence(loaded: LoadedModel, request: Request, found: TargetValue) -> fl
 # One request among others.
 
 
-@pytest.mark.parametrize(
-    "changes", [{}, {"early_stopping": False}, {"context_prompts": 2, "patience": 0}]
-)
+@pytest.mark.parametrize("changes", [{}, {"early_stopping": False}, {"context_prompts": 2, "patience": 0}])
 def test_a_request_has_the_same_target_value_alone_in_a_batch_and_in_a_split_one(
     loaded: LoadedModel, changes: dict[str, Any]
 ) -> None:
