@@ -11,6 +11,7 @@ from errata.ledger.base.words import counted, short
 from errata.ledger.events.change_parts import EditFacts, sort_of
 from errata.ledger.events.policy import Evidence
 from errata.ledger.events.words import action_words, decision_words
+from errata.ledger.state.lockout import approvers
 from errata.ledger.state.standing import counting, missing
 from errata.ledger.state.trust import ChangeRecord, ChangeStatus, instant
 
@@ -39,8 +40,6 @@ def is_proposal(text: str) -> bool:
 
 def who_could(state: State, change: ChangeRecord) -> list[str]:
     """Who could approve it and has not."""
-    from errata.ledger.state.lockout import approvers
-
     if change.status is not ChangeStatus.OPEN or change.draft is None:
         return []
     try:
