@@ -72,7 +72,7 @@ def test_a_ledger_begins_and_opens_again(tiny_llama: Path, tmp_path: Path, monke
             errata.open().edit(odd)
     with pytest.raises(errata.ErrataError, match="no method 'odd'; methods are encore, "):
         errata.open().edit(FACTS[0], method="odd")
-    with pytest.raises(errata.ErrataError, match="no fewer than 0 tokens"):
+    with pytest.raises(errata.ErrataError, match="no fewer than 0 candidates and 0 tokens, not 5 and -1"):
         errata.open().ask("Riga is", tokens=-1)
     with pytest.raises(errata.ErrataError, match="there is a ledger in"):
         errata.init(tiny_llama, corpus="../corpus.txt", layers=1, settings=chosen)

@@ -71,8 +71,8 @@ def ask(workspace: Workspace, prompts: Sequence[str], live: Iterable[int], top: 
     """
     if not prompts:
         raise UsageError("nothing was asked: give at least one prompt")
-    if top < 1 or tokens < 0:
-        raise UsageError(f"at least one candidate and no fewer than 0 tokens, not {top} and {tokens}")
+    if top < 0 or tokens < 0:
+        raise UsageError(f"no fewer than 0 candidates and 0 tokens, not {top} and {tokens}")
     loaded = workspace.loaded
     with workspace.at(live):
         candidates = next_tokens(loaded, prompts, top)

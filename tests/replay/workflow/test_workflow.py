@@ -236,7 +236,7 @@ def test_a_second_creation_never_touches_a_ledger_that_was_made_meanwhile(
         return slow(*arguments)
 
     monkeypatch.setattr(genesis_module, "load_model", load_while_another_is_made)
-    with pytest.raises(Refused, match="there is a ledger in"):
+    with pytest.raises(Refused, match="begun there meanwhile"):
         create(tmp_path, tiny_llama)
     assert len(Ledger.open(tmp_path).state().edits) == 1
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(LEDGER_FOLDER)] == [LEDGER_FOLDER]
