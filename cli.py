@@ -76,7 +76,7 @@ COMMANDS = {
     "flow": Named("team.flowing:flow", "Do a whole change in one command."),
     "break-glass": Named("team.deciding:break_glass", "Apply a draft without approval, in need."),
     "review": Named("team.deciding:review", "Review a change made by break-glass."),
-    "report": Named("measure.reporting:report", "Sum up what the log says."),
+    "report": Named("measure.costs:report", "Sum up what the log says."),
     "verify": Named("trust.checks:verify", "Check that nothing is damaged."),
     "checkpoint": Named("trust.tampering:checkpoint", "Sign what the log is now."),
     "prove": Named("trust.tampering:prove", "Prove that an event is part of the log."),

@@ -11,7 +11,7 @@ from errata.commands.lazy import when_used
 from errata.commands.options import narrowed
 from errata.commands.words.wording import score_table
 from errata.door.given import Edit, Facts, File, facts_of, path_of, suite_of, texts
-from errata.door.record import OpenLog
+from errata.door.reading import OpenLog
 from errata.door.results import Answers, Bisected, Edited, Evaluated, Ranking, Version, Written
 from errata.editor.config import config_for
 from errata.ledger.base.errors import ErrataError, UsageError

@@ -11,8 +11,8 @@ import pytest
 from errata import cli
 from errata.ledger.audit import views as bundle_views
 from errata.ledger.audit.bundle import __doc__ as bundle_files
+from errata.ledger.audit.edit_row import DecisionRow, EditRow
 from errata.ledger.audit.formats.attestations import BARE, ENVELOPES
-from errata.ledger.audit.parts import DecisionRow, EditRow
 from errata.ledger.events.policy import PRESETS
 from errata.ledger.kinds.table import KINDS
 

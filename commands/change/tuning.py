@@ -22,7 +22,7 @@ from errata.ledger.events.policy import Capability
 from errata.replay import charts
 
 with when_used():
-    from errata.editor.score import settings as scored
+    from errata.editor.score import choice as scored
     from errata.replay.measure import locating
     from errata.replay.tune import chart, tuning
     from errata.replay.workflow import genesis

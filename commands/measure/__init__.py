@@ -7,7 +7,7 @@
     monitoring  `errata monitor`
     piloting    `errata pilot`: a user's own facts, tried in a ledger that is thrown away, and the report that
                 decides
-    reporting   `errata report`: what the log adds up to
+    costs       `errata report`: what the log adds up to
 
 May import: app, files, lazy, options, words.
 """

@@ -18,8 +18,8 @@ from errata.ledger.base.words import short
 from errata.ledger.kinds.bisections import StepOutcome
 from errata.ledger.ledger import Ledger
 from errata.replay.bisect import session_file
+from errata.replay.bisect.conclude import PERSON, conclusion_body, recorded_already
 from errata.replay.bisect.log import log_lines, replayed
-from errata.replay.bisect.record import PERSON, conclusion_body, recorded_already
 from errata.replay.bisect.scope import Actor, Filters
 from errata.replay.bisect.session import GOOD_BAD, Session, Terms
 from errata.replay.bisect.session import start as start_session

@@ -17,7 +17,7 @@ from errata.ledger.base.files import storage_error
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.envelope import Event
 from errata.replay import charts
-from errata.replay.bisect import findings
+from errata.replay.bisect import conclusions
 from errata.replay.bisect.course import LEGEND, Course, recorded, under_way
 from errata.replay.bisect.picture import picture
 from errata.replay.search.terms import BY_HAND, Conclusion, Question
@@ -62,7 +62,7 @@ def _standing(course: Course) -> Iterator[Block]:
         bounds = f"good with {low} of the changes, bad with {high}"
         yield f"left: {counted(len(left), 'change')}, {left[0]}{several}; {bounds}"
     if course.body.belief is not None:
-        yield findings.errs(course.body.belief)
+        yield conclusions.errs(course.body.belief)
     yield from belief_table(course)
     if isinstance(course.move, Question):
         yield f"next: {short(course.move.version)} ({course.move.purpose.value})"
@@ -129,12 +129,12 @@ def _told(course: Course, events: list[Event]) -> dict[str, Any]:
         "seq": event.seq,
         "recorded_at": event.recorded_at,
         "actor": event.actor,
-        "headline": findings.headline(course),
-        "explained": list(findings.explained(course)),
-        "test": findings.judged(course.body),
-        "searched": list(findings.searched(course)),
-        "edits": [asdict(one) for one in findings.provenances(course, events)],
-        "next": [{"command": command, "why": why} for command, why in findings.advice(course)],
+        "headline": conclusions.headline(course),
+        "explained": list(conclusions.explained(course)),
+        "test": conclusions.judged(course.body),
+        "searched": list(conclusions.searched(course)),
+        "edits": [asdict(one) for one in conclusions.provenances(course, events)],
+        "next": [{"command": command, "why": why} for command, why in conclusions.advice(course)],
         "conclusion": course.body.plain(),
     }
 
@@ -170,7 +170,7 @@ def _write_page(path: Path, course: Course, told: dict[str, Any], now: str) -> b
     text = environment.get_template("bisection.html").render(
         told=told,
         course=course,
-        role=findings.role,
+        role=conclusions.role,
         tests=tests_table(course),
         chart=charts.svg(picture(course)) if drawn else "",
         now=now,

@@ -16,8 +16,8 @@ from errata.ledger.kinds.bisections import BisectionConcluded, StepOutcome
 from errata.ledger.ledger import Ledger
 from errata.ledger.state.state import State
 from errata.replay.bisect import session_file
+from errata.replay.bisect.conclusions import explained, headline
 from errata.replay.bisect.course import Course, concluded
-from errata.replay.bisect.findings import explained, headline
 from errata.replay.bisect.session import Session
 from errata.replay.search.terms import Conclusion, Question
 

@@ -10,7 +10,7 @@
     ranking    whether two orders agree: ranks, with ties shared, and Spearman's correlation of them
     scores     per-edit scores of a set of facts on a model, as the field defines them and by what the model really
                says
-    settings   what makes settings good, and which of several that were tried to take
+    choice     what makes settings good, and which of several that were tried to take
 
 May import: config, model.
 """

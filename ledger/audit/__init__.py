@@ -6,13 +6,13 @@
                    was measured
     formats        in-toto statements, CycloneDX, DSSE and Parquet, for other tools
     pages          the report of an audit bundle as a page of HTML and as a PDF: one template, two ways to read it
-    parts          the master copy's record: what an auditor is told of one edit, from the request to what became of
+    edit_row       the master copy's record: what an auditor is told of one edit, from the request to what became of
                    it
     range          ranges of the log for an auditor: whole batches and change sets, and what of the log before bears
                    on them
     report         the report of an audit bundle: what a person has to know of a range of the log, before it is laid
                    out as a page
-    rows           the master copy: a range of the log read edit by edit, each with all that the events say of it
+    master_copy    the master copy: a range of the log read edit by edit, each with all that the events say of it
     templates      the texts of report and README
     verify_bundle  check an Errata audit bundle by itself: without Errata, its ledger or any model
     views          what an audit bundle holds besides its records: the range for other tools, and for people

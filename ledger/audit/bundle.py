@@ -28,9 +28,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from errata.ledger.audit import verify_bundle
-from errata.ledger.audit.parts import EditRow
+from errata.ledger.audit.edit_row import EditRow
+from errata.ledger.audit.master_copy import edit_rows
 from errata.ledger.audit.range import AuditRange, context, whole_range
-from errata.ledger.audit.rows import edit_rows
 from errata.ledger.base.canonical import canonical_bytes, digest
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.signing import Signer

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from errata.ledger.audit.parts import DecisionRow, GateRow, ReviewRow
+from errata.ledger.audit.edit_row import DecisionRow, GateRow, ReviewRow
 from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.events.change_parts import SignedDecision
 from errata.ledger.events.policy import Evidence, GateTime

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from errata.ledger.audit.parts import EditRow
+from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.audit.report import AuditReport, ChangeSet
 from errata.ledger.audit.words import (
     approvals_words,

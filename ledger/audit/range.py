@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from errata.ledger.audit.changes import applied_changes
-from errata.ledger.audit.parts import EditRow
-from errata.ledger.audit.rows import batches
+from errata.ledger.audit.edit_row import EditRow
+from errata.ledger.audit.master_copy import batches
 from errata.ledger.base.errors import UsageError
 from errata.ledger.events import bodies
 from errata.ledger.events.bodies import LedgerCreated

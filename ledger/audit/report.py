@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from errata.ledger.audit.parts import EditRow, Retention
+from errata.ledger.audit.edit_row import EditRow, Retention
 from errata.ledger.audit.range import TURNS, AuditRange
 from errata.ledger.base.findings import Finding, Severity
 from errata.ledger.base.words import counted, listed, when

@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from errata.ledger.audit.formats.attestations import attested, statements
 from errata.ledger.audit.formats.bom import bom_bytes
 from errata.ledger.audit.formats.parquet import TABLE, edits_parquet
+from errata.ledger.audit.master_copy import edit_rows
 from errata.ledger.audit.pages import PAGE, PAPER, html_page, pdf_pages
 from errata.ledger.audit.range import AuditRange
 from errata.ledger.audit.report import report
-from errata.ledger.audit.rows import edit_rows
 from errata.ledger.base.findings import Finding
 from errata.ledger.base.signing import Signer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import PurePath
 
-from errata.ledger.audit.parts import EditRow
+from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.change_parts import Choice
 from errata.ledger.events.policy import Policy

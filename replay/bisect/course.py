@@ -14,7 +14,7 @@ from errata.ledger.base.errors import UsageError
 from errata.ledger.kinds.bisections import BisectionConcluded, BisectionMode, BisectionStep, StepOutcome, Verdict
 from errata.ledger.rules.addresses import versions
 from errata.ledger.state.state import State, Step
-from errata.replay.bisect.record import PERSON, conclusion_body
+from errata.replay.bisect.conclude import PERSON, conclusion_body
 from errata.replay.bisect.session import GOOD_BAD, Session, Terms
 from errata.replay.search.exact_search import bracket
 from errata.replay.search.search import next_move

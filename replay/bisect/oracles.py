@@ -20,7 +20,7 @@ from errata.editor.score.lm_task import TaskResult
 from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.facts.suites import Suite, higher_is_better, suite_digest
 from errata.ledger.kinds.bisections import StepOutcome
-from errata.replay.bisect.record import Direction, Judge
+from errata.replay.bisect.conclude import Direction, Judge
 from errata.replay.search.terms import Judgement, Live
 
 SKIP_CODE = 125

@@ -19,9 +19,9 @@ from errata.editor.score.lm_task import TaskResult, run_task
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.suites import SAMPLED, Suite, suite_digest
 from errata.ledger.kinds.bisections import BisectionConcluded
+from errata.replay.bisect.conclude import conclusion_body, recorded_already
 from errata.replay.bisect.oracles import CommandOracle, ScoreOracle, suite_oracle, task_oracle
 from errata.replay.bisect.prior import prior
-from errata.replay.bisect.record import conclusion_body, recorded_already
 from errata.replay.bisect.session import Session
 from errata.replay.bisect.session_file import SCRATCH_LOCK, alone
 from errata.replay.export.checkout import checkout_stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from errata.editor.score.settings import Trial, pareto
+from errata.editor.score.choice import Trial, pareto
 from errata.replay import charts
 from errata.replay.tune.tuning import TuningResult
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from errata.editor.config import EditConfig
-from errata.editor.score.settings import Space, Trial, trial_from
+from errata.editor.score.choice import Space, Trial, trial_from
 from errata.ledger.base.errors import StorageFailed, UsageError
 
 

@@ -21,7 +21,7 @@ from errata.editor.config import EditConfig, build_config
 from errata.editor.model.hooks import patched
 from errata.editor.model.stats import StatsSettings, collect
 from errata.editor.pipeline import EditedMatrix, check_facts, edit_batch, with_batch
-from errata.editor.score.settings import Baseline, Scores, Space, Trial, baseline, choose, score, trial_record
+from errata.editor.score.choice import Baseline, Scores, Space, Trial, baseline, choose, score, trial_record
 from errata.editor.solve.grid import CAPACITY_BITS, ExactSum, capacity, choose_exponent
 from errata.editor.solve.solver import Solver
 from errata.ledger.base.canonical import canonical_bytes, file_digest, value_digest

@@ -2,7 +2,7 @@
 
 Three predicates, one statement each:
 
-    urn:errata:edit:v1                               an edit: the master copy's row of it, whole (`ledger.audit.parts`)
+    urn:errata:edit:v1                               an edit: the master copy's row of it (`ledger.audit.edit_row`)
     https://in-toto.io/attestation/test-result/v0.1  an evaluation of probes that pass or not; the gates of a change
     urn:errata:evaluation:v1                         an evaluation that has a score and no passes, such as a perplexity
 
@@ -23,8 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.audit.formats import dsse
-from errata.ledger.audit.parts import EditRow
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.signing import Signer
 from errata.ledger.events.envelope import Event
@@ -49,7 +49,7 @@ def statements(events: Sequence[Event], rows: Iterable[EditRow], first: int = 1)
 
     Args:
         events: the log up to the range's end.
-        rows: the range's rows (`ledger.audit.rows`), as of the range's end.
+        rows: the range's rows (`ledger.audit.master_copy`), as of the range's end.
         first: seq at which the range begins.
     """
     by_seq = {row.seq: row for row in rows}

@@ -19,7 +19,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from difflib import unified_diff
 
-from errata.ledger.audit.parts import EditRow
+from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.base.words import counted
@@ -39,7 +39,8 @@ def ml_bom(events: Sequence[Event], rows: Sequence[EditRow]) -> Json:
 
     Args:
         events: the whole log up to the range's end.
-        rows: the master copy's rows of all of it (`ledger.audit.rows`): edits from before a range are materials too.
+        rows: the master copy's rows of all of it (`ledger.audit.master_copy`): edits from before a range are
+            materials too.
 
     Raises:
         LedgerDamaged: the log does not start with its creation.

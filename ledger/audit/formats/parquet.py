@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from errata.ledger.audit.parts import EditRow
+from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.audit.verify_bundle import flat
 from errata.ledger.base.errors import UsageError
 

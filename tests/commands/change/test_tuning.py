@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from errata.editor.config import EditConfig
-from errata.editor.score.settings import Scores, Trial
+from errata.editor.score.choice import Scores, Trial
 from errata.replay.tune.tuning import Workbench
 from tests.support.command_line import FACTS, Errata, write_jsonl
 

@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from errata.editor.config import EditConfig
-from errata.editor.score.intervals import harmonic_mean
-from errata.editor.score.settings import (
+from errata.editor.score.choice import (
     Scores,
     Trial,
     choose,
@@ -19,6 +18,7 @@ from errata.editor.score.settings import (
     trial_from,
     trial_record,
 )
+from errata.editor.score.intervals import harmonic_mean
 
 START = EditConfig(layers=(1,))
 

@@ -24,7 +24,7 @@ from errata.ledger.audit.formats.attestations import (
     attested,
     statements,
 )
-from errata.ledger.audit.rows import edit_rows
+from errata.ledger.audit.master_copy import edit_rows
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.events.envelope import Event

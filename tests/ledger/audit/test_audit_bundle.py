@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 
 from errata.ledger.audit import verify_bundle
 from errata.ledger.audit.bundle import Bundle, build, read_range
+from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.audit.formats import dsse
 from errata.ledger.audit.formats.attestations import PAYLOAD_TYPE
-from errata.ledger.audit.parts import EditRow
+from errata.ledger.audit.master_copy import edit_rows
 from errata.ledger.audit.range import event_at, whole_range
-from errata.ledger.audit.rows import edit_rows
 from errata.ledger.audit.verify_bundle import canonical, encode, examine
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.signing import PrivateKey, Signed, written

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from errata.ledger.audit import bundle
+from errata.ledger.audit.master_copy import edit_rows
 from errata.ledger.audit.pages import ON_SCREEN, Limits, html_page, pdf_pages
 from errata.ledger.audit.range import AuditRange
 from errata.ledger.audit.report import AuditReport, report
-from errata.ledger.audit.rows import edit_rows
 from errata.ledger.audit.views import BOM, PAGE, PAPER, views
 from errata.ledger.base.findings import Finding, Trouble, damage, note
 from errata.ledger.base.words import short

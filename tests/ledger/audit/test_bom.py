@@ -11,9 +11,9 @@ from cyclonedx.model.bom import Bom
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.audit.formats.bom import bom_bytes, ml_bom, serial_number
-from errata.ledger.audit.parts import EditRow
-from errata.ledger.audit.rows import edit_rows
+from errata.ledger.audit.master_copy import edit_rows
 from errata.ledger.base.errors import LedgerDamaged
 from errata.ledger.events.envelope import Event
 from errata.ledger.events.parts import Origin

@@ -15,7 +15,7 @@ from errata.ledger.kinds.bisections import BisectionConcluded, StepOutcome
 from errata.ledger.ledger import Ledger
 from errata.replay.bisect import run as bisect_run
 from errata.replay.bisect import session_file as bisect_file
-from errata.replay.bisect.record import Judge
+from errata.replay.bisect.conclude import Judge
 from errata.replay.bisect.run import How
 from errata.replay.bisect.session import Session, start
 from errata.replay.search.terms import Conclusion, Judgement, Live, Observation

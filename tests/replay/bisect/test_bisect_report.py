@@ -14,8 +14,8 @@ from errata.ledger.kinds.bisections import BisectionConcluded, BisectionMode, St
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import RecordEvent, RevertEdits, TagVersion
 from errata.replay import charts
-from errata.replay.bisect.course import Course, concluded, recorded
-from errata.replay.bisect.findings import (
+from errata.replay.bisect.conclude import PERSON, Judge, conclusion_body, recorded_already
+from errata.replay.bisect.conclusions import (
     advice,
     explained,
     headline,
@@ -24,8 +24,8 @@ from errata.replay.bisect.findings import (
     provenances,
     searched,
 )
+from errata.replay.bisect.course import Course, concluded, recorded
 from errata.replay.bisect.picture import picture
-from errata.replay.bisect.record import PERSON, Judge, conclusion_body, recorded_already
 from errata.replay.bisect.scope import Filters, scoped
 from errata.replay.bisect.session import Session
 from errata.replay.search.noise import Noise

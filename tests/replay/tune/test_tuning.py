@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from errata.editor.config import EditConfig
-from errata.editor.score.settings import Scores, Trial, space_around
+from errata.editor.score.choice import Scores, Trial, space_around
 from errata.ledger.base.errors import ModelError, Refused, StorageFailed, UsageError
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.facts.fact import Fact, Probe

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from errata.ledger.audit.changes import applied_changes, change_columns
-from errata.ledger.audit.parts import (
+from errata.ledger.audit.edit_row import (
     RANK,
     EditRow,
     EndRow,
