@@ -35,7 +35,9 @@ from errata.ledger.state.state import State
 
 
 @click.command()
-@click.option("-n", "count", default=0, metavar="N", help="Only the newest N events.")
+@click.option(
+    "-n", "count", type=click.IntRange(min=0), default=0, metavar="N", help="Only the newest N events; 0 shows all."
+)
 @click.option("--subject", default="", metavar="TEXT", help="Only events about subjects with this text in them.")
 @click.option("--actor", default="", metavar="NAME", help="Only what this person recorded.")
 @click.option(
@@ -82,7 +84,8 @@ def log(
         loud = _unreviewed(state)
         app.show(data, [in_one_line(_words(event, loud, f"@{event.seq} ")) for event in events], pager=True)
         return
-    app.show(data, [event_table(state, events)], pager=True)
+    view: list[Block] = [event_table(state, events)] if events else ["no event fits"]
+    app.show(data, view, pager=True)
 
 
 def selected(

@@ -133,6 +133,13 @@ def test_a_filter_that_makes_no_sense_is_one_clear_line(
     assert done.code == 2 and words in done.err and done.err.count("\n") == 1
 
 
+def test_a_list_without_events_says_so_and_none_is_shorter_than_nothing(story: Errata) -> None:
+    assert story("log", "--actor", "nobody").out == "no event fits\n"
+    assert story("log", "--actor", "nobody", "--json").json == {"events": []}
+    assert story("log", "-n", "-1").code == 2
+    assert story("log", "-n", "0").out == story("log").out
+
+
 def test_kinds_complete_on_the_command_line() -> None:
     from click.shell_completion import ShellComplete
 
