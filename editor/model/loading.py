@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from dataclasses import dataclass
 from functools import cached_property
@@ -189,6 +190,15 @@ class LoadedModel:
             elif short in self.files.shards:
                 names[parameter] = short
         return names
+
+    @cached_property
+    def _cache_name(self) -> str:
+        parameters = inspect.signature(self.model.forward).parameters
+        return "cache" if "cache" in parameters else "past_key_values"  # the older name, up to transformers 5.23
+
+    def with_cache(self, cache: Any) -> dict[str, Any]:
+        """The arguments by which the model reads keys and values from a cache, and puts its own into it."""
+        return {self._cache_name: cache, "use_cache": True}
 
     def stored_name(self, parameter: str) -> str:
         """The name under which a parameter is stored in the files.

@@ -233,9 +233,7 @@ def _continue(
     grown: list[list[int]] = [[] for _ in rows]
     growing = set(range(len(rows)))
     for step in range(tokens):
-        output = loaded.model(
-            input_ids=ids, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-        )
+        output = loaded.model(input_ids=ids, attention_mask=mask, position_ids=positions, **loaded.with_cache(cache))
         chosen = output.logits[:, -1].argmax(dim=-1)
         for i in sorted(growing):
             grown[i].append(int(chosen[i]))

@@ -131,7 +131,7 @@ def _whole_pass(loaded: LoadedModel, layer: int, rows: Sequence[Located], shared
     if shared:
         common = torch.tensor([rows[0].ids[:shared]], device=loaded.device)
         with recording(watched, last=top):
-            loaded.model(input_ids=common, past_key_values=cache, use_cache=True)
+            loaded.model(input_ids=common, **loaded.with_cache(cache))
         cache.batch_repeat_interleave(len(rows))
     # One column of padding more than needed: without any, transformers leaves out the mask that suffixes are cut from.
     length = max(len(row.ids) for row in rows) + 1
@@ -142,8 +142,7 @@ def _whole_pass(loaded: LoadedModel, layer: int, rows: Sequence[Located], shared
             input_ids=ids[:, shared:],
             attention_mask=mask,
             position_ids=positions[:, shared:],
-            past_key_values=cache,
-            use_cache=True,
+            **loaded.with_cache(cache),
         )
     return _Whole(records, cache, shared, length)
 
