@@ -26,8 +26,8 @@ from errata.ledger.events.parts import Body
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.events.trust_bodies import ChangeProposed
 from errata.ledger.facts.fact import Fact
-from errata.ledger.kinds.evolve import fold
 from errata.ledger.rules.decide import decide
+from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.log_check import LogCheck
 from errata.ledger.rules.operations import ApplyChange, Command
 from errata.ledger.rules.trust_rules import foresee_direct

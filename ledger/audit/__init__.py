@@ -18,5 +18,5 @@
     views          what an audit bundle holds besides its records: the range for other tools, and for people
     words          rows of the master copy, and what a policy asks, in the words of the report
 
-May import: base, events, facts, kinds, state, witness.
+May import: base, events, facts, kinds, rules, state, witness.
 """

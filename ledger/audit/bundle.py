@@ -36,7 +36,7 @@ from errata.ledger.base.errors import UsageError
 from errata.ledger.base.signing import Signer
 from errata.ledger.events.bodies import EditApplied
 from errata.ledger.events.envelope import Event, StoredEvent
-from errata.ledger.kinds.evolve import fold
+from errata.ledger.rules.evolve import fold
 from errata.ledger.state.trust import KeyRecord
 from errata.ledger.witness.checkpoints import checkpoint_of
 from errata.ledger.witness.merkle import MerkleTree

@@ -38,7 +38,7 @@ from errata.ledger.events.bodies import (
 from errata.ledger.events.envelope import Event
 from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.evaluations import EvaluationRecorded
-from errata.ledger.kinds.evolve import fold, take
+from errata.ledger.rules.evolve import fold, take
 from errata.ledger.state.fold import Fold
 from errata.ledger.state.state import State
 from errata.ledger.state.trust import ChangeRecord

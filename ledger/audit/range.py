@@ -28,7 +28,7 @@ from errata.ledger.events.trust_bodies import (
     RoleRevoked,
 )
 from errata.ledger.kinds.evaluations import EvaluationRecorded
-from errata.ledger.kinds.evolve import fold
+from errata.ledger.rules.evolve import fold
 from errata.ledger.state.state import State, live_after
 
 

@@ -27,8 +27,8 @@ from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import TEMPORARY, storage_error
 from errata.ledger.base.findings import Severity
 from errata.ledger.care.verify import examine_log, named_digests, orphans
-from errata.ledger.kinds.evolve import fold
 from errata.ledger.ledger import DATABASE, ledger_folder
+from errata.ledger.rules.evolve import fold
 from errata.ledger.secrets.erasing import drop_erased, leftovers
 from errata.ledger.secrets.vault import FolderVault, destroy
 from errata.ledger.state.state import State

@@ -27,8 +27,8 @@ from errata.ledger.base.findings import Finding
 from errata.ledger.care.verify import examine_log, is_sound, references, verify
 from errata.ledger.drafts import waiting_blobs
 from errata.ledger.events.envelope import EMPTY_HEAD, Event, Head, StoredEvent, event_hash
-from errata.ledger.kinds.evolve import fold
 from errata.ledger.ledger import DATABASE, ledger_folder
+from errata.ledger.rules.evolve import fold
 from errata.ledger.store.blobs import BlobStore, FolderBlobs
 from errata.ledger.store.connection import fold_in_log, has_pending_log, transaction, translated, writing
 from errata.ledger.store.integrity import audit

@@ -25,10 +25,10 @@ from errata.ledger.events.trust_bodies import ChangeDrafted, ChangeProposed, Pol
 from errata.ledger.facts.fact import Sealed
 from errata.ledger.kinds.chain import unpack
 from errata.ledger.kinds.evaluations import EvaluationRecorded
-from errata.ledger.kinds.evolve import fold
 from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
 from errata.ledger.kinds.table import BODIES, KINDS
 from errata.ledger.ledger import DATABASE, Ledger, ledger_folder
+from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.log_check import LogCheck
 from errata.ledger.secrets.erasing import leftovers
 from errata.ledger.secrets.sealing import unseal

@@ -11,7 +11,6 @@ raise its version and add an upcaster from the version before.
     decisions    what follows a draft: approved, rejected, applied, checked, reviewed
     edits        the first event; edits applied, reverted, superseded, erased
     evaluations  the result of a suite, facts, a corpus or a task on a version
-    evolve       from the events of a log to its state
     exports      a range of the log was handed out as an audit bundle
     merges       another ledger was merged into this one
     proposals    changes proposed, drafted, closed without a decision

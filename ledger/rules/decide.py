@@ -22,9 +22,9 @@ from errata.ledger.events.envelope import NOBODY, Act, Head
 from errata.ledger.events.parts import Body
 from errata.ledger.events.tag_names import check_tag_name
 from errata.ledger.events.trust_bodies import ChangeApplied, ChangeChecked, ChangeDrafted, ChangeProposed
-from errata.ledger.kinds.evolve import take
 from errata.ledger.kinds.merges import LedgerMerged
 from errata.ledger.kinds.proposals import check_move
+from errata.ledger.rules.evolve import take
 from errata.ledger.rules.operations import (
     ApplyChange,
     ApplyEdits,

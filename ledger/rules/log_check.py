@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from errata.ledger.base.errors import ErrataError
 from errata.ledger.base.findings import Finding, Trouble, damage
 from errata.ledger.events.envelope import Event, Head
-from errata.ledger.kinds.evolve import take
+from errata.ledger.rules.evolve import take
 from errata.ledger.rules.rules import check
 from errata.ledger.state.event_signatures import signature_problem
 from errata.ledger.state.fold import Fold

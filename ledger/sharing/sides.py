@@ -15,9 +15,9 @@ from errata.ledger.base.errors import LedgerDamaged, Refused
 from errata.ledger.events import bodies
 from errata.ledger.events.bodies import NewEdit
 from errata.ledger.events.parts import Origin
-from errata.ledger.kinds.evolve import fold
 from errata.ledger.kinds.merges import LedgerMerged, MergeSide
 from errata.ledger.ledger import Ledger
+from errata.ledger.rules.evolve import fold
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore
 

@@ -1,4 +1,4 @@
-"""State: what the log says now, folded from its events (`ledger.kinds.evolve`); it never changes once handed out."""
+"""State: what the log says now, folded from its events (`ledger.rules.evolve`); it never changes once handed out."""
 
 from __future__ import annotations
 

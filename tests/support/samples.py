@@ -18,9 +18,9 @@ from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.bisections import BisectionConcluded, BisectionStep
 from errata.ledger.kinds.checkouts import VersionCheckedOut
 from errata.ledger.kinds.evaluations import EvaluationRecorded
-from errata.ledger.kinds.evolve import fold
 from errata.ledger.kinds.tracings import TracingRecorded
 from errata.ledger.ledger import Ledger
+from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent
 from errata.ledger.state.state import State
 from errata.ledger.store.deltas import encode_batch, row_bounds, row_delta_digest, row_keys_digest

@@ -27,7 +27,7 @@ from errata.ledger.events import bodies
 from errata.ledger.events.envelope import Event
 from errata.ledger.facts.fact import expand
 from errata.ledger.kinds.evaluations import EvaluationRecorded
-from errata.ledger.kinds.evolve import fold
+from errata.ledger.rules.evolve import fold
 from errata.ledger.state.state import EditStatus, State
 
 SPEC_VERSION = "1.6"

@@ -33,7 +33,7 @@ from errata.ledger.events.change_parts import (
 from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import CONTROLLED, ActionSort
 from errata.ledger.events.words import action_lines
-from errata.ledger.kinds.evolve import fold
+from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.operations import ChangeKeysAndRoles
 from tests.support import samples
 from tests.support.governed import governed, long_log, ungoverned

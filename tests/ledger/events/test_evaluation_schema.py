@@ -16,7 +16,7 @@ from errata.ledger.facts.fact_files import fact_from
 from errata.ledger.facts.suites import Metric, Suite, read_suite, suite_digest
 from errata.ledger.kinds.chain import link, unpack
 from errata.ledger.kinds.evaluations import EvaluationRecorded
-from errata.ledger.kinds.evolve import evolve
+from errata.ledger.rules.evolve import evolve
 from errata.ledger.state.state import State
 from tests.support.fact_files import GOOD, MIRAGE, PROBE, ZSRE, write
 from tests.support.samples import created, draft, evaluation, new_edit, some_digest

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from errata.ledger.base.errors import Refused, UnknownEdit, UnknownVersion, UsageError
 from errata.ledger.events.change_parts import MoveTag
-from errata.ledger.kinds.evolve import fold
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.addresses import resolve_version
 from errata.ledger.rules.decide import decide, foresee
+from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.log_check import LogCheck
 from errata.ledger.rules.operations import ApplyEdits, Command, RecordEvent, RevertEdits, TagVersion, UntagVersion
 from errata.ledger.store.blobs import MemoryBlobs

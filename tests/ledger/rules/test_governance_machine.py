@@ -44,7 +44,7 @@ from errata.ledger.events.trust_bodies import (
     GlassReviewed,
     PolicyChanged,
 )
-from errata.ledger.kinds.evolve import fold
+from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.operations import (
     ApplyChange,
     ApplyEdits,

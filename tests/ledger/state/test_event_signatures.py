@@ -13,8 +13,8 @@ from errata.ledger.events.change_parts import Choice, RevokeKey
 from errata.ledger.events.envelope import Draft, Event
 from errata.ledger.events.parts import Body
 from errata.ledger.events.trust_bodies import ChangeApproved, KeyGranted, RoleGranted
-from errata.ledger.kinds.evolve import fold
 from errata.ledger.ledger import event_signer
+from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.operations import ChangeKeysAndRoles
 from errata.ledger.state.event_signatures import signature_problem
 from errata.ledger.state.standing import counting, still_asked

@@ -24,12 +24,12 @@ from errata.ledger.base.errors import (
 from errata.ledger.care.verify import verify
 from errata.ledger.events.parts import StatsRef
 from errata.ledger.kinds.edits import grid_limit
-from errata.ledger.kinds.evolve import evolve, fold
 from errata.ledger.kinds.exports import AuditExported
 from errata.ledger.kinds.settings import SettingsChanged
 from errata.ledger.ledger import Ledger, find_ledger
 from errata.ledger.rules.addresses import resolve_edit, resolve_version
 from errata.ledger.rules.decide import decide
+from errata.ledger.rules.evolve import evolve, fold
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits, TagVersion, UntagVersion
 from errata.ledger.state.state import EditStatus, State
 from errata.ledger.store.blobs import MemoryBlobs
