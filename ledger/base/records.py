@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
 from pydantic import (
     AfterValidator,
@@ -18,9 +18,11 @@ from pydantic import (
     ConfigDict,
     JsonValue,
     PlainSerializer,
+    SerializerFunctionWrapHandler,
     StringConstraints,
     ValidationError,
     ValidationInfo,
+    model_serializer,
 )
 
 from errata.ledger.base.canonical import SAFE_INTEGER, value_digest
@@ -51,6 +53,22 @@ class Record(BaseModel):
     def digest_in(self, domain: str) -> str:
         """The digest of the record's canonical JSON."""
         return value_digest(domain, self.plain())
+
+
+class SparseRecord(Record):
+    """A record that leaves some of its fields out of the JSON while they are empty.
+
+    So a field can be added to it, and records without it keep the digests that they had before there was such a field.
+
+    Attributes:
+        LEFT_OUT: their names.
+    """
+
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
+        return {name: value for name, value in handler(self).items() if value or name not in self.LEFT_OUT}
 
 
 def describe(error: ValidationError) -> str:

@@ -9,14 +9,15 @@ transposed.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from errata.ledger.base.records import Digest, Line, Record, Settings, WholeNumber
+from errata.ledger.base.records import Digest, Line, Settings, SparseRecord, WholeNumber
 from errata.ledger.events.parts import (
     AdapterNames,
     Body,
+    CorpusRef,
     Count,
     EditedTensor,
     EditNumber,
@@ -27,15 +28,22 @@ from errata.ledger.events.parts import (
     Stage1,
     StatsRef,
 )
-from errata.ledger.facts.fact import Fact, Token
+from errata.ledger.facts.fact import Fact, Probe, Token
 
 
-class LedgerCreated(Body):
+class LedgerCreated(SparseRecord, Body):
     """The first event: the base model, and what all later edits depend on.
 
-    `adapter` is None in ledgers that are older than it: they use the built-in one of their family. `preset` is the
-    name of the preset that the hyperparameters came from, None for the defaults.
+    Attributes:
+        adapter: None in ledgers that are older than it: they use the built-in one of their family.
+        preset: the name of the preset that the hyperparameters came from, None for the defaults.
+        files: further files of the model's folder that decide what it says, such as its chat template, with their
+            digests. Ledgers that are older name none.
+        corpus: the text behind the second moments; None in ledgers that are older than it.
+        reference_texts: short texts of the base model's own, whose perplexity is measured with every batch.
     """
+
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"files", "corpus", "reference_texts"})
 
     model: Line
     family: Line
@@ -51,10 +59,15 @@ class LedgerCreated(Body):
     config_digest: Digest
     adapter: AdapterNames | None = None
     preset: Line | None = None
+    files: dict[str, Digest] = {}
+    corpus: CorpusRef | None = None
+    reference_texts: tuple[str, ...] = ()
 
 
-class NewEdit(Record):
+class NewEdit(SparseRecord):
     """An edit that is ready to be recorded: an `EditApplied` that has no number yet."""
+
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"drawn"})
 
     fact: Fact
     method: Line
@@ -77,6 +90,7 @@ class NewEdit(Record):
     peak_memory_bytes: Count
     outcome: EditOutcome
     origin: Origin | None = None
+    drawn: tuple[Probe, ...] = ()
 
     def numbered(self, number: int) -> EditApplied:
         """The event's body, once it has a number."""
@@ -94,6 +108,8 @@ class EditApplied(NewEdit, Body):
         origin: where it was made, if it was carried over from another ledger. Everything but the number is then as it
             was recorded there: `solve.live_before` may name a version that this ledger never had, and norms, costs and
             the outcome are those of that day.
+        drawn: locality probes that were drawn for a fact that brought none: what the version before said of other
+            subjects.
     """
 
     number: EditNumber

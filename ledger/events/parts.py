@@ -6,11 +6,11 @@ They are hashed with the body that holds them, so what is said there of schema v
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from errata.ledger.base.records import Digest, Instant, Line, Record
+from errata.ledger.base.records import Digest, Instant, Line, Record, SparseRecord, WholeNumber
 
 Count = Annotated[int, Field(ge=0)]
 EditNumber = Annotated[int, Field(ge=1)]
@@ -49,6 +49,22 @@ class StatsRef(Record):
     digest: Digest
     tokens: Count
     layer: Count
+
+
+class CorpusRef(Record):
+    """The text that second moments were averaged over.
+
+    Attributes:
+        source: a file, or text that the base model wrote itself.
+        digest: of the text.
+        seed: what the model's own text was sampled with; None for a file.
+        blob: the model's own text; None for a file, which stays where it is.
+    """
+
+    source: Literal["file", "sampled"]
+    digest: Digest
+    seed: WholeNumber | None = None
+    blob: Digest | None = None
 
 
 class AdapterNames(Record):
@@ -113,14 +129,23 @@ class Solve(Record):
     solve_errors: dict[str, NonNegative]
 
 
-class EditOutcome(Record):
-    """The edit's own probes, run after its batch: hits and totals; locality counts the probes that held before it."""
+class EditOutcome(SparseRecord):
+    """The edit's own probes, run after its batch: hits and totals; locality counts the probes that held before it.
+
+    Attributes:
+        questions: what was asked in chat.
+        perplexity: of the ledger's reference texts, before the batch and after it.
+    """
+
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"questions", "perplexity"})
 
     efficacy: bool
     paraphrase: tuple[Count, Count] | None
     locality: tuple[Count, Count] | None
     said_before: str
     said_after: str
+    questions: tuple[Count, Count] | None = None
+    perplexity: tuple[NonNegative, NonNegative] | None = None
 
 
 class Origin(Record):

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    SerializerFunctionWrapHandler,
-    StringConstraints,
-    model_serializer,
-    model_validator,
-)
+from pydantic import AfterValidator, BeforeValidator, StringConstraints, model_validator
 
-from errata.ledger.base.records import Digest, Record
+from errata.ledger.base.records import Digest, Record, SparseRecord
 
 PLACEHOLDER = "{}"
 LONGEST_TARGET = 1000
@@ -63,23 +56,37 @@ Prompt = Annotated[Text, AfterValidator(_one_placeholder)]
 Paraphrase = Annotated[Text, AfterValidator(_at_most_one_placeholder)]
 
 
-class Probe(Record):
+class Probe(SparseRecord):
     """A full text and what the model should say next.
 
     Attributes:
         prompt: the text, as it is given to the model.
-        target: the continuation, without surrounding whitespace; the tokenizer's side adds the leading space.
-        against: a wrong answer that the target is compared with. Left out of the JSON if there is none, so probes
-            without one keep the digests that they had before there was such a field.
+        target: the continuation, without surrounding whitespace; how the two are joined is `ledger.facts.joining`'s.
+        against: a wrong answer that the target is compared with, if there is one.
+        chat: whether the prompt is what a user says in the model's chat template, and the target stands in the first
+            sentence of the answer.
     """
+
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"against", "chat"})
 
     prompt: SomeText
     target: Target
     against: Target | None = None
+    chat: bool = False
 
-    @model_serializer(mode="wrap")
-    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
-        return {name: value for name, value in handler(self).items() if name != "against" or value is not None}
+
+class ChatQuestion(SparseRecord):
+    """A question about a fact as a user asks it in chat.
+
+    Attributes:
+        question: a text with one `{}` for the subject, or full text without any.
+        answer: what the first sentence of the answer has to hold; the fact's target if it is left out.
+    """
+
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"answer"})
+
+    question: Paraphrase
+    answer: Target | None = None
 
 
 Token = Annotated[str, StringConstraints(pattern=r"\A[0-9a-f]{32}\z")]
@@ -100,7 +107,7 @@ class Sealed(Record):
     blob: Digest
 
 
-class Fact(Record):
+class Fact(SparseRecord):
     """What the model should say of a subject.
 
     Attributes:
@@ -112,12 +119,15 @@ class Fact(Record):
         locality: probes of other facts, which must not change.
         relation: the relation's name, for statistics.
         id: the fact's name in its source.
-        portability: probes of what follows from the fact. Left out of the JSON if there are none, so facts without
-            any keep the digests that they had before there was such a field.
-        personal: it says something of a person, and must be possible to erase. Left out of the JSON if it does not.
-            Such a fact is never recorded as it is: the log holds `sealed_fact` in its place.
-        sealed: what there is in place of everything else, in the log. Left out of the JSON elsewhere.
+        portability: probes of what follows from the fact.
+        personal: it says something of a person, and must be possible to erase. Such a fact is never recorded as it is:
+            the log holds `sealed_fact` in its place.
+        sealed: what there is in place of everything else, in the log.
+        train: further phrasings that take part in stage 1, as paraphrases are written; those that test it stay apart.
+        questions: what a user may ask in chat.
     """
+
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"portability", "personal", "sealed", "train", "questions"})
 
     subject: Subject
     prompt: Prompt
@@ -130,6 +140,8 @@ class Fact(Record):
     portability: tuple[Probe, ...] = ()
     personal: bool = False
     sealed: Sealed | None = None
+    train: tuple[Paraphrase, ...] = ()
+    questions: tuple[ChatQuestion, ...] = ()
 
     @model_validator(mode="after")
     def _says_nothing_if_sealed(self) -> Self:
@@ -139,10 +151,6 @@ class Fact(Record):
         elif {name: value for name, value in self if value or name == "personal"} != _in_place_of(self.sealed):
             raise ValueError("a sealed fact says nothing in the clear")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
-        return {name: value for name, value in handler(self).items() if name not in _LEFT_OUT or value}
 
     @property
     def text(self) -> str:
@@ -155,6 +163,19 @@ class Fact(Record):
         return tuple(expand(paraphrase, self.subject) for paraphrase in self.paraphrases)
 
     @property
+    def train_texts(self) -> tuple[str, ...]:
+        """The further phrasings that take part in stage 1, with the subject in its place."""
+        return tuple(expand(text, self.subject) for text in self.train)
+
+    @property
+    def question_probes(self) -> tuple[Probe, ...]:
+        """The questions with the subject in its place, each with its answer."""
+        return tuple(
+            Probe(prompt=expand(one.question, self.subject), target=one.answer or self.target, chat=True)
+            for one in self.questions
+        )
+
+    @property
     def key(self) -> tuple[str, str]:
         """What the fact is about: two facts with one key contradict each other, and the later supersedes."""
         return (self.subject, self.prompt.strip())
@@ -165,7 +186,6 @@ class Fact(Record):
         return self.prompt.index(PLACEHOLDER)
 
 
-_LEFT_OUT = frozenset({"portability", "personal", "sealed"})
 _PERSONAL = "[personal "
 
 

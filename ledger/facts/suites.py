@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from errata.ledger.base.errors import BadRecord
 from errata.ledger.base.json_files import as_text, objects_of, read_bytes
-from errata.ledger.base.records import Line, Record, describe
+from errata.ledger.base.records import Line, Record, SparseRecord, describe
 from errata.ledger.facts.fact import Probe, SomeText
 from errata.ledger.facts.fact_files import SUITE_HEAD, is_fact
 
@@ -47,20 +47,15 @@ OF_TEXTS = frozenset({Metric.PERPLEXITY, Metric.NGRAM_ENTROPY})
 """Metrics that score texts and not probes."""
 
 
-class Suite(Record):
-    """A named list of probes, or of texts, and the metric that scores them.
+class Suite(SparseRecord):
+    """A named list of probes, or of texts, and the metric that scores them."""
 
-    `texts` is left out of the JSON where there are none: suites of probes keep the digests that they always had.
-    """
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"texts"})
 
     name: Line
     metric: Annotated[Metric, Field(strict=False)]
     probes: tuple[Probe, ...] = ()
     texts: tuple[SomeText, ...] = ()
-
-    @model_serializer(mode="wrap")
-    def _without_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, object]:
-        return {name: value for name, value in handler(self).items() if name != "texts" or value}
 
     @model_validator(mode="after")
     def _what_its_metric_needs(self) -> Self:

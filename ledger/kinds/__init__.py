@@ -5,6 +5,7 @@ that moves nothing needs nothing else: it is kept as a record, which `State.reco
 raise its version and add an upcaster from the version before.
 
     access       policy, keys and roles
+    attempts     facts that were tried and left out, since the edit did not work
     bisections   how a search for the edit that made a metric bad ended
     chain        a draft becomes an event after a head, and a stored event is read
     checkouts    a version was written out

@@ -178,8 +178,12 @@ KINDS = (
         _created_words,
         _check_created,
         fold=_create,
-        version=2,
-        upcasters={1: lambda body: {**body, "adapter": None, "preset": None}},
+        version=3,
+        upcasters={
+            1: lambda body: {**body, "adapter": None, "preset": None},
+            # what is new may be left out; the number tells older programs not to read it
+            2: lambda body: body,
+        },
     ),
     KindSpec(
         "edit_applied",
@@ -188,13 +192,14 @@ KINDS = (
         _check_applied,
         _EDIT,
         fold=_apply,
-        version=4,
+        version=5,
         upcasters={
             # a fact of version 1 is one of version 2 as it stands; the number tells older programs not to read it
             1: lambda body: body,
             2: lambda body: {**body, "origin": None},
             # likewise: a program that does not know sealed facts would take them for facts
             3: lambda body: body,
+            4: lambda body: body,
         },
     ),
     KindSpec("edit_reverted", EditReverted, _reverted_words, _check_reverted, _REVERT, fold=_revert),

@@ -187,7 +187,16 @@ def check_evidence(policy: Policy, evidence: Sequence[Evidence], time: GateTime,
 
 
 KINDS = (
-    KindSpec("change_proposed", ChangeProposed, _proposed_words, step=_check_proposed, fold=_propose),
+    KindSpec(
+        "change_proposed",
+        ChangeProposed,
+        _proposed_words,
+        step=_check_proposed,
+        fold=_propose,
+        version=2,
+        # facts may say more than those of version 1; the number tells older programs not to read them
+        upcasters={1: lambda body: body},
+    ),
     KindSpec("change_drafted", ChangeDrafted, _drafted_words, step=_check_drafted, fold=_draft),
     KindSpec("change_closed", ChangeClosed, _closed_words, step=_check_closed, fold=_close),
 )

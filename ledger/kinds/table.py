@@ -7,6 +7,7 @@ from typing import Any
 from errata.ledger.events.parts import Body
 from errata.ledger.kinds import (
     access,
+    attempts,
     bisections,
     checkouts,
     decisions,
@@ -23,6 +24,7 @@ from errata.ledger.kinds.spec import KindSpec
 
 _SUBJECTS: tuple[tuple[KindSpec[Any], ...], ...] = (
     edits.KINDS,
+    attempts.KINDS,
     tags.KINDS,
     evaluations.KINDS,
     bisections.KINDS,
