@@ -138,10 +138,19 @@ class EditConfig(BaseModel):
         return StopReason.MAX_STEPS if step == self.max_steps else None
 
     def further(self) -> tuple[dict[str, Any], ...]:
-        """Changes for another try of an edit that did not work: more steps and room for them, then much more."""
+        """Changes for another try of an edit that did not work: more steps and room for them, then much more.
+
+        Patience grows too. A target value that was reached and whose edit failed all the same ended by patience, and
+        would be found again as it was, however many more steps were allowed.
+        """
         return (
-            {"max_steps": 2 * self.max_steps, "clamp_norm_factor": 2 * self.clamp_norm_factor},
             {
+                "patience": 2 * self.patience + 2,
+                "max_steps": 2 * self.max_steps,
+                "clamp_norm_factor": 2 * self.clamp_norm_factor,
+            },
+            {
+                "patience": 4 * self.patience + 4,
                 "max_steps": 4 * self.max_steps,
                 "clamp_norm_factor": 5 * self.clamp_norm_factor,
                 "stats_weight": self.stats_weight / 10,
