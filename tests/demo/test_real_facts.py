@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from errata.demo import REAL
-from errata.ledger.facts.fact import ChatQuestion, Fact
+from errata.ledger.facts.fact_files import read_facts
 
 RECORDS: list[dict[str, Any]] = [
     json.loads(line) for line in (REAL / "facts.jsonl").read_text(encoding="utf-8").splitlines()
@@ -41,19 +41,16 @@ def test_no_two_facts_share_a_name_or_a_subject_and_no_probe_is_asked_twice() ->
 
 
 @each
-def test_a_fact_is_whole_and_is_one_to_the_product(record: dict[str, Any]) -> None:
+def test_a_record_has_every_field_and_no_other(record: dict[str, Any]) -> None:
     assert set(record) == FIELDS
-    questions = [ChatQuestion(question=question) for question in record["questions"]]
-    fact = Fact.model_validate(
-        {
-            **record,
-            "paraphrases": tuple(record["paraphrases"]),
-            "questions": tuple(questions),
-            "locality": tuple(record["locality"]),
-        }
-    )
-    assert (len(fact.paraphrases), len(fact.questions), len(fact.locality)) == (3, 2, 2)
-    assert {probe.target for probe in fact.question_probes} == {fact.target}
+    assert [len(record[name]) for name in ("paraphrases", "questions", "locality")] == [3, 2, 2]
+
+
+def test_the_product_reads_them_and_asks_each_question_in_chat() -> None:
+    facts = read_facts(REAL / "facts.jsonl")
+    assert [fact.id for fact in facts] == [record["id"] for record in RECORDS]
+    for fact in facts:
+        assert [(probe.target, probe.chat) for probe in fact.question_probes] == [(fact.target, True)] * 2
 
 
 @each
