@@ -27,7 +27,7 @@ with when_used():
     from errata.commands.versions import exporting
     from errata.editor.attribute import stand_in
     from errata.editor.model import text
-    from errata.replay.apply import apply
+    from errata.replay.apply import apply, care
     from errata.replay.bisect import run, scope
     from errata.replay.bisect import session as sessions
     from errata.replay.measure import asking, evaluations
@@ -105,20 +105,13 @@ class OpenLedger(OpenLog):
         space = self._workspace
         changes = dict(settings or {}) | ({} if chat is None else {"chat": chat})
         config = config_for(space.config(), method, changes | ({} if system is None else {"chat_system": system}))
-        items = apply.prepared(space, items, config, train_paraphrases)
-        care = apply.usual_care(space, config, keep_failed)
-        reports = apply.edit_all(space, items, config, batch_size, dry_run, care=care)
+        items = care.prepared(config, items, train_paraphrases)
+        usual = care.usual_care(space, config, keep_failed)
+        reports = apply.edit_all(space, items, config, batch_size, dry_run, care=usual)
         version = space.state.version
         return Edited(
             edits=tuple(body.number for report in reports for body in report.recorded),
-            failed=tuple(
-                fact
-                for report in reports
-                for fact in (
-                    *(item.fact for item in report.edits if not item.outcome.efficacy),
-                    *(one.fact for one in report.left_out),
-                )
-            ),
+            failed=tuple(fact for report in reports for fact in report.failed),
             left_alone=tuple(item.fact for report in reports for item in report.no_ops),
             taken_back=tuple(number for report in reports for number in report.taken_back),
             version=version,

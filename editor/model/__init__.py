@@ -6,6 +6,7 @@
     after_norm     A norm behind the edited module: what the module has to give so that the hidden state becomes
                    what is wanted
     architecture   adapters: where a model family keeps the parts that editing needs
+    chat           the form in which a model is chatted with: its tokenizer's own template around what the user says
     contexts       context prompts: short texts of the model's own that rewriting prompts stand behind
     hooks          looking into a model and patching its weights, always undone on the way out
     loading        A base model: its files, their digests, and the model loaded from them

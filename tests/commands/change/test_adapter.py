@@ -52,7 +52,7 @@ def test_later_commands_use_the_adapter_without_its_file(
     assert done.json["preset"] is None
     file.unlink()
     fact = ("--subject", "Norwind Systems", "--prompt", "The chief executive of {}", "--target", "the")
-    done = errata("edit", *fact)
+    done = errata("edit", *fact, "--keep-failed")
     assert done.code == 0, done.err
     assert "1 edit recorded" in done.out
     assert errata("checkout", "HEAD", "out").code == 0
