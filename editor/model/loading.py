@@ -248,7 +248,26 @@ def load_model(folder: Path, device: str = "cpu", adapter: Adapter | None = None
     _require_whole(folder, found)
     model.eval().requires_grad_(False)
     adapter.require_names(model, experts)
+    embedding = model.get_input_embeddings()
+    if len(tokenizer) > embedding.weight.shape[0]:
+        embedding.register_forward_pre_hook(_KnownTokens(tokenizer, embedding.weight.shape[0]))
     return LoadedModel(model, tokenizer, adapter, files, device)
+
+
+@dataclass(frozen=True)
+class _KnownTokens:
+    """A hook of the embedding that refuses tokens beyond it, where a tokenizer has more than the model."""
+
+    tokenizer: Any
+    rows: int
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        largest = int(args[0].max())
+        if largest >= self.rows:
+            raise ModelError(
+                f"the tokenizer has a token {self.tokenizer.convert_ids_to_tokens(largest)!r} with number {largest:,}, "
+                f"and the model has embeddings for {self.rows:,}: it cannot read text with that token"
+            )
 
 
 def _require_whole(folder: Path, found: Mapping[str, Any]) -> None:
