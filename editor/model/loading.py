@@ -237,9 +237,13 @@ def load_model(folder: Path, device: str = "cpu", adapter: Adapter | None = None
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(files.folder)
+        tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
         model, found = AutoModelForCausalLM.from_pretrained(
-            files.folder, dtype="auto", output_loading_info=True, ignore_mismatched_sizes=True
+            files.folder,
+            dtype="auto",
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
         )
         model = model.to(device)
     except Exception as error:  # whatever a library behind transformers raises, such as ImportError
