@@ -205,6 +205,7 @@ class OpenLedger(OpenLog):
         without: Sequence[Edit] = (),
         only: Sequence[Edit] = (),
         copy: bool = False,
+        base_name: str | None = None,
     ) -> Written:
         """Write a version as a folder that transformers loads as it is.
 
@@ -214,13 +215,14 @@ class OpenLedger(OpenLog):
             without: edits to leave out.
             only: edits to keep; all if left out.
             copy: copy every file: nothing shares the base's bytes on disk.
+            base_name: what its card calls the base model; its name on the hub or its folder's if left out.
 
         Raises:
             UsageError: the folder holds something.
             ModelChanged: the base is not the one that the ledger began with.
         """
         live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
-        done = writing_out.checkout(self._workspace, live, Path(folder), address, share=not copy)
+        done = writing_out.checkout(self._workspace, live, Path(folder), address, share=not copy, base_name=base_name)
         line = f"{done.made.folder}: version {short(done.made.version)}, {counted(len(live), 'live edit')}"
         return _written(done.made.folder, done.made.version, done.recorded, [line])
 
@@ -233,6 +235,7 @@ class OpenLedger(OpenLog):
         since: str | None = None,
         without: Sequence[Edit] = (),
         only: Sequence[Edit] = (),
+        base_name: str | None = None,
     ) -> Written:
         """Write a version as a LoRA adapter in PEFT's format; only the ledger is read.
 
@@ -243,13 +246,16 @@ class OpenLedger(OpenLog):
             since: start from this version, not from the base model.
             without: edits to leave out.
             only: edits to keep; all if left out.
+            base_name: what its files call the base model; its name on the hub or its folder's if left out.
 
         Raises:
             UsageError: the folder holds something, or there is nothing to export.
         """
         live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
         start = None if since is None else (self._live(since), since)
-        done = writing_out.export_adapter(self._workspace, live, Path(folder), address, since=start, rank=rank)
+        done = writing_out.export_adapter(
+            self._workspace, live, Path(folder), address, since=start, rank=rank, base_name=base_name
+        )
         line = f"{done.folder}: LoRA adapter of version {short(done.card.card.version)}, rank {done.made.rank}"
         return _written(done.folder, done.card.card.version, done.recorded, [line, *exporting.accuracy_told(done.made)])
 

@@ -8,7 +8,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
-from errata.commands.options import ONLY, WITHOUT, narrowed
+from errata.commands.options import BASE_NAME, ONLY, WITHOUT, narrowed
 from errata.commands.versions.versions import recorded
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
@@ -25,6 +25,7 @@ with when_used():
 @click.option("--adapter", is_flag=True, help="A LoRA adapter in PEFT's format.")
 @click.option("--rank", type=click.IntRange(min=1), help="The adapter's rank; the smallest exact one if left out.")
 @click.option("--since", metavar="VERSION", help="Start from this version, not from the base model.")
+@BASE_NAME
 @WITHOUT
 @ONLY
 @shared
@@ -36,6 +37,7 @@ def export(
     adapter: bool,
     rank: int | None,
     since: str | None,
+    base_name: str | None,
     without: tuple[str, ...],
     only: tuple[str, ...],
 ) -> None:
@@ -61,7 +63,9 @@ def export(
     start = None if since is None else (app.live(ledger, since), since)
     workspace, address = app.workspace(), narrowed(version, without, only)
     with app.progress("reading the deltas") as tell:
-        done = writing_out.export_adapter(workspace, live, folder, address, since=start, rank=rank, tell=tell)
+        done = writing_out.export_adapter(
+            workspace, live, folder, address, since=start, rank=rank, base_name=base_name, tell=tell
+        )
     made, card = done.made, done.card
     data = {
         "folder": str(done.folder),

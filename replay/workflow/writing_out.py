@@ -11,7 +11,7 @@ from errata.ledger.kinds.checkouts import CheckoutFormat, VersionCheckedOut
 from errata.replay.export.adapter_card import AdapterCard, describe
 from errata.replay.export.adapter_export import LoraAdapter, build_adapter, write_adapter
 from errata.replay.export.checkout import CheckoutResult, checkout_stream
-from errata.replay.export.model_card import card_of
+from errata.replay.export.model_card import card_of, name_of_base
 from errata.replay.export.whole_folder import require_free
 from errata.replay.workflow.workspace import Workspace
 
@@ -62,6 +62,7 @@ def checkout(
     address: str,
     *,
     share: bool = True,
+    base_name: str | None = None,
     tell: Tell = lambda stage: None,
 ) -> FolderWritten:
     """Write a version as a folder that `transformers` loads, one edited tensor in memory at a time, and record that.
@@ -72,13 +73,15 @@ def checkout(
         destination: a folder that does not exist or is empty.
         address: how the version was asked for; its card says so.
         share: whether unedited shards may share the base's bytes on disk.
+        base_name: what its card calls the base model; None takes its name on the hub, or its folder's.
         tell: told the name of each stage.
 
     Raises:
-        UsageError: the destination holds something.
+        UsageError: the destination holds something, or that is no name of a model.
         ModelChanged: the base is not the one that the ledger began with.
     """
     began, numbers = workspace.surroundings.meter.seconds(), tuple(sorted(live))
+    name_of_base(workspace.created.model, base_name)
     tell("checking the base model")
     files = workspace.files
     tell("writing")
@@ -87,7 +90,7 @@ def checkout(
         workspace.materialiser.specs,
         workspace.materialiser.stream(numbers),
         destination,
-        lambda digests: card_of(workspace.ledger, numbers, address, digests),
+        lambda digests: card_of(workspace.ledger, numbers, address, digests, base_name),
         share=share,
     )
     cost = VersionCheckedOut(
@@ -111,6 +114,7 @@ def export_adapter(
     *,
     since: tuple[tuple[int, ...], str] | None = None,
     rank: int | None = None,
+    base_name: str | None = None,
     tell: Tell = lambda stage: None,
 ) -> AdapterWritten:
     """Write a version as a LoRA adapter in PEFT's format, and record that. Only the ledger is read, not the model.
@@ -122,18 +126,19 @@ def export_adapter(
         address: how the version was asked for; its card says so.
         since: the version that the adapter is loaded on, and how it was asked for; None is the base model.
         rank: of all modules; None is the smallest with which the adapter is exact.
+        base_name: what its files call the base model; None takes its name on the hub, or its folder's.
         tell: told the name of each stage.
 
     Raises:
-        UsageError: the destination holds something.
+        UsageError: the destination holds something, or that is no name of a model.
     """
     require_free(destination)
     ledger, numbers = workspace.ledger, tuple(sorted(live))
     began, start = workspace.surroundings.meter.seconds(), None if since is None else since[0]
     tell("reading the deltas")
-    made = build_adapter(ledger, numbers, start, rank)
+    made = build_adapter(ledger, numbers, start, rank, base_name)
     tell("writing")
-    card = describe(ledger, made, numbers, address, since)
+    card = describe(ledger, made, numbers, address, since, base_name)
     written = write_adapter(made, destination, card.files())
     cost = VersionCheckedOut(
         version=card.card.version,
