@@ -7,6 +7,8 @@
                    what is wanted
     architecture   adapters: where a model family keeps the parts that editing needs
     contexts       context prompts: short texts of the model's own that rewriting prompts stand behind
+    gguf_files     GGUF, llama.cpp's file format: what a file holds, and the ordinary model folder that transformers
+                   makes of it
     hooks          looking into a model and patching its weights, always undone on the way out
     loading        A base model: its files, their digests, and the model loaded from them
     requests       A fact as stage 1 and stage 2 see it: its rewriting prompts and its divergence prompt, encoded
