@@ -49,6 +49,7 @@ COMMANDS = {
     "tag": Named("versions.versions:tag", "Name a version."),
     "checkout": Named("versions.versions:checkout", "Write a version as a model folder."),
     "export": Named("versions.exporting:export", "Write a version in another form."),
+    "publish": Named("versions.exporting:publish", "Put a version on a model hub."),
     "diff": Named("versions.versions:diff", "Show what two versions differ in."),
     "revert": Named("change.reverting:revert", "Take edits back, exactly."),
     "undo": Named("change.undoing:undo", "Take the last change back."),
