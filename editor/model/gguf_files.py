@@ -11,6 +11,7 @@ Source: the GGUF specification in the repository ggml-org/ggml, `docs/gguf.md`.
 from __future__ import annotations
 
 import importlib.util
+import json
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,6 +201,7 @@ def write_dequantised(file: GgufFile, folder: Path) -> tuple[str, ...]:
         del model.config.quantization_config
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    _drop_tokens_from(file.tokens, folder / "tokenizer.json")
     _check_tokenizer(file, AutoTokenizer.from_pretrained(folder))
     return _lost(file)
 
@@ -210,6 +212,18 @@ def _as_numbers() -> dict[str, Any]:
 
     config = getattr(transformers, "GgufConfig", None)
     return {} if config is None else {"quantization_config": config(dequantize=True)}
+
+
+def _drop_tokens_from(count: int, path: Path) -> None:
+    """Take out what was added behind the file's own tokens.
+
+    transformers gives any byte-level vocabulary GPT-2's `<|endoftext|>`, for which a model without it has no embedding.
+    """
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    kept = [one for one in stored["added_tokens"] if one["id"] < count]
+    if kept != stored["added_tokens"]:
+        text = json.dumps({**stored, "added_tokens": kept}, ensure_ascii=False, indent=2)
+        path.write_text(text + "\n", encoding="utf-8")
 
 
 def _check_tokenizer(file: GgufFile, tokenizer: Any) -> None:
