@@ -18,6 +18,9 @@ from errata.ledger.facts.fact import Fact, Probe
 
 WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
 ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
+BASE_NAME = click.option(
+    "--base-name", metavar="NAME", help="What the card calls the base model. Default: its hub name, or its folder's."
+)
 SETTINGS = click.option(
     "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated."
 )

@@ -33,6 +33,7 @@ class OpenVersions(OpenLog):
         without: Sequence[Edit] = (),
         only: Sequence[Edit] = (),
         copy: bool = False,
+        base_name: str | None = None,
     ) -> Written:
         """Write a version as a folder that transformers loads as it is.
 
@@ -42,13 +43,14 @@ class OpenVersions(OpenLog):
             without: edits to leave out.
             only: edits to keep; all if left out.
             copy: copy every file: nothing shares the base's bytes on disk.
+            base_name: what its card calls the base model; its name on the hub or its folder's if left out.
 
         Raises:
             UsageError: the folder holds something.
             ModelChanged: the base is not the one that the ledger began with.
         """
         live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
-        done = writing_out.checkout(self._workspace, live, Path(folder), address, share=not copy)
+        done = writing_out.checkout(self._workspace, live, Path(folder), address, share=not copy, base_name=base_name)
         line = f"{done.made.folder}: version {short(done.made.version)}, {counted(len(live), 'live edit')}"
         return _written(done.made.folder, done.made.version, done.recorded, [line])
 
@@ -61,6 +63,7 @@ class OpenVersions(OpenLog):
         since: str | None = None,
         without: Sequence[Edit] = (),
         only: Sequence[Edit] = (),
+        base_name: str | None = None,
     ) -> Written:
         """Write a version as a LoRA adapter in PEFT's format; only the ledger is read.
 
@@ -71,13 +74,16 @@ class OpenVersions(OpenLog):
             since: start from this version, not from the base model.
             without: edits to leave out.
             only: edits to keep; all if left out.
+            base_name: what its files call the base model; its name on the hub or its folder's if left out.
 
         Raises:
             UsageError: the folder holds something, or there is nothing to export.
         """
         live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
         start = None if since is None else (self._live(since), since)
-        done = writing_out.export_adapter(self._workspace, live, Path(folder), address, since=start, rank=rank)
+        done = writing_out.export_adapter(
+            self._workspace, live, Path(folder), address, since=start, rank=rank, base_name=base_name
+        )
         line = f"{done.folder}: LoRA adapter of version {short(done.card.card.version)}, rank {done.made.rank}"
         return _written(done.folder, done.card.card.version, done.recorded, [line, *exporting.accuracy_told(done.made)])
 
@@ -122,6 +128,7 @@ class OpenVersions(OpenLog):
         dry_run: bool = False,
         without: Sequence[Edit] = (),
         only: Sequence[Edit] = (),
+        base_name: str | None = None,
     ) -> Published:
         """Put a version on a model hub, as a model or as an adapter, in one commit.
 
@@ -136,6 +143,7 @@ class OpenVersions(OpenLog):
             dry_run: make and check what would be sent, but ask no hub and record nothing.
             without: edits to leave out.
             only: edits to keep; all if left out.
+            base_name: what its files call the base model; its name on the hub or its folder's if left out.
 
         Raises:
             UsageError: the repository's name is none.
@@ -151,6 +159,7 @@ class OpenVersions(OpenLog):
             adapter=adapter,
             private=private,
             message=message,
+            base_name=base_name,
             dry_run=dry_run,
         )
         view, seq = exporting.published_told(done), done.recorded

@@ -10,7 +10,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
-from errata.commands.options import ONLY, WITHOUT, narrowed
+from errata.commands.options import BASE_NAME, ONLY, WITHOUT, narrowed
 from errata.commands.versions.versions import recorded
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
@@ -36,6 +36,7 @@ OUTTYPES = ("f32", "f16", "bf16")
     type=click.Path(path_type=Path),
     help="llama.cpp's convert_hf_to_gguf.py (or ERRATA_GGUF_CONVERTER, or on the PATH).",
 )
+@BASE_NAME
 @WITHOUT
 @ONLY
 @shared
@@ -50,6 +51,7 @@ def export(
     gguf: bool,
     outtype: str | None,
     converter: Path | None,
+    base_name: str | None,
     without: tuple[str, ...],
     only: tuple[str, ...],
 ) -> None:
@@ -74,14 +76,19 @@ def export(
     """
     if adapter == gguf:
         raise UsageError(f"say what to export: errata export {version} {path} --adapter, or --gguf")
-    for name, given, form in (("--rank", rank, adapter), ("--since", since, adapter), ("--outtype", outtype, gguf)):
+    for name, given, form in (
+        ("--rank", rank, adapter),
+        ("--since", since, adapter),
+        ("--base-name", base_name, adapter),
+        ("--outtype", outtype, gguf),
+    ):
         if given is not None and not form:
             raise UsageError(f"{name} is for {'--gguf' if adapter else '--adapter'}")
     live, address = app.live(app.ledger(), version, without, only), narrowed(version, without, only)
     if gguf:
         _export_gguf(app, live, path, address, outtype, converter)
     else:
-        _export_adapter(app, live, path, address, rank, since)
+        _export_adapter(app, live, path, address, rank, since, base_name)
 
 
 def _export_gguf(
@@ -138,12 +145,20 @@ def find_converter(named: Path | None, environment: Mapping[str, str]) -> Path |
 
 
 def _export_adapter(
-    app: App, live: tuple[int, ...], folder: Path, address: str, rank: int | None, since: str | None
+    app: App,
+    live: tuple[int, ...],
+    folder: Path,
+    address: str,
+    rank: int | None,
+    since: str | None,
+    base_name: str | None,
 ) -> None:
     start = None if since is None else (app.live(app.ledger(), since), since)
     workspace = app.workspace()
     with app.progress("reading the deltas") as tell:
-        done = writing_out.export_adapter(workspace, live, folder, address, since=start, rank=rank, tell=tell)
+        done = writing_out.export_adapter(
+            workspace, live, folder, address, since=start, rank=rank, base_name=base_name, tell=tell
+        )
     made, card = done.made, done.card
     data = {
         "folder": str(done.folder),
@@ -189,6 +204,7 @@ def accuracy_told(made: adapter_export.LoraAdapter) -> list[Block]:
 @click.option("--private", is_flag=True, help="Make a private repository; a public one is refused.")
 @click.option("--message", default="", help="What the commit says. Default: which version it is.")
 @click.option("--dry-run", is_flag=True, help="Show what would be sent; ask no hub and record nothing.")
+@BASE_NAME
 @WITHOUT
 @ONLY
 @shared
@@ -201,6 +217,7 @@ def publish(
     private: bool,
     message: str,
     dry_run: bool,
+    base_name: str | None,
     without: tuple[str, ...],
     only: tuple[str, ...],
 ) -> None:
@@ -229,6 +246,7 @@ def publish(
             adapter=adapter,
             private=private,
             message=message,
+            base_name=base_name,
             dry_run=dry_run,
             tell=tell,
         )

@@ -7,6 +7,8 @@
                    what is wanted
     architecture   adapters: where a model family keeps the parts that editing needs
     contexts       context prompts: short texts of the model's own that rewriting prompts stand behind
+    folders        What transformers loads from a model's folder, and folders that cannot be edited, found out before
+                   it is loaded
     gguf_files     GGUF, llama.cpp's file format: what a file holds, and the ordinary model folder that transformers
                    makes of it
     hooks          looking into a model and patching its weights, always undone on the way out

@@ -6,6 +6,7 @@ wrong whenever the subject's last characters merge with what follows.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,14 +71,14 @@ def locate(tokenizer: Any, template: str, subject: str = "", target: str = "", p
             raise ModelError(f"the target {target!r} has no tokens of its own behind {prompt!r}")
     if not subject:
         return Located(tuple(ids), target_start)
-    last_character = len(prefix) + slot + len(subject) - 1
+    first_character = len(prefix) + slot
+    last_character = _last_encoded(spans, first_character, first_character + len(subject) - 1)
     covering = [i for i, (start, end) in enumerate(spans) if start <= last_character < end]
     if not covering:
         raise ModelError(f"the subject {subject!r} has no token in {prompt!r}")
     last = _last_byte(prompt, last_character, spans, covering)
     if last >= target_start:
         raise ModelError(f"the end of the subject {subject!r} merges with the target in {prompt!r}")
-    first_character = len(prefix) + slot
     first = next(i for i, (_, end) in enumerate(spans) if end > first_character)
     return Located(tuple(ids), target_start, last, first)
 
@@ -109,17 +110,32 @@ def _encode(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]
     return ids, spans
 
 
+def _last_encoded(spans: Sequence[tuple[int, int]], first: int, last: int) -> int:
+    """The last character from ``first`` to ``last`` that a token covers, or ``last`` if none is covered.
+
+    A normaliser that composes characters (NFC) gives the whole the span of its first one, and one that removes some
+    gives those no token: the subject then ends in the token before.
+    """
+    return max((min(end - 1, last) for start, end in spans if start <= last and first < end), default=last)
+
+
 def _last_byte(text: str, character: int, spans: Sequence[tuple[int, int]], covering: Sequence[int]) -> int:
     """The last token of a character.
 
     Unigram tokenizers with byte fallback give every byte of a run of unknown characters the span of the whole run:
-    there the tokens are counted, one a byte.
+    there the tokens are counted, one a byte, of the text as it is or as a normaliser makes it.
     """
     start, end = spans[covering[-1]]
     run = [i for i in covering if spans[i] == (start, end)]
-    if end - start > 1 and len(run) == len(text[start:end].encode()):
-        return run[len(text[start : character + 1].encode()) - 1]
-    return covering[-1]
+    if len(run) == 1 or character == end - 1:
+        return covering[-1]
+    whole, part = text[start:end], text[start : character + 1]
+    if len(run) == len(whole.encode()):
+        return run[len(part.encode()) - 1]
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        if len(run) == len(unicodedata.normalize(form, whole).encode()):
+            return run[len(unicodedata.normalize(form, part).encode()) - 1]
+    raise ModelError(f"the tokenizer changes {whole!r}, so that the end of the subject in it cannot be found")
 
 
 def _common_length(left: Sequence[int], right: Sequence[int]) -> int:

@@ -165,7 +165,8 @@ def _shard(files: ModelFiles, name: str) -> str:
 def model_files(files: ModelFiles) -> Iterator[Path]:
     """Files of a base that make it up, as relative paths in a fixed order.
 
-    Hidden files and weights in other formats, which nothing here keeps in step with the shards, are left out.
+    Hidden files, weights that transformers does not load, which nothing here keeps in step with the shards, and the
+    indexes of such weights are left out.
     """
     shards = set(files.shards.values())
     for path in sorted(files.folder.rglob("*")):
@@ -174,7 +175,7 @@ def model_files(files: ModelFiles) -> Iterator[Path]:
             continue
         if path.suffix.lower() in WEIGHTS and relative.as_posix() not in shards:
             continue
-        if path.name.endswith(".bin.index.json"):
+        if path.name.endswith((".bin.index.json", ".safetensors.index.json")) and relative.as_posix() != files.index:
             continue
         yield relative
 

@@ -17,6 +17,7 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from errata.ledger.base.errors import ErrataError, Refused, StorageFailed, UsageError
+from errata.ledger.base.words import hub_name
 from errata.replay.export.checkout import CARD_FILE, VERSION_FILE, WEIGHTS
 
 _ITS_OWN = {".gitattributes", CARD_FILE, "LICENSE"}
@@ -60,7 +61,7 @@ def check_name(name: str) -> None:
     Raises:
         UsageError: it is not OWNER/NAME.
     """
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if hub_name(name) is None:
         raise UsageError(f"{name!r} names no repository on a hub: write OWNER/NAME")
 
 

@@ -130,7 +130,7 @@ def _create(
     start = initial_settings(loaded, path, genesis.settings)
     config = start.config
     for layer in config.layers:
-        loaded.adapter.layer(loaded.model, layer)
+        loaded.adapter.require_editable(loaded.model, layer)
     names = {layer: loaded.stored_name(loaded.adapter.edited_parameter(layer)) for layer in config.layers}
     edited = {name: _edited(loaded, name, layer, genesis.capacity_bits) for layer, name in names.items()}
     check_adapter(loaded, config.layers)
@@ -176,6 +176,7 @@ def _create(
                 software=surroundings.software,
                 tokenizer_digest=tokenizer,
                 config_digest=files.config_digest(),
+                files=files.file_digests(),
                 adapter=adapter_files.to_record(loaded.adapter),
                 preset=start.preset,
                 source=source,
@@ -235,8 +236,9 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
         found = preset_for(loaded.adapter.family, loaded.model.config)
         values = {} if found is None else dict(found.settings)
         name = None if found is None else found.name
-    early = {"layers": [max(0, round(0.15 * loaded.adapter.layer_count(loaded.model)))]}
-    return Start(build_config({**early, **values, **settings}), name)
+    early = round(0.15 * loaded.adapter.layer_count(loaded.model))
+    layer = min(loaded.adapter.editable_layers(loaded.model), key=lambda layer: abs(layer - early))
+    return Start(build_config({"layers": [layer], **values, **settings}), name)
 
 
 def preset_reason(created: bodies.LedgerCreated) -> str:

@@ -54,6 +54,7 @@ def publish(
     adapter: bool = False,
     private: bool = False,
     message: str = "",
+    base_name: str | None = None,
     dry_run: bool = False,
     tell: Tell = lambda stage: None,
 ) -> Publishing:
@@ -67,6 +68,7 @@ def publish(
         adapter: whether it is sent as a LoRA adapter, and not as a model.
         private: whether the repository has to be private.
         message: what the commit says; what version it is if left out.
+        base_name: what its card calls the base model; its name on the hub or its folder's if left out.
         dry_run: make and check what would be sent, but ask no hub and record nothing.
         tell: told the name of each stage.
 
@@ -84,7 +86,7 @@ def publish(
         place = hub.look(repository, private)
     made = _adapter if adapter else _model
     version = workspace.state.version_of(numbers)
-    with made(workspace, numbers, address, tell) as folder:
+    with made(workspace, numbers, address, base_name, tell) as folder:
         _require_no_places(workspace, folder)
         files = hub.files_in(folder)
         if dry_run:
@@ -104,9 +106,11 @@ def publish(
 
 
 @contextmanager
-def _model(workspace: Workspace, live: tuple[int, ...], address: str, tell: Tell) -> Iterator[Path]:
+def _model(
+    workspace: Workspace, live: tuple[int, ...], address: str, base_name: str | None, tell: Tell
+) -> Iterator[Path]:
     """A checkout whose tensors, read again, are the base's and the version's."""
-    with temporary_checkout(workspace, live, address, tell) as made:
+    with temporary_checkout(workspace, live, address, base_name, tell) as made:
         tell("comparing digests")
         expected = {**workspace.created.tensors, **made.tensor_digests}
         _require_same(made.folder, ModelFiles(made.folder).digests(), expected)
@@ -114,10 +118,12 @@ def _model(workspace: Workspace, live: tuple[int, ...], address: str, tell: Tell
 
 
 @contextmanager
-def _adapter(workspace: Workspace, live: tuple[int, ...], address: str, tell: Tell) -> Iterator[Path]:
+def _adapter(
+    workspace: Workspace, live: tuple[int, ...], address: str, base_name: str | None, tell: Tell
+) -> Iterator[Path]:
     """An adapter's folder whose tensors, read again, are those that were made."""
     with temporary_folder(workspace) as folder:
-        made, _ = write_lora(workspace, live, folder, address, None, None, tell)
+        made, _ = write_lora(workspace, live, folder, address, None, None, base_name, tell)
         held = {name: digest_tensor(name, tensor) for name, tensor in load_file(folder / WEIGHTS_FILE).items()}
         _require_same(folder, held, made.digests())
         yield folder

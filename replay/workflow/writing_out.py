@@ -18,7 +18,7 @@ from errata.replay.export.adapter_card import AdapterCard, describe
 from errata.replay.export.adapter_export import LoraAdapter, build_adapter, write_adapter
 from errata.replay.export.checkout import CheckoutResult, checkout_stream
 from errata.replay.export.gguf_export import GgufType, check_gguf, convert, require_converter
-from errata.replay.export.model_card import card_of
+from errata.replay.export.model_card import card_of, name_of_base
 from errata.replay.export.whole_folder import flush_file, require_free
 from errata.replay.workflow.workspace import Workspace
 
@@ -88,6 +88,7 @@ def checkout(
     address: str,
     *,
     share: bool = True,
+    base_name: str | None = None,
     tell: Tell = lambda stage: None,
 ) -> FolderWritten:
     """Write a version as a folder that `transformers` loads, one edited tensor in memory at a time, and record that.
@@ -98,14 +99,15 @@ def checkout(
         destination: a folder that does not exist or is empty.
         address: how the version was asked for; its card says so.
         share: whether unedited shards may share the base's bytes on disk.
+        base_name: what its card calls the base model; None takes its name on the hub, or its folder's.
         tell: told the name of each stage.
 
     Raises:
-        UsageError: the destination holds something.
+        UsageError: the destination holds something, or that is no name of a model.
         ModelChanged: the base is not the one that the ledger began with.
     """
     began, numbers = workspace.surroundings.meter.seconds(), tuple(sorted(live))
-    made = _write_folder(workspace, numbers, destination, address, share, tell)
+    made = _write_folder(workspace, numbers, destination, address, share, base_name, tell)
     cost = cost_of(
         workspace,
         began,
@@ -126,6 +128,7 @@ def export_adapter(
     *,
     since: tuple[tuple[int, ...], str] | None = None,
     rank: int | None = None,
+    base_name: str | None = None,
     tell: Tell = lambda stage: None,
 ) -> AdapterWritten:
     """Write a version as a LoRA adapter in PEFT's format, and record that. Only the ledger is read, not the model.
@@ -137,14 +140,15 @@ def export_adapter(
         address: how the version was asked for; its card says so.
         since: the version that the adapter is loaded on, and how it was asked for; None is the base model.
         rank: of all modules; None is the smallest with which the adapter is exact.
+        base_name: what its files call the base model; None takes its name on the hub, or its folder's.
         tell: told the name of each stage.
 
     Raises:
-        UsageError: the destination holds something.
+        UsageError: the destination holds something, or that is no name of a model.
     """
     require_free(destination)
     began, numbers = workspace.surroundings.meter.seconds(), tuple(sorted(live))
-    made, card = write_lora(workspace, numbers, destination, address, since, rank, tell)
+    made, card = write_lora(workspace, numbers, destination, address, since, rank, base_name, tell)
     written = destination.absolute()
     size = sum(path.stat().st_size for path in written.iterdir())
     start = workspace.state.version_of(since[0]) if since is not None and since[0] else None
@@ -191,7 +195,7 @@ def export_gguf(
     stored = stored_as or GgufType(workspace.created.dtype.lower())
     partial = destination.with_name(f".{destination.name}.making-{os.urandom(8).hex()}")
     try:
-        with temporary_checkout(workspace, numbers, address, tell) as made:
+        with temporary_checkout(workspace, numbers, address, None, tell) as made:
             tell("converting")
             convert(made.folder, partial, program, stored)
             tell("comparing")
@@ -214,11 +218,11 @@ def export_gguf(
 
 @contextmanager
 def temporary_checkout(
-    workspace: Workspace, live: tuple[int, ...], address: str, tell: Tell
+    workspace: Workspace, live: tuple[int, ...], address: str, base_name: str | None, tell: Tell
 ) -> Iterator[CheckoutResult]:
     """A checkout that is gone after the block, and not recorded."""
     with temporary_folder(workspace) as folder:
-        yield _write_folder(workspace, live, folder, address, True, tell)
+        yield _write_folder(workspace, live, folder, address, True, base_name, tell)
 
 
 @contextmanager
@@ -240,13 +244,14 @@ def write_lora(
     address: str,
     since: tuple[tuple[int, ...], str] | None,
     rank: int | None,
+    base_name: str | None,
     tell: Tell,
 ) -> tuple[LoraAdapter, AdapterCard]:
     """Write an adapter's folder; nothing is recorded."""
     tell("reading the deltas")
-    made = build_adapter(workspace.ledger, live, None if since is None else since[0], rank)
+    made = build_adapter(workspace.ledger, live, None if since is None else since[0], rank, base_name)
     tell("writing")
-    card = describe(workspace.ledger, made, live, address, since)
+    card = describe(workspace.ledger, made, live, address, since, base_name)
     write_adapter(made, destination, card.files())
     return made, card
 
@@ -276,8 +281,15 @@ def cost_of(
 
 
 def _write_folder(
-    workspace: Workspace, live: tuple[int, ...], destination: Path, address: str, share: bool, tell: Tell
+    workspace: Workspace,
+    live: tuple[int, ...],
+    destination: Path,
+    address: str,
+    share: bool,
+    base_name: str | None,
+    tell: Tell,
 ) -> CheckoutResult:
+    name_of_base(workspace.created.model, base_name)  # which refuses what is no name
     tell("checking the base model")
     files = workspace.files
     tell("writing")
@@ -286,6 +298,6 @@ def _write_folder(
         workspace.materialiser.specs,
         workspace.materialiser.stream(live),
         destination,
-        lambda digests: card_of(workspace.ledger, live, address, digests),
+        lambda digests: card_of(workspace.ledger, live, address, digests, base_name),
         share=share,
     )

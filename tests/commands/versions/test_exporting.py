@@ -32,6 +32,23 @@ def test_a_part_of_a_version_as_json(errata: Errata, here: Path) -> None:
     assert machine["tensor_digests"] == only["tensor_digests"]
 
 
+def test_what_is_written_out_names_no_path_and_the_name_that_is_given(errata: Errata, here: Path) -> None:
+    assert errata("export", "HEAD", "adapter", "--adapter").code == 0
+    assert errata("checkout", "HEAD", "folder").code == 0
+    base = Path(errata("status", "--json").json["model"])
+    for folder in ("adapter", "folder"):
+        for path in (here / folder).iterdir():
+            if path.suffix != ".safetensors":
+                assert str(base.parent) not in path.read_text()
+        assert not (here / folder / "README.md").read_text().startswith("---\nbase_model")
+    for command in (("export", "HEAD", "named", "--adapter"), ("checkout", "HEAD", "called")):
+        assert errata(*command, "--base-name", "acme/base-1").code == 0
+        card = (here / command[2] / "README.md").read_text()
+        assert card.startswith('---\nbase_model: "acme/base-1"\n') and base.name not in card
+        refused = errata(command[0], "HEAD", "not", *command[3:], "--base-name", str(base))
+        assert refused.code == 2 and "is no model's name" in refused.err and not (here / "not").exists()
+
+
 def test_the_way_between_two_versions(errata: Errata, here: Path) -> None:
     errata("tag", "served")
     errata("revert", "e1")

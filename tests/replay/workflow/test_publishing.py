@@ -58,7 +58,7 @@ def arrived(repository: Repository, folder: Path) -> Path:
 
 
 def test_the_weights_that_arrive_are_the_versions(tmp_path: Path, space: Workspace, fake: FakeHub) -> None:
-    done = publish(space, (1, 3), NAME, "HEAD", message="The spring facts")
+    done = publish(space, (1, 3), NAME, "HEAD", message="The spring facts", base_name="ada/tiny")
     repository = fake.repositories[NAME]
     there = ModelFiles(arrived(repository, tmp_path / "there"))
     assert there.digests() == {**space.created.tensors, **space.materialiser.digests((1, 3))}
@@ -67,7 +67,7 @@ def test_the_weights_that_arrive_are_the_versions(tmp_path: Path, space: Workspa
     machine = json.loads(repository.files["errata_version.json"])
     assert machine["version"] == done.version == space.state.version_of((1, 3))
     assert [edit["number"] for edit in machine["edits"]] == [1, 3]
-    assert repository.files["README.md"].decode().startswith("---\nbase_model: ")
+    assert repository.files["README.md"].decode().startswith('---\nbase_model: "ada/tiny"\n')
     assert repository.commits == ["The spring facts"] and not repository.private
     assert done.sent is not None and done.sent.revision == repository.revision
     assert done.sent.url == f"{fake.url}/{NAME}/commit/{repository.revision}"
