@@ -84,9 +84,7 @@ def look(name: str, private: bool) -> HubPlace:
     api = HfApi()
     place = HubPlace(api.endpoint, name, None)
     if get_token() is None:
-        raise Refused(
-            f"nobody is logged in to {place.host}: `hf auth login`, or set HF_TOKEN to a token that may write"
-        )
+        raise Refused(f"nobody is logged in to {place.host}: run `hf auth login`, or set HF_TOKEN")
     with _told(place):
         try:
             info = api.model_info(name)
