@@ -60,7 +60,7 @@ def dequantised(
         f"{sized(file.dequantised_size)}, in {folder.name}"
     )
     _require_room(beside, file.dequantised_size)
-    source = ModelSource(
+    source = ModelSource.checked(
         file=path.name, digest=file_digest("model", path), format="gguf", quantisation=file.quantisation
     )
     advance("dequantising")

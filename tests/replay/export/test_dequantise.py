@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,10 +112,18 @@ def interrupted(*_: object, **__: object) -> None:
 
 def test_by_command_it_says_size_and_source_and_edits(errata: Errata, tmp_path: Path, gguf: Path) -> None:
     genesis(tmp_path, gguf)
-    done = errata(*init_arguments(gguf, tmp_path / "corpus.txt"))
-    assert done.code == 0, done.err
-    assert done.err.startswith("errata: tiny.gguf is Q8_0, ") and done.err.count("\n") == 1
-    assert "source tiny.gguf: gguf, Q8_0, digest " in done.out
+    arguments = init_arguments(gguf, tmp_path / "corpus.txt")
+    begin = f"import os; os.environ.pop('TQDM_DISABLE'); from errata import cli; os.chdir({str(tmp_path)!r})\n"
+    done = subprocess.run(  # a process of its own: what a library may write to stderr is settled when it is loaded
+        [sys.executable, "-c", f"{begin}raise SystemExit(cli.call({arguments!r}))"],
+        cwd=Path(__file__).parents[3],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.startswith("errata: tiny.gguf is Q8_0, ") and done.stderr.count("\n") == 1
+    assert "source tiny.gguf: gguf, Q8_0, digest " in done.stdout
     assert errata(*options(), "--json").json["edits"]
     again = errata(*init_arguments(gguf, tmp_path / "corpus.txt"))
     assert again.code == 4 and "there is a ledger" in again.err

@@ -13,8 +13,12 @@ from safetensors.torch import load
 
 from errata.editor.model.loading import ModelFiles, digest_tensor
 from errata.ledger.base.errors import ErrataError, Refused, StorageFailed, UsageError
+from errata.ledger.events.policy import OPEN, Capability
+from errata.ledger.events.trust_bodies import PolicyChanged
 from errata.ledger.kinds.checkouts import CheckoutFormat, Publication, VersionCheckedOut
 from errata.ledger.kinds.table import words_of
+from errata.ledger.ledger import Ledger
+from errata.ledger.rules.operations import RecordEvent
 from errata.replay.workflow import publishing
 from errata.replay.workflow.publishing import publish
 from errata.replay.workflow.workspace import Workspace
@@ -229,3 +233,24 @@ def test_a_configuration_that_names_a_folder_of_this_machine_is_not_sent(
     with pytest.raises(UsageError, match="config.json names .*/base, a folder of this machine; nothing was sent"):
         publish(space, (1,), NAME, "HEAD")
     assert nothing_changed(space, fake)
+
+
+def test_who_may_record_nothing_publishes_nothing(small: Workspace, fake: FakeHub) -> None:
+    """A checkout stays on this machine; what leaves it has to be on record."""
+    others = tuple(one for one in OPEN.everyone if one is not Capability.RECORD)
+    silent = OPEN.model_copy(update={"name": "silent", "everyone": others})
+    small.execute(RecordEvent(PolicyChanged(policy=silent, reason="")))
+    with pytest.raises(Refused, match="may not record under the policy 'silent'"):
+        publish(small, (1, 3), NAME, "HEAD")
+    assert fake.asked == [] and nothing_changed(small, fake)
+
+
+def test_what_is_published_and_cannot_be_recorded_is_said(
+    small: Workspace, fake: FakeHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise StorageFailed("the ledger", "the disk is full")
+
+    monkeypatch.setattr(Ledger, "execute", refuse)
+    done = publish(small, (1, 3), NAME, "HEAD")
+    assert isinstance(done.recorded, StorageFailed) and fake.repositories[NAME].commits
