@@ -10,6 +10,7 @@ from typing import Any
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Fact
 from errata.ledger.facts.fact_files import fact_from, read_facts
+from errata.ledger.facts.joining import without_trailing_spaces
 from errata.ledger.facts.suites import Suite, read_suite
 
 File = str | PathLike[str]
@@ -56,6 +57,7 @@ def facts_of(given: Facts | None, single: Mapping[str, Any] | None = None, perso
         if odd := [one for one in several if not isinstance(one, (Fact, Mapping))]:
             raise UsageError(f"{odd[0]!r} is not a fact: give a Fact, or a mapping with subject, prompt and target")
         found = [one if isinstance(one, Fact) else fact_from(one) for one in several]
+    found = [without_trailing_spaces(fact) for fact in found]
     return [fact.model_copy(update={"personal": True}) for fact in found] if personal else found
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from torch import Tensor, nn
 
 from errata.editor.model import folders
 from errata.editor.model.architecture import ADAPTERS, Adapter, adapter_for
+from errata.editor.model.chat import ChatForm, chat_form
 from errata.editor.model.folders import TOKENIZER_FILES, open_weights
+from errata.editor.model.text import Located, locate
 from errata.ledger.base.canonical import digest, value_digest
 from errata.ledger.base.digests import tensor_digest
 from errata.ledger.base.errors import Damaged, ModelError, UsageError
@@ -155,13 +157,37 @@ class ModelFiles:
 
 @dataclass
 class LoadedModel:
-    """A model ready to be edited and evaluated; nothing here ever changes its weights for good."""
+    """A model ready to be edited and evaluated; nothing here ever changes its weights for good.
+
+    Attributes:
+        system: the system prompt of chats; empty for none.
+    """
 
     model: nn.Module
     tokenizer: Any
     adapter: Adapter
     files: ModelFiles
     device: str
+    system: str = ""
+
+    @cached_property
+    def chat(self) -> ChatForm | None:
+        """The form in which the model is chatted with; None if its tokenizer has no chat template."""
+        return chat_form(self.tokenizer, self.system)
+
+    def with_system(self, system: str) -> LoadedModel:
+        """The same model with another system prompt in its chats."""
+        return self if system == self.system else replace(self, system=system)
+
+    def located(self, prompt: str, target: str = "", *, chat: bool = False) -> Located:
+        """A full text and its target, encoded: as a completion, or as what a user says in chat and its answer.
+
+        Raises:
+            ModelError: as `locate`; also if the model has no chat template.
+        """
+        if chat and self.chat is None:
+            raise ModelError("this model's tokenizer has no chat template, so nothing can be asked in chat")
+        return locate(self.tokenizer, prompt, target=target, chat=self.chat if chat else None)
 
     @cached_property
     def _stored(self) -> dict[str, str]:
@@ -237,9 +263,13 @@ def load_model(folder: Path, device: str = "cpu", adapter: Adapter | None = None
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(files.folder)
+        tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
         model, found = AutoModelForCausalLM.from_pretrained(
-            files.folder, dtype="auto", output_loading_info=True, ignore_mismatched_sizes=True
+            files.folder,
+            dtype="auto",
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
         )
         model = model.to(device)
     except Exception as error:  # whatever a library behind transformers raises, such as ImportError

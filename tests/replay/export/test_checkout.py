@@ -147,7 +147,7 @@ def test_what_is_no_models_name_is_refused(tmp_path: Path, tiny_llama: Path, nam
     ("model", "hub", "public"),
     [
         ("openai-community/gpt2", "openai-community/gpt2", "openai-community/gpt2"),
-        ("/home/ada/models/llama-3", None, "llama-3"),
+        ("/srv/ada/models/llama-3", None, "llama-3"),
         ("/", None, "a local model"),
         ("./llama", None, "llama"),
         ("demo", None, "demo"),
