@@ -25,11 +25,11 @@ with when_used():
     from errata.replay.workflow import writing_out
 
 
-def recorded(app: App, event: int | ErrataError) -> int | None:
-    """The seq of the event that says that a folder was written; None, and a line on stderr, where there is none."""
+def recorded(app: App, event: int | ErrataError, done: str = "the folder is complete") -> int | None:
+    """The seq of the event that says that a version was written; None, and a line on stderr, where there is none."""
     if isinstance(event, int):
         return event
-    app.say(f"errata: the folder is complete, but that it was written is not recorded: {event}")
+    app.say(f"errata: {done}, but that it was written is not recorded: {event}")
     return None
 
 

@@ -10,6 +10,8 @@
     contexts       context prompts: short texts of the model's own that rewriting prompts stand behind
     folders        What transformers loads from a model's folder, and folders that cannot be edited, found out before
                    it is loaded
+    gguf_files     GGUF, llama.cpp's file format: what a file holds, and the ordinary model folder that transformers
+                   makes of it
     hooks          looking into a model and patching its weights, always undone on the way out
     loading        A base model: its files, their digests, and the model loaded from them
     requests       A fact as stage 1 and stage 2 see it: its rewriting prompts and its divergence prompt, encoded

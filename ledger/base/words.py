@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import PurePath
 
 
-def counted(number: int, what: str) -> str:
-    """A number and its noun, such as `1 edit` or `2 edits`."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+def counted(number: int, what: str, plural: str = "") -> str:
+    """A number and its noun, such as `1 edit` or `2 edits`; a plural that is not formed with an s is given."""
+    return f"{number:,} {what if number == 1 else plural or f'{what}s'}"
 
 
 def sized(size: int) -> str:
