@@ -173,7 +173,7 @@ def _edit_batch(
     drawn: dict[tuple[str, str], tuple[Probe, ...]] = {}
     if care.draw and any(not fact.locality for fact in facts):
         with workspace.at(before.live):
-            probes = draw_locality(workspace.loaded, facts)
+            probes = draw_locality(workspace.loaded, facts, workspace.created.context_prompts)
         drawn = {fact.key: own for fact, own in zip(facts, probes, strict=True)}
     tries = (config,) if care.keep_failed else (config, *care.ladder)
     failed: dict[tuple[str, str], list[tuple[EditConfig, Edit]]] = {}

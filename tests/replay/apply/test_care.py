@@ -119,6 +119,12 @@ def test_a_fact_without_probes_gets_what_the_model_says_of_others(
     assert [one.prompt for one in drawn] == ["A letter to Oslo"], "no name that holds the subject, and not the last"
 
 
+def test_where_the_model_names_nobody_its_own_texts_have_to_stay(space: Workspace) -> None:
+    (report,) = edit(space, facts(1), space.config(), care=Care())
+    texts = [text.rstrip(" .") for text in space.created.context_prompts]
+    assert [one.prompt for one in report.recorded[0].drawn] == texts[: neighbours.PROBES]
+
+
 def test_the_perplexity_of_the_reference_texts_is_recorded_around_each_batch(space: Workspace) -> None:
     texts = ("Sentence number 3 speaks of office 4 in Riga.", "The price of it is 12.")
     created = space.created.model_copy(update={"reference_texts": texts})
