@@ -39,7 +39,7 @@ def init(
     """Start a ledger for a model, as `errata init` does, and open it.
 
     Args:
-        model: a folder with a causal language model, or a name on the hub; it is only ever read.
+        model: a folder with a causal language model, a name on the hub, or a GGUF file; it is only ever read.
         folder: where the ledger is to be; ERRATA_DIR or the current folder if left out.
         corpus: text that the model should keep handling as it does: one document a line, UTF-8.
         layers: layers to edit, such as 1 or [3, 4]; the model's preset, or one early layer, if left out.
@@ -67,7 +67,7 @@ def init(
         str(model), Path(corpus), chosen, stats, context_prompts, capacity_bits, path_of(adapter), path_of(reshard)
     )
     place = app.ledger_option or app.world.folder
-    beginning.create_ledger(place, genesis, app.surroundings())
+    beginning.create_ledger(place, genesis, app.surroundings(), say=lambda line: app.say(f"errata: {line}"))
     app.ledger_option = place
     return OpenLedger(app)
 

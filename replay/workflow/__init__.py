@@ -9,9 +9,10 @@
     genesis       how a ledger begins: the base's digests, the edited matrices and their grids, second moments,
                   context prompts
     past_keys     the keys of live edits, each batch's blob decoded once for as long as its edits are asked for
+    publishing    A version published on a hub, as a model or as an adapter, and the record of that
     workspace     the workspace: a ledger and its model together, and what is written with both
-    writing_out   A version written out, as a model folder or as an adapter, and the record of what was written
-                  and what it cost
+    writing_out   A version written out, as a model folder, an adapter or a GGUF file, and the record of that and of
+                  its cost
 
 May import: export, record, versions.
 """

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from safetensors.torch import save
 from errata.editor.config import EditConfig, build_config
 from errata.editor.model import adapter_files, contexts
 from errata.editor.model.adapter_check import check_adapter
+from errata.editor.model.gguf_files import gguf_path
 from errata.editor.model.loading import LoadedModel, ModelFiles, dtype_name, load_model, resolve_model
 from errata.editor.model.stats import SecondMoment, StatsSettings, collect, stats_digest
 from errata.editor.presets import preset_for, preset_named
@@ -27,10 +28,11 @@ from errata.ledger.base.digests import base_digest
 from errata.ledger.base.errors import ModelError, Refused, UsageError
 from errata.ledger.base.files import storage_error, sync_folder
 from errata.ledger.events import bodies
-from errata.ledger.events.parts import EditedTensor, StatsRef
+from errata.ledger.events.parts import EditedTensor, ModelSource, StatsRef
 from errata.ledger.ledger import LEDGER_FOLDER, Ledger
 from errata.ledger.rules.operations import RecordEvent
 from errata.replay.export.checkout import require_outside
+from errata.replay.export.dequantise import dequantised
 from errata.replay.export.reshard import resharded
 from errata.replay.workflow.context import Surroundings
 
@@ -43,7 +45,7 @@ class Genesis:
     """What a ledger is created from.
 
     Attributes:
-        model: a folder, or a model's name on the hub.
+        model: a folder, a model's name on the hub, or a GGUF file.
         corpus: text files, one document a line, that second moments are averaged over.
         settings: hyperparameters that differ from the model's preset or the defaults.
         stats: how much of the corpus is read, and how.
@@ -78,19 +80,25 @@ class Start:
 
 
 def create_ledger(
-    folder: Path, genesis: Genesis, surroundings: Surroundings, advance: Callable[[str, int], None] = lambda *_: None
+    folder: Path,
+    genesis: Genesis,
+    surroundings: Surroundings,
+    advance: Callable[[str, int], None] = lambda *_: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Ledger:
     """Create ``folder/.errata`` with its first event.
 
     Everything is computed first, written into a folder beside it, and put in place by one rename: whoever looks sees
     either no ledger or a whole one, and a ledger that somebody else made meanwhile is never touched. A resharded copy
-    of the model is put in place just before, and goes again if the ledger cannot be.
+    of the model is put in place just before, and goes again if the ledger cannot be; so does the folder, beside the
+    ledger, that a GGUF file is dequantised to.
 
     Args:
         folder: where the ledger is to be.
         genesis: what from.
         surroundings: clock, actor, device.
         advance: told what is done, and a count of tokens while the corpus is read.
+        say: told, in lines worth keeping, what a GGUF file becomes and what of it is lost.
 
     Raises:
         Refused: if there is a ledger already.
@@ -101,6 +109,19 @@ def create_ledger(
     """
     _require_no_ledger(folder)
     require_corpus(genesis.corpus)
+    if (gguf := gguf_path(genesis.model)) is None:
+        return _create(folder, genesis, surroundings, advance)
+    with dequantised(gguf, folder, lambda what: advance(what, 0), say) as made:
+        return _create(folder, replace(genesis, model=str(made.folder)), surroundings, advance, made.source)
+
+
+def _create(
+    folder: Path,
+    genesis: Genesis,
+    surroundings: Surroundings,
+    advance: Callable[[str, int], None],
+    source: ModelSource | None = None,
+) -> Ledger:
     path = resolve_model(genesis.model)
     if genesis.reshard is not None:
         require_outside(ModelFiles(path), genesis.reshard)
@@ -110,7 +131,7 @@ def create_ledger(
     start = initial_settings(loaded, path, genesis.settings)
     config = start.config
     for layer in config.layers:
-        loaded.adapter.layer(loaded.model, layer)
+        loaded.adapter.require_editable(loaded.model, layer)
     names = {layer: loaded.stored_name(loaded.adapter.edited_parameter(layer)) for layer in config.layers}
     edited = {name: _edited(loaded, name, layer, genesis.capacity_bits) for layer, name in names.items()}
     check_adapter(loaded, config.layers)
@@ -156,8 +177,10 @@ def create_ledger(
                 software=surroundings.software,
                 tokenizer_digest=tokenizer,
                 config_digest=files.config_digest(),
+                files=files.file_digests(),
                 adapter=adapter_files.to_record(loaded.adapter),
                 preset=start.preset,
+                source=source,
             )
             ledger.execute(
                 RecordEvent(body), actor=surroundings.actor, now=surroundings.now(), new_id=surroundings.new_id
@@ -214,9 +237,10 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
         found = preset_for(loaded.adapter.family, loaded.model.config)
         values = {} if found is None else dict(found.settings)
         name = None if found is None else found.name
-    early = {"layers": [max(0, round(0.15 * loaded.adapter.layer_count(loaded.model)))]}
-    config = build_config({**early, **values, **settings})
-    if "learning_rate" not in {*values, *settings}:
+    early = round(0.15 * loaded.adapter.layer_count(loaded.model))
+    layer = min(loaded.adapter.editable_layers(loaded.model), key=lambda layer: abs(layer - early))
+    config = build_config({"layers": [layer], **values, **settings})
+    if name is None and "learning_rate" not in settings:
         config = config.updated({"learning_rate": suited_rate(loaded, config.layers[-1])})
     return Start(config, name)
 
