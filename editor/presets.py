@@ -1,8 +1,8 @@
-"""Published settings of well-known models: which layers to edit, and how, each with its source.
+"""Settings of well-known models, published or tuned here: which layers to edit, and how, each with its source.
 
 A preset is chosen by the shape of a model, which its configuration gives: fine-tuned versions have the shape of their
-base, and take its preset. Numbers are those that were published; where only some were, the others come from the nearest
-documented setting, and the preset's source says which.
+base, and take its preset. Numbers of large models are those that were published; where only some were, the others come
+from the nearest documented setting, and the preset's source says which.
 
 How published names read here: ``v_num_grad_steps`` is ``max_steps``, ``v_lr`` ``learning_rate``, ``v_weight_decay``
 ``decay``, ``kl_factor`` ``kl_weight``, ``mom2_update_weight`` ``stats_weight`` (λp), ``update_norm_lambda``
@@ -47,7 +47,7 @@ class Preset:
         shape: layers, hidden size, MLP size (None where the family's default, four times the hidden size, is meant).
         vocabularies: sizes of the vocabulary that versions of it have.
         settings: what of `EditConfig` it sets.
-        source: where the numbers were published, and what was not.
+        source: where the numbers were published, and what was not; or what they were tuned on, with which result.
         ladder: changes of the settings for another try of an edit that did not work, one after the other.
     """
 
@@ -143,6 +143,49 @@ PRESETS = (
         },
         "EasyEdit; github.com/zjunlp/EasyEdit, hparams/MEMIT/mistral-7b.yaml (version 0.1). Not published for this "
         "model: norm_weight and patience, which are ENCORE's for Llama-2-7B, the nearest in size and vocabulary",
+    ),
+    Preset(
+        "smollm2-135m",
+        "SmolLM2-135M",
+        "llama",
+        (30, 576, 1536),
+        (49152,),
+        {
+            "layers": [3],
+            "max_steps": 60,
+            "learning_rate": 0.5,
+            "patience": 12,
+            "clamp_norm_factor": 4.0,
+            "kl_weight": 0.0625,
+            "decay": 0.5,
+            "context_prompts": 1,
+            "answer_forms": 2,
+            "stats_weight": 30.0,
+            "norm_weight": 0.3,
+        },
+        "tuned here on 40 facts of CounterFact, one batch: efficacy 98 %, paraphrases 40 % greedy and 95 % by comparison, "
+        "locality by comparison 60 %; with the defaults 100, 18, 88 and 63 %, and locality is 63 % on the base",
+    ),
+    Preset(
+        "gemma-3-270m",
+        "Gemma 3 270M",
+        "gemma3_text",
+        (18, 640, 2048),
+        (262144,),
+        {
+            "layers": [3],
+            "max_steps": 80,
+            "learning_rate": 3.0,
+            "patience": 3,
+            "clamp_norm_factor": 4.0,
+            "kl_weight": 0.0625,
+            "decay": 0.5,
+            "context_prompts": 2,
+            "stats_weight": 1000.0,
+            "norm_weight": 1.0,
+        },
+        "tuned here on 16 facts of CounterFact, and tried once on 100 others, batches of 50: efficacy 95 %, paraphrases 23 % "
+        "greedy and 93 % by comparison, locality by comparison 74 %, 78 % on the base",
     ),
 )
 

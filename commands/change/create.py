@@ -71,7 +71,7 @@ def init(
     MODEL is a folder with a causal language model, a name on the hub, or a GGUF file, whose model is written beside the
     ledger as a folder of float32 (extra `gguf`). Its tensors are hashed, and the second moment
     of each edited layer's keys is collected over the corpus: edits keep away from what that text needs. The model
-    itself is only ever read. Hyperparameters are those in the model's folder (errata.json), else the published ones of
+    itself is only ever read. Hyperparameters are those in the model's folder (errata.json), else the preset of
     its shape (`errata presets`), else defaults for small models; --layers and --set change them.
 
     A checkout writes the shards that hold edited tensors and links the rest. With --reshard that is one shard with
@@ -139,7 +139,7 @@ def _source_told(source: ModelSource | None) -> list[str]:
 @shared
 @click.pass_obj
 def presets(app: App) -> None:
-    """List published settings of known models.
+    """List settings of known models, published or tuned for them.
 
     `errata init` takes the one whose family, shape and vocabulary are the model's, unless the model's folder holds an
     errata.json. What a source did not publish is said with it.

@@ -38,7 +38,7 @@ def test_a_preset_is_a_whole_setting_with_a_source(preset: Preset) -> None:
     config = build_config(preset.settings)
     assert config.method == "encore"
     assert config.layers[-1] < preset.shape[0]
-    assert "arXiv" in preset.source or "github.com" in preset.source
+    assert "arXiv" in preset.source or "github.com" in preset.source or preset.source.startswith("tuned here")
     assert {"layers", "max_steps", "decay", "stats_weight", "norm_weight", "patience"} <= set(preset.settings)
 
 
