@@ -160,11 +160,11 @@ PRESETS = (
             "decay": 0.5,
             "context_prompts": 1,
             "answer_forms": 2,
-            "stats_weight": 30.0,
-            "norm_weight": 0.3,
+            "stats_weight": 1000.0,
+            "norm_weight": 1.0,
         },
-        "tuned here on 40 facts of CounterFact, one batch: efficacy 98 %, paraphrases 40 % greedy and 95 % by comparison, "
-        "locality by comparison 60 %; with the defaults 100, 18, 88 and 63 %, and locality is 63 % on the base",
+        "tuned here on 40 facts of CounterFact, the best of about twenty settings on these: efficacy 98 %, paraphrases "
+        "33 % greedy and 95 % by comparison, locality by comparison 65 %, 63 % on the base",
     ),
     Preset(
         "gemma-3-270m",
@@ -184,8 +184,8 @@ PRESETS = (
             "stats_weight": 1000.0,
             "norm_weight": 1.0,
         },
-        "tuned here on 16 facts of CounterFact, and tried once on 100 others, batches of 50: efficacy 95 %, paraphrases 23 % "
-        "greedy and 93 % by comparison, locality by comparison 74 %, 78 % on the base",
+        "tuned here on 16 facts of CounterFact, and tried once on 100 others, batches of 50: efficacy 95 %, "
+        "paraphrases 23 % greedy and 93 % by comparison, locality by comparison 74 %, 78 % on the base",
     ),
 )
 
