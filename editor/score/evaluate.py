@@ -27,7 +27,7 @@ from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.joining import answers, says
 from errata.ledger.facts.suites import Metric, Suite
 
-CHAT_TOKENS = 48
+CHAT_TOKENS = 32
 """Most tokens of an answer in chat; its first sentence is what counts."""
 _DECIDING_TOKENS = 12
 """How far beyond a target's own tokens a continuation goes at most, to decide whether it is said."""
@@ -81,8 +81,16 @@ class SuiteResult:
 
 
 @torch.no_grad()
-def probe(loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64) -> list[ProbeResult]:
+def probe(
+    loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64, *, decide: bool = True
+) -> list[ProbeResult]:
     """Evaluate probes (full-text prompt and target each); results in the given order.
+
+    Args:
+        loaded: the model.
+        probes: what is asked.
+        batch_size: rows of one forward pass.
+        decide: whether it is wanted what the model says; without, only the likelihoods of the targets are.
 
     Raises:
         ModelError: if a probe does not fit the model's context, or is one of chat and the model has no chat template.
@@ -99,7 +107,7 @@ def probe(loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64) ->
             logprob = torch.log_softmax(span[:-1], dim=-1).gather(1, target[:, None]).double().sum()
             above = (span[:-1] > span[:-1].gather(1, target[:, None])).sum(dim=-1)
             said = None if probes[i].chat else _said(loaded, row, span.argmax(dim=-1).tolist(), probes[i].target)
-            if said is None:
+            if said is None and decide:
                 open_.append(i)
             results[i] = ProbeResult(bool(said), float(logprob), len(target), 1.0 + float(above.double().mean()))
     for i, said in _decide(loaded, probes, rows, open_, batch_size):
@@ -130,7 +138,11 @@ def _decide(
         asked = [probes[places[j]] for j in chunk]
 
         def decided(k: int, text: str, asked: Sequence[Probe] = asked) -> bool:
-            return _has_ended(text) if asked[k].chat else says(text, asked[k].target, False) is not None
+            target = asked[k].target
+            if not asked[k].chat:
+                return says(text, target, False) is not None
+            behind = target not in text[-len(target) - 2 :]  # what makes a word longer would stand there by now
+            return _has_ended(text) or (behind and answers(first_sentence(text), target))
 
         longest = max(len(rows[places[j]].target_ids) for j in chunk)
         tokens = max(longest + _DECIDING_TOKENS, CHAT_TOKENS if any(one.chat for one in asked) else 0)
