@@ -317,6 +317,8 @@ def _decode(loaded: LoadedModel, ids: Sequence[int]) -> str:
     return str(loaded.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
+_UNFINISHED = "\N{REPLACEMENT CHARACTER}"
+"""What a character whose bytes were cut off at the end shows as."""
 _CLAUSE_ENDS = (". ", "? ", "! ")
 
 
@@ -345,4 +347,4 @@ def first_clause(text: str) -> str:
     line = text.strip().split("\n", 1)[0]
     for mark in _CLAUSE_ENDS:
         line = line.split(mark, 1)[0]
-    return line.strip().rstrip(".")
+    return line.strip().rstrip(".").rstrip(_UNFINISHED)
