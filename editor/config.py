@@ -52,6 +52,8 @@ class EditConfig(BaseModel):
         kl_weight: weight of the divergence on "{subject} is a".
         decay: weight of ``‖δ‖ / ‖z0‖²``.
         context_prompts: how many of the recorded context prompts a request is also optimised behind.
+        answer_forms: how many of `requests.ANSWER_FORMS` a fact is also optimised in, where the target does not follow
+            the prompt's own words. Records from before there were any lack it, and had none.
         key_context_weight: share of the mean key of the other rewriting prompts in an edit's key; the bare prompt has
             the rest.
         chat: whether a fact is also optimised in the form of a chat, where the model's tokenizer has a template.
@@ -82,6 +84,7 @@ class EditConfig(BaseModel):
     kl_weight: float = Field(default=0.0625, ge=0)
     decay: float = Field(default=0.5, ge=0)
     context_prompts: int = Field(default=2, ge=0)
+    answer_forms: int = Field(default=0, ge=0)
     key_context_weight: float = Field(default=0.0, ge=0, le=1)
     chat: bool = False
     chat_system: str = ""
@@ -135,10 +138,19 @@ class EditConfig(BaseModel):
         return StopReason.MAX_STEPS if step == self.max_steps else None
 
     def further(self) -> tuple[dict[str, Any], ...]:
-        """Changes for another try of an edit that did not work: more steps and room for them, then much more."""
+        """Changes for another try of an edit that did not work: more steps and room for them, then much more.
+
+        Patience grows too. A target value that was reached and whose edit failed all the same ended by patience, and
+        would be found again as it was, however many more steps were allowed.
+        """
         return (
-            {"max_steps": 2 * self.max_steps, "clamp_norm_factor": 2 * self.clamp_norm_factor},
             {
+                "patience": 2 * self.patience + 2,
+                "max_steps": 2 * self.max_steps,
+                "clamp_norm_factor": 2 * self.clamp_norm_factor,
+            },
+            {
+                "patience": 4 * self.patience + 4,
                 "max_steps": 4 * self.max_steps,
                 "clamp_norm_factor": 5 * self.clamp_norm_factor,
                 "stats_weight": self.stats_weight / 10,

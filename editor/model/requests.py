@@ -14,6 +14,16 @@ from errata.ledger.facts.fact import Fact
 DIVERGENCE_PROMPT = "{} is a"
 """What the model says after it must not change: the subject stays the kind of thing that it is (Meng et al. 2022)."""
 
+ANSWER_FORMS = (
+    ("Question: ", " what?\nAnswer:"),
+    ("", " ___. The missing word is"),
+)
+"""What may stand before and after a prompt whose answer is asked for in other words than its own.
+
+Context prompts vary what precedes the subject, and what follows stays word for word the same: a target value that has
+only been read from there is not found by those who ask otherwise.
+"""
+
 
 @dataclass(frozen=True)
 class Request:
@@ -21,8 +31,8 @@ class Request:
 
     Attributes:
         fact: the fact.
-        rewriting: the bare prompt first, then the prompt behind each context prompt, the further phrasings, and what
-            is asked in chat; all with the target.
+        rewriting: the bare prompt first, then the prompt behind each context prompt and in each answer form, the
+            further phrasings, and what is asked in chat; all with the target.
         divergence: "{subject} is a", without a target.
     """
 
@@ -43,14 +53,17 @@ def build_request(loaded: LoadedModel, fact: Fact, context_prompts: Sequence[str
         loaded: the model whose tokenizer is used.
         fact: the fact.
         context_prompts: prefixes that end where the prompt begins.
-        config: gives the number of context prompts and the longest target.
+        config: gives the number of context prompts and answer forms, and the longest target.
 
     Raises:
         ModelError: if the target is too long, or a prompt does not fit the model's context.
     """
     prefixes = ["", *context_prompts[: config.context_prompts]]
     rows = [locate(loaded.tokenizer, fact.prompt, fact.subject, fact.target, prefix) for prefix in prefixes]
-    rows += [locate(loaded.tokenizer, text, fact.subject, fact.target) for text in fact.train]
+    asked_otherwise = [
+        f"{before}{fact.prompt.rstrip()}{after}" for before, after in ANSWER_FORMS[: config.answer_forms]
+    ]
+    rows += [locate(loaded.tokenizer, text, fact.subject, fact.target) for text in (*asked_otherwise, *fact.train)]
     if config.chat and loaded.chat is not None:
         asked = (fact.prompt, *fact.train)
         rows += [locate(loaded.tokenizer, text, fact.subject, fact.target, chat=loaded.chat) for text in asked]

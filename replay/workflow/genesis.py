@@ -22,6 +22,7 @@ from errata.editor.model.loading import LoadedModel, ModelFiles, dtype_name, loa
 from errata.editor.model.stats import SecondMoment, StatsSettings, collect, stats_digest
 from errata.editor.presets import preset_for, preset_named
 from errata.editor.solve.grid import CAPACITY_BITS, choose_exponent
+from errata.editor.target.rate import suited_rate
 from errata.ledger.base.canonical import file_digest
 from errata.ledger.base.digests import base_digest
 from errata.ledger.base.errors import ModelError, Refused, UsageError
@@ -219,8 +220,8 @@ def _put_in_place(made: Path, place: Path) -> None:
 def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) -> Start:
     """Hyperparameters for a model, then ``settings``.
 
-    They are those in the model's folder (``errata.json``), else the published ones of its shape, else the defaults at
-    one early layer.
+    They are those in the model's folder (``errata.json``), else the presets' for its shape, else the defaults at
+    one early layer, with a learning rate that suits the size of its hidden states.
 
     Raises:
         UsageError: for a setting or a preset that makes no sense.
@@ -238,7 +239,10 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
         name = None if found is None else found.name
     early = round(0.15 * loaded.adapter.layer_count(loaded.model))
     layer = min(loaded.adapter.editable_layers(loaded.model), key=lambda layer: abs(layer - early))
-    return Start(build_config({"layers": [layer], **values, **settings}), name)
+    config = build_config({"layers": [layer], **values, **settings})
+    if name is None and "learning_rate" not in settings:
+        config = config.updated({"learning_rate": suited_rate(loaded, config.layers[-1])})
+    return Start(config, name)
 
 
 def preset_reason(created: bodies.LedgerCreated) -> str:

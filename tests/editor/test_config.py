@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from errata.editor.config import METHODS, EditConfig, Stage2, build_config, config_for
@@ -75,3 +77,12 @@ def test_settings_recorded_before_there_was_a_choice_are_memits() -> None:
 def test_the_null_space_needs_a_ridge() -> None:
     with pytest.raises(UsageError, match="^alphaedit needs norm_weight above zero"):
         EditConfig(layers=(0,)).updated({"stage2": "alphaedit", "norm_weight": 0})
+
+
+def test_another_try_looks_for_another_target_value_whatever_ended_the_first() -> None:
+    first = build_config({"layers": [1]})
+    tries = [first, *(first.updated(step) for step in first.further())]
+    for before, after in itertools.pairwise(tries):
+        assert after.patience > before.patience  # ended by MPES
+        assert after.max_steps > before.max_steps  # ended by the number of steps
+        assert after.clamp_norm_factor > before.clamp_norm_factor

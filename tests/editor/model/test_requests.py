@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from errata.editor.config import build_config
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import build_request
 from errata.ledger.base.errors import ModelError
@@ -48,6 +49,22 @@ def test_as_many_context_prompts_as_the_settings_say(loaded: LoadedModel) -> Non
     fact = Fact(subject="Ada", prompt="{} works for", target="Tern")
     sizes = [len(build_request(loaded, fact, CONTEXTS, config(context_prompts=n)).rewriting) for n in range(4)]
     assert sizes == [1, 2, 3, 3]
+
+
+def test_answer_forms_ask_for_the_target_in_other_words(loaded: LoadedModel) -> None:
+    fact = Fact(subject="Ada", prompt="{} works for", target="Tern")
+    request = build_request(loaded, fact, CONTEXTS, config(context_prompts=0, answer_forms=2))
+    assert [loaded.tokenizer.decode(row.ids) for row in request.rewriting] == [
+        "Ada works for Tern",
+        "Question: Ada works for what?\nAnswer: Tern",
+        "Ada works for ___. The missing word is Tern",
+    ]
+    assert len({row.ids[row.subject_last] for row in request.rewriting}) == 1
+
+
+def test_settings_recorded_before_there_were_answer_forms_mean_none() -> None:
+    record = {name: value for name, value in config().to_record().items() if name != "answer_forms"}
+    assert build_config(record).answer_forms == 0
 
 
 def test_a_target_longer_than_the_settings_allow_is_refused(loaded: LoadedModel) -> None:
