@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from errata.editor.model.decoding import by_length, extend, greedily
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.text import Located, locate, pad
 from errata.editor.score.fluency import likelihoods, ngram_entropy, perplexity, sample_texts
@@ -106,7 +107,7 @@ def probe(loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64) ->
 def probe_located(loaded: LoadedModel, rows: Sequence[Located], batch_size: int = 64) -> list[ProbeResult]:
     """Evaluate encoded prompts with targets; results in the given order."""
     results: dict[int, ProbeResult] = {}
-    for chunk in by_length(loaded, rows, batch_size):
+    for chunk in by_length(loaded, [row.ids for row in rows], batch_size):
         logits = _logits(loaded, [rows[i].ids for i in chunk])
         for j, i in enumerate(chunk):
             row = rows[i]
@@ -192,7 +193,6 @@ def continuations(loaded: LoadedModel, prompts: Sequence[str], tokens: int = 8, 
     return [first_clause(text) for text in greedy(loaded, prompts, tokens, batch_size, _has_ended)]
 
 
-@torch.no_grad()
 def greedy(
     loaded: LoadedModel,
     prompts: Sequence[str],
@@ -205,47 +205,9 @@ def greedy(
     Raises:
         ModelError: if a prompt does not fit the model's context.
     """
-    rows = [locate(loaded.tokenizer, p) for p in prompts]
-    said: dict[int, str] = {}
-    for chunk in by_length(loaded, rows, batch_size):
-        said.update(zip(chunk, _continue(loaded, [rows[i].ids for i in chunk], tokens, ended), strict=True))
-    return [said[i] for i in range(len(rows))]
-
-
-def _continue(
-    loaded: LoadedModel, rows: Sequence[Sequence[int]], tokens: int, ended: Callable[[str], bool]
-) -> list[str]:
-    """Continue rows side by side, each token computed once: keys and values of the earlier ones are kept.
-
-    Rows are padded on the left, so that tokens of a row lie as far apart in the cache as they do in the text.
-    """
-    from transformers import DynamicCache
-
-    special = set(loaded.tokenizer.all_special_ids)
-    width = max(len(row) for row in rows)
-    ids = torch.zeros(len(rows), width, dtype=torch.long, device=loaded.device)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, width - len(row) :] = torch.tensor(row, dtype=torch.long)
-        mask[i, width - len(row) :] = 1
-    positions = (mask.cumsum(dim=1) - 1).clamp_min(0)
-    cache = DynamicCache()
-    grown: list[list[int]] = [[] for _ in rows]
-    growing = set(range(len(rows)))
-    for step in range(tokens):
-        output = loaded.model(input_ids=ids, attention_mask=mask, position_ids=positions, **loaded.with_cache(cache))
-        chosen = output.logits[:, -1].argmax(dim=-1)
-        for i in sorted(growing):
-            grown[i].append(int(chosen[i]))
-            full = len(rows[i]) + step + 1 > loaded.max_positions
-            if grown[i][-1] in special or full or ended(_decode(loaded, grown[i])):
-                growing.discard(i)
-        if not growing:
-            break
-        ids = chosen[:, None]
-        mask = torch.cat((mask, torch.ones_like(ids)), dim=1)
-        positions = (positions[:, -1:] + 1).clamp_max(loaded.max_positions - 1)  # rows that have ended may overrun
-    return [_decode(loaded, row) for row in grown]
+    rows = [locate(loaded.tokenizer, p).ids for p in prompts]
+    grown = extend(loaded, rows, tokens, greedily, batch_size, lambda ids: ended(_decode(loaded, ids)))
+    return [_decode(loaded, ids) for ids in grown]
 
 
 def _logits(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> Tensor:
@@ -253,20 +215,6 @@ def _logits(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> Tensor:
     output = loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
     assert isinstance(output.logits, Tensor)
     return output.logits
-
-
-def by_length(loaded: LoadedModel, rows: Sequence[Located], batch_size: int) -> Iterator[list[int]]:
-    """Indices of rows in batches of similar length, so that little is padded.
-
-    Raises:
-        ModelError: if a row does not fit the model's context.
-    """
-    for row in rows:
-        if len(row.ids) > loaded.max_positions:
-            raise ModelError(f"a prompt has {len(row.ids)} tokens; this model takes {loaded.max_positions}")
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
 
 
 def _carries_on(loaded: LoadedModel, row: Located, following: int) -> bool:
