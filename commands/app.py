@@ -12,6 +12,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from errata.commands.lazy import when_used
+from errata.commands.words.pace import Pace, Tell
 from errata.commands.words.render import Loud, View, console, printable, write
 from errata.ledger.base.errors import ErrataError, UnknownVersion, UsageError
 
@@ -31,6 +32,9 @@ with when_used():
 
 UNDER_TEST = "BISECT"
 """The address of the version that a bisection under way wants tested."""
+
+LOG_EVERY = 20.0
+"""Seconds between two lines on something that takes long, where stderr is no terminal."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -217,13 +221,26 @@ class App:
         self.world.err.flush()
 
     @contextmanager
-    def progress(self, start: str) -> Iterator[Callable[[str], None]]:
-        """A spinner on stderr that says what is being done; nothing where stderr is no terminal."""
+    def progress(self, start: str) -> Iterator[Tell]:
+        """A spinner on stderr that says what is being done, and how far it is where that is counted.
+
+        Where stderr is no terminal, only what is counted and takes long is told of, in a line now and then.
+        """
+        pace = Pace(self.world.seconds)
         if not self.world.err.isatty():
-            yield lambda what: None
+            spoken = self.world.seconds()
+
+            def log(what: str, done: int = 0, total: int = 0) -> None:
+                nonlocal spoken
+                line = pace.line(what, done, total)
+                if total and self.world.seconds() - spoken >= LOG_EVERY:
+                    spoken = self.world.seconds()
+                    self.say(f"errata: {line}")
+
+            yield log
             return
         with console(self.world.err).status(printable(start)) as status:
-            yield lambda what: status.update(printable(what))
+            yield lambda what, done=0, total=0: status.update(printable(pace.line(what, done, total)))
 
 
 def laid_out(command: F) -> F:

@@ -7,8 +7,10 @@
                    what is wanted
     architecture   adapters: where a model family keeps the parts that editing needs
     contexts       context prompts: short texts of the model's own that rewriting prompts stand behind
+    decoding       rows of tokens continued side by side, by whatever chooses the next token
     hooks          looking into a model and patching its weights, always undone on the way out
     loading        A base model: its files, their digests, and the model loaded from them
+    own_text       text of a model's own, sampled from its beginning of text and after plain first words
     requests       A fact as stage 1 and stage 2 see it: its rewriting prompts and its divergence prompt, encoded
     stats          second moments of keys over a text corpus: ``C = E[k kᵀ]``, what stage 2 preserves
     text           from text to tokens: where the subject ends and the target begins

@@ -33,7 +33,7 @@ from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
 from errata.ledger.secrets.sealing import refuse_personal
 from errata.replay.apply.apply import batches, effective_batch_size
 from errata.replay.tune.study import distributions_of, finished, inside, open_study, require_optuna
-from errata.replay.workflow.genesis import documents, require_corpus
+from errata.replay.workflow.moments import documents, require_corpus
 from errata.replay.workflow.workspace import Workspace
 
 STARTUP_TRIALS = 8

@@ -1,0 +1,113 @@
+"""Text of a model's own: what it writes at temperature 1, from its beginning of text and after plain first words.
+
+Sampled from the whole vocabulary, such text is drawn from the very distribution that the model has learnt, so it says
+what the model's keys are like without a corpus at hand (`docs/editing.md` has what it was measured to be worth). Every
+text has a generator of its own, seeded by what it is for, the seed and its place: batches can be written one by one,
+and an interrupted text be gone on with.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from errata.editor.model.decoding import extend, sampling
+from errata.editor.model.loading import LoadedModel
+from errata.ledger.base.canonical import value_digest
+
+FIRST_WORDS = (
+    *("The", "In", "A", "When", "I", "How", "This", "If"),
+    *("It", "What", "For", "You", "On", "We", "As", "There"),
+)
+"""What every other text begins with; where a tokenizer has no beginning of text, every one."""
+
+
+@dataclass(frozen=True)
+class OwnText:
+    """What text of a model's own depends on beside the model and its tokenizer.
+
+    Attributes:
+        tokens: tokens to sample, at least; the last batch is finished.
+        seed: of the sampling.
+        purpose: what the text is for; texts for two purposes are drawn independently of each other.
+        length: most tokens of a text, which ends earlier with a special token such as the end of text.
+        rows: texts that are written side by side, a batch.
+    """
+
+    tokens: int
+    seed: int
+    purpose: str = "corpus"
+    length: int = 128
+    rows: int = 32
+
+
+@dataclass(frozen=True)
+class Written:
+    """A batch of texts, and the number of tokens that were sampled for it."""
+
+    texts: tuple[str, ...]
+    tokens: int
+
+
+def write_batch(loaded: LoadedModel, settings: OwnText, number: int) -> Written:
+    """One batch of texts; it depends on no other batch.
+
+    Args:
+        loaded: the model.
+        settings: what the text depends on.
+        number: which batch, from 0.
+
+    Raises:
+        ModelError: the model computes NaN or infinity.
+    """
+    tokenizer = loaded.tokenizer
+    places = range(number * settings.rows, (number + 1) * settings.rows)
+    starts = [_start(tokenizer, place) for place in places]
+    choose = sampling([_generator(settings, place) for place in places])
+    grown = extend(loaded, starts, settings.length, choose, settings.rows)
+    texts = tuple(
+        str(tokenizer.decode([*start, *ids], skip_special_tokens=True))
+        for start, ids in zip(starts, grown, strict=True)
+    )
+    return Written(texts, sum(map(len, grown)))
+
+
+def write_few(loaded: LoadedModel, count: int, tokens: int, seed: int, purpose: str, batches: int = 4) -> list[str]:
+    """A few texts of about a length: those that end before half of it are passed over while others can be had.
+
+    Args:
+        loaded: the model.
+        count: how many texts.
+        tokens: most tokens of each.
+        seed: of the sampling.
+        purpose: as of `OwnText`.
+        batches: batches of ``count`` texts to choose from, at most.
+    """
+    settings = OwnText(count * tokens, seed, purpose, length=tokens, rows=count)
+    long: list[str] = []
+    short: list[str] = []
+    for number in range(batches):
+        for text in write_batch(loaded, settings, number).texts:
+            length = len(loaded.tokenizer(text, add_special_tokens=False)["input_ids"])
+            (long if 2 * length >= tokens else short).append(text)
+        if len(long) >= count:
+            break
+    return [*long, *(text for text in short if text.strip())][:count]
+
+
+def _start(tokenizer: Any, place: int) -> list[int]:
+    """The first tokens of the text at a place."""
+    begin: int | None = tokenizer.bos_token_id
+    if begin is not None and place % 2 == 0:
+        return [begin]
+    word = FIRST_WORDS[(place // (1 if begin is None else 2)) % len(FIRST_WORDS)]
+    ids = list(tokenizer(word, add_special_tokens=False)["input_ids"])
+    return ids if begin is None else [begin, *ids]
+
+
+def _generator(settings: OwnText, place: int) -> torch.Generator:
+    """A text's own generator."""
+    name = value_digest("sampling", {"purpose": settings.purpose, "seed": settings.seed, "place": place})
+    return torch.Generator().manual_seed(int(name.rpartition(":")[2][:15], 16))

@@ -1,0 +1,199 @@
+"""The second moments that a ledger begins with, over a corpus file or over text of the model's own.
+
+Text of the model's own is kept as a blob, so that it can be read and its digest made again; a corpus file stays where
+it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from errata.editor.model import adapter_files
+from errata.editor.model.loading import LoadedModel
+from errata.editor.model.own_text import OwnText, Written, write_batch
+from errata.editor.model.stats import SecondMoment, StatsSettings, collect, keys_in, settings_for, stats_digest
+from errata.ledger.base.canonical import canonical_bytes, digest, file_digest, parse, value_digest
+from errata.ledger.base.errors import Damaged, UsageError
+from errata.ledger.events.parts import CorpusRef
+from errata.ledger.store.blobs import BlobStore
+from errata.replay.workflow.begun import Begun
+
+CORPUS_DOMAIN = "corpus"
+
+Advance = Callable[[str, int, int], None]
+"""Told what is being done, how many tokens of it are done, and how many there are in all; 0 and 0 where none count."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whose keys second moments are of.
+
+    Attributes:
+        base, tokenizer, config: digests of the model's tensors, its tokenizer and its configuration.
+    """
+
+    base: str
+    tokenizer: str
+    config: str
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A second moment, and the digest of what it was made from."""
+
+    found: SecondMoment
+    digest: str
+
+
+@dataclass(frozen=True)
+class Moments:
+    """What a ledger begins with.
+
+    Attributes:
+        corpus: the text; None where a file of second moments comes from a ledger that did not record it.
+        text: the text itself, if the model wrote it.
+        moments: one for each edited layer.
+    """
+
+    corpus: CorpusRef | None
+    text: bytes | None
+    moments: tuple[Moment, ...]
+
+
+def moments_over(
+    loaded: LoadedModel,
+    identity: Identity,
+    layers: Sequence[int],
+    corpus: Path | None,
+    settings: StatsSettings | None,
+    seed: int,
+    begun: Begun,
+    bound: Any,
+    advance: Advance,
+) -> Moments:
+    """Collect second moments over a corpus file, or over text that the model writes.
+
+    Args:
+        loaded: the base model.
+        identity: its digests.
+        layers: the edited layers.
+        corpus: the file; None has the model write text.
+        settings: how much text, in what pieces; the usual ones if None.
+        seed: of the model's own text.
+        begun: what an interrupted start left.
+        bound: JSON of what else the bits depend on, such as versions of software and the device.
+        advance: told how far it is.
+
+    Raises:
+        UsageError: the corpus is not UTF-8 text, or gives no key.
+        ModelError: the model computes NaN or infinity.
+    """
+    settings = settings or settings_for(None, own=corpus is None)
+    inputs = {**asdict(identity), "adapter": adapter_files.to_record(loaded.adapter).plain(), "bound": bound}
+    text: bytes | None = None
+    texts: Callable[[], Iterable[str]]
+    if corpus is None:
+        text = own_text(loaded, OwnText(settings.max_tokens, seed), settings, inputs, begun, advance)
+        reference = CorpusRef(source="sampled", digest=digest(CORPUS_DOMAIN, text), seed=seed)
+        texts = partial(texts_of, text)
+    else:
+        reference = CorpusRef(source="file", digest=file_digest(CORPUS_DOMAIN, corpus))
+        texts = partial(documents, corpus)
+    what = "averaging keys over the corpus" if corpus is not None else "averaging keys over the model's own text"
+    total = keys_in(loaded, texts(), settings)
+    key = value_digest(
+        "sums", {**inputs, "corpus": reference.digest, "layers": list(layers), "settings": asdict(settings)}
+    )
+    found = collect(
+        loaded,
+        texts(),
+        layers,
+        settings,
+        lambda tokens: advance(what, tokens, total),
+        begun.sums(key, layers),
+        lambda sums: begun.keep_sums(key, sums),
+    )
+    moments = (
+        Moment(one, stats_digest(identity.base, identity.tokenizer, reference.digest, one.layer, settings))
+        for one in found
+    )
+    return Moments(reference, text, tuple(moments))
+
+
+def own_text(
+    loaded: LoadedModel, how: OwnText, settings: StatsSettings, inputs: dict[str, Any], begun: Begun, advance: Advance
+) -> bytes:
+    """Text of the model's own, as a corpus: canonical JSON of how it is sampled and read, and of the texts."""
+    what = "sampling text of the model's own"
+    key = value_digest("own text", {**inputs, "how": asdict(how)})
+    batches: list[Written] = begun.texts(key)
+    while (done := sum(batch.tokens for batch in batches)) < how.tokens:
+        advance(what, done, how.tokens)
+        batches.append(write_batch(loaded, how, len(batches)))
+        begun.keep_texts(key, batches)
+    texts = [text for batch in batches for text in batch.texts]
+    return canonical_bytes({"sampled": asdict(how), "read": asdict(settings), "texts": texts})
+
+
+def texts_of(corpus: bytes) -> list[str]:
+    """The texts of a corpus that `own_text` wrote.
+
+    Raises:
+        Damaged: it is none.
+    """
+    return _own(corpus)[1]
+
+
+def settings_of(corpus: bytes) -> StatsSettings:
+    """How a corpus that `own_text` wrote is read.
+
+    Raises:
+        Damaged: it is none.
+    """
+    return _own(corpus)[0]
+
+
+def _own(corpus: bytes) -> tuple[StatsSettings, list[str]]:
+    try:
+        match parse(corpus):
+            case {"read": {**read}, "texts": [*texts]} if all(isinstance(text, str) for text in texts):
+                return StatsSettings(**read), [str(text) for text in texts]
+    except (ValueError, TypeError):
+        pass
+    raise Damaged("the text behind the second moments is not in the form that a model's own text is kept in")
+
+
+def stored_text(reference: CorpusRef | None, blobs: BlobStore) -> bytes | None:
+    """The text of the model's own behind a ledger's second moments; None if it was not the model's own.
+
+    Raises:
+        BlobMissing, BlobDamaged: it is not as it was recorded.
+    """
+    return None if reference is None or reference.blob is None else blobs.get(reference.blob)
+
+
+def require_corpus(path: Path) -> None:
+    """Refuse a corpus that is not there.
+
+    Raises:
+        UsageError: saying what a corpus is.
+    """
+    if not path.is_file():
+        raise UsageError(f"no corpus at {path}: a text file with one document a line")
+
+
+def documents(path: Path) -> Iterator[str]:
+    """The documents of a corpus, its lines, read as they are needed.
+
+    Raises:
+        UsageError: if the file is not UTF-8 text.
+    """
+    with path.open(encoding="utf-8") as lines:
+        try:
+            yield from lines
+        except UnicodeDecodeError:
+            raise UsageError(f"{path} is not UTF-8 text") from None
