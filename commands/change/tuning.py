@@ -28,7 +28,7 @@ with when_used():
     from errata.replay.workflow import genesis
 
 
-COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_space_threshold": "null space"}
+COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_space_share": "null space"}
 """Headings of settings that are not called by their names."""
 
 

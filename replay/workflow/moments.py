@@ -161,7 +161,9 @@ def _own(corpus: bytes) -> tuple[StatsSettings, list[str]]:
     try:
         match parse(corpus):
             case {"read": {**read}, "texts": [*texts]} if all(isinstance(text, str) for text in texts):
-                return StatsSettings(**read), [str(text) for text in texts]
+                return StatsSettings(**{str(name): int(value) for name, value in read.items()}), [
+                    str(text) for text in texts
+                ]
     except (ValueError, TypeError):
         pass
     raise Damaged("the text behind the second moments is not in the form that a model's own text is kept in")
