@@ -12,13 +12,12 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from errata.commands.lazy import when_used
-from errata.commands.words.pace import Pace, Tell
 from errata.commands.words.render import Loud, View, console, printable, write
 from errata.ledger.base.errors import ErrataError, UnknownVersion, UsageError
 
 with when_used():
     from errata.commands import pager as paging
-    from errata.commands.words import change_view
+    from errata.commands.words import change_view, pace
     from errata.editor import pipeline
     from errata.ledger import ledger as ledgers
     from errata.ledger.base import signing
@@ -93,6 +92,7 @@ class App:
         passphrase_file: the file whose first line opens it, if --passphrase-file says so.
         device: the device option.
         threads: the threads option.
+        skip_bad: whether bad records of a file of facts are left out, as --skip-bad says.
     """
 
     world: World
@@ -105,6 +105,7 @@ class App:
     passphrase_file: Path | None = None
     device: str = "cpu"
     threads: int | None = None
+    skip_bad: bool = False
     _signer: signing.SignerSource | None = field(default=None, repr=False)
     _warned: bool = field(default=False, repr=False)
     _stdin_read: bool = field(default=False, repr=False)
@@ -221,18 +222,18 @@ class App:
         self.world.err.flush()
 
     @contextmanager
-    def progress(self, start: str) -> Iterator[Tell]:
+    def progress(self, start: str) -> Iterator[pace.Tell]:
         """A spinner on stderr that says what is being done, and how far it is where that is counted.
 
         Where stderr is no terminal, only what is counted and takes long is told of, in a line now and then.
         """
-        pace = Pace(self.world.seconds)
+        paced = pace.Pace(self.world.seconds)
         if not self.world.err.isatty():
             spoken = self.world.seconds()
 
             def log(what: str, done: int = 0, total: int = 0) -> None:
                 nonlocal spoken
-                line = pace.line(what, done, total)
+                line = paced.line(what, done, total)
                 if total and self.world.seconds() - spoken >= LOG_EVERY:
                     spoken = self.world.seconds()
                     self.say(f"errata: {line}")
@@ -240,7 +241,7 @@ class App:
             yield log
             return
         with console(self.world.err).status(printable(start)) as status:
-            yield lambda what, done=0, total=0: status.update(printable(pace.line(what, done, total)))
+            yield lambda what, done=0, total=0: status.update(printable(paced.line(what, done, total)))
 
 
 def laid_out(command: F) -> F:
@@ -254,11 +255,11 @@ def shared(command: F) -> F:
 
     def keep_json(context: click.Context, _: click.Parameter, value: bool) -> None:
         if value:
-            _app_of(context).as_json = True
+            app_of(context).as_json = True
 
     def keep_ledger(context: click.Context, _: click.Parameter, value: Path | None) -> None:
         if value is not None:
-            _app_of(context).ledger_option = value
+            app_of(context).ledger_option = value
 
     command = click.option(
         "--ledger", type=click.Path(path_type=Path), expose_value=False, callback=keep_ledger, hidden=True
@@ -268,7 +269,8 @@ def shared(command: F) -> F:
     )(command)
 
 
-def _app_of(context: click.Context) -> App:
+def app_of(context: click.Context) -> App:
+    """The call of `errata` that a command belongs to."""
     app = context.find_object(App)
     assert app is not None, "every command runs with an App as click's object"
     return app

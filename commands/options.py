@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from errata.commands.app import App, F
-from errata.commands.files import file_option, read_facts
+from errata.commands.files import file_option, read_facts, skip_bad
 from errata.commands.words.change_view import proposal_number
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Fact, Probe
@@ -135,6 +135,7 @@ def fact_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="Another fact that must stay, for tests and gates; repeatable.",
         ),
         file_option("file", "--facts", "--file", help="Many facts: JSONL, or CounterFact or zsRE records."),
+        skip_bad,
     )
     decorated: Callable[..., Any] = collected
     for option in reversed(options):

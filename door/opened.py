@@ -14,7 +14,7 @@ from errata.door.given import Edit, Facts, File, facts_of, path_of, suite_of, te
 from errata.door.reading import OpenLog
 from errata.door.results import Answers, Bisected, Edited, Evaluated, Ranking, Version, Written
 from errata.editor.config import config_for
-from errata.ledger.base.errors import ErrataError, UsageError
+from errata.ledger.base.errors import BadRecord, ErrataError, UsageError
 from errata.ledger.base.words import counted, short
 from errata.ledger.kinds.evaluations import score_words
 from errata.ledger.rules.addresses import resolve_edit
@@ -62,6 +62,7 @@ class OpenLedger(OpenLog):
         method: str | None = None,
         settings: Mapping[str, Any] | None = None,
         dry_run: bool = False,
+        skip_bad: bool = False,
     ) -> Edited:
         """Write facts into the model, on record.
 
@@ -80,6 +81,7 @@ class OpenLedger(OpenLog):
             method: "encore", "memit", ...; the ledger's own settings if left out.
             settings: hyperparameters that differ from these.
             dry_run: compute and test, but record nothing.
+            skip_bad: leave out bad ones of several facts, and say so in the result.
 
         Raises:
             UsageError: a fact or a setting is not what it must be.
@@ -88,7 +90,8 @@ class OpenLedger(OpenLog):
         """
         single = {"subject": subject, "prompt": prompt, "target": target, "old": old,
                   "paraphrases": list(paraphrases), "locality": list(locality)}  # fmt: skip
-        items = facts_of(facts, {name: value for name, value in single.items() if value}, personal)
+        left_out: list[BadRecord] | None = [] if skip_bad else None
+        items = facts_of(facts, {name: value for name, value in single.items() if value}, personal, left_out)
         space = self._workspace
         config = config_for(space.config(), method, settings or {})
         reports = apply.edit_all(space, items, config, batch_size, dry_run)
@@ -99,6 +102,7 @@ class OpenLedger(OpenLog):
             left_alone=tuple(item.fact for report in reports for item in report.no_ops),
             taken_back=tuple(number for report in reports for number in report.taken_back),
             version=version,
+            left_out=tuple(record.message for record in left_out or ()),
             view=tuple(edit_tables.edits_told(reports, dry_run, version)),
         )
 
@@ -244,6 +248,7 @@ class OpenLedger(OpenLog):
         again: bool = False,
         without: Sequence[Edit] = (),
         only: Sequence[Edit] = (),
+        skip_bad: bool = False,
     ) -> Evaluated:
         """Score a version, with 95 % intervals; the result is recorded, and one that is recorded is only shown.
 
@@ -258,6 +263,7 @@ class OpenLedger(OpenLog):
             again: run it even if the result is recorded already.
             without: edits to leave out.
             only: edits to keep; all if left out.
+            skip_bad: leave out bad ones of several facts, and say so in the result.
 
         Raises:
             UsageError: nothing or several things are asked for.
@@ -266,11 +272,12 @@ class OpenLedger(OpenLog):
             raise UsageError("say what to evaluate on: one of suite, facts, edits, corpus and task")
         if (task is None) != (not include_path):
             raise UsageError("task and include_path go together")
+        left_out: list[BadRecord] | None = [] if skip_bad else None
         found, computed = evaluations.evaluate(
             self._workspace,
             self._live(version, without, only),
             suite=None if suite is None else suite_of(suite),
-            facts=None if facts is None else facts_of(facts),
+            facts=None if facts is None else facts_of(facts, left_out=left_out),
             name=Path(facts).name if isinstance(facts, (str, PathLike)) else "facts",
             corpus=path_of(corpus),
             task=task,
@@ -279,7 +286,8 @@ class OpenLedger(OpenLog):
         )
         line = f"{found.suite} on {short(found.version)}: {score_words(found)}"
         rest = () if suite is not None else (score_table(found.scores),)
-        return Evaluated(found.score, found, computed, view=(line, *rest))
+        told = tuple(record.message for record in left_out or ())
+        return Evaluated(found.score, found, computed, told, view=(line, *rest))
 
     def bisect(
         self,

@@ -74,8 +74,9 @@ def init(
     of each edited layer's keys is collected over the corpus: edits keep away from what that text needs. Without
     --corpus the model writes that text itself, sampled with the seed of the settings, and it is kept in the ledger.
     The model itself is only ever read. What is interrupted goes on where it stopped when the same command is repeated.
-    Hyperparameters are those in the model's folder (errata.json), else the published ones of
-    its shape (`errata presets`), else defaults for small models; --layers and --set change them.
+
+    Hyperparameters are those in the model's folder (errata.json), else the published ones of its shape (`errata
+    presets`), else defaults for small models; --layers and --set change them.
 
     A checkout writes the shards that hold edited tensors and links the rest. With --reshard that is one shard with
     nothing else in it; the other shards of the copy are links to those of MODEL where the disk allows it.
@@ -226,7 +227,7 @@ def _recomputed(app: App, corpus: Path | None, max_tokens: int | None) -> dict[s
 @shared
 @click.pass_obj
 def export(app: App, file: Path) -> None:
-    """Write the second moments to FILE, for ledgers on the same model.
+    """Write the second moments to FILE.
 
     `errata init --stats FILE` takes them in place of a corpus, for these layers or some of them. FILE is bound to the
     model's tensors, tokenizer and configuration, to the text and to how it was read; it holds the text itself where the

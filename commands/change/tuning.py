@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.files import file_option, read_facts, read_suite
+from errata.commands.files import file_option, read_facts, read_suite, skip_bad
 from errata.commands.lazy import when_used
 from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Block, Table
@@ -34,6 +34,7 @@ COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_spa
 
 @click.command()
 @file_option("facts", "--facts", required=True, help="Facts as they would be edited.")
+@skip_bad
 @click.option("--sample", type=click.IntRange(min=3), default=150, show_default=True, help="Facts to draw from them.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds sample and search.")
 @file_option("suite", "--suite", help="A suite of what must stay: the general score.")

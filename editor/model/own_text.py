@@ -8,6 +8,7 @@ and an interrupted text be gone on with.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ import torch
 
 from errata.editor.model.decoding import extend, sampling
 from errata.editor.model.loading import LoadedModel
+from errata.editor.model.text import locate
 from errata.ledger.base.canonical import value_digest
 
 FIRST_WORDS = (
@@ -44,14 +46,14 @@ class OwnText:
 
 
 @dataclass(frozen=True)
-class Written:
+class Sampled:
     """A batch of texts, and the number of tokens that were sampled for it."""
 
     texts: tuple[str, ...]
     tokens: int
 
 
-def write_batch(loaded: LoadedModel, settings: OwnText, number: int) -> Written:
+def write_batch(loaded: LoadedModel, settings: OwnText, number: int) -> Sampled:
     """One batch of texts; it depends on no other batch.
 
     Args:
@@ -71,7 +73,7 @@ def write_batch(loaded: LoadedModel, settings: OwnText, number: int) -> Written:
         str(tokenizer.decode([*start, *ids], skip_special_tokens=True))
         for start, ids in zip(starts, grown, strict=True)
     )
-    return Written(texts, sum(map(len, grown)))
+    return Sampled(texts, sum(map(len, grown)))
 
 
 def write_few(loaded: LoadedModel, count: int, tokens: int, seed: int, purpose: str, batches: int = 4) -> list[str]:
@@ -97,14 +99,12 @@ def write_few(loaded: LoadedModel, count: int, tokens: int, seed: int, purpose: 
     return [*long, *(text for text in short if text.strip())][:count]
 
 
-def _start(tokenizer: Any, place: int) -> list[int]:
-    """The first tokens of the text at a place."""
+def _start(tokenizer: Any, place: int) -> Sequence[int]:
+    """The first tokens of the text at a place: the beginning of text alone, or a word as any text begins with it."""
     begin: int | None = tokenizer.bos_token_id
     if begin is not None and place % 2 == 0:
-        return [begin]
-    word = FIRST_WORDS[(place // (1 if begin is None else 2)) % len(FIRST_WORDS)]
-    ids = list(tokenizer(word, add_special_tokens=False)["input_ids"])
-    return ids if begin is None else [begin, *ids]
+        return (begin,)
+    return locate(tokenizer, FIRST_WORDS[(place if begin is None else place // 2) % len(FIRST_WORDS)]).ids
 
 
 def _generator(settings: OwnText, place: int) -> torch.Generator:

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from errata.editor.model.own_text import Written
+from errata.editor.model.own_text import Sampled
 from errata.editor.model.stats import Sums
 from errata.ledger.base.canonical import canonical_bytes, parse
 from errata.ledger.ledger import LEDGER_FOLDER
@@ -45,16 +45,16 @@ class Begun:
         self._say = say
         self._next = seconds() + KEEP_EVERY
 
-    def texts(self, identity: str) -> list[Written]:
+    def texts(self, identity: str) -> list[Sampled]:
         """The batches that the model has written for these inputs."""
         found = self._load("text", identity)
         if found is None:
             return []
         batches = parse(found["text"].numpy().tobytes())
         assert isinstance(batches, list)  # as `keep_texts` wrote it: its digest was checked
-        return [Written(tuple(batch["texts"]), batch["tokens"]) for batch in batches]
+        return [Sampled(tuple(batch["texts"]), batch["tokens"]) for batch in batches]
 
-    def keep_texts(self, identity: str, batches: Sequence[Written]) -> None:
+    def keep_texts(self, identity: str, batches: Sequence[Sampled]) -> None:
         """Keep what the model has written so far."""
         data = canonical_bytes([{"texts": list(batch.texts), "tokens": batch.tokens} for batch in batches])
         self._cache("text").save(identity, {"text": bytes_tensor(data)})

@@ -12,9 +12,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from errata.editor.model import adapter_files
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.own_text import OwnText, Written, write_batch
+from errata.editor.model.own_text import OwnText, Sampled, write_batch
 from errata.editor.model.stats import SecondMoment, StatsSettings, collect, keys_in, settings_for, stats_digest
 from errata.ledger.base.canonical import canonical_bytes, digest, file_digest, parse, value_digest
 from errata.ledger.base.errors import Damaged, UsageError
@@ -23,6 +25,8 @@ from errata.ledger.store.blobs import BlobStore
 from errata.replay.workflow.begun import Begun
 
 CORPUS_DOMAIN = "corpus"
+
+_SETTINGS = TypeAdapter(StatsSettings)
 
 Advance = Callable[[str, int, int], None]
 """Told what is being done, how many tokens of it are done, and how many there are in all; 0 and 0 where none count."""
@@ -130,7 +134,7 @@ def own_text(
     """Text of the model's own, as a corpus: canonical JSON of how it is sampled and read, and of the texts."""
     what = "sampling text of the model's own"
     key = value_digest("own text", {**inputs, "how": asdict(how)})
-    batches: list[Written] = begun.texts(key)
+    batches: list[Sampled] = begun.texts(key)
     while (done := sum(batch.tokens for batch in batches)) < how.tokens:
         advance(what, done, how.tokens)
         batches.append(write_batch(loaded, how, len(batches)))
@@ -160,11 +164,9 @@ def settings_of(corpus: bytes) -> StatsSettings:
 def _own(corpus: bytes) -> tuple[StatsSettings, list[str]]:
     try:
         match parse(corpus):
-            case {"read": {**read}, "texts": [*texts]} if all(isinstance(text, str) for text in texts):
-                return StatsSettings(**{str(name): int(value) for name, value in read.items()}), [
-                    str(text) for text in texts
-                ]
-    except (ValueError, TypeError):
+            case {"read": read, "texts": [*texts]} if all(isinstance(text, str) for text in texts):
+                return _SETTINGS.validate_python(read), [str(text) for text in texts]
+    except ValueError:
         pass
     raise Damaged("the text behind the second moments is not in the form that a model's own text is kept in")
 
