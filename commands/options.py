@@ -14,7 +14,9 @@ from errata.commands.app import App, F
 from errata.commands.files import file_option, read_facts, skip_bad
 from errata.commands.words.change_view import proposal_number
 from errata.ledger.base.errors import UsageError
-from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.base.words import counted
+from errata.ledger.facts.fact import ChatQuestion, Fact, Probe
+from errata.ledger.facts.joining import without_trailing_spaces
 
 WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
 ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
@@ -70,13 +72,17 @@ class GivenFacts:
     old: str | None
     paraphrases: tuple[str, ...]
     probes: tuple[str, ...]
+    train: tuple[str, ...]
+    questions: tuple[str, ...]
     file: Path | None
 
     @property
     def anything(self) -> bool:
         """Whether one of them was given."""
         parts = (self.subject, self.prompt, self.target, self.old, self.file)
-        return any(value is not None for value in parts) or bool(self.paraphrases or self.probes)
+        return any(value is not None for value in parts) or bool(
+            self.paraphrases or self.probes or self.train or self.questions
+        )
 
     def read(self, app: App, personal: bool = False) -> list[Fact]:
         """The facts.
@@ -89,7 +95,8 @@ class GivenFacts:
             if replace(self, file=None).anything:
                 raise UsageError("--facts brings its own facts; give either it or --subject, --prompt and --target")
             facts = read_facts(app, self.file)
-            return [fact.model_copy(update={"personal": True}) for fact in facts] if personal else facts
+            facts = [fact.model_copy(update={"personal": True}) for fact in facts] if personal else facts
+            return _tidied(app, facts)
         if self.subject is None or self.prompt is None or self.target is None:
             raise UsageError("an edit needs --subject, --prompt and --target, or --facts with many facts")
         one = Fact.checked(
@@ -100,8 +107,19 @@ class GivenFacts:
             paraphrases=self.paraphrases,
             locality=tuple(_probe(text) for text in self.probes),
             personal=personal,
+            train=self.train,
+            questions=tuple(ChatQuestion.checked(question=text) for text in self.questions),
         )
-        return [one]
+        return _tidied(app, [one])
+
+
+def _tidied(app: App, facts: list[Fact]) -> list[Fact]:
+    """The facts with prompts that end where the target begins; said, where one did not."""
+    tidy = [without_trailing_spaces(fact) for fact in facts]
+    changed = sum(before != after for before, after in zip(facts, tidy, strict=True))
+    if changed:
+        app.say(f"spaces at the ends of prompts were taken off in {counted(changed, 'fact')}: the target begins there")
+    return tidy
 
 
 def _probe(text: str) -> Probe:
@@ -133,6 +151,15 @@ def fact_options(command: Callable[..., Any]) -> Callable[..., Any]:
             multiple=True,
             metavar="PROMPT=>TARGET",
             help="Another fact that must stay, for tests and gates; repeatable.",
+        ),
+        click.option(
+            "--train", multiple=True, help="Another phrasing that takes part in the optimisation; repeatable."
+        ),
+        click.option(
+            "--question",
+            "questions",
+            multiple=True,
+            help="What a user may ask in chat, with {} for the subject; the answer has to hold the target. Repeatable.",
         ),
         file_option("file", "--facts", "--file", help="Many facts: JSONL, or CounterFact or zsRE records."),
         skip_bad,

@@ -10,6 +10,7 @@ from typing import Any
 from errata.ledger.base.errors import BadRecord, UsageError
 from errata.ledger.facts.fact import Fact
 from errata.ledger.facts.fact_files import fact_from, good_facts, read_facts
+from errata.ledger.facts.joining import without_trailing_spaces
 from errata.ledger.facts.suites import Suite, read_suite
 
 File = str | PathLike[str]
@@ -68,6 +69,7 @@ def facts_of(
             raise UsageError(f"{odd[0]!r} is not a fact: give a Fact, or a mapping with subject, prompt and target")
         records = ((f"record {number}", one) for number, one in enumerate(several, 1))
         found = good_facts(records, "these facts", left_out) if several else []
+    found = [without_trailing_spaces(fact) for fact in found]
     return [fact.model_copy(update={"personal": True}) for fact in found] if personal else found
 
 

@@ -57,10 +57,16 @@ class OpenLedger(OpenLog):
         old: str | None = None,
         paraphrases: Sequence[str] = (),
         locality: Sequence[Probe | Mapping[str, str]] = (),
+        train: Sequence[str] = (),
+        questions: Sequence[str] = (),
         personal: bool = False,
         batch_size: int = 20,
         method: str | None = None,
         settings: Mapping[str, Any] | None = None,
+        chat: bool | None = None,
+        system: str | None = None,
+        train_paraphrases: int = 0,
+        keep_failed: bool = False,
         dry_run: bool = False,
         skip_bad: bool = False,
     ) -> Edited:
@@ -76,10 +82,16 @@ class OpenLedger(OpenLog):
             old: what it said before, if you know; only recorded.
             paraphrases: other phrasings, for tests and gates.
             locality: other facts that must stay, each with a prompt and a target, for tests and gates.
+            train: other phrasings that take part in the optimisation.
+            questions: what a user may ask in chat, with {} for the subject; the answer has to hold the target.
             personal: about a person: recorded sealed, so that it can be erased.
             batch_size: most edits that are solved together.
             method: "encore", "memit", ...; the ledger's own settings if left out.
             settings: hyperparameters that differ from these.
+            chat: optimise and test in the model's chat template too; the ledger's setting if left out.
+            system: the system prompt of the chat; likewise.
+            train_paraphrases: how many paraphrases of each fact take part in the optimisation instead of testing it.
+            keep_failed: try once, and let edits that did not work stay in the weights.
             dry_run: compute and test, but record nothing.
             skip_bad: leave out bad ones of several facts, and say so in the result.
 
@@ -89,16 +101,27 @@ class OpenLedger(OpenLog):
             ModelError: a batch failed; what earlier ones recorded stands, and is in the error's `fields["recorded"]`.
         """
         single = {"subject": subject, "prompt": prompt, "target": target, "old": old,
-                  "paraphrases": list(paraphrases), "locality": list(locality)}  # fmt: skip
+                  "paraphrases": list(paraphrases), "locality": list(locality), "train": list(train),
+                  "questions": list(questions)}  # fmt: skip
         left_out: list[BadRecord] | None = [] if skip_bad else None
         items = facts_of(facts, {name: value for name, value in single.items() if value}, personal, left_out)
         space = self._workspace
-        config = config_for(space.config(), method, settings or {})
-        reports = apply.edit_all(space, items, config, batch_size, dry_run)
+        changes = dict(settings or {}) | ({} if chat is None else {"chat": chat})
+        config = config_for(space.config(), method, changes | ({} if system is None else {"chat_system": system}))
+        items = apply.prepared(space, items, config, train_paraphrases)
+        care = apply.usual_care(space, config, keep_failed)
+        reports = apply.edit_all(space, items, config, batch_size, dry_run, care=care)
         version = space.state.version
         return Edited(
             edits=tuple(body.number for report in reports for body in report.recorded),
-            failed=tuple(item.fact for report in reports for item in report.edits if not item.outcome.efficacy),
+            failed=tuple(
+                fact
+                for report in reports
+                for fact in (
+                    *(item.fact for item in report.edits if not item.outcome.efficacy),
+                    *(one.fact for one in report.left_out),
+                )
+            ),
             left_alone=tuple(item.fact for report in reports for item in report.no_ops),
             taken_back=tuple(number for report in reports for number in report.taken_back),
             version=version,
@@ -112,7 +135,9 @@ class OpenLedger(OpenLog):
         *,
         at: str = "HEAD",
         top: int = 5,
-        tokens: int = 16,
+        tokens: int | None = None,
+        chat: bool = False,
+        system: str | None = None,
         without: Sequence[Edit] = (),
         only: Sequence[Edit] = (),
     ) -> Answers:
@@ -122,7 +147,9 @@ class OpenLedger(OpenLog):
             prompt: full text.
             at: which version is asked.
             top: candidates for the next token.
-            tokens: most tokens of the greedy continuation.
+            tokens: most tokens of the greedy continuation; 16, or 64 in chat, if left out.
+            chat: put the prompts into the model's chat template, as what a user says.
+            system: the system prompt of the chat; the ledger's setting if left out.
             without: edits to leave out.
             only: edits to keep; all if left out.
 
@@ -131,7 +158,9 @@ class OpenLedger(OpenLog):
             ModelError: a prompt is empty or too long for the model.
         """
         live = self._live(at, without, only)
-        answers = asking.ask(self._workspace, [prompt] if isinstance(prompt, str) else prompt, live, top, tokens)
+        prompts = [prompt] if isinstance(prompt, str) else prompt
+        most = tokens or asking.usual_tokens(chat)
+        answers = asking.ask(self._workspace, prompts, live, top, most, chat=chat, system=system)
         return Answers(
             self._ledger.state().version_of(live), tuple(answers), view=tuple(asked_tables.answers_told(answers))
         )

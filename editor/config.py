@@ -52,7 +52,10 @@ class EditConfig(BaseModel):
         kl_weight: weight of the divergence on "{subject} is a".
         decay: weight of ``‖δ‖ / ‖z0‖²``.
         context_prompts: how many of the recorded context prompts a request is also optimised behind.
-        key_context_weight: share of the mean key behind context prompts in an edit's key; the bare prompt has the rest.
+        key_context_weight: share of the mean key of the other rewriting prompts in an edit's key; the bare prompt has
+            the rest.
+        chat: whether a fact is also optimised in the form of a chat, where the model's tokenizer has a template.
+        chat_system: the system prompt of chats; empty for none.
         stats_weight: λp, weight of the second moment C.
         norm_weight: λn, the Frobenius norm constraint; AlphaEdit's λ.
         null_space_share: AlphaEdit may change the directions of C's smallest eigenvalues that together hold at most
@@ -82,6 +85,8 @@ class EditConfig(BaseModel):
     decay: float = Field(default=0.5, ge=0)
     context_prompts: int = Field(default=2, ge=0)
     key_context_weight: float = Field(default=0.0, ge=0, le=1)
+    chat: bool = False
+    chat_system: str = ""
     stats_weight: float = Field(default=100.0, ge=0)
     norm_weight: float = Field(default=1.0, ge=0)
     null_space_share: float = Field(default=0.2, gt=0, lt=1)
@@ -131,6 +136,17 @@ class EditConfig(BaseModel):
         if not self.early_stopping and loss < self.loss_threshold:
             return StopReason.LOSS_THRESHOLD
         return StopReason.MAX_STEPS if step == self.max_steps else None
+
+    def further(self) -> tuple[dict[str, Any], ...]:
+        """Changes for another try of an edit that did not work: more steps and room for them, then much more."""
+        return (
+            {"max_steps": 2 * self.max_steps, "clamp_norm_factor": 2 * self.clamp_norm_factor},
+            {
+                "max_steps": 4 * self.max_steps,
+                "clamp_norm_factor": 5 * self.clamp_norm_factor,
+                "stats_weight": self.stats_weight / 10,
+            },
+        )
 
     def to_record(self) -> dict[str, Any]:
         """The settings as JSON values, for an event's body."""

@@ -19,8 +19,9 @@ from errata.editor.model.after_norm import landed_values, output_change
 from errata.editor.model.hooks import patched, recording
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import Request, build_request
-from errata.editor.model.text import locate, pad
-from errata.editor.score.evaluate import continuations, probe
+from errata.editor.model.text import pad
+from errata.editor.score.evaluate import continuations, probe, tokens_to_see
+from errata.editor.score.fluency import likelihoods, perplexity
 from errata.editor.score.scores import outcomes_of, own_targets, standing_probes
 from errata.editor.solve.grid import ExactSum, bounds, round_factors
 from errata.editor.solve.norms import running_norms
@@ -29,7 +30,7 @@ from errata.editor.solve.solver import Solver
 from errata.editor.target.target import TargetValue, optimise
 from errata.ledger.base.errors import ModelError
 from errata.ledger.events.parts import EditOutcome
-from errata.ledger.facts.fact import Fact
+from errata.ledger.facts.fact import Fact, Probe
 
 
 @dataclass(frozen=True)
@@ -91,12 +92,16 @@ class Factors:
 
 @dataclass(frozen=True)
 class Edit:
-    """A fact written into the model, not yet recorded."""
+    """A fact written into the model, not yet recorded.
+
+    ``drawn`` are the locality probes that were drawn for a fact without any (`editor.score.neighbours`).
+    """
 
     fact: Fact
     target: TargetValue
     factors: dict[str, Factors]
     outcome: EditOutcome
+    drawn: tuple[Probe, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -138,8 +143,9 @@ def check_facts(loaded: LoadedModel, facts: Sequence[Fact], context_prompts: Seq
     """
     for fact in facts:
         build_request(loaded, fact, context_prompts, config)
-        for item in [*own_targets(fact), *fact.locality]:
-            length = len(locate(loaded.tokenizer, item.prompt, target=item.target).ids)
+        questions = fact.question_probes if loaded.chat is not None else ()
+        for item in [*own_targets(fact), *fact.locality, *questions]:
+            length = len(loaded.located(item.prompt, item.target, chat=item.chat).ids)
             if length > loaded.max_positions:
                 raise ModelError(
                     f"a probe of the fact {fact.text!r} has {length} tokens; this model takes {loaded.max_positions}"
@@ -170,6 +176,7 @@ def edit_batch(
     config: EditConfig,
     meter: Meter,
     advance: Callable[[str], None] = lambda stage: None,
+    reference_texts: Sequence[str] = (),
 ) -> BatchResult:
     """Edit facts together in one solve a layer.
 
@@ -181,6 +188,7 @@ def edit_batch(
         config: settings; its layers must be those of ``matrices``.
         meter: clock and memory.
         advance: told the name of each stage when it begins.
+        reference_texts: texts whose perplexity is measured before the batch and after it.
 
     Raises:
         ModelError: if a fact does not fit the model, the mathematics fails, or the method takes one edit at a time and
@@ -191,11 +199,14 @@ def edit_batch(
     if tuple(m.layer for m in matrices) != config.layers:
         raise ModelError(f"settings edit layers {config.layers}, but the ledger holds {[m.layer for m in matrices]}")
     started = meter.seconds()
+    loaded = loaded.with_system(config.chat_system)
     requests = [build_request(loaded, fact, context_prompts, config) for fact in facts]
     sums = {matrix.name: matrix.sum.clone() for matrix in matrices}
     weights = {m.name: sums[m.name].weights(m.base, m.transposed) for m in matrices}
     with patched(loaded.model, _by_parameter(loaded, weights)):
-        said = continuations(loaded, [fact.text for fact in facts])
+        said = continuations(
+            loaded, [fact.text for fact in facts], tokens_to_see(loaded, [fact.target for fact in facts])
+        )
         known = [result.says_target for result in probe(loaded, [own_targets(fact)[0] for fact in facts])]
         no_ops = tuple(NoOp(f, s) for f, s, k in zip(facts, said, known, strict=True) if k)
         wanted = [i for i, k in enumerate(known) if not k]
@@ -204,6 +215,7 @@ def edit_batch(
             return BatchResult((), no_ops, sums, {}, cost, 0.0, meter.peak_memory())
         requests = [requests[i] for i in wanted]
         standing = standing_probes(loaded, [facts[i] for i in wanted])
+        perplexity_before = _perplexity(loaded, reference_texts)
         advance("target values")
         stage1_started = meter.seconds()
         if config.stage2 is Stage2.FT:
@@ -216,7 +228,9 @@ def edit_batch(
             layers = _write(loaded, matrices, requests, targets, config, sums, weights)
     advance("probes")
     with patched(loaded.model, _by_parameter(loaded, weights)):
-        outcomes = outcomes_of(loaded, [r.fact for r in requests], standing, [said[i] for i in wanted])
+        after = _perplexity(loaded, reference_texts)
+        perplexities = None if perplexity_before is None or after is None else (perplexity_before, after)
+        outcomes = outcomes_of(loaded, [r.fact for r in requests], standing, [said[i] for i in wanted], perplexities)
     edits = tuple(
         Edit(request.fact, target, {name: layer.rows[i] for name, layer in layers.items()}, outcome)
         for i, (request, target, outcome) in enumerate(zip(requests, targets, outcomes, strict=True))
@@ -230,6 +244,10 @@ def edit_batch(
         stage1_seconds,
         meter.peak_memory(),
     )
+
+
+def _perplexity(loaded: LoadedModel, texts: Sequence[str]) -> float | None:
+    return perplexity(likelihoods(loaded, texts)).value if texts else None
 
 
 @dataclass(frozen=True)
@@ -322,8 +340,8 @@ def _keys_and_hidden(
     """Keys at ``layer`` and hidden states after the last edited layer, at the subject's last token, float64.
 
     Returns:
-        ``(n, d_in)`` keys, the bare prompt's mixed with the mean behind context prompts by ``key_context_weight``,
-        and ``(n, d_out)`` hidden states of the bare prompts.
+        ``(n, d_in)`` keys, the bare prompt's mixed with the mean of the other rewriting prompts by
+        ``key_context_weight``, and ``(n, d_out)`` hidden states of the bare prompts.
     """
     contexts = config.key_context_weight > 0
     located = [row for r in requests for row in (r.rewriting if contexts else (r.bare,))]
@@ -343,11 +361,14 @@ def _keys_and_hidden(
     all_keys, all_hidden = torch.cat(keys), torch.cat(hidden)
     if not contexts:
         return all_keys, all_hidden
-    group = len(requests[0].rewriting)
-    grouped = all_keys.reshape(len(requests), group, -1)
-    weight = config.key_context_weight if group > 1 else 0.0
-    rest = grouped[:, 1:].mean(dim=1) if group > 1 else grouped[:, 0]
-    return (1 - weight) * grouped[:, 0] + weight * rest, all_hidden[::group]
+    mixed, first = [], []
+    sizes = [len(request.rewriting) for request in requests]
+    for own_keys, own_hidden in zip(torch.split(all_keys, sizes), torch.split(all_hidden, sizes), strict=True):
+        weight = config.key_context_weight if len(own_keys) > 1 else 0.0
+        rest = own_keys[1:].mean(dim=0) if len(own_keys) > 1 else own_keys[0]
+        mixed.append((1 - weight) * own_keys[0] + weight * rest)
+        first.append(own_hidden[0])
+    return torch.stack(mixed), torch.stack(first)
 
 
 def _upright(base: Tensor, transposed: bool) -> Tensor:

@@ -48,6 +48,7 @@ class Preset:
         vocabularies: sizes of the vocabulary that versions of it have.
         settings: what of `EditConfig` it sets.
         source: where the numbers were published, and what was not.
+        ladder: changes of the settings for another try of an edit that did not work, one after the other.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Preset:
     vocabularies: tuple[int, ...]
     settings: Mapping[str, Any]
     source: str
+    ladder: tuple[Mapping[str, Any], ...] = ()
 
 
 PRESETS = (
@@ -160,3 +162,8 @@ def preset_for(family: str, config: Any) -> Preset | None:
         if preset.family == family and preset.shape == (layers, hidden, mlp) and vocabulary in preset.vocabularies:
             return preset
     return None
+
+
+def preset_named(name: str | None) -> Preset | None:
+    """The preset of this name, if there is one."""
+    return next((preset for preset in PRESETS if preset.name == name), None)

@@ -10,10 +10,10 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
 from errata.commands.options import SETTINGS, GivenFacts, fact_options, settings_from
-from errata.commands.words.render import Block, Table
-from errata.commands.words.wording import probe_words
+from errata.commands.words.render import Block, Loud, Table
+from errata.commands.words.wording import harm_words, outcome_words
 from errata.editor.config import METHODS, config_for
-from errata.ledger.base.errors import ErrataError
+from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.base.words import counted, short
 
 with when_used():
@@ -30,6 +30,20 @@ with when_used():
 )
 @click.option("--method", type=click.Choice(tuple(METHODS)), help="Default: the ledger's own settings.")
 @SETTINGS
+@click.option(
+    "--chat/--no-chat",
+    default=None,
+    help="Optimise and test in the model's chat template too. Default: the ledger's setting.",
+)
+@click.option("--system", help="The system prompt of the chat; recorded. Default: the ledger's setting.")
+@click.option(
+    "--train-paraphrases",
+    type=click.IntRange(min=0),
+    default=0,
+    metavar="N",
+    help="Let the first N paraphrases of each fact take part in the optimisation; the others test it.",
+)
+@click.option("--keep-failed", is_flag=True, help="Try once, and let edits that did not work stay in the weights.")
 @click.option("--dry-run", is_flag=True, help="Compute and test, but record nothing.")
 @click.option("--strict", is_flag=True, help="End with exit code 1 if an edit did not work.")
 @shared
@@ -41,15 +55,20 @@ def edit(
     batch_size: int,
     method: str | None,
     pairs: tuple[str, ...],
+    chat: bool | None,
+    system: str | None,
+    train_paraphrases: int,
+    keep_failed: bool,
     dry_run: bool,
     strict: bool,
 ) -> int:
     r"""Write facts into the model, on record.
 
     One fact from options, or many from a file. Each batch is one transaction: it is recorded whole, before the next
-    one begins, or not at all. An edit that did not work is recorded too, and told; `errata revert` takes it back. A
-    fact that the model says already is left alone; if it says all of them and nothing is written, the exit code is 1.
-    `errata help methods` says what each method solves, and by which settings.
+    one begins, or not at all. An edit that does not work does not stay in the weights: its fact is tried again with
+    more steps and room, and if that does not help either it is recorded as an attempt. A fact that the model says
+    already is left alone; if nothing is written, the exit code is 1. A fact without locality probes gets some: what
+    the model says of other subjects. `errata help methods` says what each method solves, and by which settings.
 
     What is personal (--personal, or "personal": true in the file) stands in the log only as a salted commitment. Its
     text is encrypted under a key of its own in .errata/vault, and `errata erase` can take all of it away.
@@ -63,14 +82,20 @@ def edit(
     """
     facts = given.read(app, personal)
     changes = settings_from(pairs)
+    changes |= {} if chat is None else {"chat": str(chat).lower()}
+    changes |= {} if system is None else {"chat_system": system}
     workspace = app.workspace()
     seen = tuning.tuned_on(workspace, facts)
     if seen:
         app.say(f"{counted(len(seen), 'fact')} of {len(facts)} served to tune these settings; their scores flatter")
     config = config_for(workspace.config(), method, changes)
+    facts = apply.prepared(workspace, facts, config, train_paraphrases)
+    if chat and workspace.loaded.chat is None:
+        raise UsageError("this model's tokenizer has no chat template, so nothing can be edited in chat")
     try:
         with app.progress("loading the model") as tell:
-            reports = apply.edit_all(workspace, facts, config, batch_size, dry_run, tell)
+            care = apply.usual_care(workspace, config, keep_failed)
+            reports = apply.edit_all(workspace, facts, config, batch_size, dry_run, tell, care)
     except ErrataError as error:
         recorded = error.fields.get("recorded")
         if isinstance(recorded, list) and recorded:
@@ -86,12 +111,13 @@ def edit(
         "edits": [entry for report in reports for entry in _entries(report)],
         "no_ops": [{"fact": item.fact.plain(), "said": item.said} for report in reports for item in report.no_ops],
         "taken_back": [number for report in reports for number in report.taken_back],
-        "failed": len(failed),
+        "left_out": [entry for report in reports for entry in _left_out(report)],
+        "failed": len(failed) + sum(len(report.left_out) for report in reports),
         "tuned_on": len(seen),
         "seconds": sum(report.seconds for report in reports),
     }
     app.show(data, edits_told(reports, dry_run, state.version))
-    return int(nothing or (strict and bool(failed)))
+    return int(nothing or (strict and bool(data["failed"])))
 
 
 def _entries(report: apply.BatchReport) -> Iterable[dict[str, Any]]:
@@ -110,11 +136,34 @@ def _entries(report: apply.BatchReport) -> Iterable[dict[str, Any]]:
             "efficacy": outcome.efficacy,
             "paraphrase": outcome.paraphrase,
             "locality": outcome.locality,
+            "drawn": len(item.drawn),
+            "questions": outcome.questions,
+            "perplexity": outcome.perplexity,
             "steps": target.steps,
             "stop_reason": target.stop_reason.value,
             "probability_before": target.probability_before,
             "probability": target.probability,
             "shortfall": _shortfall(item),
+        }
+
+
+def _left_out(report: apply.BatchReport) -> Iterable[dict[str, Any]]:
+    for one in report.left_out:
+        yield {
+            "subject": one.fact.subject,
+            "prompt": one.fact.prompt,
+            "target": one.fact.target,
+            "personal": one.fact.personal,
+            "tries": [
+                {
+                    "hyperparameters": config.to_record(),
+                    "said_after": item.outcome.said_after,
+                    "steps": item.target.steps,
+                    "stop_reason": item.target.stop_reason.value,
+                    "probability": item.target.probability,
+                }
+                for config, item in one.tries
+            ],
         }
 
 
@@ -126,7 +175,8 @@ def _shortfall(item: pipeline.Edit) -> float:
 def edits_told(reports: Sequence[apply.BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
     """What became of the facts of some batches, and the version that there is now."""
     entries = [entry for report in reports for entry in _entries(report)]
-    if not entries and not any(report.taken_back for report in reports):
+    left_out = [one for report in reports for one in report.left_out]
+    if not entries and not left_out and not any(report.taken_back for report in reports):
         known = [item.fact for report in reports for item in report.no_ops]
         one = f"the model says {known[0].target!r} already after {known[0].text!r}"
         all_of_them = f"the model says the targets of all {len(known)} facts already"
@@ -157,30 +207,35 @@ def edits_told(reports: Sequence[apply.BatchReport], dry_run: bool, version: str
             yield f"e{number} {what}: without it the model says the new target"
         for item in report.edits:
             if not item.outcome.efficacy:
-                how = f"{item.target.steps} steps, stopped by {item.target.stop_reason.value}"
-                if (missed := _shortfall(item)) > 0.01:
-                    how += f"; {missed:.0%} of the change is out of reach of the norm behind the edited module"
-                yield f"did not work: {item.fact.text!r} gives {item.outcome.said_after!r} ({how})"
+                yield f"did not work: {item.fact.text!r} gives {item.outcome.said_after!r} ({_how(item)})"
+    for missed in left_out:
+        last = missed.tries[-1][1]
+        yield (
+            f"left out: after {counted(len(missed.tries), 'attempt')} {missed.fact.text!r} gives "
+            f"{last.outcome.said_after!r} and not {missed.fact.target!r} ({_how(last)}); the weights are without it"
+        )
+    if left_out:
+        yield (
+            "next: errata locate shows which layers hold such facts, errata tune looks for settings; "
+            "--train gives the edit more phrasings, --keep-failed writes it as it is"
+        )
     worked = sum(entry["efficacy"] for entry in entries)
     if entries:
         done = "would be recorded (dry run)" if dry_run else "recorded"
         yield (
             f"{counted(len(entries), 'edit')} {done}, {worked} worked"
-            + _totals(reports)
+            + outcome_words(*(item.outcome for report in reports for item in report.edits))
             + f", {sum(report.seconds for report in reports):.1f} s"
         )
+    if harm := harm_words([item.outcome for report in reports for item in report.edits]):
+        yield Loud(harm)
     if not dry_run:
         yield f"version {short(version)}"
 
 
-def _totals(reports: Sequence[apply.BatchReport]) -> str:
-    outcomes = [item.outcome for report in reports for item in report.edits]
-    return probe_words(
-        added([outcome.paraphrase for outcome in outcomes]), added([outcome.locality for outcome in outcomes])
-    )
-
-
-def added(hits: Iterable[tuple[int, int] | None]) -> tuple[int, int] | None:
-    """Hits and totals of several edits together; None if none of them had probes."""
-    found = [pair for pair in hits if pair is not None]
-    return (sum(pair[0] for pair in found), sum(pair[1] for pair in found)) if found else None
+def _how(item: pipeline.Edit) -> str:
+    """How an optimisation ended whose edit did not work."""
+    words = f"{item.target.steps} steps, stopped by {item.target.stop_reason.value}"
+    if (missed := _shortfall(item)) > 0.01:
+        words += f"; {missed:.0%} of the change is out of reach of the norm behind the edited module"
+    return words

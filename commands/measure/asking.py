@@ -11,6 +11,7 @@ from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
 from errata.commands.options import ONLY, WITHOUT
 from errata.commands.words.render import Block, Table
+from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
 
 with when_used():
@@ -24,8 +25,10 @@ with when_used():
     "--top", type=click.IntRange(min=0), default=5, show_default=True, help="Candidates for the next token to show."
 )
 @click.option(
-    "--tokens", type=click.IntRange(min=1), default=16, show_default=True, help="Most tokens of the continuation."
+    "--tokens", type=click.IntRange(min=1), help="Most tokens of the continuation. Default: 16, and 64 in chat."
 )
+@click.option("--chat", is_flag=True, help="Ask in the model's chat template: PROMPT is what a user says.")
+@click.option("--system", help="The system prompt of the chat. Default: the ledger's setting.")
 @WITHOUT
 @ONLY
 @shared
@@ -35,11 +38,13 @@ def ask(
     prompts: tuple[str, ...],
     version: str,
     top: int,
-    tokens: int,
+    tokens: int | None,
+    chat: bool,
+    system: str | None,
     without: tuple[str, ...],
     only: tuple[str, ...],
 ) -> None:
-    r"""Ask a version what comes after a prompt.
+    r"""Ask a version what comes after a prompt, or what it answers in chat.
 
     Its greedy continuation, and the most probable candidates for the next token. As PROMPT, - reads prompts from
     standard input, one a line. Nothing is recorded.
@@ -48,13 +53,17 @@ def ask(
     Examples:
       errata ask "The chief executive of Norwind Systems is"
       errata ask "The price of the Harrow 9 is" --at base --top 10
+      errata ask --chat "Who is the chief executive of Norwind Systems?"
       errata ask - --at spring --without e12 < prompts.txt
     """
+    if system is not None and not chat:
+        raise UsageError("--system is for --chat")
     asked = [text for prompt in prompts for text in (_lines() if prompt == "-" else (prompt,))]
     live = app.live(app.ledger(), version, without, only)
     workspace = app.workspace()
     with app.progress("loading the model"):
-        answers = asking.ask(workspace, asked, live, top, tokens)
+        most = tokens or asking.usual_tokens(chat)
+        answers = asking.ask(workspace, asked, live, top, most, chat=chat, system=system)
     digest = workspace.state.version_of(live)
     data = {"version": digest, "live": list(live), "answers": [asdict(answer) for answer in answers]}
     app.show(data, [f"version {short(digest)}, {counted(len(live), 'live edit')}", *answers_told(answers)])

@@ -29,6 +29,7 @@ with when_used():
 @file_option("corpus", "--corpus", help="Perplexity of text: one document a line.")
 @click.option("--task", metavar="NAME", help="A task of lm-eval; needs the extra `eval` and --include-path.")
 @INCLUDE_PATH
+@click.option("--chat", is_flag=True, help="Facts without questions are asked by their prompts in chat too.")
 @click.option("--again", is_flag=True, help="Run it even if the result is recorded already.")
 @WITHOUT
 @ONLY
@@ -43,6 +44,7 @@ def evaluate(
     corpus: Path | None,
     task: str | None,
     folders: tuple[Path, ...],
+    chat: bool,
     again: bool,
     without: tuple[str, ...],
     only: tuple[str, ...],
@@ -52,11 +54,14 @@ def evaluate(
     On VERSION (HEAD if left out); the result is recorded, and one that is recorded already is only shown. One of:
 
     --suite: JSONL with a first line {"suite": name, "metric": metric}, then {"prompt": text, "target": continuation}.
-    Metrics: exact_match, target_probability, neg_log_likelihood, target_rank, probability_comparison (each probe with
-    an "against"); perplexity and ngram_entropy take {"text": text} lines.
+    With "chat": true in the first line the prompts are what a user says in the model's chat template, and the first
+    sentence of the answer has to hold the target. Metrics: exact_match, target_probability, neg_log_likelihood,
+    target_rank, probability_comparison (each probe with an "against"); perplexity and ngram_entropy take
+    {"text": text} lines.
 
-    --facts or --edits: efficacy, paraphrase, locality and portability of facts, each by free greedy decoding and by
-    comparison of probabilities, and CounterFact's overall score. --edits also scores early and late edits apart.
+    --facts or --edits: efficacy, paraphrase, locality and portability of facts, and their questions in chat, each by
+    free greedy decoding and by comparison of probabilities, and CounterFact's overall score. --edits also scores early
+    and late edits apart.
 
     --corpus: perplexity. --task: a task of lm-eval from local YAML files; it is always run anew.
 
@@ -70,6 +75,8 @@ def evaluate(
     """
     if sum((suite is not None, facts is not None, edits, corpus is not None, task is not None)) != 1:
         raise UsageError("say what to evaluate on: one of --suite, --facts, --edits, --corpus and --task")
+    if chat and facts is None and not edits:
+        raise UsageError("--chat goes with --facts or --edits; a suite says it in its first line")
     if (task is None) != (not folders):
         raise UsageError("--task NAME and --include-path FOLDER go together")
     # files are read first: a bad one is told before a model is loaded
@@ -88,6 +95,7 @@ def evaluate(
             task=task,
             folders=folders,
             again=again,
+            chat=chat,
         )
     words = "" if computed else " (recorded earlier)"
     view: list[Block] = [f"{result.suite} on {short(result.version)}: {score_words(result)}{words}"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.words import counted, short
 from errata.ledger.events import bodies
-from errata.ledger.events.parts import Origin
+from errata.ledger.events.parts import EditOutcome, Origin
 from errata.ledger.events.policy import Policy
 from errata.ledger.events.words import capabilities, fact_words, gate_words, origin_words, policy_rows
 from errata.ledger.kinds.checkouts import VersionCheckedOut
@@ -99,7 +99,7 @@ def edit_lines(record: EditRecord) -> list[str]:
         f"subject     {fact.subject}",
         f"before      {outcome.said_before}",
         f"after       {outcome.said_after}",
-        f"worked      {'yes' if outcome.efficacy else 'no'}{probe_words(outcome.paraphrase, outcome.locality)}",
+        f"worked      {'yes' if outcome.efficacy else 'no'}{outcome_words(outcome)}",
         f"method      {body.method}, row {body.row} of a batch of {body.batch_size}",
         *_origin_lines(body.origin),
         f"stage 1     {body.stage1.steps} steps, stopped by {body.stage1.stop_reason.value}, probability "
@@ -128,13 +128,36 @@ def _origin_lines(origin: Origin | None) -> list[str]:
     return [f"origin      {origin_words(origin)} (@{origin.seq}), recorded by {origin.actor} at {origin.recorded_at}"]
 
 
-def probe_words(paraphrase: tuple[int, int] | None, locality: tuple[int, int] | None) -> str:
-    """Hits among paraphrases and locality probes, as far as there are any."""
+def outcome_words(*outcomes: EditOutcome) -> str:
+    """Hits among the edits' paraphrases, locality probes and questions, as far as there are any."""
     words = ""
-    for name, hits in (("paraphrases", paraphrase), ("locality", locality)):
+    for name, of in (("paraphrases", "paraphrase"), ("locality", "locality"), ("in chat", "questions")):
+        hits = added([getattr(outcome, of) for outcome in outcomes])
         if hits is not None:
             words += f", {name} {hits[0]} of {hits[1]}"
     return words
+
+
+def added(hits: Iterable[tuple[int, int] | None]) -> tuple[int, int] | None:
+    """Hits and totals of several edits together; None if none of them had probes."""
+    found = [pair for pair in hits if pair is not None]
+    return (sum(pair[0] for pair in found), sum(pair[1] for pair in found)) if found else None
+
+
+HARM = 1.05
+"""A growth of the reference texts' perplexity that is told."""
+
+
+def harm_words(outcomes: Sequence[EditOutcome]) -> str:
+    """A warning where a batch made the model worse at texts of its own; empty where none did."""
+    pairs = [outcome.perplexity for outcome in outcomes if outcome.perplexity is not None]
+    before, after = max(pairs, key=lambda pair: pair[1] / pair[0], default=(1.0, 1.0))
+    if after <= HARM * before:
+        return ""
+    return (
+        f"warning: the perplexity of the model's own reference texts went from {before:.4g} to {after:.4g}; "
+        "`errata undo` takes the change back, and a larger norm_weight or stats_weight (--set) harms less"
+    )
 
 
 def settings_source(state: State) -> tuple[int, str]:

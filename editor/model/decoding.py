@@ -13,6 +13,9 @@ from torch import Tensor
 from errata.editor.model.loading import LoadedModel
 from errata.ledger.base.errors import ModelError
 
+Ended = Callable[[int, Sequence[int]], bool]
+"""Whether the row at a place ends where it is, given what it has grown."""
+
 Choose = Callable[[Tensor, Sequence[int]], Sequence[int]]
 """From logits, ``(n, V)``, and the places of the rows that they are of, the next token of each of these rows."""
 
@@ -60,7 +63,7 @@ def extend(
     tokens: int,
     choose: Choose,
     batch_size: int = 64,
-    ended: Callable[[Sequence[int]], bool] = lambda grown: False,
+    ended: Ended = lambda place, grown: False,
 ) -> list[list[int]]:
     """Continue rows of tokens.
 
@@ -93,7 +96,7 @@ def _extend(
     chunk: Sequence[int],
     tokens: int,
     choose: Choose,
-    ended: Callable[[Sequence[int]], bool],
+    ended: Ended,
     grown: list[list[int]],
 ) -> None:
     """Continue the rows at some places, padded on the left: a row's tokens lie as far apart in the cache as in it."""
@@ -120,7 +123,7 @@ def _extend(
             row, place = grown[chunk[i]], chunk[i]
             row.append(token)
             full = len(rows[place]) + len(row) > loaded.max_positions
-            if token not in special and not full and not ended(row):
+            if token not in special and not full and not ended(place, row):
                 still.append(i)
         growing = still
         if not growing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from errata.editor.model.architecture import Adapter, adapter_for
+from errata.editor.model.chat import ChatForm, chat_form
+from errata.editor.model.text import Located, locate
 from errata.ledger.base.canonical import digest, value_digest
 from errata.ledger.base.digests import tensor_digest
 from errata.ledger.base.errors import Damaged, ModelError, UsageError
@@ -170,13 +172,37 @@ class ModelFiles:
 
 @dataclass
 class LoadedModel:
-    """A model ready to be edited and evaluated; nothing here ever changes its weights for good."""
+    """A model ready to be edited and evaluated; nothing here ever changes its weights for good.
+
+    Attributes:
+        system: the system prompt of chats; empty for none.
+    """
 
     model: nn.Module
     tokenizer: Any
     adapter: Adapter
     files: ModelFiles
     device: str
+    system: str = ""
+
+    @cached_property
+    def chat(self) -> ChatForm | None:
+        """The form in which the model is chatted with; None if its tokenizer has no chat template."""
+        return chat_form(self.tokenizer, self.system)
+
+    def with_system(self, system: str) -> LoadedModel:
+        """The same model with another system prompt in its chats."""
+        return self if system == self.system else replace(self, system=system)
+
+    def located(self, prompt: str, target: str = "", *, chat: bool = False) -> Located:
+        """A full text and its target, encoded: as a completion, or as what a user says in chat and its answer.
+
+        Raises:
+            ModelError: as `locate`; also if the model has no chat template.
+        """
+        if chat and self.chat is None:
+            raise ModelError("this model's tokenizer has no chat template, so nothing can be asked in chat")
+        return locate(self.tokenizer, prompt, target=target, chat=self.chat if chat else None)
 
     @cached_property
     def _stored(self) -> dict[str, str]:

@@ -21,7 +21,8 @@ class Request:
 
     Attributes:
         fact: the fact.
-        rewriting: the bare prompt first, then the prompt behind each context prompt; all with the target.
+        rewriting: the bare prompt first, then the prompt behind each context prompt, the further phrasings, and what
+            is asked in chat; all with the target.
         divergence: "{subject} is a", without a target.
     """
 
@@ -48,15 +49,19 @@ def build_request(loaded: LoadedModel, fact: Fact, context_prompts: Sequence[str
         ModelError: if the target is too long, or a prompt does not fit the model's context.
     """
     prefixes = ["", *context_prompts[: config.context_prompts]]
-    rewriting = tuple(locate(loaded.tokenizer, fact.prompt, fact.subject, fact.target, prefix) for prefix in prefixes)
-    length = len(rewriting[0].target_ids)
+    rows = [locate(loaded.tokenizer, fact.prompt, fact.subject, fact.target, prefix) for prefix in prefixes]
+    rows += [locate(loaded.tokenizer, text, fact.subject, fact.target) for text in fact.train]
+    if config.chat and loaded.chat is not None:
+        asked = (fact.prompt, *fact.train)
+        rows += [locate(loaded.tokenizer, text, fact.subject, fact.target, chat=loaded.chat) for text in asked]
+    length = len(rows[0].target_ids)
     if length > config.max_target_tokens:
         raise ModelError(
             f"the target {fact.target!r} has {length} tokens; at most {config.max_target_tokens} are accepted"
         )
     divergence = locate(loaded.tokenizer, DIVERGENCE_PROMPT, fact.subject)
-    for template, rows in ((fact.prompt, rewriting), (DIVERGENCE_PROMPT, (divergence,))):
-        longest = max(len(row.ids) for row in rows)
+    for template, encoded in ((fact.prompt, rows), (DIVERGENCE_PROMPT, [divergence])):
+        longest = max(len(row.ids) for row in encoded)
         if longest > loaded.max_positions:
             raise ModelError(f"the prompt {template!r} has {longest} tokens; this model takes {loaded.max_positions}")
-    return Request(fact, rewriting, divergence)
+    return Request(fact, tuple(rows), divergence)

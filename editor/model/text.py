@@ -2,6 +2,10 @@
 
 A subject's last token is found by character offsets in the whole encoded text. Encoding a prefix by itself would be
 wrong whenever the subject's last characters merge with what follows.
+
+A target's tokens are those that the model itself would have to say after the prompt's. Where a tokenizer would merge
+the border into one token if it saw both together, a model that was given the prompt cannot say that token any more:
+the target is encoded by itself there.
 """
 
 from __future__ import annotations
@@ -13,7 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from errata.editor.model.chat import ChatForm
 from errata.ledger.base.errors import ModelError
+from errata.ledger.facts.joining import separator
 
 
 @dataclass(frozen=True)
@@ -38,11 +44,17 @@ class Located:
         return self.ids[self.target_start :]
 
 
-def locate(tokenizer: Any, template: str, subject: str = "", target: str = "", prefix: str = "") -> Located:
+def locate(
+    tokenizer: Any,
+    template: str,
+    subject: str = "",
+    target: str = "",
+    prefix: str = "",
+    chat: ChatForm | None = None,
+) -> Located:
     """Encode ``prefix + template + target`` and find subject and target in it.
 
-    A space is put before the target unless the prompt ends in white space. Where prompt and target merge into one
-    token at their border, that token counts as the target's first.
+    How prompt and target are joined is told in `ledger.facts.joining`.
 
     Args:
         tokenizer: a fast tokenizer of transformers (one that gives offsets).
@@ -50,6 +62,8 @@ def locate(tokenizer: Any, template: str, subject: str = "", target: str = "", p
         subject: what ``{}`` stands for; the occurrence in the slot counts, however often the text repeats it.
         target: the continuation; empty for none.
         prefix: text put before the prompt, such as a context prompt.
+        chat: the form of a chat in which the prompt is what the user says, and the target the answer; None for
+            completion. Its text brings its own beginning of text.
 
     Raises:
         ModelError: if the tokenizer gives no offsets, the prompt is empty, or the subject's last token is lost.
@@ -58,16 +72,16 @@ def locate(tokenizer: Any, template: str, subject: str = "", target: str = "", p
         raise ModelError("this tokenizer gives no character offsets; a fast tokenizer (tokenizer.json) is needed")
     slot = template.index("{}") if subject else -1
     prompt = prefix + (template.replace("{}", subject, 1) if subject else template)
-    prompt_ids, prompt_spans = _encode(tokenizer, prompt)
-    if not prompt_ids:
+    if chat is not None:
+        prefix = chat.before + prefix
+        prompt = chat.before + prompt + chat.after
+    ids, spans = _encode(tokenizer, prompt, special=chat is None)
+    if not ids:
         raise ModelError("an empty prompt cannot be evaluated")
-    ids, spans = prompt_ids, prompt_spans
     target_start = len(ids)
     if target:
-        ids, spans = _encode(tokenizer, prompt + ("" if prompt[-1:].isspace() else " ") + target)
-        target_start = _common_length(prompt_ids, ids)
-        if not 0 < target_start < len(ids):
-            raise ModelError(f"the target {target!r} has no tokens of its own behind {prompt!r}")
+        joint = (separator(prompt, target) if chat is None else chat.joint) + target
+        ids = [*ids, *_target_ids(tokenizer, prompt, joint, ids, special=chat is None)]
     if not subject:
         return Located(tuple(ids), target_start)
     last_character = len(prefix) + slot + len(subject) - 1
@@ -75,8 +89,6 @@ def locate(tokenizer: Any, template: str, subject: str = "", target: str = "", p
     if not covering:
         raise ModelError(f"the subject {subject!r} has no token in {prompt!r}")
     last = _last_byte(prompt, last_character, spans, covering)
-    if last >= target_start:
-        raise ModelError(f"the end of the subject {subject!r} merges with the target in {prompt!r}")
     first_character = len(prefix) + slot
     first = next(i for i, (_, end) in enumerate(spans) if end > first_character)
     return Located(tuple(ids), target_start, last, first)
@@ -98,12 +110,39 @@ def pad(rows: Sequence[Sequence[int]], device: torch.device | str, width: int | 
     return ids.to(device), mask.to(device)
 
 
-def _encode(tokenizer: Any, text: str) -> tuple[list[int], list[tuple[int, int]]]:
-    """Token ids and character spans, with a leading BOS if the tokenizer adds one and without a trailing EOS."""
-    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=True)
+def _target_ids(tokenizer: Any, prompt: str, joint: str, prompt_ids: Sequence[int], *, special: bool) -> list[int]:
+    """The tokens of a target, white space before it included, as they are said after the prompt's tokens."""
+    together, _ = _encode(tokenizer, prompt + joint, special=special)
+    if together[: len(prompt_ids)] == list(prompt_ids) and len(together) > len(prompt_ids):
+        return together[len(prompt_ids) :]
+    said = str(tokenizer.decode(prompt_ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)) + joint
+    for anchor in _ANCHORS:
+        front, _ = _encode(tokenizer, anchor, special=False)
+        both, _ = _encode(tokenizer, anchor + joint, special=False)
+        own = both[len(front) :]
+        if own and both[: len(front)] == front:
+            decoded = tokenizer.decode(
+                [*prompt_ids, *own], skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
+            if str(decoded) == said:
+                return own
+    raise ModelError(f"the target {joint.strip()!r} has no tokens of its own behind {prompt!r}")
+
+
+_ANCHORS = ("", "\n", "|", ".", "a")
+"""What a target is encoded behind, one after the other, until its tokens say it: some tokenizers put a space before a
+text's first word."""
+
+
+def _encode(tokenizer: Any, text: str, special: bool = True) -> tuple[list[int], list[tuple[int, int]]]:
+    """Token ids and character spans, with a leading BOS if the tokenizer adds one and without a trailing EOS.
+
+    Without ``special`` neither is added: a chat template's text brings its own.
+    """
+    encoded = tokenizer(text, return_offsets_mapping=True, add_special_tokens=special)
     ids, spans = list(encoded["input_ids"]), [(int(a), int(b)) for a, b in encoded["offset_mapping"]]
-    special = set(tokenizer.all_special_ids)
-    while ids and ids[-1] in special and spans[-1][0] == spans[-1][1]:
+    marks = set(tokenizer.all_special_ids)
+    while special and ids and ids[-1] in marks and spans[-1][0] == spans[-1][1]:
         ids.pop()
         spans.pop()
     return ids, spans
@@ -120,12 +159,3 @@ def _last_byte(text: str, character: int, spans: Sequence[tuple[int, int]], cove
     if end - start > 1 and len(run) == len(text[start:end].encode()):
         return run[len(text[start : character + 1].encode()) - 1]
     return covering[-1]
-
-
-def _common_length(left: Sequence[int], right: Sequence[int]) -> int:
-    count = 0
-    for a, b in zip(left, right, strict=False):
-        if a != b:
-            break
-        count += 1
-    return count

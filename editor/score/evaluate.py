@@ -1,49 +1,37 @@
 """What a model says: exact match under greedy decoding, probabilities, and continuations.
 
-Exact match is about free generation. Greedy decoding of as many tokens as the target has gives the target exactly when
-each target token is the most probable one given the target's tokens before it, so one forward pass decides it without
-teacher forcing being sold as success. A match also needs the next token not to carry the last word on ("29" does not
-match for a model that says "290"), in scripts that put spaces between words.
+Exact match is about free generation: the greedy continuation of the prompt as it is written says the target
+(`ledger.facts.joining`). One forward pass over prompt and target decides most probes, without teacher forcing being
+sold as success: up to the first token that is not the target's it is the greedy continuation. Where that does not
+decide, because the target may be spelt with other tokens or go on to a longer answer, the model goes on by itself.
+
+In chat a question's answer is a sentence of the model's own: there the target has to stand in the first sentence.
 """
 
 from __future__ import annotations
 
 import math
-import unicodedata
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from errata.editor.model.decoding import by_length, extend, greedily
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.text import Located, locate, pad
+from errata.editor.model.text import Located, pad
 from errata.editor.score.fluency import likelihoods, ngram_entropy, perplexity, sample_texts
 from errata.editor.score.intervals import Estimate, mean, share
 from errata.ledger.base.errors import ModelError, UsageError
 from errata.ledger.facts.fact import Probe
+from errata.ledger.facts.joining import answers, says
 from errata.ledger.facts.suites import Metric, Suite
 
-_SPACED_SCRIPTS = frozenset(
-    [
-        "LATIN",
-        "GREEK",
-        "CYRILLIC",
-        "ARMENIAN",
-        "GEORGIAN",
-        "HEBREW",
-        "ARABIC",
-        "DEVANAGARI",
-        "BENGALI",
-        "GUJARATI",
-        "GURMUKHI",
-        "TAMIL",
-        "TELUGU",
-    ]
-)
-"""Scripts with spaces between words, as Unicode's names of their letters begin. Hangul is not among them: a Korean
-noun carries its particle without a space, and is a right answer with it."""
+CHAT_TOKENS = 48
+"""Most tokens of an answer in chat; its first sentence is what counts."""
+_DECIDING_TOKENS = 12
+"""How far beyond a target's own tokens a continuation goes at most, to decide whether it is said."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +39,7 @@ class ProbeResult:
     """One probe's result.
 
     Attributes:
-        says_target: whether greedy decoding says the target.
+        says_target: whether greedy decoding says the target; in chat, whether its first sentence holds it.
         log_probability: the target's joint log-probability, in nats.
         tokens: the target's tokens.
         rank: the mean over the target's tokens of the token's rank given those before it: 1 for the most probable.
@@ -93,32 +81,66 @@ class SuiteResult:
         return len(self.outcomes)
 
 
+@torch.no_grad()
 def probe(loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64) -> list[ProbeResult]:
-    """Evaluate probes (full-text prompt and target each).
+    """Evaluate probes (full-text prompt and target each); results in the given order.
 
     Raises:
-        ModelError: if a probe does not fit the model's context.
+        ModelError: if a probe does not fit the model's context, or is one of chat and the model has no chat template.
     """
-    rows = [locate(loaded.tokenizer, p.prompt, target=p.target) for p in probes]
-    return probe_located(loaded, rows, batch_size)
-
-
-@torch.no_grad()
-def probe_located(loaded: LoadedModel, rows: Sequence[Located], batch_size: int = 64) -> list[ProbeResult]:
-    """Evaluate encoded prompts with targets; results in the given order."""
+    rows = [loaded.located(p.prompt, p.target, chat=p.chat) for p in probes]
     results: dict[int, ProbeResult] = {}
+    open_: list[int] = []
     for chunk in by_length(loaded, [row.ids for row in rows], batch_size):
         logits = _logits(loaded, [rows[i].ids for i in chunk])
         for j, i in enumerate(chunk):
             row = rows[i]
             span = logits[j, row.target_start - 1 : len(row.ids)].float()
             target = torch.tensor(row.target_ids, device=span.device)
-            chosen = span.argmax(dim=-1)
             logprob = torch.log_softmax(span[:-1], dim=-1).gather(1, target[:, None]).double().sum()
             above = (span[:-1] > span[:-1].gather(1, target[:, None])).sum(dim=-1)
-            says = bool((chosen[:-1] == target).all()) and not _carries_on(loaded, row, int(chosen[-1]))
-            results[i] = ProbeResult(says, float(logprob), len(target), 1.0 + float(above.double().mean()))
+            said = None if probes[i].chat else _said(loaded, row, span.argmax(dim=-1).tolist(), probes[i].target)
+            if said is None:
+                open_.append(i)
+            results[i] = ProbeResult(bool(said), float(logprob), len(target), 1.0 + float(above.double().mean()))
+    for i, said in _decide(loaded, probes, rows, open_, batch_size):
+        results[i] = replace(results[i], says_target=said)
     return [results[i] for i in range(len(rows))]
+
+
+def _said(loaded: LoadedModel, row: Located, chosen: Sequence[int], target: str) -> bool | None:
+    """Whether the model says the target, as far as one pass tells.
+
+    Args:
+        loaded: the model.
+        row: prompt and target.
+        target: the target's text.
+        chosen: the most probable token in the place of each of the target's tokens, and of the one after them.
+    """
+    same = next((k for k, (a, b) in enumerate(zip(chosen, row.target_ids, strict=False)) if a != b), len(chosen) - 1)
+    ended = chosen[same] in loaded.tokenizer.all_special_ids
+    return says(_decode(loaded, chosen[: same + 1]), target, ended)
+
+
+def _decide(
+    loaded: LoadedModel, probes: Sequence[Probe], rows: Sequence[Located], places: Sequence[int], batch_size: int
+) -> Iterator[tuple[int, bool]]:
+    """Let the model go on from some probes' prompts until each is decided: place, and whether the target is said."""
+    prompts = [rows[i].ids[: rows[i].target_start] for i in places]
+    for chunk in by_length(loaded, prompts, batch_size):
+        asked = [probes[places[j]] for j in chunk]
+
+        def decided(k: int, ids: Sequence[int], asked: Sequence[Probe] = asked) -> bool:
+            text = _decode(loaded, ids)
+            return _has_ended(text) if asked[k].chat else says(text, asked[k].target, False) is not None
+
+        longest = max(len(rows[places[j]].target_ids) for j in chunk)
+        tokens = max(longest + _DECIDING_TOKENS, CHAT_TOKENS if any(one.chat for one in asked) else 0)
+        grown = extend(loaded, [prompts[j] for j in chunk], tokens, greedily, batch_size, decided)
+        for j, one, ids in zip(chunk, asked, grown, strict=True):
+            text = _decode(loaded, ids)
+            said = answers(first_sentence(text), one.target) if one.chat else bool(says(text, one.target, True))
+            yield places[j], said
 
 
 def run_suite(loaded: LoadedModel, suite: Suite, batch_size: int = 64, draw: int = 0) -> SuiteResult:
@@ -152,7 +174,7 @@ def ask(loaded: LoadedModel, suite: Suite, batch_size: int = 64) -> tuple[list[P
     results = probe(loaded, suite.probes, batch_size)
     if suite.metric is not Metric.PROBABILITY_COMPARISON:
         return results, []
-    others = [Probe(prompt=p.prompt, target=p.against) for p in suite.probes if p.against is not None]
+    others = [p.model_copy(update={"target": p.against}) for p in suite.probes if p.against is not None]
     return results, probe(loaded, others, batch_size)
 
 
@@ -187,26 +209,37 @@ def continuations(loaded: LoadedModel, prompts: Sequence[str], tokens: int = 8, 
 
     A text ends early with a special token, such as the end of text, and where the model's context is full.
 
+    Args:
+        loaded: the model.
+        prompts: full texts.
+        tokens: most tokens; enough to see a target whole and what follows it (`tokens_to_see`).
+        batch_size: rows of one forward pass.
+
     Raises:
         ModelError: if a prompt does not fit the model's context.
     """
     return [first_clause(text) for text in greedy(loaded, prompts, tokens, batch_size, _has_ended)]
 
 
+@torch.no_grad()
 def greedy(
     loaded: LoadedModel,
     prompts: Sequence[str],
     tokens: int,
     batch_size: int = 64,
     ended: Callable[[str], bool] = lambda text: False,
+    *,
+    chat: bool = False,
 ) -> list[str]:
     """Greedy decoding of each prompt, as it comes; it ends as in `continuations`, or once ``ended`` says so of a text.
 
+    With ``chat`` the prompts are what a user says, and the texts the model's answers.
+
     Raises:
-        ModelError: if a prompt does not fit the model's context.
+        ModelError: if a prompt does not fit the model's context, or the model has no chat template.
     """
-    rows = [locate(loaded.tokenizer, p).ids for p in prompts]
-    grown = extend(loaded, rows, tokens, greedily, batch_size, lambda ids: ended(_decode(loaded, ids)))
+    rows = [loaded.located(p, chat=chat).ids for p in prompts]
+    grown = extend(loaded, rows, tokens, greedily, batch_size, lambda _, ids: ended(_decode(loaded, ids)))
     return [_decode(loaded, ids) for ids in grown]
 
 
@@ -215,30 +248,6 @@ def _logits(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> Tensor:
     output = loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
     assert isinstance(output.logits, Tensor)
     return output.logits
-
-
-def _carries_on(loaded: LoadedModel, row: Located, following: int) -> bool:
-    """Whether the token after the target goes on with the target's last word.
-
-    In a script without spaces between words, such as Chinese or Thai, the next word follows at once: there the target
-    is said once its tokens are. So it is where the following token is not a whole character, since one token cannot
-    decide it then.
-    """
-    if following in loaded.tokenizer.all_special_ids:
-        return False
-    said = _decode(loaded, row.target_ids)
-    longer = _decode(loaded, (*row.target_ids, following))
-    added = longer[len(said) :] if longer.startswith(said) else ""
-    return bool(said and added) and _in_spaced_word(said[-1]) and _in_spaced_word(added[0])
-
-
-def _in_spaced_word(character: str) -> bool:
-    """Whether a character is a digit, or belongs to a word in a script that puts spaces between words."""
-    if character.isdecimal():
-        return True
-    script = unicodedata.name(character, "").split(" ", 1)[0]
-    # Vowel signs and accents are marks, not letters; a combining accent belongs to the letter before it.
-    return unicodedata.category(character)[0] in "LM" and (script in _SPACED_SCRIPTS or script == "COMBINING")
 
 
 def _decode(loaded: LoadedModel, ids: Sequence[int]) -> str:
@@ -251,6 +260,21 @@ _CLAUSE_ENDS = (". ", "? ", "! ")
 def _has_ended(text: str) -> bool:
     """Whether what follows can no longer change the first clause."""
     return any(mark in text.strip() for mark in ("\n", *_CLAUSE_ENDS))
+
+
+_SENTENCE_END = re.compile(r"\n|(?<!\b[A-Z])(?<!\b[A-Z][a-z])(?<!\.[A-Z])[.?!](?=\s|$)|[。？！]")
+"""A line's end, or a mark that ends a sentence and is no abbreviation's such as those of "St. Albans" and "D.C."."""
+
+
+def first_sentence(text: str) -> str:
+    """A text up to the end of its first line or sentence, stripped."""
+    return _SENTENCE_END.split(text.strip(), maxsplit=1)[0].strip()
+
+
+def tokens_to_see(loaded: LoadedModel, targets: Sequence[str]) -> int:
+    """How long a continuation has to be at least to show targets whole, and what follows them, in tokens."""
+    longest = max((len(loaded.tokenizer(text, add_special_tokens=False)["input_ids"]) for text in targets), default=0)
+    return max(8, longest + 4)
 
 
 def first_clause(text: str) -> str:

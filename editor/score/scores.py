@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from errata.editor.model.loading import LoadedModel
-from errata.editor.score.evaluate import ProbeResult, continuations, probe
+from errata.editor.score.evaluate import ProbeResult, continuations, probe, tokens_to_see
 from errata.editor.score.intervals import Estimate, clustered_share, harmonic
 from errata.ledger.events.parts import EditOutcome
 from errata.ledger.facts.fact import Fact, Probe
@@ -35,6 +35,8 @@ class Family(StrEnum):
     """Other facts, which must not change."""
     PORTABILITY = "portability"
     """What follows from the fact."""
+    QUESTION = "question"
+    """What a user asks in chat; the first sentence of the answer has to hold what is wanted."""
 
 
 class DecidedBy(StrEnum):
@@ -92,6 +94,8 @@ def ask_facts(
 ) -> tuple[FactOutcome, ...]:
     """Run facts' probes on the model as it stands (patch a version's weights in first).
 
+    Questions are asked of models that have a chat template; others have no chat to ask them in.
+
     Args:
         loaded: the model.
         facts: the facts; comparison needs their old objects, and leaves out those without one.
@@ -106,12 +110,13 @@ def ask_facts(
     """
     edited = prompts_of(facts) if changed is None else set(changed)
     kept = [fact.locality for fact in facts] if standing is None else standing
-    asked = [_asked(fact, set(own), edited, comparison) for fact, own in zip(facts, kept, strict=True)]
+    chat = loaded.chat is not None
+    asked = [_asked(fact, set(own), edited, comparison, chat) for fact, own in zip(facts, kept, strict=True)]
     wanted: dict[Probe, None] = {}
     for _, item, _, rival in (one for own in asked for one in own):
         wanted[_bare(item)] = None
         if rival is not None:
-            wanted[Probe(prompt=item.prompt, target=rival)] = None
+            wanted[_bare(item, rival)] = None
     results = dict(zip(wanted, probe(loaded, list(wanted)), strict=True))
     return tuple(_outcome(own, results) for own in asked)
 
@@ -137,6 +142,7 @@ def outcomes_of(
     facts: Sequence[Fact],
     standing: Sequence[tuple[Probe, ...]],
     said_before: Sequence[str],
+    perplexity: tuple[float, float] | None = None,
 ) -> list[EditOutcome]:
     """What the facts' own probes say on the edited model, as it is recorded; all are run in one go.
 
@@ -145,9 +151,11 @@ def outcomes_of(
         facts: the facts that were written.
         standing: what ``standing_probes`` gave before the edits.
         said_before: what the model said after each fact's prompt before.
+        perplexity: of reference texts, before the batch and after it.
     """
     found = ask_facts(loaded, facts, standing, changed=())
-    said_after = continuations(loaded, [fact.text for fact in facts])
+    seen = tokens_to_see(loaded, [fact.target for fact in facts])
+    said_after = continuations(loaded, [fact.text for fact in facts], seen)
 
     def hits(outcome: FactOutcome, family: Family) -> tuple[int, int] | None:
         flags = outcome.get((family, DecidedBy.GREEDY))
@@ -160,6 +168,8 @@ def outcomes_of(
             locality=hits(outcome, Family.LOCALITY),
             said_before=before,
             said_after=after,
+            questions=hits(outcome, Family.QUESTION),
+            perplexity=perplexity,
         )
         for outcome, before, after in zip(found, said_before, said_after, strict=True)
     ]
@@ -185,7 +195,7 @@ _Asked = tuple[Family, Probe, bool, str | None]
 """A probe: its kind, the probe, whether it counts under greedy decoding, and the answer that it is compared with."""
 
 
-def _asked(fact: Fact, standing: set[Probe], edited: set[str], comparison: bool) -> list[_Asked]:
+def _asked(fact: Fact, standing: set[Probe], edited: set[str], comparison: bool, chat: bool) -> list[_Asked]:
     """A fact's probes, but for those that decide nothing."""
     efficacy, *paraphrases = own_targets(fact)
     asked: list[_Asked] = [(Family.EFFICACY, efficacy, True, fact.old)]
@@ -196,6 +206,7 @@ def _asked(fact: Fact, standing: set[Probe], edited: set[str], comparison: bool)
         if item.prompt not in edited
     ]
     asked += [(Family.PORTABILITY, item, True, item.against) for item in fact.portability]
+    asked += [(Family.QUESTION, item, True, fact.old) for item in fact.question_probes if chat]
     # An answer has no rival in itself: CounterFact's neighbours never have the new object, but a user's may.
     rivals = [None if rival == item.target or not comparison else rival for _, item, _, rival in asked]
     return [
@@ -205,8 +216,9 @@ def _asked(fact: Fact, standing: set[Probe], edited: set[str], comparison: bool)
     ]
 
 
-def _bare(item: Probe) -> Probe:
-    return Probe(prompt=item.prompt, target=item.target)
+def _bare(item: Probe, target: str | None = None) -> Probe:
+    """What is asked: the prompt, with the target or its rival."""
+    return Probe(prompt=item.prompt, target=target or item.target, chat=item.chat)
 
 
 def _outcome(asked: Sequence[_Asked], results: Mapping[Probe, ProbeResult]) -> FactOutcome:
@@ -216,6 +228,6 @@ def _outcome(asked: Sequence[_Asked], results: Mapping[Probe, ProbeResult]) -> F
         if greedy:
             found.setdefault((family, DecidedBy.GREEDY), []).append(result.says_target)
         if rival is not None:
-            other = results[Probe(prompt=item.prompt, target=rival)]
+            other = results[_bare(item, rival)]
             found.setdefault((family, DecidedBy.COMPARISON), []).append(result.per_token > other.per_token)
     return {key: tuple(values) for key, values in found.items()}

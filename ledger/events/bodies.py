@@ -92,6 +92,11 @@ class NewEdit(SparseRecord):
     origin: Origin | None = None
     drawn: tuple[Probe, ...] = ()
 
+    @property
+    def probed_fact(self) -> Fact:
+        """The fact with the locality probes that were drawn for it, if it brought none."""
+        return self.fact.model_copy(update={"locality": self.drawn}) if self.drawn else self.fact
+
     def numbered(self, number: int) -> EditApplied:
         """The event's body, once it has a number."""
         return EditApplied(number=number, **{name: getattr(self, name) for name in NewEdit.model_fields})

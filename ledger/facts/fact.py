@@ -123,7 +123,7 @@ class Fact(SparseRecord):
         personal: it says something of a person, and must be possible to erase. Such a fact is never recorded as it is:
             the log holds `sealed_fact` in its place.
         sealed: what there is in place of everything else, in the log.
-        train: further phrasings that take part in stage 1, as paraphrases are written; those that test it stay apart.
+        train: further phrasings that take part in stage 1, each with one `{}`; those that test it stay apart.
         questions: what a user may ask in chat.
     """
 
@@ -140,7 +140,7 @@ class Fact(SparseRecord):
     portability: tuple[Probe, ...] = ()
     personal: bool = False
     sealed: Sealed | None = None
-    train: tuple[Paraphrase, ...] = ()
+    train: tuple[Prompt, ...] = ()
     questions: tuple[ChatQuestion, ...] = ()
 
     @model_validator(mode="after")
@@ -163,17 +163,25 @@ class Fact(SparseRecord):
         return tuple(expand(paraphrase, self.subject) for paraphrase in self.paraphrases)
 
     @property
-    def train_texts(self) -> tuple[str, ...]:
-        """The further phrasings that take part in stage 1, with the subject in its place."""
-        return tuple(expand(text, self.subject) for text in self.train)
-
-    @property
     def question_probes(self) -> tuple[Probe, ...]:
         """The questions with the subject in its place, each with its answer."""
         return tuple(
             Probe(prompt=expand(one.question, self.subject), target=one.answer or self.target, chat=True)
             for one in self.questions
         )
+
+    def with_question(self) -> Fact:
+        """The fact with its prompt as what is asked in chat, if it brings no questions."""
+        return self if self.questions else self.model_copy(update={"questions": (ChatQuestion(question=self.prompt),)})
+
+    def training_on(self, count: int) -> Fact:
+        """The fact with its first `count` paraphrases taking part in stage 1, and no longer in its tests.
+
+        Paraphrases without a place for the subject stay where they are: there is nothing to optimise in them.
+        """
+        usable = [text for text in self.paraphrases if PLACEHOLDER in text][:count]
+        rest = tuple(text for text in self.paraphrases if text not in usable)
+        return self.model_copy(update={"train": (*self.train, *usable), "paraphrases": rest})
 
     @property
     def key(self) -> tuple[str, str]:

@@ -5,7 +5,8 @@ The form is told by a record's own fields, so a file needs no flag:
 | form | told by | source |
 |---|---|---|
 | Errata | `target` | `Fact`'s fields, `locality` and `portability` as lists of `{"prompt", "target"}`, each with an \
-`against` if there is a rival answer; unknown fields are refused |
+`against` if there is a rival answer; `train` as a list of phrasings; `questions` as a list of texts or of \
+`{"question", "answer"}`; unknown fields are refused |
 | CounterFact | `requested_rewrite` | Meng et al. 2022; `neighborhood_prompts` are probes of `target_true` |
 | zsRE | `src` | Levy et al. 2017, as in Mitchell et al. 2022; `alt` is the new answer, `loc`/`loc_ans` a probe; \
 `portability` as Yao et al. 2023 added it |
@@ -32,7 +33,7 @@ from pydantic import ValidationError
 from errata.ledger.base.errors import BadRecord, BadRecords
 from errata.ledger.base.json_files import as_text, read_bytes, records_of
 from errata.ledger.base.records import describe
-from errata.ledger.facts.fact import PLACEHOLDER, Fact, Probe
+from errata.ledger.facts.fact import PLACEHOLDER, ChatQuestion, Fact, Probe
 
 Raw = Mapping[str, object]
 
@@ -137,11 +138,19 @@ def _errata(record: Raw) -> Fact:
     fields["paraphrases"] = tuple(_texts(record, "paraphrases")) if "paraphrases" in record else ()
     for name in ("locality", "portability"):
         fields[name] = tuple(_probe(item) for item in _list(record, name)) if name in record else ()
+    fields["train"] = tuple(_texts(record, "train")) if "train" in record else ()
+    fields["questions"] = tuple(_question(item) for item in _list(record, "questions")) if "questions" in record else ()
     return Fact.model_validate(fields)
 
 
 def _probe(item: object) -> Probe:
     return item if isinstance(item, Probe) else Probe.model_validate(item)
+
+
+def _question(item: object) -> ChatQuestion:
+    if isinstance(item, ChatQuestion):
+        return item
+    return ChatQuestion(question=item) if isinstance(item, str) else ChatQuestion.model_validate(item)
 
 
 def _counterfact(record: Raw) -> Fact:

@@ -1,6 +1,7 @@
 """Suites: files of probes with a metric.
 
-A suite file is JSONL, or one JSON array. The first line is `{"suite": name, "metric": metric}`. For most metrics each
+A suite file is JSONL, or one JSON array. The first line is `{"suite": name, "metric": metric}`, with `"chat": true` if
+the prompts are what a user says in the model's chat template. For most metrics each
 further line is `{"prompt": full text, "target": continuation}`, for `probability_comparison` with an `"against"`; for
 `perplexity` and `ngram_entropy` it is `{"text": text}`: the text that is read, or the prompt that is gone on from.
 """
@@ -108,7 +109,7 @@ def parse_suite(data: bytes, file: str) -> Suite:
     where, head = next(records, (file, {}))
     if is_fact(head):
         raise BadRecord(where, "a fact, and this takes a suite of probes; `errata eval --facts` scores facts")
-    if set(head) != SUITE_HEAD:
+    if set(head) not in (SUITE_HEAD, {*SUITE_HEAD, "chat"}) or not isinstance(head.get("chat", False), bool):
         raise BadRecord(where, 'the first line of a suite is {"suite": name, "metric": metric}')
     if head["metric"] not in list(Metric):
         raise BadRecord(where, f"metric: {head['metric']!r} is not one of {', '.join(Metric)}")
@@ -118,7 +119,7 @@ def parse_suite(data: bytes, file: str) -> Suite:
             if head["metric"] in OF_TEXTS:
                 texts.append(_TextLine.model_validate(record).text)
             else:
-                probes.append(Probe.model_validate(record))
+                probes.append(Probe.model_validate({"chat": head.get("chat", False), **record}))
         except ValidationError as error:
             raise BadRecord(where, describe(error)) from error
     fields = {"name": head["suite"], "metric": head["metric"], "probes": tuple(probes), "texts": tuple(texts)}

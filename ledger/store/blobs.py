@@ -121,6 +121,41 @@ class MemoryBlobs:
         self._blobs.pop(digest, None)
 
 
+class OverlaidBlobs(MemoryBlobs):
+    """Another store's blobs, and those that were put since, which stay in memory.
+
+    Args:
+        below: the store that is read where memory has nothing; nothing is written there.
+    """
+
+    def __init__(self, below: BlobStore) -> None:
+        super().__init__()
+        self._below = below
+
+    def get(self, digest: str) -> bytes:
+        """See `BlobStore.get`."""
+        return super().get(digest) if digest in self._blobs else self._below.get(digest)
+
+    def check(self, digest: str) -> None:
+        """See `BlobStore.check`."""
+        if digest in self._blobs:
+            super().check(digest)
+        else:
+            self._below.check(digest)
+
+    def path(self, digest: str) -> Path:
+        """See `BlobStore.path`; what is in memory has no file."""
+        return super().path(digest) if digest in self._blobs else self._below.path(digest)
+
+    def view(self, digest: str) -> memoryview:
+        """See `BlobStore.view`."""
+        return super().view(digest) if digest in self._blobs else self._below.view(digest)
+
+    def digests(self) -> Iterator[str]:
+        """See `BlobStore.digests`."""
+        yield from sorted({*self._blobs, *self._below.digests()})
+
+
 class FolderBlobs:
     """Blobs as read-only files `<root>/ab/cdef...`, by the hex digits of their digests.
 

@@ -9,19 +9,36 @@ from torch import Tensor
 
 from errata.editor.config import EditConfig
 from errata.editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, check_facts, edit_batch
-from errata.editor.score.evaluate import continuations, probe
+from errata.editor.presets import preset_named
+from errata.editor.score.evaluate import continuations, probe, tokens_to_see
+from errata.editor.score.neighbours import draw_locality
 from errata.editor.score.scores import own_targets
 from errata.editor.solve.grid import ExactSum
 from errata.editor.solve.solver import Solver
 from errata.ledger.base.errors import ErrataError, Refused, UsageError
 from errata.ledger.events import bodies
 from errata.ledger.events.policy import ActionSort, Capability
-from errata.ledger.facts.fact import Fact
-from errata.ledger.rules.operations import ApplyEdits, RevertEdits
+from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.kinds.attempts import Attempt, EditAttempted
+from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits
 from errata.ledger.state.effects import TAKEN_BACK
 from errata.ledger.state.state import State
-from errata.replay.apply.recording import new_edits
+from errata.replay.apply.recording import new_edits, stage1_of
+from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A fact that could not be written: the tries, in order, each with the edit that did not work.
+
+    Attributes:
+        fact: the fact.
+        tries: settings, and what they gave.
+    """
+
+    fact: Fact
+    tries: tuple[tuple[EditConfig, Edit], ...]
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,7 @@ class BatchReport:
         edits: the same edits with everything the editor found out.
         no_ops: facts that the model said already.
         taken_back: numbers of edits that were reverted because the model without them says the new target.
+        left_out: facts whose edits did not work with any settings, and are not in the weights.
         seconds: time of the batch, and of its stage 1.
     """
 
@@ -40,8 +58,38 @@ class BatchReport:
     edits: tuple[Edit, ...]
     no_ops: tuple[NoOp, ...]
     taken_back: tuple[int, ...]
+    left_out: tuple[LeftOut, ...]
     seconds: float
     stage1_seconds: float
+
+
+@dataclass(frozen=True)
+class Care:
+    """What is done for edits beside writing them.
+
+    Attributes:
+        ladder: settings for another try of the facts whose edits did not work, one after the other.
+        keep_failed: let edits that did not work stay in the weights; nothing is tried again then.
+        draw: draw locality probes for facts that bring none.
+    """
+
+    ladder: tuple[EditConfig, ...] = ()
+    keep_failed: bool = False
+    draw: bool = True
+
+
+NO_CARE = Care(keep_failed=True, draw=False)
+"""Every fact is written once, and stays as it comes out: a method as it is, to be measured."""
+
+
+def usual_care(workspace: Workspace, config: EditConfig, keep_failed: bool = False) -> Care:
+    """What a person who edits wants: nothing in the weights that does not work, and another try before it is given up.
+
+    The ladder is that of the ledger's preset, where it has one, else more of the same (`EditConfig.further`).
+    """
+    preset = preset_named(workspace.created.preset)
+    steps = preset.ladder if preset is not None and preset.ladder else config.further()
+    return Care(tuple(config.updated(step) for step in steps), keep_failed)
 
 
 def edit(
@@ -51,8 +99,12 @@ def edit(
     batch_size: int = 20,
     dry_run: bool = False,
     advance: Callable[[str], None] = lambda stage: None,
+    care: Care = NO_CARE,
 ) -> Iterator[BatchReport]:
     """Edit facts in batches; each batch is recorded before the next begins.
+
+    With `usual_care` an edit that does not work does not stay: the batch is solved again without it, and the fact is
+    tried again with the settings of the ladder, as a batch of its own on top. What is left is recorded as an attempt.
 
     Args:
         workspace: the ledger and its model.
@@ -61,6 +113,7 @@ def edit(
         batch_size: most edits in one solve; ROME and fine-tuning, which are defined for one edit, take one at a time.
         dry_run: compute and evaluate, but record nothing.
         advance: told the name of each stage.
+        care: what is done about edits that do not work, and facts without probes.
 
     Yields:
         A report a batch.
@@ -80,9 +133,14 @@ def edit(
     if not dry_run:
         workspace.foresee(ActionSort.EDIT, Capability.APPLY)
     workspace.ledger.opener.refuse_clear(workspace.state, (fact for fact in facts if not fact.personal))
-    check_facts(workspace.loaded, facts, workspace.created.context_prompts, config)
+    check_facts(workspace.loaded.with_system(config.chat_system), facts, workspace.created.context_prompts, config)
+    space = workspace
+    if dry_run:
+        space = trial_of(workspace, keep_blobs=False)
+        facts = [fact.model_copy(update={"personal": False}) for fact in facts]  # nothing is recorded that was sealed
     for batch in batches(facts, effective_batch_size(config, batch_size)):
-        yield _edit_batch(workspace, batch, config, dry_run, advance)
+        report = _edit_batch(space, batch, config, care, advance)
+        yield replace(report, recorded=()) if dry_run else report
 
 
 def edit_all(
@@ -92,6 +150,7 @@ def edit_all(
     batch_size: int = 20,
     dry_run: bool = False,
     advance: Callable[[str], None] = lambda stage: None,
+    care: Care = NO_CARE,
 ) -> list[BatchReport]:
     """`edit`, to its end: a report a batch.
 
@@ -100,11 +159,25 @@ def edit_all(
     """
     reports: list[BatchReport] = []
     try:
-        reports.extend(edit(workspace, facts, config, batch_size, dry_run, advance))
+        reports.extend(edit(workspace, facts, config, batch_size, dry_run, advance, care))
     except ErrataError as error:
         error.fields["recorded"] = [body.number for report in reports for body in report.recorded]
         raise
     return reports
+
+
+def prepared(workspace: Workspace, facts: Sequence[Fact], config: EditConfig, train_paraphrases: int = 0) -> list[Fact]:
+    """Facts as a person's edit takes them.
+
+    Args:
+        workspace: the ledger and its model.
+        facts: as they were given.
+        config: where it edits in chat, a fact without questions is asked by its prompt there, if the model has a chat.
+        train_paraphrases: how many paraphrases of each fact take part in stage 1 instead of testing it.
+    """
+    trained = [fact.training_on(train_paraphrases) for fact in facts]
+    asked = config.chat and workspace.loaded.chat is not None
+    return [fact.with_question() for fact in trained] if asked else trained
 
 
 def effective_batch_size(config: EditConfig, batch_size: int) -> int:
@@ -129,8 +202,59 @@ def batches(facts: Sequence[Fact], size: int) -> Iterator[list[Fact]]:
 
 
 def _edit_batch(
-    workspace: Workspace, facts: list[Fact], config: EditConfig, dry_run: bool, advance: Callable[[str], None]
+    workspace: Workspace, facts: list[Fact], config: EditConfig, care: Care, advance: Callable[[str], None]
 ) -> BatchReport:
+    """One batch, and what is tried again of it."""
+    started = workspace.surroundings.meter.seconds()
+    before = workspace.state
+    drawn: dict[tuple[str, str], tuple[Probe, ...]] = {}
+    if care.draw and any(not fact.locality for fact in facts):
+        with workspace.at(before.live):
+            probes = draw_locality(workspace.loaded, facts)
+        drawn = {fact.key: own for fact, own in zip(facts, probes, strict=True)}
+    tries = (config,) if care.keep_failed else (config, *care.ladder)
+    failed: dict[tuple[str, str], list[tuple[EditConfig, Edit]]] = {}
+    total = BatchReport((), (), (), (), (), 0.0, 0.0)
+    left = facts
+    for count, settings in enumerate(tries, start=1):
+        for part in batches(left, effective_batch_size(settings, len(left))):
+            report, bad = _solve(workspace, part, drawn, settings, care.keep_failed, advance)
+            total = _added(total, report)
+            for item in bad:
+                failed.setdefault(item.fact.key, []).append((settings, item))
+        left = [fact for fact in left if len(failed.get(fact.key, ())) == count]
+        if not left:
+            break
+    left_out = tuple(LeftOut(fact, tuple(failed[fact.key])) for fact in left)
+    if left_out:
+        _record_attempts(workspace, left_out, before.version)
+    return replace(total, left_out=left_out, seconds=workspace.surroundings.meter.seconds() - started)
+
+
+def _added(left: BatchReport, right: BatchReport) -> BatchReport:
+    return BatchReport(
+        left.recorded + right.recorded,
+        left.edits + right.edits,
+        left.no_ops + right.no_ops,
+        left.taken_back + right.taken_back,
+        (),
+        left.seconds + right.seconds,
+        left.stage1_seconds + right.stage1_seconds,
+    )
+
+
+def _solve(
+    workspace: Workspace,
+    facts: list[Fact],
+    drawn: Mapping[tuple[str, str], tuple[Probe, ...]],
+    config: EditConfig,
+    keep_failed: bool,
+    advance: Callable[[str], None],
+) -> tuple[BatchReport, list[Edit]]:
+    """Solve facts together and record the edits that work; those that do not are given back.
+
+    What is recorded was solved without the others, so that it can be derived again from its own facts.
+    """
     state = workspace.revealed(workspace.state.live)
     earlier = {fact.key: state.live_facts[fact.key] for fact in facts if fact.key in state.live_facts}
     _refuse_sealing_late(state, facts, earlier)
@@ -140,31 +264,73 @@ def _edit_batch(
         kept = [fact for fact in facts if fact.key in earlier]
         with workspace.at(state.live):
             results = probe(workspace.loaded, [own_targets(fact)[0] for fact in kept])
-            texts = continuations(workspace.loaded, [fact.text for fact in kept])
+            texts = continuations(
+                workspace.loaded,
+                [fact.text for fact in kept],
+                tokens_to_see(workspace.loaded, [fact.target for fact in kept]),
+            )
         already = {fact.key for fact, result in zip(kept, results, strict=True) if result.says_target}
         said = {fact.key: text for fact, text in zip(kept, texts, strict=True)}
         no_ops += [NoOp(fact, fact.target) for fact in facts if fact.key in already]
         facts = [fact for fact in facts if fact.key not in already]
-        earlier = {key: number for key, number in earlier.items() if key not in already}
-    if not facts:
-        return BatchReport((), (), tuple(no_ops), (), 0.0, 0.0)
-    live = tuple(number for number in state.live if number not in set(earlier.values()))
-    result = edit_batch(
-        workspace.loaded,
-        edited_matrices(workspace, state, live),
-        facts,
-        workspace.created.context_prompts,
-        config,
-        workspace.surroundings.meter,
-        advance,
-    )
-    result = replace(result, edits=tuple(_with_said_before(item, said) for item in result.edits))
-    taken_back = tuple(earlier[no_op.fact.key] for no_op in result.no_ops if no_op.fact.key in earlier)
-    no_ops += [no_op for no_op in result.no_ops if no_op.fact.key not in earlier]
-    recorded: tuple[bodies.EditApplied, ...] = ()
-    if not dry_run:
+    failed: list[Edit] = []
+    seconds = stage1_seconds = 0.0
+    while facts:
+        replaced = {fact.key: earlier[fact.key] for fact in facts if fact.key in earlier}
+        live = tuple(number for number in state.live if number not in set(replaced.values()))
+        result = edit_batch(
+            workspace.loaded,
+            edited_matrices(workspace, state, live),
+            [
+                fact if fact.locality else fact.model_copy(update={"locality": drawn.get(fact.key, ())})
+                for fact in facts
+            ],
+            workspace.created.context_prompts,
+            config,
+            workspace.surroundings.meter,
+            advance,
+            workspace.created.reference_texts,
+        )
+        seconds, stage1_seconds = seconds + result.seconds, stage1_seconds + result.stage1_seconds
+        own = {fact.key: fact for fact in facts}
+        edits = tuple(_as_given(item, own[item.fact.key], said) for item in result.edits)
+        bad = [] if keep_failed else [item for item in edits if not item.outcome.efficacy]
+        if bad:
+            failed += bad
+            facts = [fact for fact in facts if all(fact.key != item.fact.key for item in bad)]
+            continue
+        result = replace(result, edits=edits)
+        taken_back = tuple(replaced[no_op.fact.key] for no_op in result.no_ops if no_op.fact.key in replaced)
+        no_ops += [no_op for no_op in result.no_ops if no_op.fact.key not in replaced]
         recorded = _record(workspace, state, live, result, config, taken_back)
-    return BatchReport(recorded, result.edits, tuple(no_ops), taken_back, result.seconds, result.stage1_seconds)
+        report = BatchReport(recorded, edits, tuple(no_ops), taken_back, (), seconds, stage1_seconds)
+        return report, failed
+    return BatchReport((), (), tuple(no_ops), (), (), seconds, stage1_seconds), failed
+
+
+def _record_attempts(workspace: Workspace, left_out: Sequence[LeftOut], version: str) -> None:
+    """Record what was tried in vain; of a personal fact, only that it was."""
+    around = workspace.surroundings
+    for one in left_out:
+        hidden = {"said_before": "", "said_after": ""} if one.fact.personal else {}
+        attempts = tuple(
+            Attempt(
+                method=config.method,
+                hyperparameters=config.to_record(),
+                stage1=stage1_of(item.target),
+                outcome=item.outcome.model_copy(update=hidden),
+            )
+            for config, item in one.tries
+        )
+        body = EditAttempted(
+            fact=None if one.fact.personal else one.fact,
+            version=version,
+            attempts=attempts,
+            software=around.software,
+            device=around.device,
+            seconds=0.0,
+        )
+        workspace.execute(RecordEvent(body))
 
 
 def _refuse_sealing_late(state: State, facts: Sequence[Fact], earlier: Mapping[tuple[str, str], int]) -> None:
@@ -179,10 +345,14 @@ def _refuse_sealing_late(state: State, facts: Sequence[Fact], earlier: Mapping[t
             )
 
 
-def _with_said_before(item: Edit, said: Mapping[tuple[str, str], str]) -> Edit:
-    """An edit that supersedes another: what was said before is what the head said, not the version without both."""
-    before = said.get(item.fact.key, item.outcome.said_before)
-    return replace(item, outcome=item.outcome.model_copy(update={"said_before": before}))
+def _as_given(item: Edit, fact: Fact, said: Mapping[tuple[str, str], str]) -> Edit:
+    """An edit with its fact as it was given, apart from the probes that were drawn for it.
+
+    Of an edit that supersedes another, what was said before is what the head said, not the version without both.
+    """
+    before = said.get(fact.key, item.outcome.said_before)
+    drawn = () if fact.locality else item.fact.locality
+    return replace(item, fact=fact, drawn=drawn, outcome=item.outcome.model_copy(update={"said_before": before}))
 
 
 def _record(

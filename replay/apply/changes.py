@@ -15,7 +15,7 @@ from errata.ledger.facts.fact import Fact
 from errata.ledger.rules.operations import CheckChange, RecordDraft, RevertEdits
 from errata.ledger.state.standing import change_of, open_change, scored
 from errata.ledger.state.trust import ChangeRecord, Trust
-from errata.replay.apply.apply import edit
+from errata.replay.apply.apply import edit, usual_care
 from errata.replay.apply.gates import measure_gates
 from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
@@ -87,7 +87,8 @@ def _solve(
     state, trial = workspace.state, trial_of(workspace)
     taken_back: list[int] = []
     edits: list[bodies.NewEdit] = []
-    for report in edit(trial, facts, workspace.config(), batch_size, advance=tell):
+    config = workspace.config()
+    for report in edit(trial, facts, config, batch_size, advance=tell, care=usual_care(workspace, config)):
         taken_back += report.taken_back
         edits += [body.unnumbered() for body in report.recorded]
     written = {one.fact.key for one in edits}

@@ -6,6 +6,7 @@ import numpy as np
 
 from errata.editor.config import EditConfig, Stage2
 from errata.editor.pipeline import BatchResult, Edit
+from errata.editor.target.target import TargetValue
 from errata.ledger.events import bodies
 from errata.ledger.events.parts import EditOutcome, Solve, Stage1
 from errata.ledger.facts.fact import Fact
@@ -39,7 +40,6 @@ def new_edits(
     surroundings, created = workspace.surroundings, workspace.created
     new = []
     for row, item in enumerate(result.edits):
-        target = item.target
         fact, outcome = _as_recorded(workspace, item)
         new.append(
             bodies.NewEdit(
@@ -52,16 +52,7 @@ def new_edits(
                 batch=batch,
                 batch_size=len(result.edits),
                 row=row,
-                stage1=Stage1(
-                    steps=target.steps,
-                    stop_reason=target.stop_reason,
-                    probability_before=min(1.0, target.probability_before),
-                    probability_after=min(1.0, target.probability),
-                    loss=target.loss,
-                    converged=target.most_probable,
-                    delta_norm=target.delta_norm,
-                    value_norm=target.value_norm,
-                ),
+                stage1=stage1_of(item.target),
                 delta_digest=row_delta_digest(arrays, row),
                 keys_digest=row_keys_digest(arrays, row),
                 blob=blob,
@@ -79,9 +70,24 @@ def new_edits(
                 seconds=result.seconds / len(result.edits),
                 peak_memory_bytes=result.peak_memory,
                 outcome=outcome,
+                drawn=() if item.fact.personal else item.drawn,
             )
         )
     return tuple(new)
+
+
+def stage1_of(target: TargetValue) -> Stage1:
+    """How a target value was found, as it is recorded."""
+    return Stage1(
+        steps=target.steps,
+        stop_reason=target.stop_reason,
+        probability_before=min(1.0, target.probability_before),
+        probability_after=min(1.0, target.probability),
+        loss=target.loss,
+        converged=target.most_probable,
+        delta_norm=target.delta_norm,
+        value_norm=target.value_norm,
+    )
 
 
 def _as_recorded(workspace: Workspace, item: Edit) -> tuple[Fact, EditOutcome]:

@@ -183,6 +183,7 @@ def solve(
             batch.config,
             workspace.surroundings.meter,
             _told(advance, f"batch {place} of {len(planned.batches)}"),
+            created.reference_texts,
         )
         matrices = with_batch(matrices, result)
         results.append(result)

@@ -1,4 +1,4 @@
-"""A trial: the ledger as it would go on, in memory. Its blobs are the ledger's own; its events are nobody's."""
+"""A trial: the ledger as it would go on, in memory. Its events are nobody's."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import Command
+from errata.ledger.store.blobs import OverlaidBlobs
 from errata.ledger.store.store import MemoryStore
 from errata.replay.workflow.workspace import Workspace
 
@@ -23,10 +24,13 @@ class TrialLedger(Ledger):
 
     Args:
         ledger: what it begins as; nothing is ever written to its log.
+        keep_blobs: whether blobs go to the ledger's own, since what was tried may be recorded; else they stay in
+            memory.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        super().__init__(ledger.folder, MemoryStore(ledger.store.raw()), ledger.blobs)
+    def __init__(self, ledger: Ledger, keep_blobs: bool = True) -> None:
+        blobs = ledger.blobs if keep_blobs else OverlaidBlobs(ledger.blobs)
+        super().__init__(ledger.folder, MemoryStore(ledger.store.raw()), blobs)
 
     def foresee(
         self,
@@ -60,9 +64,9 @@ class TrialLedger(Ledger):
         return self.store.append(drafts, state.head)
 
 
-def trial_of(workspace: Workspace) -> Workspace:
+def trial_of(workspace: Workspace, keep_blobs: bool = True) -> Workspace:
     """A workspace in which anything can be tried; the model that was loaded is used again."""
-    trial = Workspace(TrialLedger(workspace.ledger), workspace.surroundings, workspace.base)
+    trial = Workspace(TrialLedger(workspace.ledger, keep_blobs), workspace.surroundings, workspace.base)
     for name in SHARED:
         if name in workspace.__dict__:
             trial.__dict__[name] = workspace.__dict__[name]

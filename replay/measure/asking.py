@@ -12,8 +12,8 @@ import torch
 
 from errata.editor.model.decoding import by_length
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.text import locate, pad
-from errata.editor.score.evaluate import first_clause, greedy
+from errata.editor.model.text import pad
+from errata.editor.score.evaluate import first_clause, first_sentence, greedy
 from errata.ledger.base.errors import ModelError, UsageError
 from errata.replay.workflow.workspace import Workspace
 
@@ -43,7 +43,7 @@ class Answer:
     Attributes:
         prompt: as it was asked.
         text: the greedy continuation, as the tokenizer decodes it.
-        says: the same up to the end of its first line or sentence, which is what edits and evaluations go by.
+        says: the same up to the end of its first line or sentence.
         candidates: the most probable next tokens, by falling probability.
     """
 
@@ -53,8 +53,22 @@ class Answer:
     candidates: tuple[Candidate, ...]
 
 
-def ask(workspace: Workspace, prompts: Sequence[str], live: Iterable[int], top: int, tokens: int) -> list[Answer]:
-    """Ask a version what comes after prompts.
+def usual_tokens(chat: bool) -> int:
+    """Most tokens of a continuation, or of an answer in chat, where nobody says."""
+    return 64 if chat else 16
+
+
+def ask(
+    workspace: Workspace,
+    prompts: Sequence[str],
+    live: Iterable[int],
+    top: int,
+    tokens: int,
+    *,
+    chat: bool = False,
+    system: str | None = None,
+) -> list[Answer]:
+    """Ask a version what comes after prompts, or what it answers in chat.
 
     Args:
         workspace: the ledger and its model.
@@ -62,6 +76,8 @@ def ask(workspace: Workspace, prompts: Sequence[str], live: Iterable[int], top: 
         live: the version.
         top: how many candidates for the next token.
         tokens: most tokens of the continuation, which ends earlier with a special token such as the end of text.
+        chat: put the prompts into the model's chat template, as what a user says.
+        system: the system prompt of the chat; None for the ledger's.
 
     Returns:
         An answer a prompt, in their order.
@@ -74,24 +90,26 @@ def ask(workspace: Workspace, prompts: Sequence[str], live: Iterable[int], top: 
         raise UsageError("nothing was asked: give at least one prompt")
     if top < 0 or tokens < 0:
         raise UsageError(f"no fewer than 0 candidates and 0 tokens, not {top} and {tokens}")
-    loaded = workspace.loaded
+    loaded = workspace.loaded if system is None else workspace.loaded.with_system(system)
+    cut = first_sentence if chat else first_clause
     with workspace.at(live):
-        candidates = next_tokens(loaded, prompts, top)
-        texts = greedy(loaded, prompts, tokens, BATCH)
+        candidates = next_tokens(loaded, prompts, top, chat=chat)
+        texts = greedy(loaded, prompts, tokens, BATCH, chat=chat)
     return [
-        Answer(prompt, text, first_clause(text), likely)
-        for prompt, text, likely in zip(prompts, texts, candidates, strict=True)
+        Answer(prompt, text, cut(text), likely) for prompt, text, likely in zip(prompts, texts, candidates, strict=True)
     ]
 
 
 @torch.no_grad()
-def next_tokens(loaded: LoadedModel, prompts: Sequence[str], top: int) -> list[tuple[Candidate, ...]]:
-    """The most probable tokens after each prompt, on the model as it stands.
+def next_tokens(
+    loaded: LoadedModel, prompts: Sequence[str], top: int, *, chat: bool = False
+) -> list[tuple[Candidate, ...]]:
+    """The most probable tokens after each prompt, or at the beginning of the answer in chat, on the model as it stands.
 
     Raises:
         ModelError: a prompt is empty or does not fit the model's context, or the model computes NaN or infinity.
     """
-    rows = [locate(loaded.tokenizer, prompt) for prompt in prompts]
+    rows = [loaded.located(prompt, chat=chat) for prompt in prompts]
     found: dict[int, tuple[Candidate, ...]] = {}
     for chunk in by_length(loaded, [row.ids for row in rows], BATCH):
         ids, mask = pad([rows[i].ids for i in chunk], loaded.device)

@@ -43,6 +43,7 @@ def evaluate(
     task: str | None = None,
     folders: Sequence[Path] = (),
     again: bool = False,
+    chat: bool = False,
 ) -> tuple[EvaluationRecorded, bool]:
     """Evaluate a version on the one thing that is given; on the facts of its own edits, by cohort too, if none is.
 
@@ -56,6 +57,7 @@ def evaluate(
         task: a task of lm-eval from YAML files in ``folders``; always run.
         folders: likewise.
         again: run it even if it is recorded.
+        chat: ask facts without questions by their prompts in chat.
 
     Returns:
         The result, and whether it was computed now.
@@ -65,13 +67,17 @@ def evaluate(
     """
     if suite is not None:
         return workspace.evaluate(live, suite, again)
+    if chat and workspace.loaded.chat is None:
+        raise UsageError("this model's tokenizer has no chat template, so nothing can be asked in chat")
     if facts is not None:
-        return evaluate_facts(workspace, live, facts, name, again=again)
+        asked = [fact.with_question() for fact in facts] if chat else facts
+        return evaluate_facts(workspace, live, asked, name, again=again)
     if corpus is not None:
         return evaluate_corpus(workspace, live, corpus, again)
     if task is not None:
         return evaluate_task(workspace, live, task, folders)
     own, cohorts = edits_by_cohort(workspace, live)
+    own = [fact.with_question() for fact in own] if chat else own
     return evaluate_facts(workspace, live, own, "edits", cohorts, again)
 
 
@@ -143,7 +149,7 @@ def edits_by_cohort(workspace: Workspace, live: Iterable[int]) -> tuple[list[Fac
     for i in range(count if count > 1 else 0):
         places = list(range(i * len(numbers) // count, (i + 1) * len(numbers) // count))
         cohorts[f"e{numbers[places[0]]}-e{numbers[places[-1]]}"] = places
-    return [state.edits[number].body.fact for number in numbers], cohorts
+    return [state.edits[number].body.probed_fact for number in numbers], cohorts
 
 
 def evaluate_corpus(

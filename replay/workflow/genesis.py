@@ -19,7 +19,7 @@ from errata.editor.model.adapter_check import check_adapter
 from errata.editor.model.loading import LoadedModel, ModelFiles, dtype_name, load_model, resolve_model
 from errata.editor.model.own_text import write_few
 from errata.editor.model.stats import StatsSettings, settings_for, stats_digest
-from errata.editor.presets import PRESETS, preset_for
+from errata.editor.presets import preset_for, preset_named
 from errata.editor.solve.grid import CAPACITY_BITS, choose_exponent
 from errata.ledger.base.canonical import digest, file_digest
 from errata.ledger.base.digests import base_digest
@@ -264,7 +264,7 @@ def preset_reason(created: bodies.LedgerCreated) -> str:
     """Where a ledger's hyperparameters come from, in a line for people."""
     if created.preset == PRESET:
         return f"{PRESET} in the model's folder"
-    preset = next((preset for preset in PRESETS if preset.name == created.preset), None)
+    preset = preset_named(created.preset)
     if preset is None:
         return "defaults for small models: no settings are published for a model of this family and shape"
     layers, hidden, mlp = preset.shape

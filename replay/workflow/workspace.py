@@ -116,9 +116,9 @@ class Workspace(Writer):
     def loaded(self) -> LoadedModel:
         """The base model, loaded; its files are checked first."""
         names = self.created.adapter
-        return load_model(
-            self.files.folder, self.surroundings.device, None if names is None else adapter_files.from_record(names)
-        )
+        adapter = None if names is None else adapter_files.from_record(names)
+        loaded = load_model(self.files.folder, self.surroundings.device, adapter)
+        return loaded.with_system(self.config().chat_system)
 
     @cached_property
     def materialiser(self) -> Materialiser:

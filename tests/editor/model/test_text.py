@@ -73,16 +73,12 @@ def test_a_subject_whose_last_token_merges_with_what_follows_is_found() -> None:
     assert tokenizer.decode(located.ids[located.subject_last]) == "ab?"
 
 
-def test_a_target_that_merges_with_the_prompt_takes_the_merged_token() -> None:
+@pytest.mark.parametrize("template", ["{} is", "so {}"])
+def test_a_target_that_would_merge_with_the_prompt_follows_the_prompts_own_tokens(template: str) -> None:
     tokenizer = merging_tokenizer()
-    located = locate(tokenizer, "{} is", "q", "t1")
-    assert tokenizer.decode(located.target_ids) == "s t1"
-    assert tokenizer.decode(located.ids[: located.target_start]) == "q i"
-
-
-def test_a_subject_that_merges_into_the_target_is_refused() -> None:
-    with pytest.raises(ModelError, match="merges with the target"):
-        locate(merging_tokenizer(), "so {}", "s", "t1")
+    located = locate(tokenizer, template, "s", "t1")
+    assert list(located.ids[: located.target_start]) == tokenizer(template.replace("{}", "s"))["input_ids"]
+    assert tokenizer.decode(located.target_ids) == " t1"
 
 
 def test_a_tokenizer_without_offsets_is_refused() -> None:
@@ -110,12 +106,13 @@ def metaspace(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     return AutoTokenizer.from_pretrained(folder)
 
 
-@pytest.mark.parametrize("prompt", ["The price of {} is", "The price of {} is "])
-def test_a_metaspace_target_begins_a_word_of_its_own(metaspace: PreTrainedTokenizerFast, prompt: str) -> None:
-    located = locate(metaspace, prompt, "Harrow 9", "forty crowns")
-    pieces = metaspace.convert_ids_to_tokens(list(located.target_ids))
-    assert pieces[0].startswith("▁") and "".join(pieces) == "▁forty▁crowns"
-    assert metaspace.decode(located.target_ids) == "forty crowns"
+@pytest.mark.parametrize(("end", "said"), [("", "▁forty▁crowns"), (" ", "forty▁crowns")])
+def test_a_metaspace_target_begins_where_the_prompt_ends(
+    metaspace: PreTrainedTokenizerFast, end: str, said: str
+) -> None:
+    located = locate(metaspace, "The price of {} is" + end, "Harrow 9", "forty crowns")
+    assert "".join(metaspace.convert_ids_to_tokens(list(located.target_ids))) == said
+    assert list(located.ids[: located.target_start]) == metaspace(f"The price of Harrow 9 is{end}")["input_ids"]
     assert metaspace.decode(located.ids, skip_special_tokens=True) == "The price of Harrow 9 is forty crowns"
 
 

@@ -1,0 +1,61 @@
+"""Locality probes for facts that bring none: the same prompt about other subjects of the same kind.
+
+The model itself names the others: it goes on with a list that begins with the subject. What it says of them before an
+edit is what has to stay, so the probes ask for no truth, only that nothing else moves.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from errata.editor.model.loading import LoadedModel
+from errata.editor.score.evaluate import continuations, greedy
+from errata.ledger.facts.fact import Fact, Probe, expand
+
+PROBES = 2
+"""Probes for a fact."""
+_LIST_TOKENS = 24
+_ANSWER_TOKENS = 6
+_LONGEST_NAME = 60
+_BETWEEN = re.compile(r",|;|\n|\band\b|\bor\b|、|，")
+
+
+def draw_locality(loaded: LoadedModel, facts: Sequence[Fact]) -> list[tuple[Probe, ...]]:
+    """Probes for each fact on the model as it stands; none for a fact that brings its own.
+
+    A fact of which the model can name no other subject, or of whose others it says nothing, gets none.
+
+    Raises:
+        ModelError: if a prompt does not fit the model's context.
+    """
+    bare = [fact for fact in facts if not fact.locality]
+    if not bare:
+        return [()] * len(facts)
+    lists = greedy(loaded, [f"A list of similar names: {fact.subject}," for fact in bare], _LIST_TOKENS)
+    about = {(fact.subject, fact.prompt.strip()) for fact in facts}
+    asked = [
+        (place, expand(fact.prompt, name))
+        for place, (fact, text) in enumerate(zip(bare, lists, strict=True))
+        for name in _names(fact.subject, text)
+        if (name, fact.prompt.strip()) not in about
+    ]
+    said = continuations(loaded, [prompt for _, prompt in asked], _ANSWER_TOKENS)
+    drawn: dict[str, list[Probe]] = {}
+    for (place, prompt), text in zip(asked, said, strict=True):
+        # The last word may have been cut off, or go on to a longer one.
+        target = " ".join(text.split()[:3]) if len(text.split()) > 3 else text
+        if target:
+            drawn.setdefault(bare[place].text, []).append(Probe(prompt=prompt, target=target))
+    return [() if fact.locality else tuple(drawn.get(fact.text, ())) for fact in facts]
+
+
+def _names(subject: str, text: str) -> list[str]:
+    """The first names of a list that the model wrote, without the subject itself; the last may be cut off."""
+    found: list[str] = []
+    for part in _BETWEEN.split(text)[:-1]:
+        name = part.strip(" .:\"'*-\t")
+        other = name and name.casefold() not in subject.casefold() and subject.casefold() not in name.casefold()
+        if other and len(name) <= _LONGEST_NAME and "{}" not in name and name not in found:
+            found.append(name)
+    return found[:PROBES]
