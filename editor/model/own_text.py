@@ -8,11 +8,12 @@ and an interrupted text be gone on with.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from errata.editor.model.decoding import extend, sampling
 from errata.editor.model.loading import LoadedModel
@@ -53,13 +54,16 @@ class Sampled:
     tokens: int
 
 
-def write_batch(loaded: LoadedModel, settings: OwnText, number: int) -> Sampled:
+def write_batch(
+    loaded: LoadedModel, settings: OwnText, number: int, advance: Callable[[int], None] = lambda tokens: None
+) -> Sampled:
     """One batch of texts; it depends on no other batch.
 
     Args:
         loaded: the model.
         settings: what the text depends on.
         number: which batch, from 0.
+        advance: called with the number of tokens sampled so far, now and then.
 
     Raises:
         ModelError: the model computes NaN or infinity.
@@ -68,7 +72,15 @@ def write_batch(loaded: LoadedModel, settings: OwnText, number: int) -> Sampled:
     places = range(number * settings.rows, (number + 1) * settings.rows)
     starts = [_start(tokenizer, place) for place in places]
     choose = sampling([_generator(settings, place) for place in places])
-    grown = extend(loaded, starts, settings.length, choose, settings.rows)
+    count = 0
+
+    def counted(logits: Tensor, growing: Sequence[int]) -> Sequence[int]:
+        nonlocal count
+        advance(count)
+        count += len(growing)
+        return choose(logits, growing)
+
+    grown = extend(loaded, starts, settings.length, counted, settings.rows)
     texts = tuple(
         str(tokenizer.decode([*start, *ids], skip_special_tokens=True))
         for start, ids in zip(starts, grown, strict=True)

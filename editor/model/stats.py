@@ -36,15 +36,21 @@ class StatsSettings:
     skip_first: int = 1
 
 
-OWN_TOKENS = 16_384
-"""Tokens of its own text that a model's second moments are averaged over, where there is no corpus."""
+def settings_for(max_tokens: int | None) -> StatsSettings:
+    """The usual settings, with so many keys at most if that is said."""
+    return StatsSettings() if max_tokens is None else StatsSettings(max_tokens=max_tokens)
 
 
-def settings_for(max_tokens: int | None, own: bool = False) -> StatsSettings:
-    """The usual settings for a corpus or for the model's own text, with so many keys at most if that is said."""
-    if max_tokens is None:
-        max_tokens = OWN_TOKENS if own else StatsSettings.max_tokens
-    return StatsSettings(max_tokens=max_tokens)
+def own_tokens(width: int) -> int:
+    """Tokens of its own text that a model's second moments are averaged over, where there is no corpus.
+
+    On models with 1,536 and 2,048 columns, edits over so many were as good as edits over three times as many tokens of
+    real text (docs/editing.md). More columns need more keys: with fewer keys than columns C is singular.
+
+    Args:
+        width: columns of the edited matrix, d_in.
+    """
+    return max(8_192, 4 * width)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,15 @@ from pydantic import TypeAdapter
 from errata.editor.model import adapter_files
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.own_text import OwnText, Sampled, write_batch
-from errata.editor.model.stats import SecondMoment, StatsSettings, collect, keys_in, settings_for, stats_digest
+from errata.editor.model.stats import (
+    SecondMoment,
+    StatsSettings,
+    collect,
+    keys_in,
+    own_tokens,
+    settings_for,
+    stats_digest,
+)
 from errata.ledger.base.canonical import canonical_bytes, digest, file_digest, parse, value_digest
 from errata.ledger.base.errors import Damaged, UsageError
 from errata.ledger.events.parts import CorpusRef
@@ -46,7 +54,7 @@ class Identity:
 
 
 @dataclass(frozen=True)
-class Moment:
+class SourcedMoment:
     """A second moment, and the digest of what it was made from."""
 
     found: SecondMoment
@@ -65,7 +73,7 @@ class Moments:
 
     corpus: CorpusRef | None
     text: bytes | None
-    moments: tuple[Moment, ...]
+    moments: tuple[SourcedMoment, ...]
 
 
 def moments_over(
@@ -96,7 +104,9 @@ def moments_over(
         UsageError: the corpus is not UTF-8 text, or gives no key.
         ModelError: the model computes NaN or infinity.
     """
-    settings = settings or settings_for(None, own=corpus is None)
+    if settings is None:
+        width = max(loaded.adapter.shape(loaded.model, layer)[1] for layer in layers)
+        settings = settings_for(own_tokens(width) if corpus is None else None)
     inputs = {**asdict(identity), "adapter": adapter_files.to_record(loaded.adapter).plain(), "bound": bound}
     text: bytes | None = None
     texts: Callable[[], Iterable[str]]
@@ -122,7 +132,7 @@ def moments_over(
         lambda sums: begun.keep_sums(key, sums),
     )
     moments = (
-        Moment(one, stats_digest(identity.base, identity.tokenizer, reference.digest, one.layer, settings))
+        SourcedMoment(one, stats_digest(identity.base, identity.tokenizer, reference.digest, one.layer, settings))
         for one in found
     )
     return Moments(reference, text, tuple(moments))
@@ -136,8 +146,11 @@ def own_text(
     key = value_digest("own text", {**inputs, "how": asdict(how)})
     batches: list[Sampled] = begun.texts(key)
     while (done := sum(batch.tokens for batch in batches)) < how.tokens:
-        advance(what, done, how.tokens)
-        batches.append(write_batch(loaded, how, len(batches)))
+
+        def count(tokens: int, before: int = done) -> None:
+            advance(what, min(before + tokens, how.tokens), how.tokens)
+
+        batches.append(write_batch(loaded, how, len(batches), count))
         begun.keep_texts(key, batches)
     texts = [text for batch in batches for text in batch.texts]
     return canonical_bytes({"sampled": asdict(how), "read": asdict(settings), "texts": texts})

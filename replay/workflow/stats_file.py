@@ -28,7 +28,7 @@ from errata.ledger.events.bodies import LedgerCreated
 from errata.ledger.events.parts import CorpusRef, StatsRef
 from errata.ledger.ledger import Ledger
 from errata.replay.workflow.begun import bytes_tensor
-from errata.replay.workflow.moments import Identity, Moment, Moments, stored_text
+from errata.replay.workflow.moments import Identity, Moments, SourcedMoment, stored_text
 
 FORMAT = 1
 
@@ -120,7 +120,7 @@ def read_stats(path: Path, identity: Identity, layers: Sequence[int]) -> Moments
         matrix = tensors.get(f"layer.{layer}")
         if matrix is None or digest(BLOB_DOMAIN, encode_moment(matrix)) != held[layer].blob:
             raise Damaged(f"{path} is damaged: the second moment of layer {layer} is not the one that it names")
-        moments.append(Moment(SecondMoment(layer, matrix, held[layer].tokens), held[layer].digest))
+        moments.append(SourcedMoment(SecondMoment(layer, matrix, held[layer].tokens), held[layer].digest))
     text = None
     if record.corpus is not None and record.corpus.blob is not None:
         text = tensors["corpus"].numpy().tobytes() if "corpus" in tensors else b""

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from errata.editor.model.own_text import OwnText, write_batch, write_few
-from errata.editor.model.stats import StatsSettings
+from errata.editor.model.stats import StatsSettings, own_tokens
 from errata.ledger.base.errors import BlobMissing, Damaged, Refused, UsageError
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.ledger import Ledger
@@ -56,12 +56,16 @@ class Interrupted(Exception):
     """Stands for Ctrl-C."""
 
 
-def interrupt_at(count: int) -> Any:
-    told = iter(range(1_000_000))
+def interrupt_at(sampling: int, averaging: int) -> Any:
+    """Interrupts when it is told so many times of one of the two."""
+    left = {"sampling": sampling, "averaging": averaging}
 
     def advance(what: str, done: int, total: int) -> None:
-        if total and next(told) == count:
-            raise Interrupted
+        assert done <= total
+        if (name := what.split()[0]) in left and total:
+            left[name] -= 1
+            if left[name] < 0:
+                raise Interrupted
 
     return advance
 
@@ -116,6 +120,10 @@ def test_a_batch_of_text_depends_on_no_other(tiny_llama: Path) -> None:
     assert write_batch(loaded, replace(how, purpose="reference"), 1) != write_batch(loaded, how, 1)
 
 
+def test_more_columns_take_more_of_a_models_own_text() -> None:
+    assert [own_tokens(width) for width in (64, 2048, 14_336)] == [8_192, 8_192, 57_344]
+
+
 def test_a_few_texts_are_as_many_as_asked_for(tiny_llama: Path) -> None:
     loaded = load(tiny_llama)
     texts = write_few(loaded, 3, 10, seed=0, purpose="reference")
@@ -130,9 +138,9 @@ def test_an_interrupted_start_goes_on_and_gives_the_bits_of_one_that_was_not(
     corpus = None if own else corpus_at(tmp_path)
     create_ledger(tmp_path / "whole", genesis(tiny_llama, corpus), surroundings())
     folder, said, interruptions = tmp_path / "again", list[str](), 0
-    while not (folder / ".errata").exists():  # each run gets one step further
+    while not (folder / ".errata").exists():  # a batch has 12 steps: each run gets one batch further
         try:
-            create_ledger(folder, genesis(tiny_llama, corpus), surroundings(), interrupt_at(1), said.append)
+            create_ledger(folder, genesis(tiny_llama, corpus), surroundings(), interrupt_at(15, 1), said.append)
         except Interrupted:
             interruptions += 1
             assert (folder / FOLDER).is_dir() and not (folder / ".errata").exists()
@@ -152,7 +160,7 @@ def test_what_an_interrupted_start_left_is_used_only_if_it_is_right(
     create_ledger(tmp_path / "whole", genesis(tiny_llama, corpus), surroundings())
     folder = tmp_path / "again"
     with pytest.raises(Interrupted):
-        create_ledger(folder, genesis(tiny_llama, corpus), surroundings(), interrupt_at(3))
+        create_ledger(folder, genesis(tiny_llama, corpus), surroundings(), interrupt_at(99, 3))
     (kept,) = (path for path in (folder / FOLDER).rglob("*") if path.is_file())
     data = bytearray(kept.read_bytes())
     if harm == "other inputs":
@@ -233,4 +241,4 @@ def test_a_damaged_file_of_second_moments_is_refused(harm: str, tmp_path: Path, 
 def test_a_ledger_that_is_there_is_refused_before_anything_is_sampled(tmp_path: Path, tiny_llama: Path) -> None:
     create_ledger(tmp_path, genesis(tiny_llama), surroundings())
     with pytest.raises(Refused):
-        create_ledger(tmp_path, genesis(tiny_llama), surroundings(), interrupt_at(0))
+        create_ledger(tmp_path, genesis(tiny_llama), surroundings(), interrupt_at(0, 0))
