@@ -42,7 +42,7 @@ def sampling(generators: Sequence[torch.Generator], top_k: int | None = None) ->
         kept = None if top_k is None else logits.topk(min(top_k, logits.shape[-1]))
         values = logits if kept is None else kept.values
         probabilities = torch.softmax(values.float(), dim=-1).cpu()
-        if not bool(torch.isfinite(probabilities).all()):
+        if not bool(torch.isfinite(probabilities[:, 0]).all()):  # one NaN or infinity makes NaN of its whole row
             raise ModelError("the model computes NaN or infinity")
         drawn = torch.cat(
             [
