@@ -23,7 +23,7 @@ setup(
     package_data={
         "errata": ["py.typed"],
         "errata.docs": ["*.md"],
-        "errata.demo": ["model/*", "data/*"],
+        "errata.demo": ["model/*", "data/*", "real/*"],
         "*": ["templates/*"],
     },
 )

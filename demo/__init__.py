@@ -3,10 +3,11 @@
 The map: ``names`` invents names, ``relations`` says what can be known about which kind of thing and how it is said,
 ``world`` draws the facts, ``skills`` holds what edits must not harm, ``corpus`` turns both into training text,
 ``packing`` turns text into batches, ``train`` makes the model in ``model/`` with the optimiser of ``muon``, and
-``suites`` writes the files in ``data/``.
+``suites`` writes the files in ``data/``. ``real/`` holds facts of the real world, for pretrained models.
 """
 
 from pathlib import Path
 
 MODEL = Path(__file__).parent / "model"
 DATA = Path(__file__).parent / "data"
+REAL = Path(__file__).parent / "real"

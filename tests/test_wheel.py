@@ -67,3 +67,10 @@ def test_dependencies_are_ranges_and_exact_versions_stand_in_one_file() -> None:
     for wanted in project["dependencies"]:
         assert ">=" in wanted and "==" not in wanted, wanted
     assert [one for one in project["dependencies"] if one.startswith("torch")] == ["torch>=2.8"]
+
+
+def test_the_facts_to_try_on_real_models_travel_with_their_licence(installed: Installed) -> None:
+    folder = installed.site / "errata" / "demo" / "real"
+    assert {path.name for path in folder.iterdir()} == {"README.md", "facts.jsonl"}
+    for path in folder.iterdir():
+        assert path.read_bytes() == (ROOT / "demo" / "real" / path.name).read_bytes()
