@@ -19,7 +19,6 @@ from errata.ledger.base.words import short
 with when_used():
     from errata.editor.model import stats as averages
     from errata.replay.workflow import genesis as beginning
-    from errata.replay.workflow import moments as gathering
     from errata.replay.workflow import stats_file
 
 
@@ -214,8 +213,6 @@ def stats(context: click.Context, check: bool, corpus: Path | None, max_tokens: 
 
 def _recomputed(app: App, corpus: Path | None, max_tokens: int | None) -> dict[str, str]:
     workspace = app.workspace()
-    if corpus is not None:
-        gathering.require_corpus(corpus)
     with app.progress("hashing the model and the text"):
         _ = workspace.files  # whose digests are checked
         found = beginning.compare_stats(workspace.created, workspace.ledger.blobs, corpus, max_tokens)

@@ -18,10 +18,9 @@ from errata.editor.model import adapter_files, contexts
 from errata.editor.model.adapter_check import check_adapter
 from errata.editor.model.loading import LoadedModel, ModelFiles, dtype_name, load_model, resolve_model
 from errata.editor.model.own_text import write_few
-from errata.editor.model.stats import StatsSettings, settings_for, stats_digest
+from errata.editor.model.stats import StatsSettings, stats_digest
 from errata.editor.presets import preset_for, preset_named
 from errata.editor.solve.grid import CAPACITY_BITS, choose_exponent
-from errata.ledger.base.canonical import digest, file_digest
 from errata.ledger.base.digests import base_digest
 from errata.ledger.base.errors import ModelError, Refused, UsageError
 from errata.ledger.base.files import storage_error, sync_folder
@@ -35,13 +34,11 @@ from errata.replay.export.reshard import resharded
 from errata.replay.workflow.begun import Begun
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.moments import (
-    CORPUS_DOMAIN,
     Advance,
     Identity,
     moments_over,
     require_corpus,
-    settings_of,
-    stored_text,
+    text_behind,
 )
 from errata.replay.workflow.stats_file import encode_moment, read_stats
 
@@ -280,25 +277,18 @@ def compare_stats(
     Args:
         created: the first event.
         blobs: the ledger's.
-        corpus: the corpus file; None takes the text that the model wrote itself, and how it was read.
-        max_tokens: as it was given at genesis.
+        corpus: the corpus file; None takes the text that the model wrote.
+        max_tokens: as it was given at genesis, for a file.
 
     Yields:
         ``(tensor, recorded, recomputed)``.
 
     Raises:
-        UsageError: a file is needed and not given.
-        BlobMissing, BlobDamaged: the model's own text is not as it was recorded.
+        UsageError, BlobMissing, BlobDamaged, Damaged: as of `text_behind`.
     """
-    if corpus is not None:
-        identity, settings = file_digest(CORPUS_DOMAIN, corpus), settings_for(max_tokens)
-    else:
-        text = stored_text(created.corpus, blobs)
-        if text is None:
-            raise UsageError("the second moments are over a corpus file; --check needs it as --corpus FILE")
-        identity, settings = digest(CORPUS_DOMAIN, text), settings_of(text)
+    text = text_behind(created.corpus, blobs, corpus, max_tokens)
     for name, reference in created.stats.items():
-        now = stats_digest(created.base_digest, created.tokenizer_digest, identity, reference.layer, settings)
+        now = stats_digest(created.base_digest, created.tokenizer_digest, text.digest, reference.layer, text.settings)
         yield name, reference.digest, now
 
 

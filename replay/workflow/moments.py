@@ -156,6 +156,41 @@ def own_text(
     return canonical_bytes({"sampled": asdict(how), "read": asdict(settings), "texts": texts})
 
 
+@dataclass(frozen=True)
+class Text:
+    """Text that second moments are averaged over: its documents, its digest, and how it is read."""
+
+    documents: Callable[[], Iterable[str]]
+    digest: str
+    settings: StatsSettings
+
+
+def text_behind(
+    reference: CorpusRef | None, blobs: BlobStore, corpus: Path | None, max_tokens: int | None = None
+) -> Text:
+    """The text behind a ledger's second moments.
+
+    Args:
+        reference: how the first event names it.
+        blobs: the ledger's.
+        corpus: the corpus file; None takes the text that the model wrote itself, and how it was read.
+        max_tokens: as it was given at genesis, for a file.
+
+    Raises:
+        UsageError: a file is needed and not given, or not there.
+        BlobMissing, BlobDamaged: the model's own text is not as it was recorded.
+        Damaged: it is not in the form that such text is kept in.
+    """
+    if corpus is not None:
+        require_corpus(corpus)
+        return Text(partial(documents, corpus), file_digest(CORPUS_DOMAIN, corpus), settings_for(max_tokens))
+    text = stored_text(reference, blobs)
+    if text is None:
+        raise UsageError("the text behind the second moments is a corpus file; give it as --corpus FILE")
+    settings, texts = _own(text)
+    return Text(lambda: texts, digest(CORPUS_DOMAIN, text), settings)
+
+
 def texts_of(corpus: bytes) -> list[str]:
     """The texts of a corpus that `own_text` wrote.
 
@@ -163,15 +198,6 @@ def texts_of(corpus: bytes) -> list[str]:
         Damaged: it is none.
     """
     return _own(corpus)[1]
-
-
-def settings_of(corpus: bytes) -> StatsSettings:
-    """How a corpus that `own_text` wrote is read.
-
-    Raises:
-        Damaged: it is none.
-    """
-    return _own(corpus)[0]
 
 
 def _own(corpus: bytes) -> tuple[StatsSettings, list[str]]:

@@ -13,14 +13,17 @@ from safetensors.torch import save_file
 
 from errata.editor.model.own_text import OwnText, write_batch, write_few
 from errata.editor.model.stats import StatsSettings, own_tokens
+from errata.ledger.base.canonical import digest
 from errata.ledger.base.errors import BlobMissing, Damaged, Refused, UsageError
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.ledger import Ledger
+from errata.replay.tune.tuning import Workbench
 from errata.replay.workflow import begun as begun_module
 from errata.replay.workflow.begun import FOLDER
 from errata.replay.workflow.genesis import Genesis, compare_stats, create_ledger
 from errata.replay.workflow.moments import texts_of
-from errata.replay.workflow.stats_file import export_stats
+from errata.replay.workflow.stats_file import encode_moment, export_stats
+from errata.replay.workflow.workspace import Workspace
 from tests.support.collecting import gc
 from tests.support.editing import DOCUMENTS, SETTINGS, load
 from tests.support.workspaces import surroundings
@@ -122,6 +125,18 @@ def test_a_batch_of_text_depends_on_no_other(tiny_llama: Path) -> None:
 
 def test_more_columns_take_more_of_a_models_own_text() -> None:
     assert [own_tokens(width) for width in (64, 2048, 14_336)] == [8_192, 8_192, 57_344]
+
+
+def test_other_layers_are_tried_over_the_text_that_the_model_wrote(tmp_path: Path, tiny_llama: Path) -> None:
+    two = genesis(tiny_llama, settings={**SETTINGS, "layers": "1,2"})
+    both = create_ledger(tmp_path / "two", two, surroundings())
+    ledger = create_ledger(tmp_path / "one", genesis(tiny_llama), surroundings())
+    bench = Workbench(Workspace(ledger, surroundings()), [1, 2], None, 4)
+    (expected,) = (ref.blob for ref in both.state().genesis.stats.values() if ref.layer == 2)
+    assert digest("blob", encode_moment(bench._matrices[2].second_moment)) == expected
+    filed = create_ledger(tmp_path / "file", genesis(tiny_llama, corpus_at(tmp_path)), surroundings())
+    with pytest.raises(UsageError, match="--corpus FILE"):
+        Workbench(Workspace(filed, surroundings()), [1, 2], None, 4)
 
 
 def test_a_few_texts_are_as_many_as_asked_for(tiny_llama: Path) -> None:
