@@ -43,7 +43,7 @@ class Pace:
             return what
         began, before = self._began
         line = f"{what}: {done:,} of {total:,} tokens"
-        if now - began < ENOUGH or done <= before:
+        if now - began < ENOUGH or not before < done < total:
             return line
         return f"{line}, about {span((total - done) * (now - began) / (done - before))} left"
 

@@ -27,16 +27,20 @@ FIRST_WORDS = (
 """What every other text begins with; where a tokenizer has no beginning of text, every one."""
 
 
+FEWEST_ROWS = 4
+"""A few texts take hardly longer than one."""
+
+
 @dataclass(frozen=True)
 class OwnText:
     """What text of a model's own depends on beside the model and its tokenizer.
 
     Attributes:
-        tokens: tokens to sample, at least; the last batch is finished.
+        tokens: tokens to sample, at least; the last texts are finished.
         seed: of the sampling.
         purpose: what the text is for; texts for two purposes are drawn independently of each other.
         length: most tokens of a text, which ends earlier with a special token such as the end of text.
-        rows: texts that are written side by side, a batch.
+        rows: texts that are written side by side, a batch; fewer at the end, where fewer do.
     """
 
     tokens: int
@@ -44,6 +48,10 @@ class OwnText:
     purpose: str = "corpus"
     length: int = 128
     rows: int = 32
+
+    def rows_for(self, tokens: int) -> int:
+        """How many texts to write next while so many tokens are missing."""
+        return min(self.rows, max(FEWEST_ROWS, -(-tokens // self.length)))
 
 
 @dataclass(frozen=True)
@@ -55,21 +63,26 @@ class Sampled:
 
 
 def write_batch(
-    loaded: LoadedModel, settings: OwnText, number: int, advance: Callable[[int], None] = lambda tokens: None
+    loaded: LoadedModel,
+    settings: OwnText,
+    written: int,
+    rows: int,
+    advance: Callable[[int], None] = lambda tokens: None,
 ) -> Sampled:
-    """One batch of texts; it depends on no other batch.
+    """The next texts, side by side; they do not depend on those before them.
 
     Args:
         loaded: the model.
         settings: what the text depends on.
-        number: which batch, from 0.
+        written: how many texts there are already.
+        rows: how many are to be written.
         advance: called with the number of tokens sampled so far, now and then.
 
     Raises:
         ModelError: the model computes NaN or infinity.
     """
     tokenizer = loaded.tokenizer
-    places = range(number * settings.rows, (number + 1) * settings.rows)
+    places = range(written, written + rows)
     starts = [_start(tokenizer, place) for place in places]
     choose = sampling([_generator(settings, place) for place in places])
     count = 0
@@ -80,7 +93,7 @@ def write_batch(
         count += len(growing)
         return choose(logits, growing)
 
-    grown = extend(loaded, starts, settings.length, counted, settings.rows)
+    grown = extend(loaded, starts, settings.length, counted, rows)
     texts = tuple(
         str(tokenizer.decode([*start, *ids], skip_special_tokens=True))
         for start, ids in zip(starts, grown, strict=True)
@@ -103,7 +116,7 @@ def write_few(loaded: LoadedModel, count: int, tokens: int, seed: int, purpose: 
     long: list[str] = []
     short: list[str] = []
     for number in range(batches):
-        for text in write_batch(loaded, settings, number).texts:
+        for text in write_batch(loaded, settings, number * count, count).texts:
             length = len(loaded.tokenizer(text, add_special_tokens=False)["input_ids"])
             (long if 2 * length >= tokens else short).append(text)
         if len(long) >= count:

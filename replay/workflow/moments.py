@@ -150,7 +150,8 @@ def own_text(
         def count(tokens: int, before: int = done) -> None:
             advance(what, min(before + tokens, how.tokens), how.tokens)
 
-        batches.append(write_batch(loaded, how, len(batches), count))
+        written = sum(len(batch.texts) for batch in batches)
+        batches.append(write_batch(loaded, how, written, how.rows_for(how.tokens - done), count))
         begun.keep_texts(key, batches)
     texts = [text for batch in batches for text in batch.texts]
     return canonical_bytes({"sampled": asdict(how), "read": asdict(settings), "texts": texts})

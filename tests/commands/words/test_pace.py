@@ -22,6 +22,7 @@ def test_what_was_done_before_counts_for_the_total_and_not_for_the_pace() -> Non
     assert pace.line("reading", 4_000, 10_000) == "reading: 4,000 of 10,000 tokens"
     clock.now += 10.0
     assert pace.line("reading", 5_000, 10_000) == "reading: 5,000 of 10,000 tokens, about 50 s left"
+    assert pace.line("reading", 10_000, 10_000) == "reading: 10,000 of 10,000 tokens"
     clock.now += 1.0
     assert pace.line("writing", 10, 20) == "writing: 10 of 20 tokens"
     clock.now += 1.0

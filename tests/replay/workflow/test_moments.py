@@ -29,7 +29,6 @@ from tests.support.editing import DOCUMENTS, SETTINGS, load
 from tests.support.workspaces import surroundings
 
 STATS = StatsSettings(max_tokens=300, batch_size=2)
-SMALL = {"length": 12, "rows": 4}
 
 
 @pytest.fixture(autouse=True)
@@ -117,10 +116,12 @@ def test_the_text_is_referred_to_as_second_moments_are(tmp_path: Path, tiny_llam
 
 def test_a_batch_of_text_depends_on_no_other(tiny_llama: Path) -> None:
     loaded = load(tiny_llama)
-    how = OwnText(100, seed=3, **SMALL)
-    assert write_batch(loaded, how, 1) == write_batch(loaded, how, 1) != write_batch(loaded, how, 0)
-    assert write_batch(loaded, replace(how, seed=4), 1) != write_batch(loaded, how, 1)
-    assert write_batch(loaded, replace(how, purpose="reference"), 1) != write_batch(loaded, how, 1)
+    how = OwnText(100, seed=3, length=12, rows=4)
+    assert write_batch(loaded, how, 4, 4) == write_batch(loaded, how, 4, 4) != write_batch(loaded, how, 0, 4)
+    assert write_batch(loaded, replace(how, seed=4), 4, 4) != write_batch(loaded, how, 4, 4)
+    assert write_batch(loaded, replace(how, purpose="reference"), 4, 4) != write_batch(loaded, how, 4, 4)
+    assert [how.rows_for(tokens) for tokens in (100, 48, 12, 1)] == [4, 4, 4, 4]
+    assert [replace(how, rows=32).rows_for(tokens) for tokens in (400, 100, 12)] == [32, 9, 4]
 
 
 def test_more_columns_take_more_of_a_models_own_text() -> None:
