@@ -30,6 +30,7 @@ QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
+    "TQDM_DISABLE": "1",
 }
 """Settings of libraries that would otherwise write to stderr; what the user has set wins."""
 
@@ -48,6 +49,7 @@ COMMANDS = {
     "tag": Named("versions.versions:tag", "Name a version."),
     "checkout": Named("versions.versions:checkout", "Write a version as a model folder."),
     "export": Named("versions.exporting:export", "Write a version in another form."),
+    "publish": Named("versions.exporting:publish", "Put a version on a model hub."),
     "diff": Named("versions.versions:diff", "Show what two versions differ in."),
     "revert": Named("change.reverting:revert", "Take edits back, exactly."),
     "undo": Named("change.undoing:undo", "Take the last change back."),

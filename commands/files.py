@@ -15,6 +15,7 @@ from errata.ledger.base.json_files import read_bytes
 from errata.ledger.base.words import counted
 from errata.ledger.facts.fact import Fact
 from errata.ledger.facts.fact_files import parse_facts
+from errata.ledger.facts.joining import without_trailing_spaces
 from errata.ledger.facts.suites import Suite, parse_suite
 
 STDIN = Path("-")
@@ -89,7 +90,16 @@ def read_facts(app: App, path: Path) -> list[Fact]:
         app.say(f"errata: left out: {' '.join(record.message.split())}")
     if left_out:
         app.say(f"errata: {named(path)}: {counted(len(left_out), 'bad record')} left out, {len(facts)} read")
-    return facts
+    return tidied(app, facts)
+
+
+def tidied(app: App, facts: list[Fact]) -> list[Fact]:
+    """The facts with prompts that end where the target begins; said, where one did not."""
+    tidy = [without_trailing_spaces(fact) for fact in facts]
+    changed = sum(before != after for before, after in zip(facts, tidy, strict=True))
+    if changed:
+        app.say(f"spaces at the ends of prompts were taken off in {counted(changed, 'fact')}: the target begins there")
+    return tidy
 
 
 def read_suite(app: App, path: Path) -> Suite:

@@ -11,15 +11,16 @@ from typing import Any
 import click
 
 from errata.commands.app import App, F
-from errata.commands.files import file_option, read_facts, skip_bad
+from errata.commands.files import file_option, read_facts, skip_bad, tidied
 from errata.commands.words.change_view import proposal_number
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.words import counted
 from errata.ledger.facts.fact import ChatQuestion, Fact, Probe
-from errata.ledger.facts.joining import without_trailing_spaces
 
 WITHOUT = click.option("--without", multiple=True, metavar="EDIT", help="Leave this edit out; may be repeated.")
 ONLY = click.option("--only", multiple=True, metavar="EDIT", help="Keep only this edit; may be repeated.")
+BASE_NAME = click.option(
+    "--base-name", metavar="NAME", help="What the card calls the base model. Default: its hub name, or its folder's."
+)
 SETTINGS = click.option(
     "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated."
 )
@@ -95,8 +96,7 @@ class GivenFacts:
             if replace(self, file=None).anything:
                 raise UsageError("--facts brings its own facts; give either it or --subject, --prompt and --target")
             facts = read_facts(app, self.file)
-            facts = [fact.model_copy(update={"personal": True}) for fact in facts] if personal else facts
-            return _tidied(app, facts)
+            return [fact.model_copy(update={"personal": True}) for fact in facts] if personal else facts
         if self.subject is None or self.prompt is None or self.target is None:
             raise UsageError("an edit needs --subject, --prompt and --target, or --facts with many facts")
         one = Fact.checked(
@@ -110,16 +110,7 @@ class GivenFacts:
             train=self.train,
             questions=tuple(ChatQuestion.checked(question=text) for text in self.questions),
         )
-        return _tidied(app, [one])
-
-
-def _tidied(app: App, facts: list[Fact]) -> list[Fact]:
-    """The facts with prompts that end where the target begins; said, where one did not."""
-    tidy = [without_trailing_spaces(fact) for fact in facts]
-    changed = sum(before != after for before, after in zip(facts, tidy, strict=True))
-    if changed:
-        app.say(f"spaces at the ends of prompts were taken off in {counted(changed, 'fact')}: the target begins there")
-    return tidy
+        return tidied(app, [one])
 
 
 def _probe(text: str) -> Probe:

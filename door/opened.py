@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from errata.commands.lazy import when_used
-from errata.commands.options import narrowed
 from errata.commands.words.wording import score_table
-from errata.door.given import Edit, Facts, File, facts_of, path_of, suite_of, texts
-from errata.door.reading import OpenLog
-from errata.door.results import Answers, Bisected, Edited, Evaluated, Ranking, Version, Written
+from errata.door.given import Edit, Facts, File, facts_of, path_of, suite_of
+from errata.door.results import Answers, Bisected, Edited, Evaluated, Ranking, Version
+from errata.door.writing import OpenVersions
 from errata.editor.config import config_for
-from errata.ledger.base.errors import BadRecord, ErrataError, UsageError
-from errata.ledger.base.words import counted, short
+from errata.ledger.base.errors import BadRecord, UsageError
+from errata.ledger.base.words import short
 from errata.ledger.kinds.evaluations import score_words
 from errata.ledger.rules.addresses import resolve_edit
 
@@ -24,24 +23,21 @@ with when_used():
     from errata.commands.measure import asking as asked_tables
     from errata.commands.measure import blaming
     from errata.commands.search import marking, showing
-    from errata.commands.versions import exporting
     from errata.editor.attribute import stand_in
     from errata.editor.model import text
-    from errata.replay.apply import apply
+    from errata.replay.apply import apply, care
     from errata.replay.bisect import run, scope
     from errata.replay.bisect import session as sessions
     from errata.replay.measure import asking, evaluations
     from errata.replay.measure import blame as blames
     from errata.replay.search import terms
-    from errata.replay.workflow import writing_out
 
 if TYPE_CHECKING:
-    from errata.commands.words.render import Block
     from errata.ledger.facts.fact import Probe
     from errata.ledger.facts.suites import Suite
 
 
-class OpenLedger(OpenLog):
+class OpenLedger(OpenVersions):
     """A ledger with its model, which is loaded when it is first needed; `open` and `init` make one.
 
     As a context manager, it lets go of the model at the end.
@@ -108,20 +104,13 @@ class OpenLedger(OpenLog):
         space = self._workspace
         changes = dict(settings or {}) | ({} if chat is None else {"chat": chat})
         config = config_for(space.config(), method, changes | ({} if system is None else {"chat_system": system}))
-        items = apply.prepared(space, items, config, train_paraphrases)
-        care = apply.usual_care(space, config, keep_failed)
-        reports = apply.edit_all(space, items, config, batch_size, dry_run, care=care)
+        items = care.prepared(config, items, train_paraphrases)
+        usual = care.usual_care(space, config, keep_failed)
+        reports = apply.edit_all(space, items, config, batch_size, dry_run, care=usual)
         version = space.state.version
         return Edited(
             edits=tuple(body.number for report in reports for body in report.recorded),
-            failed=tuple(
-                fact
-                for report in reports
-                for fact in (
-                    *(item.fact for item in report.edits if not item.outcome.efficacy),
-                    *(one.fact for one in report.left_out),
-                )
-            ),
+            failed=tuple(fact for report in reports for fact in report.failed),
             left_alone=tuple(item.fact for report in reports for item in report.no_ops),
             taken_back=tuple(number for report in reports for number in report.taken_back),
             version=version,
@@ -207,62 +196,6 @@ class OpenLedger(OpenLog):
             raise UsageError("say which edits to revert")
         self._workspace.revert([resolve_edit(self._ledger.state(), edit) for edit in edits], reason)
         return self.head
-
-    def checkout(
-        self,
-        version: str,
-        folder: File,
-        *,
-        without: Sequence[Edit] = (),
-        only: Sequence[Edit] = (),
-        copy: bool = False,
-    ) -> Written:
-        """Write a version as a folder that transformers loads as it is.
-
-        Args:
-            version: its address.
-            folder: must not exist or be empty; it is there whole or not at all.
-            without: edits to leave out.
-            only: edits to keep; all if left out.
-            copy: copy every file: nothing shares the base's bytes on disk.
-
-        Raises:
-            UsageError: the folder holds something.
-            ModelChanged: the base is not the one that the ledger began with.
-        """
-        live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
-        done = writing_out.checkout(self._workspace, live, Path(folder), address, share=not copy)
-        line = f"{done.made.folder}: version {short(done.made.version)}, {counted(len(live), 'live edit')}"
-        return _written(done.made.folder, done.made.version, done.recorded, [line])
-
-    def export_adapter(
-        self,
-        version: str,
-        folder: File,
-        *,
-        rank: int | None = None,
-        since: str | None = None,
-        without: Sequence[Edit] = (),
-        only: Sequence[Edit] = (),
-    ) -> Written:
-        """Write a version as a LoRA adapter in PEFT's format; only the ledger is read.
-
-        Args:
-            version: its address.
-            folder: must not exist or be empty.
-            rank: the adapter's rank; the smallest exact one if left out.
-            since: start from this version, not from the base model.
-            without: edits to leave out.
-            only: edits to keep; all if left out.
-
-        Raises:
-            UsageError: the folder holds something, or there is nothing to export.
-        """
-        live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
-        start = None if since is None else (self._live(since), since)
-        done = writing_out.export_adapter(self._workspace, live, Path(folder), address, since=start, rank=rank)
-        line = f"{done.folder}: LoRA adapter of version {short(done.card.card.version)}, rank {done.made.rank}"
-        return _written(done.folder, done.card.card.version, done.recorded, [line, *exporting.accuracy_told(done.made)])
 
     def evaluate(
         self,
@@ -405,10 +338,3 @@ class OpenLedger(OpenLog):
             )
         found = blames.blame(space, live, asked, top, check, seed, answer)
         return Ranking(found.edits, view=tuple(blaming.blame_told(space.state, found)))
-
-
-def _written(folder: Path, version: str, recorded: int | ErrataError, view: list[Block]) -> Written:
-    if isinstance(recorded, int):
-        return Written(folder, version, recorded, view=tuple(view))
-    why = f"the folder is complete, but that it was written is not recorded: {recorded}"
-    return Written(folder, version, None, view=(*view, why))

@@ -39,7 +39,7 @@ def init(
     """Start a ledger for a model, as `errata init` does, and open it.
 
     Args:
-        model: a folder with a causal language model, or a name on the hub; it is only ever read.
+        model: a folder with a causal language model, a name on the hub, or a GGUF file; it is only ever read.
         folder: where the ledger is to be; ERRATA_DIR or the current folder if left out.
         corpus: text that the model should keep handling as it does: one document a line, UTF-8; the model writes text
             itself if left out.
@@ -76,7 +76,7 @@ def init(
         path_of(stats),
     )
     place = app.ledger_option or app.world.folder
-    beginning.create_ledger(place, genesis, app.surroundings())
+    beginning.create_ledger(place, genesis, app.surroundings(), say=lambda line: app.say(f"errata: {line}"))
     app.ledger_option = place
     return OpenLedger(app)
 

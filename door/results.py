@@ -146,13 +146,32 @@ class Written(Result):
     """A version that was written out.
 
     Attributes:
-        folder: where it is.
+        folder: where it is; of a GGUF file, the file.
         version: its digest.
         seq: the event that records it; None if it could not be recorded, which the view then says.
     """
 
     folder: Path
     version: str
+    seq: int | None
+
+
+@dataclass(frozen=True, repr=False)
+class Published(Result):
+    """A version that was put on a model hub, or on a dry run would be.
+
+    Attributes:
+        repository: "OWNER/NAME".
+        version: its digest.
+        files: the files by their names there, with their sizes in bytes.
+        url: the commit's address; None on a dry run.
+        seq: the event that records it; None on a dry run, or if it could not be recorded, which the view then says.
+    """
+
+    repository: str
+    version: str
+    files: Mapping[str, int]
+    url: str | None
     seq: int | None
 
 

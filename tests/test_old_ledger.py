@@ -61,7 +61,7 @@ class Old:
 
     def apply(self, proposal: str) -> None:
         """Let dan draft a proposal, cleo approve it and ada apply it."""
-        self.by("dan", "draft", proposal)
+        self.by("dan", "draft", proposal, "--keep-failed")
         self.by("cleo", "approve", proposal)
         self.by("ada", "apply", proposal)
 

@@ -15,6 +15,7 @@ from errata.commands.words.render import Table
 from errata.editor.presets import PRESETS
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
+from errata.ledger.events.parts import ModelSource
 
 with when_used():
     from errata.editor.model import stats as averages
@@ -69,10 +70,11 @@ def init(
 ) -> None:
     r"""Start a ledger for MODEL in this folder.
 
-    MODEL is a folder with a causal language model, or a name on the hub. Its tensors are hashed, and the second moment
-    of each edited layer's keys is collected over the corpus: edits keep away from what that text needs. Without
-    --corpus the model writes that text itself, sampled with the seed of the settings, and it is kept in the ledger.
-    The model itself is only ever read. What is interrupted goes on where it stopped when the same command is repeated.
+    MODEL is a folder with a causal language model, a name on the hub, or a GGUF file, whose model is written beside the
+    ledger as a folder of float32 (extra `gguf`). Its tensors are hashed, and the second moment of each edited layer's
+    keys is collected over the corpus: edits keep away from what that text needs. Without --corpus the model writes that
+    text itself, sampled with the seed of the settings, and it is kept in the ledger. The model itself is only ever
+    read. What is interrupted goes on where it stopped when the same command is repeated.
 
     Hyperparameters are those in the model's folder (errata.json), else the published ones of its shape (`errata
     presets`), else defaults for small models; --layers and --set change them.
@@ -85,6 +87,7 @@ def init(
       errata init ./my-model
       errata init ./my-model --corpus text.txt --reshard ./my-base
       errata init ./my-model --stats moments.safetensors
+      errata init my-model.gguf
     """
     surroundings = app.surroundings()
     if context_prompts < 0:
@@ -111,6 +114,7 @@ def init(
         "model": created.model,
         "family": created.family,
         "base_digest": created.base_digest,
+        "source": created.source.plain() if created.source is not None else None,
         "edited": {name: tensor.plain() for name, tensor in created.edited.items()},
         "stats": {name: stats.plain() for name, stats in created.stats.items()},
         "corpus": created.corpus.plain() if created.corpus is not None else None,
@@ -122,6 +126,7 @@ def init(
         f"ledger {ledger.folder}",
         f"base   {created.model}: {created.family}, {created.dtype}, {len(created.tensors)} tensors, "
         f"digest {short(created.base_digest)}",
+        *_source_told(created.source),
         f"preset {beginning.preset_reason(created)}",
     ]
     own = ", of text that the model wrote" if created.corpus is not None and created.corpus.source == "sampled" else ""
@@ -131,6 +136,13 @@ def init(
         for name, tensor in created.edited.items()
     ]
     app.show(data, [*lines, 'next: errata edit --subject S --prompt "... {} ..." --target T'])
+
+
+def _source_told(source: ModelSource | None) -> list[str]:
+    """The file that the base was made from, in a line."""
+    if source is None:
+        return []
+    return [f"source {source.file}: {source.format}, {source.quantisation}, digest {short(source.digest)}"]
 
 
 @click.command()

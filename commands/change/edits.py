@@ -18,7 +18,7 @@ from errata.ledger.base.words import counted, short
 
 with when_used():
     from errata.editor import pipeline
-    from errata.replay.apply import apply
+    from errata.replay.apply import apply, care
     from errata.replay.tune import tuning
 
 
@@ -89,19 +89,20 @@ def edit(
     if seen:
         app.say(f"{counted(len(seen), 'fact')} of {len(facts)} served to tune these settings; their scores flatter")
     config = config_for(workspace.config(), method, changes)
-    facts = apply.prepared(workspace, facts, config, train_paraphrases)
+    facts = care.prepared(config, facts, train_paraphrases)
     if chat and workspace.loaded.chat is None:
         raise UsageError("this model's tokenizer has no chat template, so nothing can be edited in chat")
     try:
         with app.progress("loading the model") as tell:
-            care = apply.usual_care(workspace, config, keep_failed)
-            reports = apply.edit_all(workspace, facts, config, batch_size, dry_run, tell, care)
+            reports = apply.edit_all(
+                workspace, facts, config, batch_size, dry_run, tell, care.usual_care(workspace, config, keep_failed)
+            )
     except ErrataError as error:
         recorded = error.fields.get("recorded")
         if isinstance(recorded, list) and recorded:
             app.say(f"recorded before the error: e{recorded[0]} to e{recorded[-1]}")
         raise
-    failed = [item for report in reports for item in report.edits if not item.outcome.efficacy]
+    failed = sum(len(report.failed) for report in reports)
     nothing = not any(report.edits or report.taken_back for report in reports)
     state = workspace.state
     data = {
@@ -112,12 +113,12 @@ def edit(
         "no_ops": [{"fact": item.fact.plain(), "said": item.said} for report in reports for item in report.no_ops],
         "taken_back": [number for report in reports for number in report.taken_back],
         "left_out": [entry for report in reports for entry in _left_out(report)],
-        "failed": len(failed) + sum(len(report.left_out) for report in reports),
+        "failed": failed,
         "tuned_on": len(seen),
         "seconds": sum(report.seconds for report in reports),
     }
     app.show(data, edits_told(reports, dry_run, state.version))
-    return int(nothing or (strict and bool(data["failed"])))
+    return int(nothing or (strict and bool(failed)))
 
 
 def _entries(report: apply.BatchReport) -> Iterable[dict[str, Any]]:

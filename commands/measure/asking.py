@@ -44,10 +44,10 @@ def ask(
     without: tuple[str, ...],
     only: tuple[str, ...],
 ) -> None:
-    r"""Ask a version what comes after a prompt, or what it answers in chat.
+    r"""Ask a version what comes after a prompt.
 
-    Its greedy continuation, and the most probable candidates for the next token. As PROMPT, - reads prompts from
-    standard input, one a line. Nothing is recorded.
+    Its greedy continuation, or with --chat its answer, and the most probable candidates for the next token. As PROMPT,
+    - reads prompts from standard input, one a line. Nothing is recorded.
 
     \b
     Examples:

@@ -14,7 +14,7 @@ from errata.commands.search.showing import belief_table, moment, session_of, tes
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.files import storage_error
-from errata.ledger.base.words import counted, short
+from errata.ledger.base.words import counted, public_name, short
 from errata.ledger.events.envelope import Event
 from errata.replay import charts
 from errata.replay.bisect import conclusions
@@ -166,7 +166,7 @@ def _write_page(path: Path, course: Course, told: dict[str, Any], now: str) -> b
 
     drawn = charts.available()
     environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["moment"] = moment
+    environment.filters |= {"moment": moment, "public_name": public_name}
     text = environment.get_template("bisection.html").render(
         told=told,
         course=course,

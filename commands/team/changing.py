@@ -71,6 +71,8 @@ def propose(
     ledger = app.ledger()
     if action is None:
         facts = given.read(app)
+        if ledger.state().hyperparameters.get("chat"):
+            facts = [fact.with_question() for fact in facts]
         action = EditFacts.checked(facts=tuple(facts))
         warn_of_gates(app, ledger.state().trust.policy, facts)
     made = changes.propose(app.writer(ledger), action, reason, ticket=ticket, risk=risk, source=source)
@@ -96,15 +98,16 @@ def _action(app: App, reverts: tuple[str, ...], tag: str | None, address: str, u
 @PROPOSAL
 @click.option("--head", metavar="VERSION", help="The version to draft on, which the head has to be.")
 @click.option("--batch-size", default=20, show_default=True, help="Most edits that are solved together.")
+@click.option("--keep-failed", is_flag=True, help="Draft edits that do not work too, as they come out at first.")
 @shared
 @click.pass_obj
-def draft(app: App, number: int, head: str | None, batch_size: int) -> int:
+def draft(app: App, number: int, head: str | None, batch_size: int, keep_failed: bool) -> int:
     r"""Work out what a proposal would do.
 
     On the head: the deltas are solved and kept, and the policy's gates are measured on the version that they lead to.
     Nothing in the model moves. What is approved later is exactly this draft, and what is applied is exactly that. If
     the head moves before it is applied the draft is void: draft it again, where the policy lets you. The exit code is 1
-    if a gate fails.
+    if a gate fails. An edit that does not work is left out, and shown.
 
     --head says which version you mean, and nothing is drafted if the head is another one by now.
 
@@ -122,7 +125,7 @@ def draft(app: App, number: int, head: str | None, batch_size: int) -> int:
         writer.unlock()
         workspace = app.workspace()
         with app.progress("loading the model") as tell:
-            events = drafting.draft_change(workspace, number, tell, batch_size)
+            events = drafting.draft_change(workspace, number, tell, batch_size, keep_failed)
         ledger = workspace.ledger
     else:
         events = changes.draft_without_model(writer, number)

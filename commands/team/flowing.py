@@ -29,6 +29,7 @@ from errata.ledger.state.state import State
 from errata.ledger.state.trust import ChangeRecord
 
 with when_used():
+    from errata.replay.apply import care
     from errata.replay.apply import flow as flows
 
 
@@ -41,6 +42,7 @@ with when_used():
 @click.option("--risk", help="Its risk class in the policy; default: the policy's.")
 @click.option("--source", help="Where the new facts come from.")
 @click.option("--tag", help="Name the version that it leads to.")
+@click.option("--keep-failed", is_flag=True, help="Draft edits that do not work too, as they come out at first.")
 @shared
 @click.pass_obj
 def flow(
@@ -52,6 +54,7 @@ def flow(
     risk: str | None,
     source: str | None,
     tag: str | None,
+    keep_failed: bool,
 ) -> int:
     r"""Do a whole change in one command.
 
@@ -75,11 +78,11 @@ def flow(
         if reason or ticket or risk or source:
             raise UsageError(f"{what} has its reason, ticket, risk and source already")
     else:
-        facts = read_facts(app, file or Path(what or ""))
+        facts = care.prepared(workspace.config(), read_facts(app, file or Path(what or "")))
         warn_of_gates(app, workspace.state.trust.policy, facts)
         change = ProposeChange(EditFacts.checked(facts=tuple(facts)), reason, ticket, risk, source)
     with app.progress("going on") as tell:
-        done = flows.flow(workspace, change, tag, tell)
+        done = flows.flow(workspace, change, tag, tell, keep_failed)
     state, now = workspace.state, app.world.now()
     record = state.trust.changes[done.number]
     waiting = _waiting(state, record, done, tag, now)

@@ -9,7 +9,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
-from errata.commands.options import ONLY, WITHOUT, narrowed
+from errata.commands.options import BASE_NAME, ONLY, WITHOUT, narrowed
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import facts_changed
 from errata.ledger.base.errors import ErrataError, Refused, UsageError
@@ -25,11 +25,11 @@ with when_used():
     from errata.replay.workflow import writing_out
 
 
-def recorded(app: App, event: int | ErrataError) -> int | None:
-    """The seq of the event that says that a folder was written; None, and a line on stderr, where there is none."""
+def recorded(app: App, event: int | ErrataError, done: str = "the folder is complete") -> int | None:
+    """The seq of the event that says that a version was written; None, and a line on stderr, where there is none."""
     if isinstance(event, int):
         return event
-    app.say(f"errata: the folder is complete, but that it was written is not recorded: {event}")
+    app.say(f"errata: {done}, but that it was written is not recorded: {event}")
     return None
 
 
@@ -96,9 +96,18 @@ def tag(
 @WITHOUT
 @ONLY
 @click.option("--copy", is_flag=True, help="Copy every file: nothing shares the base's bytes on disk.")
+@BASE_NAME
 @shared
 @click.pass_obj
-def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], only: tuple[str, ...], copy: bool) -> None:
+def checkout(
+    app: App,
+    version: str,
+    folder: Path,
+    without: tuple[str, ...],
+    only: tuple[str, ...],
+    copy: bool,
+    base_name: str | None,
+) -> None:
     r"""Write a version as a model folder.
 
     The folder loads in transformers as it is, and its README says what it is. FOLDER must not exist or be empty; it is
@@ -114,7 +123,7 @@ def checkout(app: App, version: str, folder: Path, without: tuple[str, ...], onl
     workspace = app.workspace()
     with app.progress("checking the base model") as tell:
         address = narrowed(version, without, only)
-        done = writing_out.checkout(workspace, live, folder, address, share=not copy, tell=tell)
+        done = writing_out.checkout(workspace, live, folder, address, share=not copy, base_name=base_name, tell=tell)
     made = done.made
     data = {
         "folder": str(made.folder),

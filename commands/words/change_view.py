@@ -120,8 +120,10 @@ def change_view(state: State, change: ChangeRecord, now: str) -> list[Block]:
             f"draft {draft.number}   by {change.draft.drafter} at @{change.draft.seq} on {short(draft.parent)}"
             f" -> {short(draft.result)}, {counted(len(draft.edits), 'edit')}, digest {short(change.draft.digest)}"
         )
-        if draft.left_out:
-            view.append(f"          {counted(len(draft.left_out), 'fact')} left out: the model says as much already")
+        if known := len(draft.left_out) - len(draft.failed):
+            view.append(f"          {counted(known, 'fact')} left out: the model says as much already")
+        if draft.failed:
+            view.append(f"          {counted(len(draft.failed), 'fact')} left out: the edit did not work")
         if draft.evidence:
             view.append(evidence_table(draft.evidence))
     view += [f"approved  @{one.seq} by {decision_words(one.decision)}" for one in change.approvals]

@@ -6,8 +6,13 @@
     after_norm     A norm behind the edited module: what the module has to give so that the hidden state becomes
                    what is wanted
     architecture   adapters: where a model family keeps the parts that editing needs
+    chat           the form in which a model is chatted with: its tokenizer's own template around what the user says
     contexts       context prompts: short texts of the model's own that rewriting prompts stand behind
     decoding       rows of tokens continued side by side, by whatever chooses the next token
+    folders        What transformers loads from a model's folder, and folders that cannot be edited, found out before
+                   it is loaded
+    gguf_files     GGUF, llama.cpp's file format: what a file holds, and the ordinary model folder that transformers
+                   makes of it
     hooks          looking into a model and patching its weights, always undone on the way out
     loading        A base model: its files, their digests, and the model loaded from them
     own_text       text of a model's own, sampled from its beginning of text and after plain first words

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from errata.ledger.base.errors import ModelError
+from errata.ledger.base.words import ranges
 
 
 @dataclass(frozen=True)
@@ -98,39 +99,75 @@ class Adapter:
         # As the model does it, in its own dtype: the rounding decides between tokens about as probable.
         return (logits if cap is None else torch.tanh(logits / cap) * cap).float()
 
-    def require_names(self, model: nn.Module) -> None:
-        """Check that everything the adapter names is in the model.
+    def editable_layers(self, model: nn.Module) -> list[int]:
+        """The layers that have the edited matrix, and the norm behind it where one is named.
+
+        Those are all layers of most models, and the ones without experts where others are a mixture of them.
+        """
+        return [i for i in range(self.layer_count(model)) if self._lacks(model, i) is None]
+
+    def require_editable(self, model: nn.Module, layer: int) -> None:
+        """Check that a layer can be edited.
+
+        Raises:
+            ModelError: naming the layers that can be, if others can, else what it lacks.
+        """
+        self.layer(model, layer)
+        if (lacks := self._lacks(model, layer)) is not None:
+            others = self.editable_layers(model)
+            raise ModelError(f"{lacks}; layers that can be edited: {ranges(others)}" if others else lacks)
+
+    def require_names(self, model: nn.Module, experts: str | None = None) -> None:
+        """Check that everything the adapter names is in the model, what it names in a layer in one layer at least.
+
+        Args:
+            model: the model.
+            experts: of a mixture of experts, what is to be said if no layer of it has the edited matrix.
 
         Raises:
             ModelError: naming the first path that is not there.
         """
         self._require(model, self.layers, "layers")
-        first = self.layer(model, 0)
-        self._require(first, self.edited, "edited")
-        if self.after is not None:
-            self._require(first, self.after, "after")
+        if not self.editable_layers(model):
+            if experts is not None:
+                raise ModelError(f"{experts}; {self.edited!r}, which the adapter names, is one matrix in no layer")
+            self.require_editable(model, 0)
         self._require(model, self.norm, "norm")
         self._require(model, self.head, "head")
-        weight = getattr(first.get_submodule(self.edited), "weight", None)
-        if not isinstance(weight, Tensor) or weight.dim() != 2:
-            raise ModelError(f"{self.layers}.0.{self.edited} has no weight matrix; 'edited' names a linear module")
         if self.softcap is not None and not hasattr(model.config, self.softcap):
             raise ModelError(f"the model's config.json has no {self.softcap!r}, which the adapter names as 'softcap'")
 
-    def _require(self, root: nn.Module, path: str, name: str) -> None:
-        try:
-            root.get_submodule(path)
-        except AttributeError:
-            near = difflib.get_close_matches(path, [known for known, _ in root.named_modules() if known], 1, 0.5)
-            where = "the model" if name in ("layers", "norm", "head") else f"{self.layers}.0"
-            hint = f"; there is {near[0]!r}" if near else ""
-            raise ModelError(f"{where} has no module {path!r}, which the adapter names as {name!r}{hint}") from None
+    def _lacks(self, model: nn.Module, layer: int) -> str | None:
+        """What a layer lacks to be edited, as a sentence; None if it lacks nothing."""
+        where, module = f"{self.layers}.{layer}", self.layer(model, layer)
+        for path, name in ((self.edited, "edited"), (self.after, "after")):
+            if path is not None and (missing := _missing(module, where, path, name)) is not None:
+                return missing
+        weight = getattr(module.get_submodule(self.edited), "weight", None)
+        if not isinstance(weight, Tensor) or weight.dim() != 2:
+            return f"{where}.{self.edited} has no weight matrix; 'edited' names a linear module"
+        return None
+
+    def _require(self, model: nn.Module, path: str, name: str) -> None:
+        if (missing := _missing(model, "the model", path, name)) is not None:
+            raise ModelError(missing)
 
     def _layer_list(self, model: nn.Module) -> nn.ModuleList:
         layers = model.get_submodule(self.layers)
         if not isinstance(layers, nn.ModuleList):
             raise ModelError(f"{self.layers} of a {self.family} model is not a list of layers")
         return layers
+
+
+def _missing(root: nn.Module, where: str, path: str, name: str) -> str | None:
+    """That there is no module of this path, as a sentence with the nearest one; None if there is one."""
+    try:
+        root.get_submodule(path)
+    except AttributeError:
+        near = difflib.get_close_matches(path, [known for known, _ in root.named_modules() if known], 1, 0.5)
+        hint = f"; there is {near[0]!r}" if near else ""
+        return f"{where} has no module {path!r}, which the adapter names as {name!r}{hint}"
+    return None
 
 
 _LLAMA = ("model.layers", "mlp.down_proj", False, "model.norm", "lm_head")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from errata.editor.model.architecture import Adapter, adapter_for
+from errata.editor.model import folders
+from errata.editor.model.architecture import ADAPTERS, Adapter, adapter_for
 from errata.editor.model.chat import ChatForm, chat_form
+from errata.editor.model.folders import TOKENIZER_FILES, open_weights
 from errata.editor.model.text import Located, locate
 from errata.ledger.base.canonical import digest, value_digest
 from errata.ledger.base.digests import tensor_digest
@@ -32,9 +34,6 @@ _DTYPE_NAMES = {
     torch.uint8: "U8",
     torch.bool: "BOOL",
 }
-
-TOKENIZER_FILES = ("added_tokens.json", "special_tokens_map.json", "tokenizer.json", "tokenizer_config.json")
-"""What of a model's folder decides how text becomes tokens."""
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -91,31 +90,10 @@ class ModelFiles:
 
     def __init__(self, folder: Path) -> None:
         self.folder = Path(folder)
-        if not (self.folder / "config.json").is_file():
-            raise UsageError(f"{folder} is not a model's folder: it has no config.json")
-        self.shards = self._find_shards()
-
-    def _find_shards(self) -> dict[str, str]:
-        index = self.folder / "model.safetensors.index.json"
-        if index.is_file():
-            try:
-                mapping = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-                return {str(name): str(file) for name, file in sorted(mapping.items())}
-            except (ValueError, KeyError, TypeError):
-                raise Damaged(f"{index} is not an index of safetensors files") from None
-        single = self.folder / "model.safetensors"
-        if not single.is_file():
-            raise UsageError(
-                f"{self.folder} has no model.safetensors; save the model with save_pretrained(safe_serialization=True)"
-            )
-        with self._open(single.name) as handle:
-            return dict.fromkeys(sorted(handle.keys()), single.name)
-
-    def _open(self, file: str) -> Any:
-        try:
-            return safe_open(self.folder / file, framework="pt")
-        except (SafetensorError, OSError) as error:
-            raise Damaged(f"{self.folder / file} cannot be read: {error}") from None
+        self.config = folders.read_config(self.folder)
+        folders.require_plain(self.folder, self.config)
+        stored = folders.find_weights(self.folder, self.config)
+        self.shards, self.index = stored.shards, stored.index
 
     def tensor(self, name: str) -> Tensor:
         """A tensor as stored.
@@ -125,7 +103,7 @@ class ModelFiles:
         """
         if name not in self.shards:
             raise Damaged(f"{self.folder} holds no tensor {name!r}")
-        with self._open(self.shards[name]) as handle:
+        with open_weights(self.folder / self.shards[name]) as handle:
             try:
                 tensor = handle.get_tensor(name)
             except SafetensorError as error:
@@ -137,26 +115,25 @@ class ModelFiles:
         """Digest of every tensor, by name."""
         found: dict[str, str] = {}
         for file in sorted(set(self.shards.values())):
-            with self._open(file) as handle:
+            with open_weights(self.folder / file) as handle:
                 for name in sorted(handle.keys()):
-                    if self.shards.get(name) == file:
-                        found[name] = digest_tensor(name, handle.get_tensor(name))
-        missing = sorted(set(self.shards) - set(found))
-        if missing:
-            raise Damaged(f"{self.folder} holds no tensor {missing[0]!r}, which its index names")
+                    found[name] = digest_tensor(name, handle.get_tensor(name))
         return found
 
     @property
     def family(self) -> str:
         """``model_type`` of the configuration."""
-        try:
-            return str(json.loads((self.folder / "config.json").read_text(encoding="utf-8"))["model_type"])
-        except (ValueError, KeyError):
-            raise Damaged(f"{self.folder / 'config.json'} names no model_type") from None
+        if "model_type" not in self.config:
+            raise Damaged(f"{self.folder / folders.CONFIG} names no model_type")
+        return str(self.config["model_type"])
 
     def config_digest(self) -> str:
         """Digest of ``config.json``: the same tensors compute something else under another one."""
-        return digest("config", (self.folder / "config.json").read_bytes())
+        return digest("config", (self.folder / folders.CONFIG).read_bytes())
+
+    def file_digests(self) -> dict[str, str]:
+        """Digests of the further files that decide what the model is given and says (`folders.beside_weights`)."""
+        return {name: digest("file", (self.folder / name).read_bytes()) for name in folders.beside_weights(self.folder)}
 
     def tokenizer_digest(self) -> str:
         """Digest of the tokenizer's files, by name.
@@ -164,10 +141,18 @@ class ModelFiles:
         Raises:
             UsageError: if the folder has no ``tokenizer.json``.
         """
-        if not (self.folder / "tokenizer.json").is_file():
-            raise UsageError(f"{self.folder} has no tokenizer.json; a fast tokenizer is needed")
+        self.require_tokenizer()
         found = [name for name in TOKENIZER_FILES if (self.folder / name).is_file()]
         return value_digest("tokenizer", {name: digest("file", (self.folder / name).read_bytes()) for name in found})
+
+    def require_tokenizer(self) -> None:
+        """Refuse a folder without ``tokenizer.json``.
+
+        Raises:
+            UsageError: saying so.
+        """
+        if not (self.folder / "tokenizer.json").is_file():
+            raise UsageError(f"{self.folder} has no tokenizer.json; a fast tokenizer is needed")
 
 
 @dataclass
@@ -267,17 +252,68 @@ def load_model(folder: Path, device: str = "cpu", adapter: Adapter | None = None
         Damaged: if files are damaged.
     """
     files = ModelFiles(folder)
+    experts = folders.experts_words(files.family, files.config, files.shards)
     if adapter is None:
+        if files.family not in ADAPTERS and experts is not None:
+            raise ModelError(experts)
         adapter = adapter_for(files.family)
     elif adapter.family != files.family:
         raise UsageError(f"the adapter is for {adapter.family!r}, but {folder} is a {files.family!r} model")
+    files.require_tokenizer()
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(files.folder)
-        model = AutoModelForCausalLM.from_pretrained(files.folder, dtype="auto").to(device)
-    except (OSError, ValueError, SafetensorError, KeyError) as error:
-        raise ModelError(f"{folder} cannot be loaded: {error}") from None
+        tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
+        model, found = AutoModelForCausalLM.from_pretrained(
+            files.folder,
+            dtype="auto",
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named below
+        )
+        model = model.to(device)
+    except Exception as error:  # whatever a library behind transformers raises, such as ImportError
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise ModelError(f"{folder} cannot be loaded: {reason}") from error
+    _require_whole(folder, found)
     model.eval().requires_grad_(False)
-    adapter.require_names(model)
+    adapter.require_names(model, experts)
+    embedding = model.get_input_embeddings()
+    if len(tokenizer) > embedding.weight.shape[0]:
+        embedding.register_forward_pre_hook(_KnownTokens(tokenizer, embedding.weight.shape[0]))
     return LoadedModel(model, tokenizer, adapter, files, device)
+
+
+@dataclass(frozen=True)
+class _KnownTokens:
+    """A hook of the embedding that refuses tokens beyond it, where a tokenizer has more than the model."""
+
+    tokenizer: Any
+    rows: int
+
+    def __call__(self, module: nn.Module, args: tuple[Any, ...]) -> None:
+        largest = int(args[0].max())
+        if largest >= self.rows:
+            raise ModelError(
+                f"the tokenizer has a token {self.tokenizer.convert_ids_to_tokens(largest)!r} with number {largest:,}, "
+                f"and the model has embeddings for {self.rows:,}: it cannot read text with that token"
+            )
+
+
+def _require_whole(folder: Path, found: Mapping[str, Any]) -> None:
+    """Refuse a model of which transformers made up a parameter, with random numbers, because no file gives it."""
+    if wrong := sorted(found["mismatched_keys"]):
+        name, stored, wanted = wrong[0]
+        more = f"; {len(wrong) - 1} more do not fit" if len(wrong) > 1 else ""
+        raise ModelError(
+            f"{folder} holds {name} as {tuple(stored)}, and the model that config.json describes has it as "
+            f"{tuple(wanted)}{more}"
+        )
+    if missing := sorted(found["missing_keys"]):
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        unused = sorted(found["unexpected_keys"])
+        hint = f" (it holds {unused[0]}, which the model does not know)" if unused else ""
+        raise ModelError(
+            f"{folder} lacks {', '.join(missing[:3])}{more}, which the model needs{hint}: transformers would fill in "
+            "random numbers, others at each load"
+        )

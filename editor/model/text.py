@@ -10,6 +10,7 @@ the target is encoded by itself there.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,12 +85,12 @@ def locate(
         ids = [*ids, *_target_ids(tokenizer, prompt, joint, ids, special=chat is None)]
     if not subject:
         return Located(tuple(ids), target_start)
-    last_character = len(prefix) + slot + len(subject) - 1
+    first_character = len(prefix) + slot
+    last_character = _last_encoded(spans, first_character, first_character + len(subject) - 1)
     covering = [i for i, (start, end) in enumerate(spans) if start <= last_character < end]
     if not covering:
         raise ModelError(f"the subject {subject!r} has no token in {prompt!r}")
     last = _last_byte(prompt, last_character, spans, covering)
-    first_character = len(prefix) + slot
     first = next(i for i, (_, end) in enumerate(spans) if end > first_character)
     return Located(tuple(ids), target_start, last, first)
 
@@ -148,14 +149,29 @@ def _encode(tokenizer: Any, text: str, special: bool = True) -> tuple[list[int],
     return ids, spans
 
 
+def _last_encoded(spans: Sequence[tuple[int, int]], first: int, last: int) -> int:
+    """The last character from ``first`` to ``last`` that a token covers, or ``last`` if none is covered.
+
+    A normaliser that composes characters (NFC) gives the whole the span of its first one, and one that removes some
+    gives those no token: the subject then ends in the token before.
+    """
+    return max((min(end - 1, last) for start, end in spans if start <= last and first < end), default=last)
+
+
 def _last_byte(text: str, character: int, spans: Sequence[tuple[int, int]], covering: Sequence[int]) -> int:
     """The last token of a character.
 
     Unigram tokenizers with byte fallback give every byte of a run of unknown characters the span of the whole run:
-    there the tokens are counted, one a byte.
+    there the tokens are counted, one a byte, of the text as it is or as a normaliser makes it.
     """
     start, end = spans[covering[-1]]
     run = [i for i in covering if spans[i] == (start, end)]
-    if end - start > 1 and len(run) == len(text[start:end].encode()):
-        return run[len(text[start : character + 1].encode()) - 1]
-    return covering[-1]
+    if len(run) == 1 or character == end - 1:
+        return covering[-1]
+    whole, part = text[start:end], text[start : character + 1]
+    if len(run) == len(whole.encode()):
+        return run[len(part.encode()) - 1]
+    for form in ("NFC", "NFD", "NFKC", "NFKD"):
+        if len(run) == len(unicodedata.normalize(form, whole).encode()):
+            return run[len(unicodedata.normalize(form, part).encode()) - 1]
+    raise ModelError(f"the tokenizer changes {whole!r}, so that the end of the subject in it cannot be found")

@@ -8,6 +8,7 @@
     lm_task    any task of lm-eval (the extra `eval`) on a model in memory; tasks come from local folders of YAML
                files
     ranking    whether two orders agree: ranks, with ties shared, and Spearman's correlation of them
+    neighbours locality probes for facts that bring none: the same prompt about other subjects of the same kind
     scores     per-edit scores of a set of facts on a model, as the field defines them and by what the model really
                says
     choice     what makes settings good, and which of several that were tried to take

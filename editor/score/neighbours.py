@@ -1,7 +1,8 @@
 """Locality probes for facts that bring none: the same prompt about other subjects of the same kind.
 
-The model itself names the others: it goes on with a list that begins with the subject. What it says of them before an
-edit is what has to stay, so the probes ask for no truth, only that nothing else moves.
+The model itself names the others: it goes on with a list of examples that begins with the subject. What it says of
+them before an edit is what has to stay, so the probes ask for no truth, only that nothing else moves. Where it names
+nobody, it is how some texts of its own go on that has to stay.
 """
 
 from __future__ import annotations
@@ -18,13 +19,16 @@ PROBES = 2
 _LIST_TOKENS = 24
 _ANSWER_TOKENS = 6
 _LONGEST_NAME = 60
-_BETWEEN = re.compile(r",|;|\n|\band\b|\bor\b|、|，")
+_BETWEEN = re.compile(r"\n(?:\s*\d+\s*[.)])?|,|;|、|，")
 
 
-def draw_locality(loaded: LoadedModel, facts: Sequence[Fact]) -> list[tuple[Probe, ...]]:
+def draw_locality(loaded: LoadedModel, facts: Sequence[Fact], texts: Sequence[str]) -> list[tuple[Probe, ...]]:
     """Probes for each fact on the model as it stands; none for a fact that brings its own.
 
-    A fact of which the model can name no other subject, or of whose others it says nothing, gets none.
+    Args:
+        loaded: the model.
+        facts: facts that are to be edited.
+        texts: texts of the model's own, for facts of which it names no other subject.
 
     Raises:
         ModelError: if a prompt does not fit the model's context.
@@ -32,19 +36,18 @@ def draw_locality(loaded: LoadedModel, facts: Sequence[Fact]) -> list[tuple[Prob
     bare = [fact for fact in facts if not fact.locality]
     if not bare:
         return [()] * len(facts)
-    lists = greedy(loaded, [f"A list of similar names: {fact.subject}," for fact in bare], _LIST_TOKENS)
+    lists = greedy(loaded, [f"Examples:\n1. {fact.subject}\n2." for fact in bare], _LIST_TOKENS)
     about = {(fact.subject, fact.prompt.strip()) for fact in facts}
-    asked = [
-        (place, expand(fact.prompt, name))
-        for place, (fact, text) in enumerate(zip(bare, lists, strict=True))
-        for name in _names(fact.subject, text)
-        if (name, fact.prompt.strip()) not in about
-    ]
+    asked: list[tuple[int, str]] = []
+    for place, (fact, text) in enumerate(zip(bare, lists, strict=True)):
+        names = [name for name in _names(fact.subject, text) if (name, fact.prompt.strip()) not in about]
+        prompts = [expand(fact.prompt, name) for name in names] or [text.rstrip(" .") for text in texts[:PROBES]]
+        asked += [(place, prompt) for prompt in prompts]
     said = continuations(loaded, [prompt for _, prompt in asked], _ANSWER_TOKENS)
     drawn: dict[str, list[Probe]] = {}
     for (place, prompt), text in zip(asked, said, strict=True):
         # The last word may have been cut off, or go on to a longer one.
-        target = " ".join(text.split()[:3]) if len(text.split()) > 3 else text
+        target = " ".join(text.split()[:3])
         if target:
             drawn.setdefault(bare[place].text, []).append(Probe(prompt=prompt, target=target))
     return [() if fact.locality else tuple(drawn.get(fact.text, ())) for fact in facts]

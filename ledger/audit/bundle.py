@@ -34,6 +34,7 @@ from errata.ledger.audit.range import AuditRange, context, whole_range
 from errata.ledger.base.canonical import canonical_bytes, digest
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.signing import Signer
+from errata.ledger.base.words import public_name
 from errata.ledger.events.bodies import EditApplied
 from errata.ledger.events.envelope import Event, StoredEvent
 from errata.ledger.rules.evolve import fold
@@ -175,7 +176,7 @@ def _readme(read: AuditRange) -> str:
         .read_text(encoding="utf-8")
         .format(
             ledger=read.events[0].hash,
-            model=created.model,
+            model=public_name(created.model),
             base=created.base_digest,
             first=read.first,
             last=head.seq,

@@ -22,11 +22,10 @@ from errata.ledger.audit.words import (
     approvers,
     before_words,
     fact_words,
-    model_words,
     policy_words,
 )
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.words import short, when
+from errata.ledger.base.words import public_name, short, when
 from errata.ledger.events.words import action_lines, numbers
 from errata.ledger.state.trust import ChangeStatus
 
@@ -35,7 +34,7 @@ PAGE, PAPER = "report.html", "report.pdf"
 _FILTERS = (
     short,
     when,
-    model_words,
+    public_name,
     numbers,
     fact_words,
     before_words,

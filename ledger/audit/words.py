@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import PurePath
-
 from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.base.words import counted, short
 from errata.ledger.events.change_parts import Choice
@@ -11,11 +9,6 @@ from errata.ledger.events.policy import Policy
 from errata.ledger.events.words import gate_words, policy_rows
 from errata.ledger.facts.fact import expand
 from errata.ledger.state.trust import ChangeRecord
-
-
-def model_words(model: str) -> str:
-    """A model's name; of a folder on somebody's disk its last part."""
-    return PurePath(model).name or model if PurePath(model).is_absolute() else model
 
 
 def fact_words(row: EditRow) -> str:

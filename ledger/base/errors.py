@@ -258,7 +258,11 @@ class ModelChanged(Damaged):
 
     def __init__(self, tensors: Sequence[str]) -> None:
         shown = ", ".join(tensors[:3]) + (f" and {len(tensors) - 3} more" if len(tensors) > 3 else "")
-        super().__init__(f"the base model changed since this ledger was created: {shown}", tensors=list(tensors))
+        super().__init__(
+            f"the base model changed since this ledger was created: {shown}; put it back as it was, or name another "
+            "copy (--base FOLDER)",
+            tensors=list(tensors),
+        )
         self.tensors = tuple(tensors)
 
 

@@ -69,7 +69,7 @@ class Trouble(Enum):
     )
     MODEL = (
         "model",
-        "the base model or a tagged version does not have the weights that were recorded",
+        "the base model's files or the weights of a tagged version are not what was recorded",
         "name the right base model (`--base`); if it is the right one, its files were changed since",
     )
     CHECKPOINT = (

@@ -22,6 +22,7 @@ from errata.ledger.events.parts import (
     EditedTensor,
     EditNumber,
     EditOutcome,
+    ModelSource,
     NonNegative,
     Origin,
     Solve,
@@ -41,9 +42,10 @@ class LedgerCreated(SparseRecord, Body):
             digests. Ledgers that are older name none.
         corpus: the text behind the second moments; None in ledgers that are older than it.
         reference_texts: short texts of the base model's own, whose perplexity is measured with every batch.
+        source: the file that the model's folder was made from, if it was.
     """
 
-    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"files", "corpus", "reference_texts"})
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"files", "corpus", "reference_texts", "source"})
 
     model: Line
     family: Line
@@ -62,6 +64,7 @@ class LedgerCreated(SparseRecord, Body):
     files: dict[str, Digest] = {}
     corpus: CorpusRef | None = None
     reference_texts: tuple[str, ...] = ()
+    source: ModelSource | None = None
 
 
 class NewEdit(SparseRecord):

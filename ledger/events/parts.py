@@ -67,6 +67,22 @@ class CorpusRef(Record):
     blob: Digest | None = None
 
 
+class ModelSource(Record):
+    """The file that a base model's folder was made from, for one that was not given as a folder.
+
+    Attributes:
+        file: the file's name, without its folder.
+        digest: of its bytes.
+        format: such as `gguf`.
+        quantisation: how its numbers are stored, in the format's own words, such as `Q4_1`; the base has float32.
+    """
+
+    file: Line
+    digest: Digest
+    format: Line
+    quantisation: Line
+
+
 class AdapterNames(Record):
     """Where the base model keeps the parts that editing needs, as paths of its modules.
 

@@ -6,11 +6,11 @@ by exactly the events that its draft stands for. As all bodies they are hashed: 
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from errata.ledger.base.records import Digest, Instant, Line
+from errata.ledger.base.records import Digest, Instant, Line, SparseRecord
 from errata.ledger.base.signing import KeyName
 from errata.ledger.events.change_parts import (
     Action,
@@ -94,7 +94,7 @@ class ChangeProposed(Body):
         return self.digest_in("proposal")
 
 
-class ChangeDrafted(Body):
+class ChangeDrafted(SparseRecord, Body):
     """What a proposal would do exactly, worked out on a version; its digest is what approvals are of.
 
     Attributes:
@@ -106,12 +106,16 @@ class ChangeDrafted(Body):
         policy: identity of the policy in force.
         edits: the edits that would be recorded, in this order.
         blob: canonical JSON of all that would be recorded of them; None if there are none.
-        left_out: places, from 0, of the proposal's facts that the model says already.
+        left_out: places, from 0, of the proposal's facts that would not be written: the model says them already, or
+            their edits did not work.
+        failed: those of them whose edits did not work.
         taken_back: edits that would be reverted because the model without them says the new target.
         evidence: what the policy's gates found on `result`, in the policy's order.
         expires_at: until when it can be approved and applied; None for no end.
         seconds: how long the working out took.
     """
+
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"failed"})
 
     proposal: EditNumber
     number: EditNumber
@@ -126,6 +130,7 @@ class ChangeDrafted(Body):
     evidence: tuple[Evidence, ...] = ()
     expires_at: Instant | None = None
     seconds: NonNegative = 0.0
+    failed: tuple[Count, ...] = ()
 
     @property
     def digest(self) -> str:

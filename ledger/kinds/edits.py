@@ -43,7 +43,8 @@ def _create(fold: Fold, body: LedgerCreated, act: Act) -> None:
 
 
 def _created_words(body: LedgerCreated) -> str:
-    return f"ledger created on {body.model}, base {short(body.base_digest)}"
+    source = "" if body.source is None else f", made from {body.source.file} ({body.source.quantisation})"
+    return f"ledger created on {body.model}{source}, base {short(body.base_digest)}"
 
 
 def _check_applied(fold: Fold, body: EditApplied) -> None:

@@ -126,6 +126,8 @@ def _check_drafted(fold: Fold, body: ChangeDrafted, act: Act) -> None:
         raise Refused("a draft has a blob if, and only if, it has edits")
     if edits and not (body.edits or body.taken_back):
         raise Refused(f"p{number} changes nothing: the model says its facts already", proposal=number)
+    if not set(body.failed) <= set(body.left_out):
+        raise Refused(f"the draft of p{number} would write facts whose edits did not work")
     if not facts_fit(proposal, body):
         raise Refused(f"the draft's edits are not of the facts of p{number}")
     for edit in body.taken_back:
@@ -197,6 +199,15 @@ KINDS = (
         # facts may say more than those of version 1; the number tells older programs not to read them
         upcasters={1: lambda body: body},
     ),
-    KindSpec("change_drafted", ChangeDrafted, _drafted_words, step=_check_drafted, fold=_draft),
+    KindSpec(
+        "change_drafted",
+        ChangeDrafted,
+        _drafted_words,
+        step=_check_drafted,
+        fold=_draft,
+        version=2,
+        # `failed` may be left out; the number tells older programs not to read it
+        upcasters={1: lambda body: body},
+    ),
     KindSpec("change_closed", ChangeClosed, _closed_words, step=_check_closed, fold=_close),
 )

@@ -220,6 +220,7 @@ def _drafted(trial: Fold, command: RecordDraft, act: Act) -> ChangeDrafted:
         evidence=command.evidence,
         expires_at=_lives(policy.approval_seconds, act),
         seconds=command.seconds,
+        failed=command.failed,
     )
     return draft.model_copy(update={"result": result_of(trial, change.body, draft)})
 

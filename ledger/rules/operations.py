@@ -119,7 +119,7 @@ class RecordDraft:
         proposal: its number.
         parent: the version that it was worked out on; the head's.
         edits, blob: what would be recorded, and the blob that holds all of it.
-        left_out, taken_back, evidence, seconds: see `ledger.events.trust_bodies.ChangeDrafted`.
+        left_out, taken_back, evidence, seconds, failed: see `ledger.events.trust_bodies.ChangeDrafted`.
     """
 
     proposal: int
@@ -130,6 +130,7 @@ class RecordDraft:
     taken_back: tuple[int, ...] = ()
     evidence: tuple[Evidence, ...] = ()
     seconds: float = 0.0
+    failed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

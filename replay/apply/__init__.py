@@ -2,6 +2,8 @@
 
     apply            write facts into the head of a ledger: batch after batch, each one solve, one blob and one
                      transaction
+    care             what is done for a person's edits beside writing them: another try, nothing left that does not
+                     work, more probes
     changes          changes of the model, from a draft to what is measured afterwards; everything else of their
                      life needs no model
     flow             A change from its facts to its tag, as far as the policy lets one person go
@@ -13,8 +15,7 @@
                      rebase of the log's end
     rederive_report  what re-deriving gains over a plain revert: three versions are asked the same, and a rule says
                      if it is worth it
-    trial            A trial: the ledger as it would go on, in memory. Its blobs are the ledger's own; its events
-                     are nobody's
+    trial            A trial: the ledger as it would go on, in memory. Its events are nobody's
 
 May import: measure, record, workflow.
 """

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from errata.editor.config import EditConfig
 from errata.editor.pipeline import BatchResult, Edit, EditedMatrix, NoOp, check_facts, edit_batch
-from errata.editor.presets import preset_named
 from errata.editor.score.evaluate import continuations, probe, tokens_to_see
 from errata.editor.score.neighbours import draw_locality
 from errata.editor.score.scores import own_targets
@@ -23,13 +22,14 @@ from errata.ledger.kinds.attempts import Attempt, EditAttempted
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits
 from errata.ledger.state.effects import TAKEN_BACK
 from errata.ledger.state.state import State
+from errata.replay.apply.care import NO_CARE, Care
 from errata.replay.apply.recording import new_edits, stage1_of
 from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class Unwritten:
     """A fact that could not be written: the tries, in order, each with the edit that did not work.
 
     Attributes:
@@ -58,38 +58,15 @@ class BatchReport:
     edits: tuple[Edit, ...]
     no_ops: tuple[NoOp, ...]
     taken_back: tuple[int, ...]
-    left_out: tuple[LeftOut, ...]
+    left_out: tuple[Unwritten, ...]
     seconds: float
     stage1_seconds: float
 
-
-@dataclass(frozen=True)
-class Care:
-    """What is done for edits beside writing them.
-
-    Attributes:
-        ladder: settings for another try of the facts whose edits did not work, one after the other.
-        keep_failed: let edits that did not work stay in the weights; nothing is tried again then.
-        draw: draw locality probes for facts that bring none.
-    """
-
-    ladder: tuple[EditConfig, ...] = ()
-    keep_failed: bool = False
-    draw: bool = True
-
-
-NO_CARE = Care(keep_failed=True, draw=False)
-"""Every fact is written once, and stays as it comes out: a method as it is, to be measured."""
-
-
-def usual_care(workspace: Workspace, config: EditConfig, keep_failed: bool = False) -> Care:
-    """What a person who edits wants: nothing in the weights that does not work, and another try before it is given up.
-
-    The ladder is that of the ledger's preset, where it has one, else more of the same (`EditConfig.further`).
-    """
-    preset = preset_named(workspace.created.preset)
-    steps = preset.ladder if preset is not None and preset.ladder else config.further()
-    return Care(tuple(config.updated(step) for step in steps), keep_failed)
+    @property
+    def failed(self) -> tuple[Fact, ...]:
+        """Facts that the model does not say afterwards."""
+        kept = (item.fact for item in self.edits if not item.outcome.efficacy)
+        return (*kept, *(one.fact for one in self.left_out))
 
 
 def edit(
@@ -166,20 +143,6 @@ def edit_all(
     return reports
 
 
-def prepared(workspace: Workspace, facts: Sequence[Fact], config: EditConfig, train_paraphrases: int = 0) -> list[Fact]:
-    """Facts as a person's edit takes them.
-
-    Args:
-        workspace: the ledger and its model.
-        facts: as they were given.
-        config: where it edits in chat, a fact without questions is asked by its prompt there, if the model has a chat.
-        train_paraphrases: how many paraphrases of each fact take part in stage 1 instead of testing it.
-    """
-    trained = [fact.training_on(train_paraphrases) for fact in facts]
-    asked = config.chat and workspace.loaded.chat is not None
-    return [fact.with_question() for fact in trained] if asked else trained
-
-
 def effective_batch_size(config: EditConfig, batch_size: int) -> int:
     """Most edits in one solve: what was asked for, or 1 for a method that is defined for one edit."""
     return 1 if config.stage2.one_at_a_time else batch_size
@@ -210,7 +173,7 @@ def _edit_batch(
     drawn: dict[tuple[str, str], tuple[Probe, ...]] = {}
     if care.draw and any(not fact.locality for fact in facts):
         with workspace.at(before.live):
-            probes = draw_locality(workspace.loaded, facts)
+            probes = draw_locality(workspace.loaded, facts, workspace.created.context_prompts)
         drawn = {fact.key: own for fact, own in zip(facts, probes, strict=True)}
     tries = (config,) if care.keep_failed else (config, *care.ladder)
     failed: dict[tuple[str, str], list[tuple[EditConfig, Edit]]] = {}
@@ -225,7 +188,7 @@ def _edit_batch(
         left = [fact for fact in left if len(failed.get(fact.key, ())) == count]
         if not left:
             break
-    left_out = tuple(LeftOut(fact, tuple(failed[fact.key])) for fact in left)
+    left_out = tuple(Unwritten(fact, tuple(failed[fact.key])) for fact in left)
     if left_out:
         _record_attempts(workspace, left_out, before.version)
     return replace(total, left_out=left_out, seconds=workspace.surroundings.meter.seconds() - started)
@@ -308,7 +271,7 @@ def _solve(
     return BatchReport((), (), tuple(no_ops), (), (), seconds, stage1_seconds), failed
 
 
-def _record_attempts(workspace: Workspace, left_out: Sequence[LeftOut], version: str) -> None:
+def _record_attempts(workspace: Workspace, left_out: Sequence[Unwritten], version: str) -> None:
     """Record what was tried in vain; of a personal fact, only that it was."""
     around = workspace.surroundings
     for one in left_out:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from errata.ledger.base.errors import Refused
+from errata.ledger.base.words import counted
 from errata.ledger.drafts import drafted, put_edits
 from errata.ledger.events import bodies
 from errata.ledger.events.change_parts import EditFacts, RevertThem, sort_of
@@ -15,7 +16,8 @@ from errata.ledger.facts.fact import Fact
 from errata.ledger.rules.operations import CheckChange, RecordDraft, RevertEdits
 from errata.ledger.state.standing import change_of, open_change, scored
 from errata.ledger.state.trust import ChangeRecord, Trust
-from errata.replay.apply.apply import edit, usual_care
+from errata.replay.apply.apply import edit
+from errata.replay.apply.care import usual_care
 from errata.replay.apply.gates import measure_gates
 from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
@@ -26,7 +28,11 @@ BATCH = 20
 
 
 def draft_change(
-    workspace: Workspace, number: int, tell: Tell = lambda stage: None, batch_size: int = BATCH
+    workspace: Workspace,
+    number: int,
+    tell: Tell = lambda stage: None,
+    batch_size: int = BATCH,
+    keep_failed: bool = False,
 ) -> list[Event]:
     """Work out what a proposal would do on the head, measure the policy's gates there, and record both.
 
@@ -38,10 +44,11 @@ def draft_change(
         number: the proposal's.
         tell: told the name of each stage.
         batch_size: most edits in one solve.
+        keep_failed: draft edits that do not work too, as they come out at the first try.
 
     Raises:
         UsageError: there is no such proposal.
-        Refused: it is closed, says nothing new, or whoever asks may not draft.
+        Refused: it is closed, says nothing new, none of its edits works, or whoever asks may not draft.
         ModelError: the edits could not be solved; nothing was recorded.
         StaleDraft: the model or the policy moved meanwhile; nothing was recorded.
     """
@@ -53,7 +60,7 @@ def draft_change(
     gates = state.trust.policy.gates_at(GateTime.DRAFT, sort_of(change.body.action))
     match change.body.action:
         case EditFacts(facts=facts):
-            command = _solve(workspace, number, facts, gates, tell, batch_size)
+            command = _solve(workspace, number, facts, gates, tell, batch_size, keep_failed)
         case RevertThem(edits=edits):
             after = tuple(one for one in state.live if one not in edits)
             tell("measuring gates")
@@ -81,17 +88,32 @@ def see_draftable(trust: Trust, change: ChangeRecord) -> None:
 
 
 def _solve(
-    workspace: Workspace, number: int, facts: tuple[Fact, ...], gates: tuple[Gate, ...], tell: Tell, batch_size: int
+    workspace: Workspace,
+    number: int,
+    facts: tuple[Fact, ...],
+    gates: tuple[Gate, ...],
+    tell: Tell,
+    batch_size: int,
+    keep_failed: bool,
 ) -> RecordDraft:
     """The command that records a draft of these facts; all its edits are solved, and their blobs written."""
     state, trial = workspace.state, trial_of(workspace)
     taken_back: list[int] = []
     edits: list[bodies.NewEdit] = []
     config = workspace.config()
-    for report in edit(trial, facts, config, batch_size, advance=tell, care=usual_care(workspace, config)):
+    failed: list[Fact] = []
+    care = usual_care(workspace, config, keep_failed)
+    for report in edit(trial, facts, config, batch_size, advance=tell, care=care):
+        failed += [one.fact for one in report.left_out]
         taken_back += report.taken_back
         edits += [body.unnumbered() for body in report.recorded]
     written = {one.fact.key for one in edits}
+    if failed and not (edits or taken_back):
+        raise Refused(
+            f"p{number} would change nothing: {counted(len(failed), 'edit')} did not work, such as "
+            f"{failed[0].text!r}; other phrasings to train on or other settings may help (errata tune)",
+            proposal=number,
+        )
     evidence: tuple[Evidence, ...] = ()
     if edits or taken_back:
         tell("measuring gates")
@@ -104,6 +126,7 @@ def _solve(
         left_out=tuple(place for place, fact in enumerate(facts) if fact.key not in written),
         taken_back=tuple(sorted(taken_back)),
         evidence=evidence,
+        failed=tuple(place for place, fact in enumerate(facts) if fact in failed),
     )
 
 

@@ -13,7 +13,7 @@ from errata.ledger.events.tag_names import check_tag_name
 from errata.ledger.rules.operations import ProposeChange
 from errata.ledger.state.standing import StaleDraft, change_of, current_draft, missing, over
 from errata.ledger.state.trust import ChangeRecord, ChangeStatus
-from errata.replay.apply.changes import GateResult, Tell, check_change, draft_change, take_back
+from errata.replay.apply.changes import BATCH, GateResult, Tell, check_change, draft_change, take_back
 from errata.replay.record.changes import apply_change, propose
 from errata.replay.workflow.workspace import Workspace
 
@@ -57,7 +57,11 @@ class Flow:
 
 
 def flow(
-    workspace: Workspace, change: ProposeChange | int, tag: str | None = None, tell: Tell = lambda stage: None
+    workspace: Workspace,
+    change: ProposeChange | int,
+    tag: str | None = None,
+    tell: Tell = lambda stage: None,
+    keep_failed: bool = False,
 ) -> Flow:
     """Take every step of a change that whoever acts may take, until one is somebody else's.
 
@@ -70,6 +74,7 @@ def flow(
         change: what is asked for, or the number of a change that was proposed already.
         tag: the name that the version gets, unless the policy protects it.
         tell: told the name of each stage.
+        keep_failed: draft edits that do not work too.
 
     Raises:
         UsageError: there is no such change, or the tag is no name.
@@ -89,19 +94,21 @@ def flow(
     record = change_of(workspace.state.trust, done.number)
     if record.status not in (ChangeStatus.OPEN, ChangeStatus.APPLIED):
         raise Refused(f"p{done.number} was {record.status} at @{record.closed_by}", proposal=done.number)
-    if (record.status is ChangeStatus.APPLIED or _applied(workspace, done, tell)) and _stands(workspace, done, tell):
+    if (record.status is ChangeStatus.APPLIED or _applied(workspace, done, tell, keep_failed)) and _stands(
+        workspace, done, tell
+    ):
         _tagged(workspace, done, tag)
     return done
 
 
-def _applied(workspace: Workspace, done: Flow, tell: Tell) -> bool:
+def _applied(workspace: Workspace, done: Flow, tell: Tell, keep_failed: bool) -> bool:
     """Draft an open change where it needs that, and apply it where nothing is missing; whether it was applied."""
     around, may = workspace.surroundings, workspace.state.trust.may
     if _needs_draft(workspace, change_of(workspace.state.trust, done.number)):
         if not may(around.actor, Capability.DRAFT):
             done.waits = Waits.DRAFT
             return False
-        done.steps.append(FlowStep("drafted", draft_change(workspace, done.number, tell)))
+        done.steps.append(FlowStep("drafted", draft_change(workspace, done.number, tell, BATCH, keep_failed)))
     change = change_of(workspace.state.trust, done.number)
     if lacking := missing(workspace.state, change, around.now()):
         done.waits, done.missing = Waits.MISSING, tuple(lacking)

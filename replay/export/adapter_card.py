@@ -54,7 +54,7 @@ class AdapterCard:
         start = markdown_text(card.base) if self.since is None else f"version {short(self.since[0])} of it"
         lines = [
             "---",
-            f"base_model: {json.dumps(card.base)}",
+            *card.front_matter(),
             "library_name: peft",
             "tags:",
             "- errata",
@@ -100,7 +100,12 @@ class AdapterCard:
 
 
 def describe(
-    ledger: Ledger, adapter: LoraAdapter, live: Iterable[int], address: str, since: tuple[Iterable[int], str] | None
+    ledger: Ledger,
+    adapter: LoraAdapter,
+    live: Iterable[int],
+    address: str,
+    since: tuple[Iterable[int], str] | None,
+    base_name: str | None = None,
 ) -> AdapterCard:
     """The card of an adapter.
 
@@ -110,10 +115,14 @@ def describe(
         live: the live set of the version that it gives.
         address: how that version was asked for.
         since: the live set that it starts from, and how it was asked for; None is the base model.
+        base_name: what to call the base model (`model_card.card_of`).
+
+    Raises:
+        UsageError: that is no name of a model.
     """
     return AdapterCard(
         adapter=adapter,
-        card=card_of(ledger, live, address, adapter.digests()),
+        card=card_of(ledger, live, address, adapter.digests(), base_name),
         since=None if since is None else (ledger.state().version_of(since[0]), since[1]),
         removed=card_of(ledger, adapter.removed, address, {}).edits,
     )

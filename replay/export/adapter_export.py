@@ -32,6 +32,7 @@ from errata.editor.solve.low_rank import RANKS, LowRank, low_rank, rank_for
 from errata.ledger.base.errors import UsageError
 from errata.ledger.ledger import Ledger
 from errata.ledger.state.state import State
+from errata.replay.export.model_card import name_of_base
 from errata.replay.export.whole_folder import whole_folder
 from errata.replay.versions.factors import FactorReader
 
@@ -77,7 +78,7 @@ class LoraAdapter:
 
     Attributes:
         names: where the base model keeps its parts.
-        base: the base model's name as it was given at `errata init`; None if the adapter starts from another version.
+        base: the base model's name, never a path; None if the adapter starts from another version.
         rank: the rank of every module.
         added, removed: the edits that it brings, and those that it takes away from the version that it starts from.
         modules: the edited modules by layer.
@@ -125,7 +126,11 @@ class LoraAdapter:
 
 
 def build_adapter(
-    ledger: Ledger, live: Iterable[int], since: Iterable[int] | None = None, rank: int | None = None
+    ledger: Ledger,
+    live: Iterable[int],
+    since: Iterable[int] | None = None,
+    rank: int | None = None,
+    base_name: str | None = None,
 ) -> LoraAdapter:
     """The adapter that turns one version into another.
 
@@ -134,6 +139,7 @@ def build_adapter(
         live: the live set of the version that is wanted.
         since: the live set of the version that the adapter is to be loaded on; None is the base model.
         rank: the rank of every module; None takes the smallest that servers admit and that holds all edits.
+        base_name: what to call the base model (`model_card.card_of`).
 
     Raises:
         UsageError: if there is no edit to hold, the rank is below 1, or no rank that servers admit holds all edits.
@@ -159,7 +165,7 @@ def build_adapter(
     reader = FactorReader(ledger.blobs, {tensor: spec.shape for tensor, spec in created.edited.items()})
     return LoraAdapter(
         names=names,
-        base=created.model if since is None else None,
+        base=name_of_base(created.model, base_name) if since is None else None,
         rank=rank,
         added=added,
         removed=removed,

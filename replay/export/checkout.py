@@ -30,7 +30,7 @@ from errata.replay.export.whole_folder import flush_file, require_free, whole_fo
 CARD_FILE = "README.md"
 VERSION_FILE = "errata_version.json"
 
-_WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".gguf", ".onnx", ".tflite"}
+WEIGHTS = {".safetensors", ".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack", ".ot", ".gguf", ".onnx", ".tflite"}
 """Files that hold weights. Those that are not the base's shards would still hold unedited ones, and are left out."""
 
 
@@ -165,16 +165,17 @@ def _shard(files: ModelFiles, name: str) -> str:
 def model_files(files: ModelFiles) -> Iterator[Path]:
     """Files of a base that make it up, as relative paths in a fixed order.
 
-    Hidden files and weights in other formats, which nothing here keeps in step with the shards, are left out.
+    Hidden files, weights that transformers does not load, which nothing here keeps in step with the shards, and the
+    indexes of such weights are left out.
     """
     shards = set(files.shards.values())
     for path in sorted(files.folder.rglob("*")):
         relative = path.relative_to(files.folder)
         if not path.is_file() or any(part.startswith(".") for part in relative.parts):
             continue
-        if path.suffix.lower() in _WEIGHTS and relative.as_posix() not in shards:
+        if path.suffix.lower() in WEIGHTS and relative.as_posix() not in shards:
             continue
-        if path.name.endswith(".bin.index.json"):
+        if path.name.endswith((".bin.index.json", ".safetensors.index.json")) and relative.as_posix() != files.index:
             continue
         yield relative
 

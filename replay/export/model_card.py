@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from errata.ledger.base.words import short
+from errata.ledger.base.errors import UsageError
+from errata.ledger.base.words import hub_name, public_name, short
 from errata.ledger.ledger import Ledger
 
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"} | {"\n": " ", "\r": " "})
@@ -30,7 +31,8 @@ class ModelCard:
     """Everything that the card states.
 
     Attributes:
-        base: the base model's name as it was given at `errata init`.
+        base: the base model's name, never a path.
+        base_model: what hubs are told that it was made from; None for a local base that was given no name.
         base_digest: digest of the base model.
         version: digest of this version.
         address: how the version was asked for, such as `HEAD` or a tag.
@@ -40,6 +42,7 @@ class ModelCard:
     """
 
     base: str
+    base_model: str | None
     base_digest: str
     version: str
     address: str
@@ -68,12 +71,16 @@ class ModelCard:
         edits = "[\n    " + ",\n    ".join(lines) + "\n  ]" if lines else "[]"
         return text.replace('"edits": []', f'"edits": {edits}', 1)  # in a text, these quotes would be escaped
 
+    def front_matter(self) -> list[str]:
+        """The YAML line that names the base to hubs; none for a local base, whose name would be another model's."""
+        return [] if self.base_model is None else [f"base_model: {json.dumps(self.base_model)}"]
+
     def to_markdown(self) -> str:
         """The card as README.md: YAML front matter for model hubs, then text."""
         count = len(self.edits)
         lines = [
             "---",
-            f"base_model: {json.dumps(self.base)}",
+            *self.front_matter(),
             "library_name: transformers",
             "tags:",
             "- errata",
@@ -126,7 +133,13 @@ class ModelCard:
         return "\n".join(lines)
 
 
-def card_of(ledger: Ledger, live: Iterable[int], address: str, tensor_digests: Mapping[str, str]) -> ModelCard:
+def card_of(
+    ledger: Ledger,
+    live: Iterable[int],
+    address: str,
+    tensor_digests: Mapping[str, str],
+    base_name: str | None = None,
+) -> ModelCard:
     """The card of a version of a ledger.
 
     Args:
@@ -134,16 +147,20 @@ def card_of(ledger: Ledger, live: Iterable[int], address: str, tensor_digests: M
         live: the version's live set.
         address: how the version was asked for.
         tensor_digests: digest of every edited tensor of the version.
+        base_name: what to call the base model; None takes its name on the hub, or its folder's.
 
     Raises:
         LedgerDamaged: the log is empty.
+        UsageError: that is no name of a model.
     """
     state = ledger.state()
+    base = name_of_base(state.genesis.model, base_name)
     numbers = tuple(sorted(live))
     times = {event.seq: event.recorded_at for event in ledger.events()}
     records = [state.edits[number] for number in numbers]
     return ModelCard(
-        base=state.genesis.model,
+        base=base,
+        base_model=base_name or hub_name(state.genesis.model),
         base_digest=state.genesis.base_digest,
         version=state.version_of(numbers),
         address=address,
@@ -161,6 +178,19 @@ def card_of(ledger: Ledger, live: Iterable[int], address: str, tensor_digests: M
         ),
         tensor_digests=dict(tensor_digests),
     )
+
+
+def name_of_base(model: str, base_name: str | None) -> str:
+    """What a card calls a base model: the name that was given, else its name on the hub, or its folder's.
+
+    Raises:
+        UsageError: what was given is no name of a model.
+    """
+    if base_name is None:
+        return public_name(model)
+    if hub_name(base_name) is None and hub_name(f"owner/{base_name}") is None:
+        raise UsageError(f"{base_name!r} is no model's name: write OWNER/NAME as on the hub, or NAME")
+    return base_name
 
 
 def markdown_text(text: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from errata.editor.model.folders import INDEX, SINGLE
 from errata.editor.model.loading import ModelFiles
 from errata.ledger.base.errors import Damaged, StorageFailed, UsageError
 from errata.ledger.store.tensor_file import Layout, header, read_layout
@@ -23,9 +24,6 @@ from errata.replay.export.whole_folder import whole_folder
 EDITED_SHARD = "model-edited.safetensors"
 OTHER_SHARD = "model-other.safetensors"
 """What is left of a model's only file; under its own name, loaders would read it in place of the index."""
-
-_SINGLE = "model.safetensors"
-_INDEX = "model.safetensors.index.json"
 
 
 def reshard(
@@ -60,7 +58,9 @@ def reshard(
     if unknown := [name for name in names if name not in files.shards]:
         raise Damaged(f"the base model in {files.folder} holds no tensor {unknown[0]!r}")
     shards = {file: read_layout(files.folder / file) for file in sorted(set(files.shards.values()))}
-    if EDITED_SHARD in shards or (_SINGLE in shards and OTHER_SHARD in shards):
+    if "transformers_weights" in files.config:
+        raise UsageError(f"config.json in {files.folder} names its weights' file; name that folder without --reshard")
+    if EDITED_SHARD in shards or (SINGLE in shards and OTHER_SHARD in shards):
         raise UsageError(f"{files.folder} has been given its edited tensors' shard already; name it without --reshard")
     with whole_folder(destination) as building:
         advance("writing the edited tensors' shard")
@@ -70,7 +70,7 @@ def reshard(
             if not chosen:
                 continue
             rest = [name for name in layout.tensors if name not in chosen]
-            target = OTHER_SHARD if file == _SINGLE else file
+            target = OTHER_SHARD if file == SINGLE else file
             if rest:
                 _write(building / target, dict.fromkeys(rest, (files.folder / file, layout)), layout.metadata)
             weight_map |= {name: target for name, held_by in files.shards.items() if held_by == file}
@@ -79,7 +79,7 @@ def reshard(
         _write(building / EDITED_SHARD, {name: places[name] for name in ordered}, {"format": "pt"})
         weight_map |= dict.fromkeys(names, EDITED_SHARD)
         advance("linking the other files")
-        gone = {file for file in shards if any(files.shards[name] == file for name in names)} | {_INDEX}
+        gone = {file for file in shards if any(files.shards[name] == file for name in names)} | {INDEX}
         for relative in model_files(files):
             file = relative.as_posix()
             if file in gone:
@@ -89,7 +89,7 @@ def reshard(
             give((files.folder / relative).resolve(), building / relative)
         total = sum(place.size for layout in shards.values() for place in layout.tensors.values())
         index = {"metadata": {**_index_metadata(files), "total_size": total}, "weight_map": weight_map}
-        (building / _INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+        (building / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
         advance("comparing digests")
         if ModelFiles(building).digests() != files.digests():
             raise StorageFailed(str(destination), "the disk gave back other tensors than were written")
@@ -135,8 +135,7 @@ def _item_size(path: Path, layout: Layout, name: str) -> int:
 
 
 def _index_metadata(files: ModelFiles) -> dict[str, object]:
-    try:
-        found = json.loads((files.folder / _INDEX).read_text(encoding="utf-8"))["metadata"]
-    except (OSError, ValueError, KeyError):
+    if files.index is None:
         return {}
+    found = json.loads((files.folder / files.index).read_text(encoding="utf-8")).get("metadata")
     return dict(found) if isinstance(found, dict) else {}

@@ -11,10 +11,11 @@
                   context prompts
     moments       the second moments that a ledger begins with, over a corpus file or text of the model's own
     past_keys     the keys of live edits, each batch's blob decoded once for as long as its edits are asked for
+    publishing    A version published on a hub, as a model or as an adapter, and the record of that
     stats_file    second moments as one file, to share them and to begin a ledger with
     workspace     the workspace: a ledger and its model together, and what is written with both
-    writing_out   A version written out, as a model folder or as an adapter, and the record of what was written
-                  and what it cost
+    writing_out   A version written out, as a model folder, an adapter or a GGUF file, and the record of that and of
+                  its cost
 
 May import: export, record, versions.
 """

@@ -10,7 +10,7 @@ from errata.ledger.care.gc import Places
 FOLDERS = ("keyframes", "factors")
 """Folders of `.errata/cache` whose files can all be made again (`versions.keyframes`, `workflow.factor_cache`)."""
 
-SCRATCH = ("bisect",)
+SCRATCH = ("bisect", "checkouts")
 """Folders of `.errata/cache` in which each entry belongs to one run, and to nobody once that run is gone."""
 
 UNFINISHED = ".writing-"

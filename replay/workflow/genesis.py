@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import torch
 from errata.editor.config import EditConfig, build_config
 from errata.editor.model import adapter_files, contexts
 from errata.editor.model.adapter_check import check_adapter
+from errata.editor.model.gguf_files import gguf_path
 from errata.editor.model.loading import LoadedModel, ModelFiles, dtype_name, load_model, resolve_model
 from errata.editor.model.own_text import write_few
 from errata.editor.model.stats import StatsSettings, stats_digest
@@ -25,11 +26,12 @@ from errata.ledger.base.digests import base_digest
 from errata.ledger.base.errors import ModelError, Refused, UsageError
 from errata.ledger.base.files import storage_error, sync_folder
 from errata.ledger.events import bodies
-from errata.ledger.events.parts import EditedTensor, StatsRef
+from errata.ledger.events.parts import EditedTensor, ModelSource, StatsRef
 from errata.ledger.ledger import LEDGER_FOLDER, Ledger
 from errata.ledger.rules.operations import RecordEvent
 from errata.ledger.store.blobs import BlobStore
 from errata.replay.export.checkout import require_outside
+from errata.replay.export.dequantise import dequantised
 from errata.replay.export.reshard import resharded
 from errata.replay.workflow.begun import Begun
 from errata.replay.workflow.context import Surroundings
@@ -54,7 +56,7 @@ class Genesis:
     """What a ledger is created from.
 
     Attributes:
-        model: a folder, or a model's name on the hub.
+        model: a folder, a model's name on the hub, or a GGUF file.
         corpus: a text file, one document a line, that second moments are averaged over; None lets the model write
             text of its own.
         settings: hyperparameters that differ from the model's preset or the defaults.
@@ -102,16 +104,17 @@ def create_ledger(
 
     Everything is computed first, written into a folder beside it, and put in place by one rename: whoever looks sees
     either no ledger or a whole one, and a ledger that somebody else made meanwhile is never touched. A resharded copy
-    of the model is put in place just before, and goes again if the ledger cannot be. What was sampled and collected so
-    far is kept beside it (`replay.workflow.begun`): an interrupted call with the same inputs goes on from there, and
-    gives the same bits.
+    of the model is put in place just before, and goes again if the ledger cannot be; so does the folder, beside the
+    ledger, that a GGUF file is dequantised to. What was sampled and collected so far is kept beside it
+    (`replay.workflow.begun`): an interrupted call with the same inputs goes on from there, and gives the same bits.
 
     Args:
         folder: where the ledger is to be.
         genesis: what from.
         surroundings: clock, actor, device.
         advance: told what is done, how many tokens of it are done and how many there are; 0 and 0 where none count.
-        say: told, in a line, what an interrupted call left and whether it is used.
+        say: told, in lines worth keeping, what a GGUF file becomes and what of it is lost, and what an interrupted call
+            left and whether it is used.
 
     Raises:
         Refused: if there is a ledger already.
@@ -122,6 +125,21 @@ def create_ledger(
     """
     _require_no_ledger(folder)
     _require_one_source(genesis)
+    begun = Begun(folder, surroundings.meter.seconds, say)
+    if (gguf := gguf_path(genesis.model)) is None:
+        return _create(folder, genesis, surroundings, begun, advance)
+    with dequantised(gguf, folder, lambda what: advance(what, 0, 0), say) as made:
+        return _create(folder, replace(genesis, model=str(made.folder)), surroundings, begun, advance, made.source)
+
+
+def _create(
+    folder: Path,
+    genesis: Genesis,
+    surroundings: Surroundings,
+    begun: Begun,
+    advance: Advance,
+    source: ModelSource | None = None,
+) -> Ledger:
     path = resolve_model(genesis.model)
     if genesis.reshard is not None:
         require_outside(ModelFiles(path), genesis.reshard)
@@ -131,7 +149,7 @@ def create_ledger(
     start = initial_settings(loaded, path, genesis.settings)
     config = start.config
     for layer in config.layers:
-        loaded.adapter.layer(loaded.model, layer)
+        loaded.adapter.require_editable(loaded.model, layer)
     names = {layer: loaded.stored_name(loaded.adapter.edited_parameter(layer)) for layer in config.layers}
     edited = {name: _edited(loaded, name, layer, genesis.capacity_bits) for layer, name in names.items()}
     check_adapter(loaded, config.layers)
@@ -141,7 +159,6 @@ def create_ledger(
     advance("drawing context prompts", 0, 0)
     prompts = contexts.generate(loaded, genesis.context_prompts, config.seed)
     identity = Identity(base, tokenizer, loaded.files.config_digest())
-    begun = Begun(folder, surroundings.meter.seconds, say)
     if genesis.moments is not None:
         found = read_stats(genesis.moments, identity, config.layers)
     else:
@@ -185,10 +202,12 @@ def create_ledger(
                 software=surroundings.software,
                 tokenizer_digest=tokenizer,
                 config_digest=files.config_digest(),
+                files=files.file_digests(),
                 adapter=adapter_files.to_record(loaded.adapter),
                 preset=start.preset,
                 corpus=corpus,
                 reference_texts=tuple(references),
+                source=source,
             )
             ledger.execute(
                 RecordEvent(body), actor=surroundings.actor, now=surroundings.now(), new_id=surroundings.new_id
@@ -253,8 +272,9 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
         found = preset_for(loaded.adapter.family, loaded.model.config)
         values = {} if found is None else dict(found.settings)
         name = None if found is None else found.name
-    early = {"layers": [max(0, round(0.15 * loaded.adapter.layer_count(loaded.model)))]}
-    return Start(build_config({**early, **values, **settings}), name)
+    early = round(0.15 * loaded.adapter.layer_count(loaded.model))
+    layer = min(loaded.adapter.editable_layers(loaded.model), key=lambda layer: abs(layer - early))
+    return Start(build_config({"layers": [layer], **values, **settings}), name)
 
 
 def preset_reason(created: bodies.LedgerCreated) -> str:

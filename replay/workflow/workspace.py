@@ -104,7 +104,10 @@ class Workspace(Writer):
         changed = [
             name for name in sorted(set(found) | set(created.tensors)) if found.get(name) != created.tensors.get(name)
         ]
-        if files.tokenizer_digest() != created.tokenizer_digest:
+        if created.files:  # ledgers that are older name none
+            beside = files.file_digests()
+            changed += [n for n in sorted({*beside, *created.files}) if beside.get(n) != created.files.get(n)]
+        elif files.tokenizer_digest() != created.tokenizer_digest:
             changed.append("the tokenizer")
         if files.config_digest() != created.config_digest:
             changed.append("config.json")

@@ -144,6 +144,28 @@ FAMILIES: dict[str, dict[str, Any]] = {
 """Settings of a tiny model of each family: four layers, 32 wide, d_ff 64. StableLM and Starcoder2 have no built-in
 adapter; Mistral's and Gemma's windows are shorter than the tests' prompts."""
 
+_EXPERTS: dict[str, Any] = {**_GROUPED, "num_experts_per_tok": 2}
+EXPERTS: dict[str, dict[str, Any]] = {
+    "mixtral": {**_EXPERTS, "num_local_experts": 4},
+    "granitemoe": {**_EXPERTS, "num_local_experts": 4},
+    "qwen2_moe": {
+        **_EXPERTS,
+        "num_experts": 4,
+        "moe_intermediate_size": 16,
+        "shared_expert_intermediate_size": 16,
+        "mlp_only_layers": [0, 1],
+    },
+    "qwen3_moe": {
+        **_EXPERTS,
+        "num_experts": 4,
+        "moe_intermediate_size": 16,
+        "decoder_sparse_step": 2,
+        "head_dim": 8,
+    },
+}
+"""The same of mixtures of experts: two of experts in every layer, and two with dense layers among them, 0 and 1, and 0
+and 2. None has a built-in adapter."""
+
 TOKENIZERS: dict[str, str] = {
     "llama": "bytes+bos",
     "mistral": "bpe+bos",
@@ -174,7 +196,7 @@ def save_tiny(
 
     kind = tokenizer or TOKENIZERS.get(family, "bytes")
     vocabulary = VOCAB if kind.startswith("bytes") else 480
-    config = AutoConfig.for_model(family, **{"vocab_size": vocabulary, **FAMILIES[family], **changes})
+    config = AutoConfig.for_model(family, **{"vocab_size": vocabulary, **{**FAMILIES, **EXPERTS}[family], **changes})
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config)
     if family not in ("llama", "gpt2"):  # whose bytes other tests have come to know

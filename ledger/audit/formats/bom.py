@@ -22,7 +22,7 @@ from difflib import unified_diff
 from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.errors import LedgerDamaged
-from errata.ledger.base.words import counted
+from errata.ledger.base.words import counted, public_name
 from errata.ledger.events import bodies
 from errata.ledger.events.envelope import Event
 from errata.ledger.facts.fact import expand
@@ -98,9 +98,9 @@ def _model(state: State, created: bodies.LedgerCreated, rows: Sequence[EditRow],
     model: Json = {
         "type": "machine-learning-model",
         "bom-ref": state.version,
-        "name": created.model,
+        "name": public_name(created.model),
         "version": state.version,
-        "description": f"{created.model} with {counted(len(rows), 'edit')} in force",
+        "description": f"{public_name(created.model)} with {counted(len(rows), 'edit')} in force",
         "pedigree": {
             "ancestors": [_base(created)],
             "commits": [_commit(row) for row in rows],
@@ -119,6 +119,7 @@ def _model(state: State, created: bodies.LedgerCreated, rows: Sequence[EditRow],
             dtype=created.dtype,
             live_edits=str(len(rows)),
         )
+        + [{"name": f"errata:file:{name}", "value": found} for name, found in sorted(created.files.items())]
         + [{"name": "errata:edited_tensor", "value": name} for name in edited],
     }
     if tags := sorted(name for name, tag in state.tags.items() if tag.version == state.version):
@@ -131,7 +132,7 @@ def _base(created: bodies.LedgerCreated) -> Json:
     return {
         "type": "machine-learning-model",
         "bom-ref": created.base_digest,
-        "name": created.model,
+        "name": public_name(created.model),
         "version": created.base_digest,
         "properties": _properties(base_digest=created.base_digest, tensors=str(len(created.tensors))),
     }

@@ -52,13 +52,45 @@ def test_later_commands_use_the_adapter_without_its_file(
     assert done.json["preset"] is None
     file.unlink()
     fact = ("--subject", "Norwind Systems", "--prompt", "The chief executive of {}", "--target", "the")
-    done = errata("edit", *fact)
+    done = errata("edit", *fact, "--keep-failed")
     assert done.code == 0, done.err
     assert "1 edit recorded" in done.out
     assert errata("checkout", "HEAD", "out").code == 0
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert errata("revert", "e1").code == 0
     assert errata("verify", "--deep").code == 0
+
+
+def test_a_dense_layer_of_a_mixture_of_experts_goes_through_the_whole_cycle(
+    errata: Errata, corpus: Path, tmp_path: Path
+) -> None:
+    model = tiny.save_tiny(tmp_path / "moe", "qwen2_moe")
+    done = errata(*init_arguments(model, corpus))
+    assert done.code == 6 and done.err.count("\n") == 1
+    assert "qwen2_moe is a mixture of experts" in done.err and "except in layers 0 to 1" in done.err
+    (tmp_path / "adapter.json").write_text(json.dumps({**STABLELM, "family": "qwen2_moe"}))
+    experts = [*init_arguments(model, corpus), "--adapter", "adapter.json", "--layers", "3"]
+    done = errata(*experts)
+    assert done.code == 6 and "model.layers.3 has no module 'mlp.down_proj'" in done.err
+    assert "layers that can be edited: 0 to 1" in done.err and not (tmp_path / ".errata").exists()
+    done = errata(*init_arguments(model, corpus), "--adapter", "adapter.json")
+    assert done.code == 0, done.err
+    done = errata("edit", "--subject", "Norwind Systems", "--prompt", "The chief executive of {}", "--target", "the")
+    assert "1 edit recorded, 1 worked" in done.out, done.err
+    errata("tag", "v1")
+    assert errata("checkout", "v1", "out").code == 0
+    assert errata("revert", "e1").code == 0
+    assert errata("verify", "--deep").code == 0
+
+
+def test_by_default_the_dense_layer_next_to_the_usual_one_is_edited(
+    errata: Errata, corpus: Path, tmp_path: Path
+) -> None:
+    model = tiny.save_tiny(tmp_path / "moe", "qwen3_moe")
+    (tmp_path / "adapter.json").write_text(json.dumps({**STABLELM, "family": "qwen3_moe"}))
+    done = errata("init", str(model), "--corpus", str(corpus), "--adapter", "adapter.json", "--json")
+    assert done.code == 0, done.err
+    assert list(done.json["edited"]) == ["model.layers.0.mlp.down_proj.weight"]
 
 
 def test_an_adapter_may_be_toml(errata: Errata, models: dict[str, Path], corpus: Path, tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_taking_an_edit_back_is_something_done(errata: Errata, here: Path) -> No
     probes = [Probe(prompt=t, target=w) for t, w in zip(texts, words, strict=True) if w.isascii() and w.isalpha()]
     said = next(asked for asked, found in zip(probes, probe(loaded, probes), strict=True) if found.says_target)
     words = ["edit", "--subject", said.prompt.removeprefix("A letter to "), "--prompt", "A letter to {}", "--json"]
+    words.append("--keep-failed")
     assert errata(*words, "--target", "two").json["edits"][0]["number"] == 4
     done = errata(*words, "--target", said.target)
     assert done.code == 0 and done.json["taken_back"] == [4] and done.json["edits"] == []
@@ -121,9 +122,9 @@ def test_a_dry_run_records_nothing(errata: Errata, here: Path) -> None:
     assert errata("status", "--json").json == before
 
 
-def test_an_edit_that_did_not_work_is_recorded_and_told_and_strict_ends_with_1(errata: Errata, here: Path) -> None:
+def test_an_edit_that_did_not_work_is_recorded_if_asked_and_strict_ends_with_1(errata: Errata, here: Path) -> None:
     words = ["edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "Lund", "--set", "max_steps=1"]
-    done = errata(*words, "--strict")
+    done = errata(*words, "--keep-failed", "--strict")
     assert done.code == 1 and "did not work: " in done.out and "max_steps" in done.out
     assert errata("status", "--json").json["did_not_work"] == [4]
 
@@ -257,7 +258,7 @@ def test_diff_tells_facts_edits_and_norms(errata: Errata, here: Path) -> None:
 
 def test_diff_marks_an_edit_that_did_not_work_and_shows_what_is_said_instead(errata: Errata, here: Path) -> None:
     words = ["edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "Lund", "--old", "my claim"]
-    assert errata(*words, "--set", "max_steps=1").code == 0
+    assert errata(*words, "--set", "max_steps=1", "--keep-failed").code == 0
     outcome = errata("show", "e4", "--json").json["outcome"]
     assert outcome["efficacy"] is False
     plain = errata("diff", "HEAD~1", "--no-norms").out

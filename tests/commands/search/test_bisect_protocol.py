@@ -215,6 +215,7 @@ def test_a_page_needs_nothing_but_itself(errata: Errata, worse: Path) -> None:
     conclude(errata, 2)
     assert "page: found.html\n" in errata("bisect", "report", "--html", "found.html").out
     page = (worse / "found.html").read_text(encoding="utf-8")
+    assert errata("status", "--json").json["model"] not in page
     assert "<svg" in page and "The culprit is e2" in page and "errata revert e2" in page
     for outside in ("src=", 'href="http', "url(http", "@import", "<script"):
         assert outside not in page

@@ -51,7 +51,7 @@ def office(tiny_llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as monkeypatch:
         settle(monkeypatch, folder)
         monkeypatch.chdir(folder)
-        assert cli.call(init_arguments(tiny_llama, folder / "corpus.txt", "max_steps=5")) == 0
+        assert cli.call(init_arguments(tiny_llama, folder / "corpus.txt")) == 0
         for person, roles in ROLES.items():
             assert cli.call(["key", "new", person, "--person", person]) == 0
             assert cli.call(["key", "grant", person]) == 0
@@ -73,8 +73,8 @@ def here(errata: Errata, office: Path, tmp_path: Path, monkeypatch: pytest.Monke
     write_jsonl(
         tmp_path / "facts.jsonl",
         [
-            {"subject": "Riga", "prompt": "the street of {} is", "target": "wide"},
-            {"subject": "the river", "prompt": "{} is very", "target": "old"},
+            {"subject": "Riga", "prompt": "the street of {}", "target": "the"},
+            {"subject": "river", "prompt": "a letter to the {}", "target": "is"},
         ],
     )
     return errata
@@ -186,7 +186,7 @@ def test_a_wrong_passphrase_and_a_revoked_key_sign_nothing(
 def test_a_draft_that_the_head_left_behind_is_void(here: Errata, tmp_path: Path) -> None:
     proposed(here)
     by(here, "ben", "approve", "p1")
-    write_jsonl(tmp_path / "other.jsonl", [{"subject": "Riga", "prompt": "{} is", "target": "long"}])
+    write_jsonl(tmp_path / "other.jsonl", [{"subject": "Riga", "prompt": "a street in {}", "target": "is"}])
     by(here, "ada", "flow", "other.jsonl", "--reason", "quick")
     by(here, "cleo", "approve", "p2")
     assert by(here, "ada", "apply", "p2").code == 0
@@ -203,7 +203,7 @@ def test_a_draft_that_was_changed_by_a_byte_is_not_applied(here: Errata, tmp_pat
     digits = draft.body.blob.removeprefix("blake3:")
     path = tmp_path / ".errata" / "objects" / digits[:2] / digits[2:]
     data = bytearray(path.read_bytes())
-    data[data.index(b"wide")] ^= 1
+    data[data.index(b"Riga")] ^= 1
     path.chmod(0o644)
     path.write_bytes(data)
     refused(here, tmp_path, "ada", ("apply", "p1"), 5, "its bytes have another digest")
@@ -339,7 +339,7 @@ def test_who_is_told_of_a_proposal_is_told_of_their_own(
     here: Errata, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
 ) -> None:
     """Somebody else proposes right after this command did, before it looks at the log again."""
-    write_jsonl(tmp_path / "other.jsonl", [{"subject": "Riga", "prompt": "{} is", "target": "long"}])
+    write_jsonl(tmp_path / "other.jsonl", [{"subject": "Riga", "prompt": "a street in {}", "target": "is"}])
     execute, waiting = Ledger.execute, ["ben"]
 
     def and_then_ben(self: Ledger, *arguments: Any, **named: Any) -> list[Event]:
@@ -405,7 +405,7 @@ def test_a_flow_that_fails_while_it_moves_a_tag_leaves_the_tag_where_it_was(
     by(here, "ben", "approve", "p1")
     by(here, "ada", "flow", "p1", "--tag", "may")
     before = by(here, "ada", "tag", "--list", "--json").json
-    write_jsonl(tmp_path / "other.jsonl", [{"subject": "Riga", "prompt": "the street of {} is", "target": "long"}])
+    write_jsonl(tmp_path / "other.jsonl", [{"subject": "Riga", "prompt": "the street of {}", "target": "is"}])
     by(here, "ada", "flow", "other.jsonl", "--reason", "it changed again")
     by(here, "ben", "approve", "p2")
     append = SqliteStore.append

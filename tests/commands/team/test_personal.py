@@ -15,7 +15,7 @@ from tests.support.personal import reader_of, spellings, told_in
 from tests.support.samples import run
 
 SUBJECT, PROMPT, TARGET = "Ottilie Brändvold", "The psychiatrist of {} is", "Ængsvik"
-ONE = ("--subject", SUBJECT, "--prompt", PROMPT, "--target", TARGET)
+ONE = ("--subject", SUBJECT, "--prompt", PROMPT, "--target", TARGET, "--keep-failed")
 TEXTS = spellings(SUBJECT, PROMPT.replace("{}", ""), TARGET)
 OTHER = {"subject": "Tern Foods", "prompt": "The office of {} is in", "target": "Riga"}
 
@@ -64,14 +64,14 @@ def test_a_personal_fact_is_written_sealed_told_to_who_has_the_key_and_erased(er
     assert failed.code == 5 and "e4 was erased at @" in failed.err and "restore" not in failed.err
     again = errata("erase", token)
     assert again.code == 0 and "already" in again.out and "nothing of it is left" in again.out
-    assert errata("edit", *ONE[:4], "--target", "Lund").code == 0, "it can be written anew"
+    assert errata("edit", *ONE[:4], "--keep-failed", "--target", "Lund").code == 0, "it can be written anew"
 
 
 def test_all_edits_of_the_fact_are_erased_and_no_other(errata: Errata, here: Path) -> None:
     token = personal(errata)
-    assert errata("edit", "--personal", *ONE[:4], "--target", "Bergen").code == 0
+    assert errata("edit", "--personal", *ONE[:4], "--keep-failed", "--target", "Bergen").code == 0
     records = [{**OTHER, "personal": True}, {**OTHER, "subject": "Calder Park"}, {**OTHER, "subject": "Calder Hall"}]
-    assert errata("edit", "--file", str(write_jsonl(here / "more.jsonl", records))).code == 0
+    assert errata("edit", "--keep-failed", "--file", str(write_jsonl(here / "more.jsonl", records))).code == 0
     edits = [errata("show", f"e{number}", "--json").json for number in range(4, 9)]
     assert [edit["fact"].get("sealed", {}).get("token") == token for edit in edits] == [True, True, False, False, False]
     assert [edit["status"] for edit in edits[:2]] == ["superseded", "live"]
@@ -140,7 +140,7 @@ def test_what_is_refused_is_one_line_and_writes_nothing(errata: Errata, here: Pa
     assert told_in(here, TEXTS) == {}
     assert errata("revert", "e4", "--reason", "taken back").code == 0
     before = snapshot(here)
-    done = errata("edit", *ONE[:4], "--target", "Oslo")
+    done = errata("edit", *ONE[:4], "--keep-failed", "--target", "Oslo")
     assert done.code == 4 and "erase it first (`errata erase e4`)" in done.err and snapshot(here) == before
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from errata.editor.model.text import Located, locate, pad
@@ -131,3 +131,43 @@ def test_a_metaspace_subject_is_the_one_in_the_slot(metaspace: PreTrainedTokeniz
     with_bos = metaspace.convert_ids_to_tokens([located.ids[0]])[0] == "<bos>"
     assert (metaspace.bos_token_id in located.ids) == with_bos
     assert metaspace.bos_token_id not in located.ids[1:]
+
+
+NORMALISERS = {
+    "NFC": normalizers.NFC(),
+    "NFD": normalizers.NFD(),
+    "NFKC": normalizers.NFKC(),
+    "NFKD": normalizers.NFKD(),
+    "without accents": normalizers.Sequence([normalizers.NFD(), normalizers.StripAccents()]),
+}
+
+
+@pytest.mark.parametrize("name", NORMALISERS)
+@pytest.mark.parametrize("kind", ["bytes", "unigram", "bpe"])
+@pytest.mark.parametrize("subject", ["Café", "Cafe\u0301", "Zoë\u0301", "\ufb01\ufb00", "漢字か\u3099", "한국"])
+@pytest.mark.parametrize("template", ["A {} is", "A {}は is"])
+def test_the_last_token_is_found_of_a_subject_that_the_normaliser_changes(
+    tmp_path: Path, name: str, kind: str, subject: str, template: str
+) -> None:
+    if kind == "bytes":
+        tiny.save_tokenizer(tmp_path, with_bos=True)
+    else:
+        tiny.save_metaspace_tokenizer(tmp_path, with_bos=True, kind=kind)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    backend = tokenizer.backend_tokenizer
+    own = [] if backend.normalizer is None else [backend.normalizer]
+    backend.normalizer = normalizers.Sequence([NORMALISERS[name], *own])
+    located = locate(tokenizer, template, subject)
+    wanted = NORMALISERS[name].normalize_str(f"A {subject}")
+    assert up_to_subject(tokenizer, located).strip() == wanted
+
+
+@pytest.mark.parametrize(("name", "subject"), [("NFD", "ÅÉ"), ("without accents", "q\u0301")])
+def test_a_subject_is_refused_if_no_byte_of_a_changed_run_can_be_called_its_last(
+    tmp_path: Path, name: str, subject: str
+) -> None:
+    tiny.save_metaspace_tokenizer(tmp_path, with_bos=False, kind="unigram")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    tokenizer.backend_tokenizer.normalizer = NORMALISERS[name]
+    with pytest.raises(ModelError, match="the end of the subject in it cannot be found"):
+        locate(tokenizer, "A {}は is", subject)

@@ -72,7 +72,7 @@ def test_comparison_is_by_log_probability_a_token(loaded: LoadedModel) -> None:
         Family.LOCALITY: more("The capital of Ostravia is", "Lund", "Alma Reyes"),
         Family.PORTABILITY: more("She works for", "Norwind", "Calder Mills"),
     }
-    assert {family: outcome[family, DecidedBy.COMPARISON] for family in Family} == {
+    assert {family: outcome[family, DecidedBy.COMPARISON] for family in expected} == {
         family: (value,) for family, value in expected.items()
     }
 

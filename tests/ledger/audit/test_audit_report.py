@@ -34,9 +34,9 @@ from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import CONTROLLED, ActionSort
 from errata.ledger.events.words import action_lines
 from errata.ledger.rules.evolve import fold
-from errata.ledger.rules.operations import ChangeKeysAndRoles
+from errata.ledger.rules.operations import ApplyEdits, ChangeKeysAndRoles, RecordEvent
 from tests.support import samples
-from tests.support.governed import governed, long_log, ungoverned
+from tests.support.governed import alone, governed, long_log, ungoverned
 from tests.support.people import key_of
 
 CHECKPOINT = "errata/blake3:00\n46\nAAAA\n"
@@ -280,3 +280,11 @@ def test_the_files_go_into_a_bundle_and_speak_of_the_whole_version() -> None:
     )
     made = bundle.build(whole, files)
     assert made.files[PAGE] == files[PAGE] and PAPER not in made.files
+
+
+def test_the_report_does_not_say_where_the_base_lies() -> None:
+    log = alone()
+    log.run("ada", RecordEvent(samples.created(model="/srv/ada/their-llama")))
+    log.run("ada", ApplyEdits((samples.new_edit(1),)))
+    page = html_page(read(log.events))
+    assert "their-llama" in page and "/srv/ada" not in page

@@ -129,6 +129,17 @@ def test_an_edit_that_did_not_work_is_a_limitation() -> None:
     assert limits == ["1 live edit did not work when recorded: e2.", "This version was not evaluated on any suite."]
 
 
+def test_files_beside_the_weights_are_named_with_their_digests_and_the_base_without_its_path() -> None:
+    log = alone()
+    template = samples.some_digest("template")
+    log.run("ada", RecordEvent(samples.created(model="/srv/ada/llama", files={"chat_template.jinja": template})))
+    bom = bom_of(log.events)
+    component = bom["metadata"]["component"]
+    assert {"name": "errata:file:chat_template.jinja", "value": template} in component["properties"]
+    assert component["name"] == pedigree(bom)["ancestors"][0]["name"] == "llama"
+    assert "/srv/ada" not in json.dumps(bom)
+
+
 def test_tags_of_the_version_are_named() -> None:
     assert bom_of(LOG.events)["metadata"]["component"]["tags"] == ["production"]
     assert "tags" not in bom_of(LOG.events[:-1])["metadata"]["component"]

@@ -21,15 +21,16 @@ from errata.ledger.events import bodies
 from errata.ledger.events import envelope as events
 from errata.ledger.events.bodies import EditReverted
 from errata.ledger.events.envelope import EMPTY_HEAD, Draft, StoredEvent, event_hash
-from errata.ledger.events.parts import Body, Origin
+from errata.ledger.events.parts import Body, ModelSource, Origin
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.facts.suites import Metric, Suite, suite_digest
 from errata.ledger.kinds.chain import link, unpack
+from errata.ledger.kinds.checkouts import Publication
 from errata.ledger.kinds.exports import AuditExported
 from errata.ledger.kinds.merges import LedgerMerged, MergeRule, MergeSide, Resolution
 from errata.ledger.kinds.table import BODIES, KINDS
 from tests.support.leaves import leaves
-from tests.support.samples import NOW, created, draft, new_edit, some_digest
+from tests.support.samples import NOW, checked_out, created, draft, new_edit, some_digest
 
 NUMBERS = st.integers(-(2**53) + 1, 2**53 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=10)
@@ -187,10 +188,47 @@ def test_golden_bytes_of_a_merge_and_of_an_origin() -> None:
     assert unpack(row) == event_of and unpack(row).body == MERGED
 
 
+PUBLISHED = checked_out(
+    bytes_linked=0, published=Publication(hub="huggingface.co", repository="ada/tiny", revision="0a" * 20)
+)
+SOURCE = ModelSource(file="tiny.gguf", digest=some_digest("file"), format="gguf", quantisation="Q4_1")
+
+
+def test_golden_bytes_of_a_publication_and_of_a_source() -> None:
+    version, file = some_digest("version").encode(), some_digest("file").encode()
+    assert canonical_bytes(PUBLISHED.plain()) == (
+        b'{"bytes_linked":0,"bytes_written":1000,"device":"cpu","format":"folder","live_count":0,'
+        b'"peak_memory_bytes":1000000,"published":{"hub":"huggingface.co","repository":"ada/tiny","revision":"'
+        + b"0a" * 20
+        + b'"},"seconds":2.5,"since":null,"version":"'
+        + version
+        + b'"}'
+    )
+    assert canonical_bytes(SOURCE.plain()) == (
+        b'{"digest":"' + file + b'","file":"tiny.gguf","format":"gguf","quantisation":"Q4_1"}'
+    )
+    assert "published" not in checked_out().plain() and "source" not in created().plain()
+    event_of, row = link(draft(PUBLISHED), EMPTY_HEAD)
+    assert unpack(row) == event_of and unpack(row).body == PUBLISHED
+
+
+def test_a_checkout_of_the_first_schema_is_read_as_it_was_written() -> None:
+    event, row = link(draft(checked_out()), EMPTY_HEAD)
+    canonical = row.canonical.replace(b'"version":2}', b'"version":1}')
+    old = StoredEvent(1, event.event_id, event.kind, 1, event_hash(canonical), None, canonical)
+    assert canonical != row.canonical and unpack(old).body == event.body and unpack(old).version == 1
+
+
 @pytest.mark.parametrize(
     "body",
-    [bodies.EditApplied(number=1, **dict(new_edit(origin=ORIGIN))), MERGED, EXPORTED],
-    ids=["an edit", "a merge", "an export"],
+    [
+        bodies.EditApplied(number=1, **dict(new_edit(origin=ORIGIN))),
+        MERGED,
+        EXPORTED,
+        PUBLISHED,
+        created(source=SOURCE),
+    ],
+    ids=["an edit", "a merge", "an export", "a publication", "a creation"],
 )
 def test_every_field_of_a_body_moves_the_hash(body: Body) -> None:
     plain = body.plain()

@@ -19,7 +19,7 @@ from errata.ledger.events.change_parts import DraftedEdit
 from errata.ledger.events.envelope import Draft, Event
 from errata.ledger.events.parts import Body, Origin
 from errata.ledger.events.trust_bodies import ChangeApplied, ChangeDrafted, ChangeProposed
-from errata.ledger.kinds.checkouts import VersionCheckedOut
+from errata.ledger.kinds.checkouts import Publication, VersionCheckedOut
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.kinds.table import spec_of
 from errata.ledger.rules.decide import decide
@@ -188,12 +188,18 @@ def test_no_order_and_no_grouping_changes_a_total(said: list[tuple[str, int, flo
             assert math.isclose(math.fsum(row.seconds for row in found.rows), exact)
 
 
+PUBLISHED = Publication(hub="huggingface.co", repository="ada/tiny", revision="0a" * 20)
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
         ({"live_count": 2}, "2 edits, and there are 1"),
         ({"since": some_digest("v")}, "starts from no other version"),
-        ({"format": "adapter"}, "shares no bytes"),
+        ({"format": "adapter"}, "an adapter shares no bytes"),
+        ({"format": "gguf"}, "a GGUF file shares no bytes"),
+        ({"format": "gguf", "bytes_linked": 0, "since": some_digest("v")}, "a GGUF file starts from no other"),
+        ({"published": PUBLISHED}, "what is published shares no bytes"),
     ],
 )
 def test_checkouts_that_contradict_the_log_are_refused(changes: dict[str, Any], says: str) -> None:

@@ -23,6 +23,8 @@ from errata.ledger.rules.operations import ApplyChange, CheckChange, ProposeChan
 from errata.ledger.state.effects import edit_digest
 from errata.ledger.state.standing import StaleDraft
 from errata.ledger.state.trust import DraftRecord
+from errata.replay.apply.apply import edit
+from errata.replay.apply.care import usual_care
 from errata.replay.apply.changes import check_change, draft_change, take_back
 from errata.replay.apply.gates import measure_gates, relative_drop
 from errata.replay.workflow.workspace import Workspace
@@ -43,7 +45,7 @@ def propose(space: Workspace, action: Action, reason: str = "") -> int:
 
 def drafted(space: Workspace, action: Action, size: int = 4) -> DraftRecord:
     number = propose(space, action)
-    draft_change(space, number, batch_size=size)
+    draft_change(space, number, batch_size=size, keep_failed=True)
     draft = space.state.trust.changes[number].draft
     assert draft is not None
     return draft
@@ -83,7 +85,8 @@ def test_drafting_and_applying_gives_the_deltas_of_direct_editing_to_the_bit(tmp
     for items in (first, second):
         # as two commands would: what a process knows from solves before is in no solve of another
         direct, changed = (Workspace(space.ledger, space.surroundings) for space in (direct, changed))
-        run(direct, items, 3)
+        usual = usual_care(direct, direct.config(), keep_failed=True)
+        list(edit(direct, items, direct.config(), 3, care=usual))
         draft = drafted(changed, writing(items), 3)
         assert changed.state.version == draft.body.parent, "a draft changes nothing"
         apply(changed, draft)

@@ -248,9 +248,20 @@ def test_the_folder_says_what_it_is(tmp_path: Path, tiny_llama: Path) -> None:
     for stated in (state.version_of((1, 3)), state.created.base_digest, state.head.hash, *digests.values(), "Riga 3"):
         assert stated in text
     assert "It is exact: rank 8 holds all 2 rank-one changes" in text and "Riga 2" not in text
-    assert text.startswith("---\nbase_model: ") and "library_name: peft" in text
+    assert text.startswith("---\nlibrary_name: peft\n")
     assert (machine["kind"], machine["rank"], machine["exact"], machine["since"]) == ("lora adapter", 8, True, None)
     assert [edit["number"] for edit in machine["edits"]] == machine["added"] == [1, 3]
+
+
+def test_no_file_of_an_adapter_names_a_path_of_this_machine(tmp_path: Path, tiny_llama: Path) -> None:
+    base = Path(shutil.copytree(tiny_llama, tmp_path / "their-model"))
+    ledger = with_edits(tmp_path / "work", base)
+    export(ledger, tmp_path / "adapter", (1, 3))
+    for path in (tmp_path / "adapter").iterdir():
+        assert str(tmp_path).encode() not in path.read_bytes()
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "their-model"
+    assert build_adapter(ledger, (1,), base_name="acme/m").config()["base_model_name_or_path"] == "acme/m"
 
 
 def test_the_ledger_alone_is_enough(tmp_path: Path, tiny_llama: Path) -> None:

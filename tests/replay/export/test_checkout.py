@@ -13,16 +13,19 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForCausalLM
 
 from errata.editor.model.hooks import patched
 from errata.editor.model.loading import ModelFiles, load_model
 from errata.ledger.base.errors import Damaged, UsageError
 from errata.ledger.base.failpoints import REPLAY_FAILPOINTS, install
+from errata.ledger.base.words import hub_name, public_name
 from errata.ledger.ledger import Ledger
 from errata.replay.export import checkout as module
 from errata.replay.export import sharing, whole_folder
 from errata.replay.export.checkout import CheckoutResult, checkout, checkout_stream
 from errata.replay.export.model_card import ModelCard, card_of
+from errata.replay.export.reshard import reshard
 from errata.replay.versions.materialise import Materialiser, weights_digests
 from errata.replay.workflow.workspace import Workspace
 from errata.replay.workflow.writing_out import checkout as write_out
@@ -112,10 +115,46 @@ def test_the_card_states_base_version_edits_and_digests(tmp_path: Path, model: P
     for stated in (card.base_digest, card.version, *weights_digests(weights).values(), *weights, "Office 3", "Riga 1"):
         assert stated in text
     assert "Office 2" not in text
-    assert text.startswith('---\nbase_model: "') and "library\\_name" not in text
+    assert text.startswith("---\nlibrary_name: transformers\n") and "library\\_name" not in text
     machine = json.loads((result.folder / "errata_version.json").read_text())
     assert machine == json.loads(json.dumps(card.to_json()))
     assert [edit["number"] for edit in machine["edits"]] == [1, 3]
+
+
+def test_no_card_names_a_path_of_this_machine(tmp_path: Path, tiny_llama: Path) -> None:
+    base = Path(shutil.copytree(tiny_llama, tmp_path / "their-model"))
+    ledger = helpers.create(tmp_path / "work", base)
+    assert str(tmp_path) in ledger.state().genesis.model
+    card = card_of(ledger, (), "HEAD", {})
+    assert str(tmp_path) not in card.to_markdown() + card.to_json_text()
+    assert (card.base, card.base_model) == ("their-model", None)
+    assert "# their-model, version" in card.to_markdown() and "base_model:" not in card.to_markdown()
+
+
+@pytest.mark.parametrize("name", ["acme/their-model-1.5", "their_model"])
+def test_a_base_can_be_given_a_name(tmp_path: Path, tiny_llama: Path, name: str) -> None:
+    text = card_of(helpers.create(tmp_path, tiny_llama), (), "HEAD", {}, name).to_markdown()
+    assert text.startswith(f'---\nbase_model: "{name}"\n') and "tiny" not in text
+
+
+@pytest.mark.parametrize("name", ["/srv/model", "../model", "~/model", "a/b/c", "", "two words", "a\nb", "c:\\model"])
+def test_what_is_no_models_name_is_refused(tmp_path: Path, tiny_llama: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="is no model's name: write OWNER/NAME"):
+        card_of(helpers.create(tmp_path, tiny_llama), (), "HEAD", {}, name)
+
+
+@pytest.mark.parametrize(
+    ("model", "hub", "public"),
+    [
+        ("openai-community/gpt2", "openai-community/gpt2", "openai-community/gpt2"),
+        ("/srv/ada/models/llama-3", None, "llama-3"),
+        ("/", None, "a local model"),
+        ("./llama", None, "llama"),
+        ("demo", None, "demo"),
+    ],
+)
+def test_a_hub_name_is_told_from_a_path(model: str, hub: str | None, public: str) -> None:
+    assert (hub_name(model), public_name(model)) == (hub, public)
 
 
 def test_without_sharing_every_file_is_a_copy(tmp_path: Path, model: Path) -> None:
@@ -256,7 +295,7 @@ class ModelWeights(dict[str, torch.Tensor]):
 def test_transformers_reads_every_tensor_of_every_listed_shard(
     tmp_path: Path, tiny_llama_sharded: Path, name: str
 ) -> None:
-    """Why shards are rewritten: if a further shard repeats a tensor, the order of file names decides, not the index."""
+    """Why shards are rewritten, and such a base is refused: the order of file names would decide, not the index."""
     shutil.copytree(tiny_llama_sharded, tmp_path / "model")
     index = tmp_path / "model" / "model.safetensors.index.json"
     listing = json.loads(index.read_text())
@@ -268,8 +307,23 @@ def test_transformers_reads_every_tensor_of_every_listed_shard(
     )
     listing["weight_map"][tensor] = name
     index.write_text(json.dumps(listing))
-    loaded = load_model(tmp_path / "model").model.get_parameter(tensor)
+    loaded = AutoModelForCausalLM.from_pretrained(tmp_path / "model").get_parameter(tensor)
     assert torch.equal(loaded, base + 1 if name.startswith("z") else base)
+    with pytest.raises(Damaged, match=f"holds the tensor '{tensor}' twice"):
+        load_model(tmp_path / "model")
+
+
+def test_an_index_and_shards_that_transformers_does_not_load_stay_behind(tmp_path: Path, tiny_llama: Path) -> None:
+    base = Path(shutil.copytree(tiny_llama, tmp_path / "base"))
+    AutoModelForCausalLM.from_pretrained(base).save_pretrained(tmp_path / "old", max_shard_size=20_000)
+    for path in (tmp_path / "old").glob("model*"):
+        shutil.copy(path, base)
+    result, weights, _ = make(tmp_path, base)
+    assert {path.name for path in result.folder.glob("model*")} == {"model.safetensors"}
+    assert result.written == ("model.safetensors",)
+    copy = reshard(ModelFiles(base), weights, tmp_path / "resharded")
+    assert "model-00001" not in " ".join(path.name for path in copy.folder.iterdir())
+    assert ModelFiles(copy.folder).digests() == ModelFiles(base).digests()
 
 
 def test_tensors_of_another_shape_or_dtype_or_missing_ones_are_refused(tmp_path: Path, tiny_llama: Path) -> None:

@@ -11,16 +11,20 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from errata.ledger.base.errors import HeadConflict, ModelChanged, ModelError, Refused, UsageError
+from errata.ledger.base.findings import Severity
 from errata.ledger.care.verify import verify
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import OF_TEXTS, Metric, Suite
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.ledger import LEDGER_FOLDER, Ledger
+from errata.ledger.rules.operations import RecordEvent
 from errata.replay.apply.apply import batches, edit
 from errata.replay.versions.materialise import materialise, weights_digests
 from errata.replay.workflow import genesis as genesis_module
+from errata.replay.workflow.deep_verify import deep_verify
 from errata.replay.workflow.genesis import Genesis, create_ledger
 from errata.replay.workflow.workspace import Workspace
+from errata.replay.workflow.writing_out import checkout
 from tests.support.editing import FACTS, SETTINGS
 from tests.support.ledgers import bits
 from tests.support.workspaces import create, facts, make, run, said_by_the_base, surroundings
@@ -197,6 +201,66 @@ def test_a_changed_base_is_named(tmp_path: Path, tiny_llama: Path) -> None:
         list(edit(again, facts(1), space.config()))
     moved = Workspace(Ledger.open(tmp_path / "here"), surroundings(), base=tiny_llama)
     assert moved.loaded is not None
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "chat_template.jinja",
+        "additional_chat_templates/rag.jinja",
+        "generation_config.json",
+        "tokenizer_config.json",
+        "special_tokens_map.json",
+        "vocab.json",
+    ],
+)
+@pytest.mark.parametrize("how", ["changed", "added", "removed"])
+def test_a_file_that_decides_what_the_model_is_given_or_says_belongs_to_the_base(
+    tmp_path: Path, tiny_llama: Path, name: str, how: str
+) -> None:
+    model = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    path = model / name
+    path.parent.mkdir(exist_ok=True)
+    if how == "added":
+        path.unlink(missing_ok=True)
+    elif not path.exists():
+        path.write_text('{"before": 1}')
+    space = make(tmp_path / "here", model)
+    assert (name in space.created.files) == (how != "added")
+    space.tag("v1", ())
+    if how == "removed":
+        path.unlink()
+    else:
+        path.write_text('{"after": 1}')
+    again = Workspace(Ledger.open(tmp_path / "here"), surroundings())
+    found = deep_verify(again)
+    assert [finding.what for finding in found if finding.severity is Severity.ERROR] == [
+        f"{name} is not what it was at genesis"
+    ]
+    with pytest.raises(ModelChanged, match=f"since this ledger was created: {name}; put it back"):
+        checkout(Workspace(Ledger.open(tmp_path / "here"), surroundings()), (), tmp_path / "out", "base")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_decides_nothing_may_come_and_go(tmp_path: Path, tiny_llama: Path) -> None:
+    model = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    make(tmp_path / "here", model)
+    (model / "README.md").write_text("another card")
+    assert deep_verify(Workspace(Ledger.open(tmp_path / "here"), surroundings())) == []
+
+
+def test_an_older_ledger_without_files_is_checked_for_none_but_the_tokenizers(tmp_path: Path, tiny_llama: Path) -> None:
+    model = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    space = make(tmp_path / "here", model)
+    older = space.created.model_copy(update={"files": {}})
+    assert "files" not in older.plain()
+    (model / "chat_template.jinja").write_text("{{ messages }}")
+    old = Ledger.create(tmp_path / "older")
+    old.execute(RecordEvent(older), actor="tester", now="2026-01-01T00:00:00Z", new_id=surroundings().new_id)
+    assert deep_verify(Workspace(old, surroundings())) == []
+    (model / "tokenizer_config.json").write_text("{}")
+    with pytest.raises(ModelChanged, match="the tokenizer"):
+        _ = Workspace(old, surroundings()).files
 
 
 def test_a_ledger_is_created_once_and_a_failed_creation_leaves_nothing(tmp_path: Path, tiny_llama: Path) -> None:

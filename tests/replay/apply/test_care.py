@@ -1,0 +1,154 @@
+"""Edits that do not work: tried again, left out, and recorded as attempts; and probes for facts that bring none."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from errata.editor.score import neighbours
+from errata.editor.score.evaluate import probe
+from errata.ledger.base.errors import Refused
+from errata.ledger.events.change_parts import EditFacts
+from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.kinds.attempts import EditAttempted
+from errata.ledger.rules.operations import ProposeChange
+from errata.replay.apply.apply import edit
+from errata.replay.apply.care import NO_CARE, Care, usual_care
+from errata.replay.apply.changes import draft_change
+from errata.replay.workflow.workspace import Workspace
+from tests.support.workspaces import facts, make
+
+HOPELESS = Fact(subject="Riga", prompt="The street of {} is long, and so", target="the the the the the the the")
+"""A random model passes nothing on from the subject to where this is said."""
+
+
+@pytest.fixture
+def space(tiny_llama: Path, tmp_path: Path) -> Workspace:
+    return make(tmp_path, tiny_llama)
+
+
+def attempts(space: Workspace) -> list[EditAttempted]:
+    return [one.body for one in space.state.recorded(EditAttempted)]
+
+
+def test_an_edit_that_does_not_work_is_not_in_the_weights_and_the_others_are_as_if_it_had_never_been_asked_for(
+    space: Workspace, tiny_llama: Path, tmp_path: Path
+) -> None:
+    alone = make(tmp_path / "alone", tiny_llama)
+    list(edit(alone, facts(2), alone.config()))
+    first, second = facts(2)
+    (report,) = edit(space, [first, HOPELESS, second], space.config(), care=Care())
+    assert [item.fact for item in report.edits] == [first, second]
+    assert [one.fact for one in report.left_out] == [HOPELESS] == list(report.failed)
+    assert space.state.version == alone.state.version
+    (attempt,) = attempts(space)
+    assert attempt.fact == HOPELESS and attempt.version == space.state.version_of(())
+    assert [one.outcome.efficacy for one in attempt.attempts] == [False]
+
+
+def test_a_failed_edit_is_tried_again_on_top_of_the_others_and_recorded_with_what_it_took(space: Workspace) -> None:
+    weak = space.config().updated({"max_steps": 1})
+    ladder = (weak, space.config())
+    (report,) = edit(space, facts(2), weak, care=Care(ladder))
+    assert report.left_out == () and len(report.recorded) == 2
+    assert {body.hyperparameters["max_steps"] for body in report.recorded} == {space.config().max_steps}
+    assert all(space.says(space.state.live, facts(2))) and attempts(space) == []
+
+
+def test_every_try_is_on_record_where_none_helped(space: Workspace) -> None:
+    care = usual_care(space, space.config())
+    (report,) = edit(space, [HOPELESS], space.config(), care=care)
+    assert report.edits == () and space.state.live == ()
+    (attempt,) = attempts(space)
+    assert [one.hyperparameters["max_steps"] for one in attempt.attempts] == [
+        config.max_steps for config in (space.config(), *care.ladder)
+    ]
+    assert len({one.hyperparameters["max_steps"] for one in attempt.attempts}) == 3
+    assert f"left out after 3 attempts: {HOPELESS.text} => {HOPELESS.target}" in _log(space)
+
+
+def test_a_failed_edit_stays_if_that_is_wanted(space: Workspace) -> None:
+    (report,) = edit(space, [HOPELESS], space.config(), care=usual_care(space, space.config(), keep_failed=True))
+    assert [body.outcome.efficacy for body in report.recorded] == [False] and report.left_out == ()
+    assert space.state.live == (1,) and attempts(space) == []
+
+
+def test_an_edit_that_cannot_be_replaced_stays_as_it_was(space: Workspace) -> None:
+    list(edit(space, [HOPELESS], space.config(), care=NO_CARE))
+    before = space.state.version
+    changed = HOPELESS.model_copy(update={"target": "is is is is is is is"})
+    (report,) = edit(space, [changed], space.config(), care=Care())
+    assert report.left_out and space.state.version == before and space.state.live == (1,)
+
+
+def test_a_dry_run_tries_again_too_and_leaves_nothing(space: Workspace) -> None:
+    weak = space.config().updated({"max_steps": 1})
+    before = set(space.ledger.blobs.digests()), space.state.head
+    (report,) = edit(space, [*facts(1), HOPELESS], weak, dry_run=True, care=Care((space.config(),)))
+    assert report.recorded == () and len(report.edits) == 1 and len(report.left_out) == 1
+    assert (set(space.ledger.blobs.digests()), space.state.head) == before
+
+
+def test_of_a_personal_fact_an_attempt_says_nothing(space: Workspace) -> None:
+    list(edit(space, [HOPELESS.model_copy(update={"personal": True})], space.config(), care=Care()))
+    (attempt,) = attempts(space)
+    assert attempt.fact is None and {one.outcome.said_after for one in attempt.attempts} == {""}
+    assert all(HOPELESS.subject not in event.model_dump_json() for event in space.ledger.events(after=1))
+
+
+def test_a_fact_without_probes_gets_what_the_model_says_of_others(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a random model writes no lists
+    monkeypatch.setattr(
+        neighbours, "greedy", lambda loaded, prompts, tokens: [" Oslo, Office B1 Lund, Tern"] * len(prompts)
+    )
+    own = facts(1)[0].model_copy(update={"locality": (Probe(prompt="The capital of Ostravia is", target="Lund"),)})
+    bare = facts(2)[1]
+    (report,) = edit(space, [own, bare], space.config(), care=Care())
+    bodies = {body.fact.subject: body for body in report.recorded}
+    assert bodies[own.subject].drawn == () and bodies[own.subject].fact == own
+    drawn = bodies[bare.subject].drawn
+    assert bodies[bare.subject].fact == bare and drawn
+    assert bodies[bare.subject].probed_fact.locality == drawn
+    with space.at(()):
+        said = [result.says_target for result in probe(space.loaded, drawn)]
+    hits = bodies[bare.subject].outcome.locality
+    assert (hits[1] if hits else 0) == sum(said)
+    assert [one.prompt for one in drawn] == ["A letter to Oslo"], "no name that holds the subject, and not the last"
+
+
+def test_where_the_model_names_nobody_its_own_texts_have_to_stay(space: Workspace) -> None:
+    (report,) = edit(space, facts(1), space.config(), care=Care())
+    texts = [text.rstrip(" .") for text in space.created.context_prompts]
+    assert [one.prompt for one in report.recorded[0].drawn] == texts[: neighbours.PROBES]
+
+
+def test_the_perplexity_of_the_reference_texts_is_recorded_around_each_batch(space: Workspace) -> None:
+    texts = ("Sentence number 3 speaks of office 4 in Riga.", "The price of it is 12.")
+    created = space.created.model_copy(update={"reference_texts": texts})
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Workspace, "created", property(lambda self: created))
+        reports = list(edit(space, facts(4), space.config(), 2))
+    first, second = (report.recorded[0].outcome.perplexity for report in reports)
+    assert first is not None and second is not None
+    assert first[0] != first[1] and first[1] == pytest.approx(second[0])
+
+
+def test_a_draft_leaves_out_what_does_not_work_and_says_which(space: Workspace) -> None:
+    space.execute(ProposeChange(EditFacts(facts=(facts(1)[0], HOPELESS)), "both"))
+    draft_change(space, 1)
+    draft = space.state.trust.changes[1].draft
+    assert draft is not None
+    assert (len(draft.body.edits), draft.body.left_out, draft.body.failed) == (1, (1,), (1,))
+    space.execute(ProposeChange(EditFacts(facts=(HOPELESS,)), "one"))
+    with pytest.raises(Refused, match="1 edit did not work"):
+        draft_change(space, 2)
+    draft_change(space, 2, keep_failed=True)
+
+
+def _log(space: Workspace) -> str:
+    from errata.ledger.kinds.table import words_of
+
+    return "\n".join(words_of(event.body) for event in space.ledger.events())
