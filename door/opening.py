@@ -13,8 +13,10 @@ from errata.door.given import File, path_of
 from errata.door.opened import OpenLedger
 
 with when_used():
+    from errata.commands.change import create
     from errata.editor.model import stats as averages
     from errata.replay.workflow import genesis as beginning
+    from errata.replay.workflow import workspace as workspaces
 
 
 def init(
@@ -30,6 +32,7 @@ def init(
     stats: File | None = None,
     adapter: File | None = None,
     reshard: File | None = None,
+    trial: bool = True,
     actor: str | None = None,
     key: str | None = None,
     passphrase_file: File | None = None,
@@ -51,6 +54,7 @@ def init(
         stats: second moments that `export_stats` or `errata stats export` wrote, in place of a corpus.
         adapter: JSON or TOML with the names of a family that Errata does not know.
         reshard: base the ledger on a copy of the model in this folder, with the edited tensors in a shard of their own.
+        trial: try the settings on a few well-known facts, in memory, where neither a preset nor ``settings`` gives any.
         actor: who acts; this and what follows is as for `open`.
         key: the name of the key that signs.
         passphrase_file: its first line opens the key.
@@ -76,7 +80,10 @@ def init(
         path_of(stats),
     )
     place = app.ledger_option or app.world.folder
-    beginning.create_ledger(place, genesis, app.surroundings(), say=lambda line: app.say(f"errata: {line}"))
+    around = app.surroundings()
+    ledger = beginning.create_ledger(place, genesis, around, say=lambda line: app.say(f"errata: {line}"))
+    if trial and not settings:
+        create.try_settings(workspaces.Workspace(ledger, around))
     app.ledger_option = place
     return OpenLedger(app)
 

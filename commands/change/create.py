@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,19 @@ from errata.commands.files import file_option
 from errata.commands.lazy import InOrder, when_used
 from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Table
+from errata.demo import REAL
 from errata.editor.presets import PRESETS
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
 from errata.ledger.events.parts import ModelSource
+from errata.ledger.facts.fact_files import read_facts as read_known_facts
 
 with when_used():
     from errata.editor.model import stats as averages
+    from errata.replay.tune import first_trial
     from errata.replay.workflow import genesis as beginning
     from errata.replay.workflow import stats_file
+    from errata.replay.workflow import workspace as workspaces
 
 
 @click.command()
@@ -53,6 +58,7 @@ with when_used():
     metavar="FOLDER",
     help="Base the ledger on a copy of MODEL in FOLDER that keeps the edited tensors in a shard of their own.",
 )
+@click.option("--no-trial", is_flag=True, help="Begin with the settings as they are; a --set does the same.")
 @shared
 @click.pass_obj
 def init(
@@ -67,6 +73,7 @@ def init(
     moments: Path | None,
     adapter: Path | None,
     reshard: Path | None,
+    no_trial: bool,
 ) -> None:
     r"""Start a ledger for MODEL in this folder.
 
@@ -77,7 +84,9 @@ def init(
     read. What is interrupted goes on where it stopped when the same command is repeated.
 
     Hyperparameters are those in the model's folder (errata.json), else the published ones of its shape (`errata
-    presets`), else defaults for small models; --layers and --set change them.
+    presets`), else defaults for small models; --layers and --set change them. Where no settings are known for the
+    model, they are tried on a few well-known facts that it says, in memory, and changed if others work better;
+    --no-trial leaves that out.
 
     A checkout writes the shards that hold edited tensors and links the rest. With --reshard that is one shard with
     nothing else in it; the other shards of the copy are links to those of MODEL where the disk allows it.
@@ -107,7 +116,10 @@ def init(
             tell,
             lambda line: app.say(f"errata: {line}"),
         )
-    created = ledger.state().genesis
+    created, tried = ledger.state().genesis, None
+    if not (no_trial or pairs):
+        with app.progress("asking for well-known facts") as tell:
+            tried = try_settings(workspaces.Workspace(ledger, surroundings), tell)
     data = {
         "ledger": str(ledger.folder),
         "head": ledger.state().head.hash,
@@ -120,7 +132,8 @@ def init(
         "corpus": created.corpus.plain() if created.corpus is not None else None,
         "adapter": created.adapter.plain() if created.adapter is not None else None,
         "preset": created.preset,
-        "hyperparameters": created.hyperparameters,
+        "hyperparameters": ledger.state().hyperparameters,
+        "trial": tried,
     }
     lines = [
         f"ledger {ledger.folder}",
@@ -128,6 +141,7 @@ def init(
         f"digest {short(created.base_digest)}",
         *_source_told(created.source),
         f"preset {beginning.preset_reason(created)}",
+        *([] if tried is None else [f"trial  {tried}"]),
     ]
     own = ", of text that the model wrote" if created.corpus is not None and created.corpus.source == "sampled" else ""
     lines += [
@@ -136,6 +150,14 @@ def init(
         for name, tensor in created.edited.items()
     ]
     app.show(data, [*lines, 'next: errata edit --subject S --prompt "... {} ..." --target T'])
+
+
+def try_settings(workspace: workspaces.Workspace, tell: Callable[[str], None] = lambda what: None) -> str | None:
+    """Try a new ledger's settings on well-known facts, unless they come from a preset; what was found, in a line."""
+    if workspace.created.preset is not None:
+        return None
+    start = workspace.config()
+    return first_trial.first_trial(workspace, read_known_facts(REAL / "facts.jsonl"), tell).words(start)
 
 
 def _source_told(source: ModelSource | None) -> list[str]:

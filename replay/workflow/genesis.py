@@ -52,6 +52,11 @@ PRESET = "errata.json"
 """A file of this name beside a model's weights may hold the hyperparameters that its makers found to suit it."""
 
 
+IN_CHAT = {"chat": True, "key_context_weight": 0.5, "context_prompts": 0}
+"""Where a model has a chat template, facts are edited in that form too; it takes the place of the context prompts, and
+half of an edit's key comes from it."""
+
+
 @dataclass(frozen=True)
 class Genesis:
     """What a ledger is created from.
@@ -275,7 +280,8 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
         name = None if found is None else found.name
     early = round(0.15 * loaded.adapter.layer_count(loaded.model))
     layer = min(loaded.adapter.editable_layers(loaded.model), key=lambda layer: abs(layer - early))
-    config = build_config({"layers": [layer], **values, **settings})
+    chat = {} if loaded.chat is None else IN_CHAT
+    config = build_config({"layers": [layer], **chat, **values, **settings})
     if name is None and "learning_rate" not in settings:
         config = config.updated({"learning_rate": suited_rate(loaded, config.layers[-1])})
     return Start(config, name)
