@@ -44,8 +44,8 @@ def settings_for(max_tokens: int | None) -> StatsSettings:
 def own_tokens(width: int) -> int:
     """Tokens of its own text that a model's second moments are averaged over, where there is no corpus.
 
-    On models with 1,536 and 2,048 columns, edits over so many were as good as edits over three times as many tokens of
-    real text (docs/editing.md). More columns need more keys: with fewer keys than columns C is singular.
+    On a model with 1,536 columns, edits over so many were as good as edits over three times as many tokens of real text
+    (docs/editing.md). More columns need more keys: with fewer keys than columns C is singular.
 
     Args:
         width: columns of the edited matrix, d_in.
