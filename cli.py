@@ -213,12 +213,14 @@ def _system(error: OSError) -> dict[str, Any]:
 
 
 def _fail(error: dict[str, Any], code: int, as_json: bool, debug: bool) -> int:
-    """Tell an error: one line on stderr, and with --json one document on stdout."""
+    """Tell an error: one line on stderr, and one for each bad record; with --json also one document on stdout."""
     if debug:
         traceback.print_exc()
     if as_json:
         sys.stdout.write(json.dumps({"error": {**error, "exit_code": code}}, indent=2, ensure_ascii=False) + "\n")
-    sys.stderr.write(f"errata: {' '.join(printable(str(error['message'])).split())}\n")
+    message = printable(str(error["message"]))
+    lines = message.split("\n") if "records" in error.get("fields", {}) else [message]
+    sys.stderr.writelines(f"errata: {' '.join(line.split())}\n" for line in lines)
     return code
 
 

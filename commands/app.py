@@ -17,7 +17,7 @@ from errata.ledger.base.errors import ErrataError, UnknownVersion, UsageError
 
 with when_used():
     from errata.commands import pager as paging
-    from errata.commands.words import change_view
+    from errata.commands.words import change_view, pace
     from errata.editor import pipeline
     from errata.ledger import ledger as ledgers
     from errata.ledger.base import signing
@@ -31,6 +31,9 @@ with when_used():
 
 UNDER_TEST = "BISECT"
 """The address of the version that a bisection under way wants tested."""
+
+LOG_EVERY = 20.0
+"""Seconds between two lines on something that takes long, where stderr is no terminal."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -89,6 +92,7 @@ class App:
         passphrase_file: the file whose first line opens it, if --passphrase-file says so.
         device: the device option.
         threads: the threads option.
+        skip_bad: whether bad records of a file of facts are left out, as --skip-bad says.
     """
 
     world: World
@@ -101,6 +105,7 @@ class App:
     passphrase_file: Path | None = None
     device: str = "cpu"
     threads: int | None = None
+    skip_bad: bool = False
     _signer: signing.SignerSource | None = field(default=None, repr=False)
     _warned: bool = field(default=False, repr=False)
     _stdin_read: bool = field(default=False, repr=False)
@@ -217,13 +222,26 @@ class App:
         self.world.err.flush()
 
     @contextmanager
-    def progress(self, start: str) -> Iterator[Callable[[str], None]]:
-        """A spinner on stderr that says what is being done; nothing where stderr is no terminal."""
+    def progress(self, start: str) -> Iterator[pace.Tell]:
+        """A spinner on stderr that says what is being done, and how far it is where that is counted.
+
+        Where stderr is no terminal, only what is counted and takes long is told of, in a line now and then.
+        """
+        paced = pace.Pace(self.world.seconds)
         if not self.world.err.isatty():
-            yield lambda what: None
+            spoken = self.world.seconds()
+
+            def log(what: str, done: int = 0, total: int = 0) -> None:
+                nonlocal spoken
+                line = paced.line(what, done, total)
+                if total and self.world.seconds() - spoken >= LOG_EVERY:
+                    spoken = self.world.seconds()
+                    self.say(f"errata: {line}")
+
+            yield log
             return
         with console(self.world.err).status(printable(start)) as status:
-            yield lambda what: status.update(printable(what))
+            yield lambda what, done=0, total=0: status.update(printable(paced.line(what, done, total)))
 
 
 def laid_out(command: F) -> F:
@@ -237,11 +255,11 @@ def shared(command: F) -> F:
 
     def keep_json(context: click.Context, _: click.Parameter, value: bool) -> None:
         if value:
-            _app_of(context).as_json = True
+            app_of(context).as_json = True
 
     def keep_ledger(context: click.Context, _: click.Parameter, value: Path | None) -> None:
         if value is not None:
-            _app_of(context).ledger_option = value
+            app_of(context).ledger_option = value
 
     command = click.option(
         "--ledger", type=click.Path(path_type=Path), expose_value=False, callback=keep_ledger, hidden=True
@@ -251,7 +269,8 @@ def shared(command: F) -> F:
     )(command)
 
 
-def _app_of(context: click.Context) -> App:
+def app_of(context: click.Context) -> App:
+    """The call of `errata` that a command belongs to."""
     app = context.find_object(App)
     assert app is not None, "every command runs with an App as click's object"
     return app

@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from errata.commands.app import App, F
+from errata.commands.app import App, F, app_of
+from errata.ledger.base.errors import BadRecord
 from errata.ledger.base.json_files import read_bytes
 from errata.ledger.base.words import counted
 from errata.ledger.facts.fact import Fact
@@ -65,13 +66,31 @@ def read_file(app: App, path: Path) -> bytes:
     return app.read_stdin() if path == STDIN else read_bytes(path)
 
 
+def skip_bad(command: F) -> F:
+    """An option of a command that reads facts: `read_facts` leaves out bad records then."""
+
+    def keep(context: click.Context, _: click.Parameter, value: bool) -> None:
+        if value:
+            app_of(context).skip_bad = True
+
+    return click.option(
+        "--skip-bad", is_flag=True, expose_value=False, callback=keep, help="Leave out bad records of a file of facts."
+    )(command)
+
+
 def read_facts(app: App, path: Path) -> list[Fact]:
-    """The facts in a file, or in standard input.
+    """The facts in a file, or in standard input; with --skip-bad, says what is left out.
 
     Raises:
-        BadRecord: what is wrong, with the file and the line or record.
+        BadRecord, BadRecords: what is wrong, with the file and the line or record.
     """
-    return tidied(app, parse_facts(read_file(app, path), named(path)))
+    left_out: list[BadRecord] | None = [] if app.skip_bad else None
+    facts = parse_facts(read_file(app, path), named(path), left_out)
+    for record in left_out or ():
+        app.say(f"errata: left out: {' '.join(record.message.split())}")
+    if left_out:
+        app.say(f"errata: {named(path)}: {counted(len(left_out), 'bad record')} left out, {len(facts)} read")
+    return tidied(app, facts)
 
 
 def tidied(app: App, facts: list[Fact]) -> list[Fact]:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from errata.commands.app import App, F
-from errata.commands.files import file_option, read_facts, tidied
+from errata.commands.files import file_option, read_facts, skip_bad, tidied
 from errata.commands.words.change_view import proposal_number
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import ChatQuestion, Fact, Probe
@@ -153,6 +153,7 @@ def fact_options(command: Callable[..., Any]) -> Callable[..., Any]:
             help="What a user may ask in chat, with {} for the subject; the answer has to hold the target. Repeatable.",
         ),
         file_option("file", "--facts", "--file", help="Many facts: JSONL, or CounterFact or zsRE records."),
+        skip_bad,
     )
     decorated: Callable[..., Any] = collected
     for option in reversed(options):

@@ -13,7 +13,7 @@ from errata.door.given import Edit, Facts, File, facts_of, path_of, suite_of
 from errata.door.results import Answers, Bisected, Edited, Evaluated, Ranking, Version
 from errata.door.writing import OpenVersions
 from errata.editor.config import config_for
-from errata.ledger.base.errors import UsageError
+from errata.ledger.base.errors import BadRecord, UsageError
 from errata.ledger.base.words import short
 from errata.ledger.kinds.evaluations import score_words
 from errata.ledger.rules.addresses import resolve_edit
@@ -64,6 +64,7 @@ class OpenLedger(OpenVersions):
         train_paraphrases: int = 0,
         keep_failed: bool = False,
         dry_run: bool = False,
+        skip_bad: bool = False,
     ) -> Edited:
         """Write facts into the model, on record.
 
@@ -88,6 +89,7 @@ class OpenLedger(OpenVersions):
             train_paraphrases: how many paraphrases of each fact take part in the optimisation instead of testing it.
             keep_failed: try once, and let edits that did not work stay in the weights.
             dry_run: compute and test, but record nothing.
+            skip_bad: leave out bad ones of several facts, and say so in the result.
 
         Raises:
             UsageError: a fact or a setting is not what it must be.
@@ -97,7 +99,8 @@ class OpenLedger(OpenVersions):
         single = {"subject": subject, "prompt": prompt, "target": target, "old": old,
                   "paraphrases": list(paraphrases), "locality": list(locality), "train": list(train),
                   "questions": list(questions)}  # fmt: skip
-        items = facts_of(facts, {name: value for name, value in single.items() if value}, personal)
+        left_out: list[BadRecord] | None = [] if skip_bad else None
+        items = facts_of(facts, {name: value for name, value in single.items() if value}, personal, left_out)
         space = self._workspace
         changes = dict(settings or {}) | ({} if chat is None else {"chat": chat})
         config = config_for(space.config(), method, changes | ({} if system is None else {"chat_system": system}))
@@ -111,6 +114,7 @@ class OpenLedger(OpenVersions):
             left_alone=tuple(item.fact for report in reports for item in report.no_ops),
             taken_back=tuple(number for report in reports for number in report.taken_back),
             version=version,
+            left_out=tuple(record.message for record in left_out or ()),
             view=tuple(edit_tables.edits_told(reports, dry_run, version)),
         )
 
@@ -206,6 +210,7 @@ class OpenLedger(OpenVersions):
         again: bool = False,
         without: Sequence[Edit] = (),
         only: Sequence[Edit] = (),
+        skip_bad: bool = False,
     ) -> Evaluated:
         """Score a version, with 95 % intervals; the result is recorded, and one that is recorded is only shown.
 
@@ -220,6 +225,7 @@ class OpenLedger(OpenVersions):
             again: run it even if the result is recorded already.
             without: edits to leave out.
             only: edits to keep; all if left out.
+            skip_bad: leave out bad ones of several facts, and say so in the result.
 
         Raises:
             UsageError: nothing or several things are asked for.
@@ -228,11 +234,12 @@ class OpenLedger(OpenVersions):
             raise UsageError("say what to evaluate on: one of suite, facts, edits, corpus and task")
         if (task is None) != (not include_path):
             raise UsageError("task and include_path go together")
+        left_out: list[BadRecord] | None = [] if skip_bad else None
         found, computed = evaluations.evaluate(
             self._workspace,
             self._live(version, without, only),
             suite=None if suite is None else suite_of(suite),
-            facts=None if facts is None else facts_of(facts),
+            facts=None if facts is None else facts_of(facts, left_out=left_out),
             name=Path(facts).name if isinstance(facts, (str, PathLike)) else "facts",
             corpus=path_of(corpus),
             task=task,
@@ -241,7 +248,8 @@ class OpenLedger(OpenVersions):
         )
         line = f"{found.suite} on {short(found.version)}: {score_words(found)}"
         rest = () if suite is not None else (score_table(found.scores),)
-        return Evaluated(found.score, found, computed, view=(line, *rest))
+        told = tuple(record.message for record in left_out or ())
+        return Evaluated(found.score, found, computed, told, view=(line, *rest))
 
     def bisect(
         self,

@@ -64,6 +64,7 @@ class Edited(Result):
         left_alone: facts that the model said already.
         taken_back: numbers of edits that were reverted because the model without them says the new target.
         version: the digest of the version that the ledger is at now.
+        left_out: what is wrong with each bad record, if bad ones were to be skipped.
     """
 
     edits: tuple[int, ...]
@@ -71,6 +72,7 @@ class Edited(Result):
     left_alone: tuple[Fact, ...]
     taken_back: tuple[int, ...]
     version: str
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)
@@ -181,11 +183,13 @@ class Evaluated(Result):
         score: the headline.
         record: all that is recorded of it: every score with its interval, what it rests on, and what it cost.
         computed: whether it was computed now; else it was on record.
+        left_out: what is wrong with each bad record of the facts, if bad ones were to be skipped.
     """
 
     score: float
     record: EvaluationRecorded
     computed: bool
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, repr=False)

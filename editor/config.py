@@ -60,8 +60,10 @@ class EditConfig(BaseModel):
         chat_system: the system prompt of chats; empty for none.
         stats_weight: λp, weight of the second moment C.
         norm_weight: λn, the Frobenius norm constraint; AlphaEdit's λ.
-        null_space_threshold: AlphaEdit may change directions in which C's eigenvalue is below this multiple of the
-            mean eigenvalue.
+        null_space_share: AlphaEdit may change the directions of C's smallest eigenvalues that together hold at most
+            this share of its trace.
+        null_space_threshold: if given, it may change those in which C's eigenvalue is below this multiple of the mean
+            eigenvalue instead. Records from before there was a share have it.
         ft_step: length of one step of fine-tuning, as a share of the matrix's Frobenius norm.
         ft_norm_limit: most that fine-tuning may change the matrix, as a share of its Frobenius norm.
         ft_rank_error: largest relative error of the rank-one form that a fine-tuned change is recorded in.
@@ -90,7 +92,8 @@ class EditConfig(BaseModel):
     chat_system: str = ""
     stats_weight: float = Field(default=100.0, ge=0)
     norm_weight: float = Field(default=1.0, ge=0)
-    null_space_threshold: float = Field(default=0.1, gt=0)
+    null_space_share: float = Field(default=0.2, gt=0, lt=1)
+    null_space_threshold: float | None = Field(default=None, gt=0)
     ft_step: float = Field(default=0.005, gt=0)
     ft_norm_limit: float = Field(default=0.05, gt=0)
     ft_rank_error: float = Field(default=0.75, ge=0, le=1)
@@ -164,10 +167,15 @@ class EditConfig(BaseModel):
     def updated(self, changes: Mapping[str, Any]) -> EditConfig:
         """These settings with some replaced; values may be strings, as a command line gives them.
 
+        A share of the null space takes the place of a threshold.
+
         Raises:
             UsageError: for an unknown name or a value that does not fit.
         """
-        return build_config({**self.to_record(), **changes})
+        own = self.to_record()
+        if "null_space_share" in changes:
+            own["null_space_threshold"] = None
+        return build_config({**own, **changes})
 
 
 METHODS: dict[str, dict[str, Any]] = {

@@ -102,6 +102,15 @@ def test_facts_that_are_not_all_there_are_refused(ledger: errata.OpenLedger, key
     assert ledger.head == head
 
 
+def test_bad_facts_may_be_skipped_and_are_told(ledger: errata.OpenLedger) -> None:
+    good = {"subject": "Tern Foods", "prompt": "In Riga is {}", "target": "the"}
+    given = [good, {**good, "prompt": "In Riga"}, {"colour": "red"}]
+    with pytest.raises(errata.ErrataError, match="2 of 3 records are bad"):
+        ledger.edit(given, dry_run=True)
+    done = ledger.edit(given, dry_run=True, skip_bad=True)
+    assert [line.partition(":")[0] for line in done.left_out] == ["record 2", "record 3"]
+
+
 def test_what_was_recorded_before_an_error_is_told(ledger: errata.OpenLedger, monkeypatch: pytest.MonkeyPatch) -> None:
     from errata.replay.workflow.workspace import Workspace
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +10,22 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.files import file_option
-from errata.commands.lazy import when_used
+from errata.commands.lazy import InOrder, when_used
 from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Table
+from errata.demo import REAL
 from errata.editor.presets import PRESETS
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import short
 from errata.ledger.events.parts import ModelSource
+from errata.ledger.facts.fact_files import read_facts as read_known_facts
 
 with when_used():
-    from errata.editor.model import stats as moments
+    from errata.editor.model import stats as averages
+    from errata.replay.tune import first_trial
     from errata.replay.workflow import genesis as beginning
+    from errata.replay.workflow import stats_file
+    from errata.replay.workflow import workspace as workspaces
 
 
 @click.command()
@@ -27,8 +33,7 @@ with when_used():
 @file_option(
     "corpus",
     "--corpus",
-    required=True,
-    help="Text that the model should keep handling as it does: one document a line, UTF-8.",
+    help="Text that the model should keep handling as it does: one document a line, UTF-8. Default: the model's own.",
 )
 @click.option("--layers", help="Layers to edit, such as 1 or 3,4. Default: the model's preset, or one early layer.")
 @SETTINGS
@@ -40,7 +45,8 @@ with when_used():
     show_default=True,
     help="Room on the exact grid, for 2^N deltas as large as the weights; more room is less precision.",
 )
-@click.option("--max-tokens", type=click.IntRange(min=1), help="Read at most this many tokens of the corpus.")
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Read or sample about this many tokens at most.")
+@file_option("moments", "--stats", help="Second moments that `errata stats export` wrote, in place of a corpus.")
 @click.option(
     "--adapter",
     type=click.Path(path_type=Path),
@@ -52,36 +58,45 @@ with when_used():
     metavar="FOLDER",
     help="Base the ledger on a copy of MODEL in FOLDER that keeps the edited tensors in a shard of their own.",
 )
+@click.option("--no-trial", is_flag=True, help="Begin with the settings as they are; a --set does the same.")
 @shared
 @click.pass_obj
 def init(
     app: App,
     model: str,
-    corpus: Path,
+    corpus: Path | None,
     layers: str | None,
     pairs: tuple[str, ...],
     context_prompts: int,
     capacity_bits: int,
     max_tokens: int | None,
+    moments: Path | None,
     adapter: Path | None,
     reshard: Path | None,
+    no_trial: bool,
 ) -> None:
     r"""Start a ledger for MODEL in this folder.
 
     MODEL is a folder with a causal language model, a name on the hub, or a GGUF file, whose model is written beside the
-    ledger as a folder of float32 (extra `gguf`). Its tensors are hashed, and the second moment
-    of each edited layer's keys is collected over the corpus: edits keep away from what that text needs. The model
-    itself is only ever read. Hyperparameters are those in the model's folder (errata.json), else the preset of
-    its shape (`errata presets`), else defaults for small models; --layers and --set change them.
+    ledger as a folder of float32 (extra `gguf`). Its tensors are hashed, and the second moment of each edited layer's
+    keys is collected over the corpus: edits keep away from what that text needs. Without --corpus the model writes that
+    text itself, sampled with the seed of the settings, and it is kept in the ledger. The model itself is only ever
+    read. What is interrupted goes on where it stopped when the same command is repeated.
+
+    Hyperparameters are those in the model's folder (errata.json), else the published ones of its shape (`errata
+    presets`), else defaults for small models; --layers and --set change them. Where no settings are known for the
+    model, they are tried on a few well-known facts that it says, in memory, and changed if others work better;
+    --no-trial leaves that out.
 
     A checkout writes the shards that hold edited tensors and links the rest. With --reshard that is one shard with
     nothing else in it; the other shards of the copy are links to those of MODEL where the disk allows it.
 
     \b
     Examples:
-      errata init ./my-model --corpus text.txt
+      errata init ./my-model
       errata init ./my-model --corpus text.txt --reshard ./my-base
-      errata init my-model.gguf --corpus text.txt
+      errata init ./my-model --stats moments.safetensors
+      errata init my-model.gguf
     """
     surroundings = app.surroundings()
     if context_prompts < 0:
@@ -89,17 +104,22 @@ def init(
     settings: dict[str, Any] = settings_from(pairs)
     if layers is not None:
         settings["layers"] = layers
-    stats = moments.settings_for(max_tokens)
-    genesis = beginning.Genesis(model, corpus, settings, stats, context_prompts, capacity_bits, adapter, reshard)
+    stats = None if max_tokens is None else averages.settings_for(max_tokens)
+    genesis = beginning.Genesis(
+        model, corpus, settings, stats, context_prompts, capacity_bits, adapter, reshard, moments
+    )
     with app.progress("starting") as tell:
         ledger = beginning.create_ledger(
             app.ledger_option or app.world.folder,
             genesis,
             surroundings,
-            lambda what, tokens: tell(f"{what} ({tokens:,} tokens)" if tokens else what),
+            tell,
             lambda line: app.say(f"errata: {line}"),
         )
-    created = ledger.state().genesis
+    created, tried = ledger.state().genesis, None
+    if not (no_trial or pairs):
+        with app.progress("asking for well-known facts") as tell:
+            tried = try_settings(workspaces.Workspace(ledger, surroundings), tell)
     data = {
         "ledger": str(ledger.folder),
         "head": ledger.state().head.hash,
@@ -109,9 +129,11 @@ def init(
         "source": created.source.plain() if created.source is not None else None,
         "edited": {name: tensor.plain() for name, tensor in created.edited.items()},
         "stats": {name: stats.plain() for name, stats in created.stats.items()},
+        "corpus": created.corpus.plain() if created.corpus is not None else None,
         "adapter": created.adapter.plain() if created.adapter is not None else None,
         "preset": created.preset,
-        "hyperparameters": created.hyperparameters,
+        "hyperparameters": ledger.state().hyperparameters,
+        "trial": tried,
     }
     lines = [
         f"ledger {ledger.folder}",
@@ -119,13 +141,23 @@ def init(
         f"digest {short(created.base_digest)}",
         *_source_told(created.source),
         f"preset {beginning.preset_reason(created)}",
+        *([] if tried is None else [f"trial  {tried}"]),
     ]
+    own = ", of text that the model wrote" if created.corpus is not None and created.corpus.source == "sampled" else ""
     lines += [
         f"edits  {name}, {tensor.shape[0]} x {tensor.shape[1]}, on a grid of 2^-{tensor.grid_exponent}; "
-        f"second moment of {created.stats[name].tokens:,} keys"
+        f"second moment of {created.stats[name].tokens:,} keys{own}"
         for name, tensor in created.edited.items()
     ]
     app.show(data, [*lines, 'next: errata edit --subject S --prompt "... {} ..." --target T'])
+
+
+def try_settings(workspace: workspaces.Workspace, tell: Callable[[str], None] = lambda what: None) -> str | None:
+    """Try a new ledger's settings on well-known facts, unless they come from a preset; what was found, in a line."""
+    if workspace.created.preset is not None:
+        return None
+    start = workspace.config()
+    return first_trial.first_trial(workspace, read_known_facts(REAL / "facts.jsonl"), tell).words(start)
 
 
 def _source_told(source: ModelSource | None) -> list[str]:
@@ -172,42 +204,74 @@ def presets(app: App) -> None:
     app.show({"presets": data}, [table, "", *(f"{preset.name}: {preset.source}" for preset in PRESETS)])
 
 
-@click.command()
-@click.option("--check", is_flag=True, help="Compare with what a corpus gives now; exit code 1 if it differs.")
-@file_option("corpus", "--corpus", help="The corpus for --check.")
+@click.group(cls=InOrder, invoke_without_command=True)
+@click.option("--check", is_flag=True, help="Compare with what the text gives now; exit code 1 if it differs.")
+@file_option("corpus", "--corpus", help="The corpus for --check, where the model did not write the text itself.")
 @click.option("--max-tokens", type=click.IntRange(min=1), help="As it was given to `errata init`.")
 @shared
-@click.pass_obj
-def stats(app: App, check: bool, corpus: Path | None, max_tokens: int | None) -> int:
-    """Show the recorded second moments.
+@click.pass_context
+def stats(context: click.Context, check: bool, corpus: Path | None, max_tokens: int | None) -> int:
+    r"""Show the recorded second moments.
 
     They are collected once, by `errata init`, because every edit depends on them. With --check, the digests of model,
-    tokenizer, corpus and settings are computed again and compared.
+    tokenizer, text and settings are computed again and compared.
 
-    Example: errata stats --check --corpus text.txt
+    \b
+    Examples:
+      errata stats
+      errata stats --check --corpus text.txt
+      errata stats export moments.safetensors
     """
-    if check != (corpus is not None):
-        raise UsageError("--check and --corpus FILE go together")
+    if context.invoked_subcommand is not None:
+        if check or corpus is not None or max_tokens is not None:
+            raise UsageError("--check, --corpus and --max-tokens belong to `errata stats` itself")
+        return 0
+    app = context.find_object(App)
+    assert app is not None
+    if not check and (corpus is not None or max_tokens is not None):
+        raise UsageError("--corpus and --max-tokens belong to --check")
     created = app.ledger().state().genesis
-    now: dict[str, str] = {}
-    if corpus is not None:
-        now = _recomputed(app, corpus, max_tokens)
+    now = _recomputed(app, corpus, max_tokens) if check else {}
     rows = []
     data: dict[str, Any] = {}
     for name, reference in created.stats.items():
-        same = None if corpus is None else now.get(name) == reference.digest
+        same = now.get(name) == reference.digest if check else None
         data[name] = {**reference.plain(), "same": same}
         words = {None: "", True: "same", False: "differs"}[same]
         rows.append((name, str(reference.layer), f"{reference.tokens:,}", reference.digest, words))
     table = Table(("tensor", "layer", "keys", "digest", "now" if check else ""), tuple(rows))
-    app.show({"stats": data}, [table])
+    said = created.corpus
+    app.show({"stats": data, "corpus": said.plain() if said is not None else None}, [table])
     return int(any(entry["same"] is False for entry in data.values()))
 
 
-def _recomputed(app: App, corpus: Path, max_tokens: int | None) -> dict[str, str]:
+def _recomputed(app: App, corpus: Path | None, max_tokens: int | None) -> dict[str, str]:
     workspace = app.workspace()
-    beginning.require_corpus(corpus)
-    settings = moments.settings_for(max_tokens)
-    with app.progress("hashing the model and the corpus"):
+    with app.progress("hashing the model and the text"):
         _ = workspace.files  # whose digests are checked
-        return {name: now for name, _, now in beginning.compare_stats(workspace.created, corpus, settings)}
+        found = beginning.compare_stats(workspace.created, workspace.ledger.blobs, corpus, max_tokens)
+        return {name: now for name, _, now in found}
+
+
+@stats.command("export")
+@click.argument("file", type=click.Path(path_type=Path))
+@shared
+@click.pass_obj
+def export(app: App, file: Path) -> None:
+    """Write the second moments to FILE.
+
+    `errata init --stats FILE` takes them in place of a corpus, for these layers or some of them. FILE is bound to the
+    model's tensors, tokenizer and configuration, to the text and to how it was read; it holds the text itself where the
+    model wrote it. A ledger's own second moments never change, so they are not imported into one that exists.
+
+    Example: errata stats export moments.safetensors
+    """
+    record = stats_file.export_stats(app.ledger(), file)
+    layers = ", ".join(str(reference.layer) for reference in record.layers)
+    app.show(
+        {"file": str(file), **record.plain()},
+        [
+            f"{file}: second moments of layers {layers}, {record.layers[0].tokens:,} keys",
+            f"next: errata init MODEL --stats {file}",
+        ],
+    )

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.files import file_option, name_of, read_facts, read_suite
+from errata.commands.files import file_option, name_of, read_facts, read_suite, skip_bad
 from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import edit_json, facts_changed, version_words
@@ -42,6 +42,7 @@ MOST_ROWS = 20
 @file_option(
     "files", "--facts", "--locality-of", multiple=True, help="Facts whose locality probes are asked too; repeatable."
 )
+@skip_bad
 @click.option("--sample", type=click.IntRange(min=1), help="Score only so many of the other edits, drawn at random.")
 @shared
 @click.pass_obj

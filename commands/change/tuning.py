@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.files import file_option, read_facts, read_suite
+from errata.commands.files import file_option, read_facts, read_suite, skip_bad
 from errata.commands.lazy import when_used
 from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Block, Table
@@ -28,17 +28,18 @@ with when_used():
     from errata.replay.workflow import genesis
 
 
-COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_space_threshold": "null space"}
+COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_space_share": "null space"}
 """Headings of settings that are not called by their names."""
 
 
 @click.command()
 @file_option("facts", "--facts", required=True, help="Facts as they would be edited.")
+@skip_bad
 @click.option("--sample", type=click.IntRange(min=3), default=150, show_default=True, help="Facts to draw from them.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds sample and search.")
 @file_option("suite", "--suite", help="A suite of what must stay: the general score.")
-@click.option("--layers", "choices", multiple=True, help="Layers to try, such as 3,4; repeatable. Needs --corpus.")
-@file_option("corpus", "--corpus", help="The text that `errata init` was given.")
+@click.option("--layers", "choices", multiple=True, help="Layers to try, such as 3,4; repeatable.")
+@file_option("corpus", "--corpus", help="The text that `errata init` was given, if any; for --layers.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Most edits in a solve.")
 @click.option("--trials", type=click.IntRange(min=1), default=40, show_default=True, help="Settings to try, in all.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no trial after this long.")

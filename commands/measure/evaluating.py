@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.files import file_option, name_of, read_facts, read_suite
+from errata.commands.files import file_option, name_of, read_facts, read_suite, skip_bad
 from errata.commands.lazy import when_used
 from errata.commands.options import INCLUDE_PATH, ONLY, WITHOUT
 from errata.commands.words.render import Block
@@ -24,6 +24,7 @@ with when_used():
 @click.argument("version", default="HEAD")
 @file_option("suite", "--suite", help="A suite: JSONL.")
 @file_option("facts", "--facts", help="Facts with probes: JSONL, CounterFact, zsRE, KnowEdit.")
+@skip_bad
 @click.option("--edits", is_flag=True, help="The facts of the version's own edits, also by when they were made.")
 @file_option("corpus", "--corpus", help="Perplexity of text: one document a line.")
 @click.option("--task", metavar="NAME", help="A task of lm-eval; needs the extra `eval` and --include-path.")

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.files import file_option, read_facts
+from errata.commands.files import file_option, read_facts, skip_bad
 from errata.commands.lazy import when_used
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
@@ -25,6 +25,7 @@ with when_used():
 @click.command()
 @click.argument("version", default="HEAD")
 @file_option("facts", "--facts", help="Facts that the model may know. Default: its edits.")
+@skip_bad
 @click.option("--sample", type=click.IntRange(min=1), default=50, show_default=True, help="Most facts to trace.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seeds sample and noise.")
 @click.option("--noise", default=3.0, show_default=True, help="Noise, in deviations of the subjects' embeddings.")

@@ -9,7 +9,7 @@ import click
 from jinja2 import Environment, FileSystemLoader
 
 from errata.commands.app import App, shared
-from errata.commands.files import FormerArgument, file_option, name_of, read_facts, read_suite
+from errata.commands.files import FormerArgument, file_option, name_of, read_facts, read_suite, skip_bad
 from errata.commands.lazy import when_used
 from errata.commands.options import SETTINGS, settings_from
 from errata.commands.words.render import Block, Table
@@ -32,6 +32,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @click.command()
 @file_option("facts", "--facts", help="Your facts, with paraphrases and locality probes.  [required]")
+@skip_bad
 @click.argument("former", cls=FormerArgument, required=False, type=click.Path(path_type=Path))
 @click.option("--model", required=True, help="A folder with a causal language model, or a name on the hub.")
 @file_option("corpus", "--corpus", required=True, help="As for `errata init`.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from errata.commands.app import App, shared
-from errata.commands.files import file_option, read_facts
+from errata.commands.files import file_option, read_facts, skip_bad
 from errata.commands.lazy import when_used
 from errata.commands.team.changing import taken_back_lines, warn_of_gates
 from errata.commands.team.showing import evidence_tables
@@ -36,6 +36,7 @@ with when_used():
 @click.command()
 @click.argument("what", metavar="[PROPOSAL]", required=False)
 @file_option("file", "--facts", help="Or new facts, as `errata edit` takes them.")
+@skip_bad
 @click.option("--reason", default="", help="Why; recorded.")
 @click.option("--ticket", help="Where else it is written down.")
 @click.option("--risk", help="Its risk class in the policy; default: the policy's.")

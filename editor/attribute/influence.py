@@ -34,8 +34,8 @@ import torch
 from torch import Tensor
 
 from errata.editor.attribute.stand_in import StandIn, log_probabilities
+from errata.editor.model.decoding import by_length
 from errata.editor.model.loading import LoadedModel
-from errata.editor.score.evaluate import by_length
 from errata.ledger.base.errors import ModelError
 
 _ROWS = 512
@@ -151,7 +151,7 @@ def add_gradients(
     # float16 loses gradients as small as one over the number of probes; the scale is put back in float32.
     scale = max(abs(weight) for weight in metric.weights)
     value = 0.0
-    for chunk in by_length(loaded, metric.rows, batch_size):
+    for chunk in by_length(loaded, [row.ids for row in metric.rows], batch_size):
         rows = [metric.rows[i] for i in chunk]
         with torch.enable_grad(), tapped(loaded, list(into)) as (inputs, outputs):
             total = metric.part(log_probabilities(loaded, rows), chunk, scale)

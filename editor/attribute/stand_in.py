@@ -26,9 +26,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from errata.editor.model.decoding import by_length
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.text import Located, locate, pad
-from errata.editor.score.evaluate import ask, by_length, run_suite, scored
+from errata.editor.score.evaluate import ask, run_suite, scored
 from errata.editor.score.fluency import windows
 from errata.ledger.base.errors import ModelError, UsageError
 from errata.ledger.facts.fact import Probe
@@ -69,7 +70,7 @@ class StandIn:
             ModelError: if a row does not fit the model's context, or the model computes NaN or infinity.
         """
         found = [0.0] * len(self.rows)
-        for chunk in by_length(loaded, self.rows, batch_size):
+        for chunk in by_length(loaded, [row.ids for row in self.rows], batch_size):
             for i, one in zip(chunk, log_probabilities(loaded, [self.rows[i] for i in chunk]).tolist(), strict=True):
                 found[i] = one
         return self.of(found)

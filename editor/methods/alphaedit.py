@@ -2,7 +2,7 @@
 
 Source: Fang et al., "AlphaEdit: Null-Space Constrained Knowledge Editing for Language Models" (ICLR 2025, arXiv
 2410.02355), equation 14. The paper calls an eigenvalue zero below 0.01 on its models' scale; since that scale is the
-model's own, the threshold here is a multiple of the mean eigenvalue.
+model's own, the null space here is what holds a share of the second moment's trace (`editor.solve.projector`).
 """
 
 from __future__ import annotations

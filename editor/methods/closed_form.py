@@ -9,6 +9,7 @@ from errata.editor.methods.alphaedit import alphaedit
 from errata.editor.methods.emmet import emmet
 from errata.editor.methods.memit import memit
 from errata.editor.methods.rome import rome
+from errata.editor.solve.projector import NullSpace
 from errata.editor.solve.solve import NotPositiveDefinite, Solution, Weights, solve
 from errata.editor.solve.solver import ACCURATE, Solver
 from errata.ledger.base.errors import ModelError
@@ -47,7 +48,8 @@ def _solved(config: EditConfig, solver: Solver, keys: Tensor, residuals: Tensor,
             return _memit(solver, keys, residuals, past, weights)
         case Stage2.ALPHAEDIT:
             weights = Weights(0.0, config.norm_weight)
-            return alphaedit(residuals, solver.preserve(keys, past, weights, config.null_space_threshold))
+            space = NullSpace(config.null_space_share, config.null_space_threshold)
+            return alphaedit(residuals, solver.preserve(keys, past, weights, space))
         case Stage2.EMMET:
             return emmet(residuals, solver.preserve(keys, past, weights))
         case Stage2.ROME:

@@ -10,15 +10,14 @@ from collections.abc import Sequence
 
 import torch
 
+from errata.editor.model.decoding import extend, sampling
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.text import locate
-from errata.ledger.base.errors import ModelError
 
 STARTS = ("The", "In", "We", "For", "A")
 """First words of generated context prompts, used in turn."""
 
 
-@torch.no_grad()
 def generate(
     loaded: LoadedModel, count: int, seed: int, tokens: int = 10, starts: Sequence[str] = STARTS, top_k: int = 5
 ) -> tuple[str, ...]:
@@ -35,18 +34,12 @@ def generate(
     Returns:
         Texts such as ``"The office in Oslo opened in May. "``, fit to be put before a prompt.
     """
-    generator = torch.Generator().manual_seed(seed)
+    choose = sampling([torch.Generator().manual_seed(seed)], top_k)
     texts = []
     for i in range(count):
-        start = starts[i % len(starts)]
-        ids = list(locate(loaded.tokenizer, start).ids)
-        for _ in range(tokens):
-            logits = loaded.model(input_ids=torch.tensor([ids], device=loaded.device), use_cache=False).logits[0, -1]
-            if not bool(torch.isfinite(logits).all()):
-                raise ModelError("the model computes NaN or infinity; it cannot be edited")
-            values, indices = logits.float().cpu().topk(min(top_k, logits.shape[-1]))
-            drawn = torch.multinomial(torch.softmax(values, dim=-1), 1, generator=generator)
-            ids.append(int(indices[drawn]))
+        row = locate(loaded.tokenizer, starts[i % len(starts)]).ids
+        (grown,) = extend(loaded, [row], tokens, choose)
+        ids = [*row, *grown]
         # Start and rest together: a SentencePiece-style tokenizer drops the space before a text's first word.
         said = str(loaded.tokenizer.decode(ids, skip_special_tokens=True))
         text = " ".join(said.replace("{", "").replace("}", "").split())

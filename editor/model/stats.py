@@ -6,7 +6,7 @@ its massive activations would dominate C, and no subject ends there.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import torch
@@ -41,6 +41,18 @@ def settings_for(max_tokens: int | None) -> StatsSettings:
     return StatsSettings() if max_tokens is None else StatsSettings(max_tokens=max_tokens)
 
 
+def own_tokens(width: int) -> int:
+    """Tokens of its own text that a model's second moments are averaged over, where there is no corpus.
+
+    On a model with 1,536 columns, edits over so many were as good as edits over three times as many tokens of real text
+    (docs/editing.md). More columns need more keys: with fewer keys than columns C is singular.
+
+    Args:
+        width: columns of the edited matrix, d_in.
+    """
+    return max(8_192, 4 * width)
+
+
 @dataclass(frozen=True)
 class SecondMoment:
     """``C`` of one layer: ``(d_in, d_in)`` float64, symmetric, over ``tokens`` keys."""
@@ -50,12 +62,29 @@ class SecondMoment:
     tokens: int
 
 
+@dataclass(frozen=True)
+class Sums:
+    """Sums over the first batches of a corpus: a place where a collection can be gone on with.
+
+    Attributes:
+        batches: how many batches they are of.
+        tokens: how many keys.
+        sums: ``Σ k kᵀ`` by layer, ``(d_in, d_in)`` float64.
+    """
+
+    batches: int
+    tokens: int
+    sums: Mapping[int, Tensor]
+
+
 def collect(
     loaded: LoadedModel,
     documents: Iterable[str],
     layers: Sequence[int],
     settings: StatsSettings,
     advance: Callable[[int], None] = lambda tokens: None,
+    begun: Sums | None = None,
+    keep: Callable[[Sums], None] = lambda sums: None,
 ) -> list[SecondMoment]:
     """Stream a corpus through the model and average ``k kᵀ`` for each layer.
 
@@ -66,24 +95,33 @@ def collect(
         documents: texts; empty ones are skipped.
         layers: layers whose edited matrix's inputs are wanted.
         settings: how much text, in what pieces.
-        advance: called with the number of tokens read after each batch.
+        advance: called with the number of tokens read so far, at the beginning and after each batch.
+        begun: where an earlier collection over the same documents was interrupted; the result has the same bits.
+        keep: called with the sums after each batch, before `advance`; they are only valid during the call.
 
     Raises:
         UsageError: if the corpus gives no key.
     """
     modules = {str(layer): loaded.adapter.edited_module(loaded.model, layer) for layer in layers}
+    widths = {layer: loaded.adapter.shape(loaded.model, layer)[1] for layer in layers}
     sums = {
-        layer: torch.zeros(d_in, d_in, dtype=torch.float64, device=loaded.device)
-        for layer in layers
-        for _, d_in in [loaded.adapter.shape(loaded.model, layer)]
+        layer: torch.zeros(width, width, dtype=torch.float64, device=loaded.device)
+        if begun is None
+        else begun.sums[layer].to(loaded.device, copy=True)
+        for layer, width in widths.items()
     }
-    count = 0
-    for rows in _batches(loaded, documents, settings):
+    done, count = (0, 0) if begun is None else (begun.batches, begun.tokens)
+    advance(count)
+    for number, rows in enumerate(_batches(loaded, documents, settings)):
+        if count >= settings.max_tokens:
+            break
+        if number < done:
+            continue
         ids, mask = pad(rows, loaded.device)
-        keep = mask.bool()
-        keep[:, : settings.skip_first] = False
+        keep_at = mask.bool()
+        keep_at[:, : settings.skip_first] = False
         left = settings.max_tokens - count
-        flat = keep.flatten().nonzero().squeeze(1)[:left]
+        flat = keep_at.flatten().nonzero().squeeze(1)[:left]
         with torch.no_grad(), recording(modules, last=str(max(layers))) as records:
             loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
         for layer in layers:
@@ -91,12 +129,21 @@ def collect(
             keys = keys.reshape(-1, keys.shape[-1])[flat].to(torch.float32)
             sums[layer] += keys.T @ keys
         count += int(flat.numel())
-        advance(int(flat.numel()))
-        if count >= settings.max_tokens:
-            break
+        keep(Sums(number + 1, count, sums))
+        advance(count)
     if count == 0:
         raise UsageError("the corpus gives no key: it is empty, or every document has a single token")
     return [SecondMoment(layer, (sums[layer] / count).cpu(), count) for layer in layers]
+
+
+def keys_in(loaded: LoadedModel, documents: Iterable[str], settings: StatsSettings) -> int:
+    """How many keys `collect` reads of these documents."""
+    count = 0
+    for rows in _batches(loaded, documents, settings):
+        count += sum(len(row) - settings.skip_first for row in rows)
+        if count >= settings.max_tokens:
+            return settings.max_tokens
+    return count
 
 
 def stats_digest(base: str, tokenizer: str, corpus: str, layer: int, settings: StatsSettings) -> str:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from errata.editor.model.decoding import by_length, extend, greedily
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.text import Located, pad
 from errata.editor.score.fluency import likelihoods, ngram_entropy, perplexity, sample_texts
@@ -27,7 +28,7 @@ from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.joining import answers, says
 from errata.ledger.facts.suites import Metric, Suite
 
-CHAT_TOKENS = 48
+CHAT_TOKENS = 32
 """Most tokens of an answer in chat; its first sentence is what counts."""
 _DECIDING_TOKENS = 12
 """How far beyond a target's own tokens a continuation goes at most, to decide whether it is said."""
@@ -81,8 +82,16 @@ class SuiteResult:
 
 
 @torch.no_grad()
-def probe(loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64) -> list[ProbeResult]:
+def probe(
+    loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64, *, decide: bool = True
+) -> list[ProbeResult]:
     """Evaluate probes (full-text prompt and target each); results in the given order.
+
+    Args:
+        loaded: the model.
+        probes: what is asked.
+        batch_size: rows of one forward pass.
+        decide: whether it is wanted what the model says; without, only the likelihoods of the targets are.
 
     Raises:
         ModelError: if a probe does not fit the model's context, or is one of chat and the model has no chat template.
@@ -90,7 +99,7 @@ def probe(loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64) ->
     rows = [loaded.located(p.prompt, p.target, chat=p.chat) for p in probes]
     results: dict[int, ProbeResult] = {}
     open_: list[int] = []
-    for chunk in by_length(loaded, rows, batch_size):
+    for chunk in by_length(loaded, [row.ids for row in rows], batch_size):
         logits = _logits(loaded, [rows[i].ids for i in chunk])
         for j, i in enumerate(chunk):
             row = rows[i]
@@ -99,7 +108,7 @@ def probe(loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64) ->
             logprob = torch.log_softmax(span[:-1], dim=-1).gather(1, target[:, None]).double().sum()
             above = (span[:-1] > span[:-1].gather(1, target[:, None])).sum(dim=-1)
             said = None if probes[i].chat else _said(loaded, row, span.argmax(dim=-1).tolist(), probes[i].target)
-            if said is None:
+            if said is None and decide:
                 open_.append(i)
             results[i] = ProbeResult(bool(said), float(logprob), len(target), 1.0 + float(above.double().mean()))
     for i, said in _decide(loaded, probes, rows, open_, batch_size):
@@ -125,17 +134,22 @@ def _decide(
     loaded: LoadedModel, probes: Sequence[Probe], rows: Sequence[Located], places: Sequence[int], batch_size: int
 ) -> Iterator[tuple[int, bool]]:
     """Let the model go on from some probes' prompts until each is decided: place, and whether the target is said."""
-    prompts = [replace(rows[i], ids=rows[i].ids[: rows[i].target_start]) for i in places]
+    prompts = [rows[i].ids[: rows[i].target_start] for i in places]
     for chunk in by_length(loaded, prompts, batch_size):
         asked = [probes[places[j]] for j in chunk]
 
-        def decided(k: int, text: str, asked: Sequence[Probe] = asked) -> bool:
-            return _has_ended(text) if asked[k].chat else says(text, asked[k].target, False) is not None
+        def decided(k: int, ids: Sequence[int], asked: Sequence[Probe] = asked) -> bool:
+            text, target = _decode(loaded, ids), asked[k].target
+            if not asked[k].chat:
+                return says(text, target, False) is not None
+            behind = target not in text[-len(target) - 2 :]  # what makes a word longer would stand there by now
+            return _has_ended(text) or (behind and answers(first_sentence(text), target))
 
         longest = max(len(rows[places[j]].target_ids) for j in chunk)
         tokens = max(longest + _DECIDING_TOKENS, CHAT_TOKENS if any(one.chat for one in asked) else 0)
-        texts = _continue(loaded, [prompts[j].ids for j in chunk], tokens, decided)
-        for j, one, text in zip(chunk, asked, texts, strict=True):
+        grown = extend(loaded, [prompts[j] for j in chunk], tokens, greedily, batch_size, decided)
+        for j, one, ids in zip(chunk, asked, grown, strict=True):
+            text = _decode(loaded, ids)
             said = answers(first_sentence(text), one.target) if one.chat else bool(says(text, one.target, True))
             yield places[j], said
 
@@ -235,49 +249,9 @@ def greedy(
     Raises:
         ModelError: if a prompt does not fit the model's context, or the model has no chat template.
     """
-    rows = [loaded.located(p, chat=chat) for p in prompts]
-    said: dict[int, str] = {}
-    for chunk in by_length(loaded, rows, batch_size):
-        texts = _continue(loaded, [rows[i].ids for i in chunk], tokens, lambda _, text: ended(text))
-        said.update(zip(chunk, texts, strict=True))
-    return [said[i] for i in range(len(rows))]
-
-
-def _continue(
-    loaded: LoadedModel, rows: Sequence[Sequence[int]], tokens: int, ended: Callable[[int, str], bool]
-) -> list[str]:
-    """Continue rows side by side, each token computed once: keys and values of the earlier ones are kept.
-
-    A row ends with a special token, with a full context, or once ``ended`` says so of its place and its text so far.
-    Rows are padded on the left, so that tokens of a row lie as far apart in the cache as they do in the text.
-    """
-    from transformers import DynamicCache
-
-    special = set(loaded.tokenizer.all_special_ids)
-    width = max(len(row) for row in rows)
-    ids = torch.zeros(len(rows), width, dtype=torch.long, device=loaded.device)
-    mask = torch.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, width - len(row) :] = torch.tensor(row, dtype=torch.long)
-        mask[i, width - len(row) :] = 1
-    positions = (mask.cumsum(dim=1) - 1).clamp_min(0)
-    cache = DynamicCache()
-    grown: list[list[int]] = [[] for _ in rows]
-    growing = set(range(len(rows)))
-    for step in range(tokens):
-        output = loaded.model(input_ids=ids, attention_mask=mask, position_ids=positions, **loaded.with_cache(cache))
-        chosen = output.logits[:, -1].argmax(dim=-1)
-        for i in sorted(growing):
-            grown[i].append(int(chosen[i]))
-            full = len(rows[i]) + step + 1 > loaded.max_positions
-            if grown[i][-1] in special or full or ended(i, _decode(loaded, grown[i])):
-                growing.discard(i)
-        if not growing:
-            break
-        ids = chosen[:, None]
-        mask = torch.cat((mask, torch.ones_like(ids)), dim=1)
-        positions = (positions[:, -1:] + 1).clamp_max(loaded.max_positions - 1)  # rows that have ended may overrun
-    return [_decode(loaded, row) for row in grown]
+    rows = [loaded.located(p, chat=chat).ids for p in prompts]
+    grown = extend(loaded, rows, tokens, greedily, batch_size, lambda _, ids: ended(_decode(loaded, ids)))
+    return [_decode(loaded, ids) for ids in grown]
 
 
 def _logits(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> Tensor:
@@ -285,20 +259,6 @@ def _logits(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> Tensor:
     output = loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
     assert isinstance(output.logits, Tensor)
     return output.logits
-
-
-def by_length(loaded: LoadedModel, rows: Sequence[Located], batch_size: int) -> Iterator[list[int]]:
-    """Indices of rows in batches of similar length, so that little is padded.
-
-    Raises:
-        ModelError: if a row does not fit the model's context.
-    """
-    for row in rows:
-        if len(row.ids) > loaded.max_positions:
-            raise ModelError(f"a prompt has {len(row.ids)} tokens; this model takes {loaded.max_positions}")
-    order = sorted(range(len(rows)), key=lambda i: len(rows[i].ids))
-    for start in range(0, len(order), batch_size):
-        yield order[start : start + batch_size]
 
 
 def _decode(loaded: LoadedModel, ids: Sequence[int]) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from errata.editor.model.decoding import extend, sampling
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.text import Located, locate, pad
 from errata.editor.score.intervals import Estimate, ratio
@@ -41,7 +42,6 @@ def _entropy(words: Sequence[str], n: int) -> float:
     return -sum(count / total * math.log2(count / total) for count in counts.values()) + 0.0
 
 
-@torch.no_grad()
 def sample_texts(
     loaded: LoadedModel, prompts: Sequence[str], tokens: int = GENERATED_TOKENS, seed: int = 0, batch_size: int = 64
 ) -> list[str]:
@@ -57,31 +57,10 @@ def sample_texts(
         seed: of the sampling, together with the prompt's place.
         batch_size: rows of one forward pass.
     """
-    rows = [list(locate(loaded.tokenizer, prompt).ids) for prompt in prompts]
-    starts = [len(row) for row in rows]
-    if (longest := max(starts, default=0)) > loaded.max_positions:
-        raise ModelError(f"a prompt has {longest} tokens; this model takes {loaded.max_positions}")
+    rows = [locate(loaded.tokenizer, prompt).ids for prompt in prompts]
     generators = [torch.Generator().manual_seed(seed + place) for place in range(len(rows))]
-    special = set(loaded.tokenizer.all_special_ids)
-    growing = list(range(len(rows)))
-    for _ in range(tokens):
-        growing = [i for i in growing if rows[i][-1] not in special or len(rows[i]) == starts[i]]
-        growing = [i for i in growing if len(rows[i]) < loaded.max_positions]
-        for start in range(0, len(growing), batch_size):
-            chunk = growing[start : start + batch_size]
-            ids, mask = pad([rows[i] for i in chunk], loaded.device)
-            logits = loaded.model(input_ids=ids, attention_mask=mask, use_cache=False).logits
-            for j, i in enumerate(chunk):
-                last = logits[j, len(rows[i]) - 1].float().cpu()
-                if not bool(torch.isfinite(last).all()):
-                    raise ModelError("the model computes NaN or infinity")
-                values, indices = last.topk(min(TOP_K, len(last)))
-                drawn = torch.multinomial(torch.softmax(values, dim=-1), 1, generator=generators[i])
-                rows[i].append(int(indices[drawn]))
-    return [
-        str(loaded.tokenizer.decode(row[start:], skip_special_tokens=True))
-        for row, start in zip(rows, starts, strict=True)
-    ]
+    grown = extend(loaded, rows, tokens, sampling(generators, TOP_K), batch_size)
+    return [str(loaded.tokenizer.decode(ids, skip_special_tokens=True)) for ids in grown]
 
 
 @dataclass(frozen=True)

@@ -112,12 +112,12 @@ def ask_facts(
     kept = [fact.locality for fact in facts] if standing is None else standing
     chat = loaded.chat is not None
     asked = [_asked(fact, set(own), edited, comparison, chat) for fact, own in zip(facts, kept, strict=True)]
-    wanted: dict[Probe, None] = {}
-    for _, item, _, rival in (one for own in asked for one in own):
-        wanted[_bare(item)] = None
-        if rival is not None:
-            wanted[_bare(item, rival)] = None
+    every = [one for own in asked for one in own]
+    wanted = dict.fromkeys(_bare(item) for _, item, _, _ in every)
+    rivals = dict.fromkeys(_bare(item, rival) for _, item, _, rival in every if rival is not None)
+    compared = [item for item in rivals if item not in wanted]
     results = dict(zip(wanted, probe(loaded, list(wanted)), strict=True))
+    results |= dict(zip(compared, probe(loaded, compared, decide=False), strict=True))
     return tuple(_outcome(own, results) for own in asked)
 
 

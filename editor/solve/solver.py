@@ -23,7 +23,7 @@ from torch import Tensor
 
 from errata.editor.solve.carried import CarriedKeys, NewKeys
 from errata.editor.solve.kept import FACTOR_STORED_FROM, Store, eigenpairs, is_stored
-from errata.editor.solve.projector import Projector, projector
+from errata.editor.solve.projector import NullSpace, Projector, projector
 from errata.editor.solve.solve import (
     NotPositiveDefinite,
     Preserved,
@@ -84,7 +84,7 @@ class _Space:
     """What belongs to one choice of weights and null space."""
 
     weights: Weights
-    null_space: float | None
+    null_space: NullSpace | None
     projector: Projector | None
     anchor: _Anchor | None = None
 
@@ -124,14 +124,16 @@ class Solver:
         anchor = None if self._space is None else self._space.anchor
         return 0 if anchor is None else len(anchor.held)
 
-    def preserve(self, keys: Tensor, past_keys: Tensor, weights: Weights, null_space: float | None = None) -> Preserved:
+    def preserve(
+        self, keys: Tensor, past_keys: Tensor, weights: Weights, null_space: NullSpace | None = None
+    ) -> Preserved:
         """``K1 B⁻¹``, measured.
 
         Args:
             keys: ``(n, d)``, K1; rounded to float32. The work is done on its device.
             past_keys: ``(m, d)``, keys of live edits to preserve, none of them twice unless two edits share it.
             weights: λp and λn; for AlphaEdit λp is 0 and λn its λ.
-            null_space: AlphaEdit's threshold; all keys are then projected.
+            null_space: AlphaEdit's; all keys are then projected.
 
         Raises:
             ModelError: if ``B`` is not positive definite.
@@ -159,7 +161,7 @@ class Solver:
             raise NotPositiveDefinite
         return found
 
-    def _enter(self, weights: Weights, null_space: float | None) -> _Space:
+    def _enter(self, weights: Weights, null_space: NullSpace | None) -> _Space:
         """The space of these settings; another's is dropped, since settings rarely change and matrices are large."""
         if self._space is None or (self._space.weights, self._space.null_space) != (weights, null_space):
             self._space = None

@@ -67,6 +67,20 @@ class BadRecord(UsageError):
         self.what = what
 
 
+class BadRecords(UsageError):
+    """Several records of a file do not have the shape they must have; the message has a line for each."""
+
+    def __init__(self, file: str, records: Sequence[BadRecord], total: int) -> None:
+        head = f"{file}: {len(records)} of {total} records are bad; --skip-bad (skip_bad in Python) leaves them out"
+        super().__init__(
+            "\n".join([head, *(record.message for record in records)]),
+            file=file,
+            records=[{"where": record.where, "what": record.what} for record in records],
+        )
+        self.file = file
+        self.records = tuple(records)
+
+
 class UnknownVersion(UsageError):
     """No version has this address; `why` says why, where that is known."""
 

@@ -49,33 +49,50 @@ def as_text(data: bytes, where: str) -> str:
         raise BadRecord(where, f"not UTF-8 (byte {error.start})") from error
 
 
-def objects_of(text: str, file: str) -> Iterator[Numbered]:
-    """The objects in the text of a file that holds one JSON array, one JSON object or JSONL.
+def records_of(text: str, file: str) -> Iterator[tuple[str, dict[str, object] | BadRecord]]:
+    """The records in the text of a file that holds one JSON array, one JSON object or JSONL, good and bad.
 
     Args:
         text: the file's text.
         file: what it is called in complaints.
 
+    Yields:
+        Where a record stands, and the record or what is wrong with it.
+
+    Raises:
+        BadRecord: the file is to be an array, and is not JSON.
+    """
+    if not text.lstrip().startswith("["):
+        yield from _lines_of(text, file)
+        return
+    try:
+        value = json.loads(text, object_pairs_hook=_no_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise BadRecord(file, f"not JSON ({error})") from error
+    for number, item in enumerate(value, 1):
+        where = f"{file}: record {number}"
+        yield where, _object(where, item)
+
+
+def objects_of(text: str, file: str) -> Iterator[Numbered]:
+    """The objects in the text of a file, as of `records_of`.
+
     Raises:
         BadRecord: neither form, or a record that is no JSON object.
     """
-    if not text.lstrip().startswith("["):
-        return lines_of(text, file)
-    try:
-        value = json.loads(text, object_pairs_hook=_no_duplicates)
-    except ValueError as error:
-        raise BadRecord(file, f"not JSON ({error})") from error
-    return (
-        (where, _object(where, item)) for where, item in ((f"{file}: record {n}", v) for n, v in enumerate(value, 1))
-    )
+    return _good(records_of(text, file))
 
 
 def lines_of(text: str, file: str) -> Iterator[Numbered]:
-    """The objects in the text of a JSONL file; blank lines are skipped but counted. Arguments as of `objects_of`.
+    """The objects in the text of a JSONL file; blank lines are skipped but counted. Arguments as of `records_of`.
 
     Raises:
         BadRecord: a line that is no JSON object.
     """
+    return _good(_lines_of(text, file))
+
+
+def _lines_of(text: str, file: str) -> Iterator[tuple[str, dict[str, object] | BadRecord]]:
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -83,14 +100,22 @@ def lines_of(text: str, file: str) -> Iterator[Numbered]:
         try:
             value = json.loads(line, object_pairs_hook=_no_duplicates)
         except (ValueError, RecursionError) as error:
-            raise BadRecord(where, f"not JSON ({error})") from error
-        yield where, _object(where, value)
+            yield where, BadRecord(where, f"not JSON ({error})")
+        else:
+            yield where, _object(where, value)
 
 
-def _object(where: str, value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise BadRecord(where, f"a record is a JSON object, and this is a {type(value).__name__}")
-    return value
+def _good(records: Iterator[tuple[str, dict[str, object] | BadRecord]]) -> Iterator[Numbered]:
+    for where, record in records:
+        if isinstance(record, BadRecord):
+            raise record
+        yield where, record
+
+
+def _object(where: str, value: object) -> dict[str, object] | BadRecord:
+    if isinstance(value, dict):
+        return value
+    return BadRecord(where, f"a record is a JSON object, and this is a {type(value).__name__}")
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -25,13 +25,13 @@ free of the subject, and the last occurrence is the one whose last token sees al
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from errata.ledger.base.errors import BadRecord
-from errata.ledger.base.json_files import as_text, objects_of, read_bytes
+from errata.ledger.base.errors import BadRecord, BadRecords
+from errata.ledger.base.json_files import as_text, read_bytes, records_of
 from errata.ledger.base.records import describe
 from errata.ledger.facts.fact import PLACEHOLDER, ChatQuestion, Fact, Probe
 
@@ -41,25 +41,55 @@ SUITE_HEAD = {"suite", "metric"}
 """The fields of a suite's first line (`ledger.facts.suites`)."""
 
 
-def read_facts(path: Path) -> list[Fact]:
-    """Read a file of facts in any of the five forms, JSONL or one JSON array.
+def read_facts(path: Path, left_out: list[BadRecord] | None = None) -> list[Fact]:
+    """Read a file of facts in any of the five forms, JSONL or one JSON array. See `parse_facts`.
 
     Raises:
-        BadRecord: what is wrong, with the file and the line or record; also for an empty file.
+        BadRecord, BadRecords: what is wrong, with the file and the line or record; also for an empty file.
     """
     path = Path(path)
-    return parse_facts(read_bytes(path), str(path))
+    return parse_facts(read_bytes(path), str(path), left_out)
 
 
-def parse_facts(data: bytes, file: str) -> list[Fact]:
+def parse_facts(data: bytes, file: str, left_out: list[BadRecord] | None = None) -> list[Fact]:
     """The facts that these bytes of a file are.
 
+    Args:
+        data: the bytes.
+        file: what the file is called in complaints.
+        left_out: gets what is wrong with each bad record, which is then left out. Without it a bad record is refused.
+
     Raises:
-        BadRecord: what is wrong, with the file's name and the line or record.
+        BadRecord: what is wrong with the file or its one bad record, with the file's name and the line or record.
+        BadRecords: the same of each bad record, if there are several.
     """
-    facts = [fact_from(record, where) for where, record in objects_of(as_text(data, file), file)]
+    facts = good_facts(records_of(as_text(data, file), file), file, left_out)
     if not facts:
         raise BadRecord(file, "holds no facts")
+    return facts
+
+
+def good_facts(
+    records: Iterable[tuple[str, Raw | Fact | BadRecord]], name: str, left_out: list[BadRecord] | None = None
+) -> list[Fact]:
+    """The facts among records, each with where it stands. Arguments and errors as of `parse_facts`."""
+    facts: list[Fact] = []
+    bad: list[BadRecord] = []
+    for where, record in records:
+        try:
+            if isinstance(record, BadRecord):
+                raise record
+            facts.append(record if isinstance(record, Fact) else fact_from(record, where))
+        except BadRecord as error:
+            if isinstance(record, Mapping) and set(record) == SUITE_HEAD:
+                raise  # not a bad record, but another sort of file
+            bad.append(error)
+    if left_out is None and bad:
+        raise bad[0] if len(bad) == 1 else BadRecords(name, bad, len(facts) + len(bad))
+    if bad and not facts:
+        raise BadRecord(name, f"all its {len(bad)} records are bad: {bad[0].message}")
+    if left_out is not None:
+        left_out += bad
     return facts
 
 

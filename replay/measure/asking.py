@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import torch
 
+from errata.editor.model.decoding import by_length
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.text import pad
-from errata.editor.score.evaluate import by_length, first_clause, first_sentence, greedy
+from errata.editor.score.evaluate import first_clause, first_sentence, greedy
 from errata.ledger.base.errors import ModelError, UsageError
 from errata.replay.workflow.workspace import Workspace
 
@@ -110,7 +111,7 @@ def next_tokens(
     """
     rows = [loaded.located(prompt, chat=chat) for prompt in prompts]
     found: dict[int, tuple[Candidate, ...]] = {}
-    for chunk in by_length(loaded, rows, BATCH):
+    for chunk in by_length(loaded, [row.ids for row in rows], BATCH):
         ids, mask = pad([rows[i].ids for i in chunk], loaded.device)
         logits = loaded.model(input_ids=ids, attention_mask=mask, use_cache=False).logits  # (B, T, V)
         last = logits[torch.arange(len(chunk), device=logits.device), mask.sum(dim=1) - 1].cpu().double()  # (B, V)

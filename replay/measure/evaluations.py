@@ -14,7 +14,7 @@ from errata.ledger.facts.fact import Fact
 from errata.ledger.facts.suites import Suite
 from errata.ledger.kinds.evaluations import EvaluationRecorded, EvaluationSource, Score
 from errata.ledger.secrets.sealing import refuse_personal
-from errata.replay.workflow.genesis import documents, require_corpus
+from errata.replay.workflow.moments import documents, require_corpus
 from errata.replay.workflow.workspace import EvaluationResult, Workspace, score_row
 
 OVERALL = "overall"

@@ -27,7 +27,8 @@ from errata.ledger.facts.suites import Suite, higher_is_better
 from errata.replay.apply.apply import BatchReport, edit, effective_batch_size
 from errata.replay.measure.monitor import relative_norms
 from errata.replay.workflow.context import Surroundings
-from errata.replay.workflow.genesis import Genesis, create_ledger, documents
+from errata.replay.workflow.genesis import Genesis, create_ledger
+from errata.replay.workflow.moments import documents
 from errata.replay.workflow.workspace import Workspace
 
 PERPLEXITY_DOCUMENTS = 200

@@ -20,12 +20,12 @@ import torch
 from errata.editor.config import EditConfig, build_config
 from errata.editor.model.hooks import patched
 from errata.editor.model.requests import ANSWER_FORMS
-from errata.editor.model.stats import StatsSettings, collect
+from errata.editor.model.stats import collect
 from errata.editor.pipeline import EditedMatrix, check_facts, edit_batch, with_batch
 from errata.editor.score.choice import Baseline, Scores, Space, Trial, baseline, choose, score, trial_record
 from errata.editor.solve.grid import CAPACITY_BITS, ExactSum, capacity, choose_exponent
 from errata.editor.solve.solver import Solver
-from errata.ledger.base.canonical import canonical_bytes, file_digest, value_digest
+from errata.ledger.base.canonical import canonical_bytes, value_digest
 from errata.ledger.base.errors import ModelError, UsageError
 from errata.ledger.base.records import Digest
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
@@ -34,7 +34,7 @@ from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
 from errata.ledger.secrets.sealing import refuse_personal
 from errata.replay.apply.apply import batches, effective_batch_size
 from errata.replay.tune.study import distributions_of, finished, inside, open_study, require_optuna
-from errata.replay.workflow.genesis import documents, require_corpus
+from errata.replay.workflow.moments import text_behind
 from errata.replay.workflow.workspace import Workspace
 
 STARTUP_TRIALS = 8
@@ -73,7 +73,7 @@ class Workbench:
     Args:
         workspace: the ledger and its model; nothing is written to it.
         layers: layers that trials may edit.
-        corpus: text for second moments of layers that the ledger has none of; needed if there are such.
+        corpus: text for second moments of layers that the ledger has none of; the text that the model wrote if None.
         batch_size: most edits in one solve.
         advance: told what is being done.
 
@@ -97,13 +97,12 @@ class Workbench:
         self._matrices = {layer: self._own(name) for layer, name in own.items()}
         self._collected: dict[str, Any] | None = None
         if others:
-            if corpus is None:
-                raise UsageError(f"second moments of layers {others} are not in the ledger; give --corpus FILE")
-            require_corpus(corpus)
-            advance("averaging keys over the corpus")
-            stats = StatsSettings()
-            self._collected = {"corpus": file_digest("corpus", corpus), "settings": asdict(stats)}
-            for moment in collect(self.loaded, documents(corpus), others, stats):
+            text = text_behind(created.corpus, workspace.ledger.blobs, corpus)
+            advance(
+                f"averaging keys of layers {', '.join(map(str, others))}, of which the ledger has no second moments"
+            )
+            self._collected = {"corpus": text.digest, "settings": asdict(text.settings)}
+            for moment in collect(self.loaded, text.documents(), others, text.settings):
                 self._matrices[moment.layer] = self._other(moment.layer, moment.matrix)
 
     def identity(self) -> dict[str, Any]:

@@ -5,25 +5,24 @@ from __future__ import annotations
 import errno
 import json
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 
 from errata.editor.config import EditConfig, build_config
 from errata.editor.model import adapter_files, contexts
 from errata.editor.model.adapter_check import check_adapter
 from errata.editor.model.gguf_files import gguf_path
 from errata.editor.model.loading import LoadedModel, ModelFiles, dtype_name, load_model, resolve_model
-from errata.editor.model.stats import SecondMoment, StatsSettings, collect, stats_digest
+from errata.editor.model.own_text import write_few
+from errata.editor.model.stats import StatsSettings, stats_digest
 from errata.editor.presets import preset_for, preset_named
 from errata.editor.solve.grid import CAPACITY_BITS, choose_exponent
 from errata.editor.target.rate import suited_rate
-from errata.ledger.base.canonical import file_digest
 from errata.ledger.base.digests import base_digest
 from errata.ledger.base.errors import ModelError, Refused, UsageError
 from errata.ledger.base.files import storage_error, sync_folder
@@ -31,13 +30,31 @@ from errata.ledger.events import bodies
 from errata.ledger.events.parts import EditedTensor, ModelSource, StatsRef
 from errata.ledger.ledger import LEDGER_FOLDER, Ledger
 from errata.ledger.rules.operations import RecordEvent
+from errata.ledger.store.blobs import BlobStore
 from errata.replay.export.checkout import require_outside
 from errata.replay.export.dequantise import dequantised
 from errata.replay.export.reshard import resharded
+from errata.replay.workflow.begun import Begun
 from errata.replay.workflow.context import Surroundings
+from errata.replay.workflow.moments import (
+    Advance,
+    Identity,
+    moments_over,
+    require_corpus,
+    text_behind,
+)
+from errata.replay.workflow.stats_file import encode_moment, read_stats
+
+REFERENCE_TEXTS, REFERENCE_TOKENS = 8, 48
+"""How many texts of the model's own are recorded to measure perplexity on, and most tokens of each."""
 
 PRESET = "errata.json"
 """A file of this name beside a model's weights may hold the hyperparameters that its makers found to suit it."""
+
+
+IN_CHAT = {"chat": True, "key_context_weight": 0.5, "context_prompts": 0}
+"""Where a model has a chat template, facts are edited in that form too; it takes the place of the context prompts, and
+half of an edit's key comes from it."""
 
 
 @dataclass(frozen=True)
@@ -46,24 +63,27 @@ class Genesis:
 
     Attributes:
         model: a folder, a model's name on the hub, or a GGUF file.
-        corpus: text files, one document a line, that second moments are averaged over.
+        corpus: a text file, one document a line, that second moments are averaged over; None lets the model write
+            text of its own.
         settings: hyperparameters that differ from the model's preset or the defaults.
-        stats: how much of the corpus is read, and how.
+        stats: how much of the corpus is read or written, and how; the usual settings if None.
         context_prompts: how many context prompts are drawn and recorded.
         capacity_bits: room on the exact grid: for ``2^capacity_bits`` deltas as large as the weights.
         adapter: a file with the adapter of a family that has no built-in one, or that is to be used instead of it.
         reshard: a folder for a copy of the model in which the edited tensors have a shard of their own, which then is
             the ledger's base; None takes the model as it lies.
+        moments: a file of second moments (`replay.workflow.stats_file`), to be taken in place of a corpus.
     """
 
     model: str
-    corpus: Path
+    corpus: Path | None
     settings: dict[str, Any]
-    stats: StatsSettings = StatsSettings()
+    stats: StatsSettings | None = None
     context_prompts: int = 5
     capacity_bits: int = CAPACITY_BITS
     adapter: Path | None = None
     reshard: Path | None = None
+    moments: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +103,7 @@ def create_ledger(
     folder: Path,
     genesis: Genesis,
     surroundings: Surroundings,
-    advance: Callable[[str, int], None] = lambda *_: None,
+    advance: Advance = lambda what, done, total: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Ledger:
     """Create ``folder/.errata`` with its first event.
@@ -91,14 +111,16 @@ def create_ledger(
     Everything is computed first, written into a folder beside it, and put in place by one rename: whoever looks sees
     either no ledger or a whole one, and a ledger that somebody else made meanwhile is never touched. A resharded copy
     of the model is put in place just before, and goes again if the ledger cannot be; so does the folder, beside the
-    ledger, that a GGUF file is dequantised to.
+    ledger, that a GGUF file is dequantised to. What was sampled and collected so far is kept beside it
+    (`replay.workflow.begun`): an interrupted call with the same inputs goes on from there, and gives the same bits.
 
     Args:
         folder: where the ledger is to be.
         genesis: what from.
         surroundings: clock, actor, device.
-        advance: told what is done, and a count of tokens while the corpus is read.
-        say: told, in lines worth keeping, what a GGUF file becomes and what of it is lost.
+        advance: told what is done, how many tokens of it are done and how many there are; 0 and 0 where none count.
+        say: told, in lines worth keeping, what a GGUF file becomes and what of it is lost, and what an interrupted call
+            left and whether it is used.
 
     Raises:
         Refused: if there is a ledger already.
@@ -108,24 +130,26 @@ def create_ledger(
         StorageFailed: if the folder cannot be written to.
     """
     _require_no_ledger(folder)
-    require_corpus(genesis.corpus)
+    _require_one_source(genesis)
+    begun = Begun(folder, surroundings.meter.seconds, say)
     if (gguf := gguf_path(genesis.model)) is None:
-        return _create(folder, genesis, surroundings, advance)
-    with dequantised(gguf, folder, lambda what: advance(what, 0), say) as made:
-        return _create(folder, replace(genesis, model=str(made.folder)), surroundings, advance, made.source)
+        return _create(folder, genesis, surroundings, begun, advance)
+    with dequantised(gguf, folder, lambda what: advance(what, 0, 0), say) as made:
+        return _create(folder, replace(genesis, model=str(made.folder)), surroundings, begun, advance, made.source)
 
 
 def _create(
     folder: Path,
     genesis: Genesis,
     surroundings: Surroundings,
-    advance: Callable[[str, int], None],
+    begun: Begun,
+    advance: Advance,
     source: ModelSource | None = None,
 ) -> Ledger:
     path = resolve_model(genesis.model)
     if genesis.reshard is not None:
         require_outside(ModelFiles(path), genesis.reshard)
-    advance("loading the model", 0)
+    advance("loading the model", 0, 0)
     adapter = None if genesis.adapter is None else adapter_files.read_adapter(genesis.adapter)
     loaded = load_model(path, surroundings.device, adapter)
     start = initial_settings(loaded, path, genesis.settings)
@@ -135,35 +159,42 @@ def _create(
     names = {layer: loaded.stored_name(loaded.adapter.edited_parameter(layer)) for layer in config.layers}
     edited = {name: _edited(loaded, name, layer, genesis.capacity_bits) for layer, name in names.items()}
     check_adapter(loaded, config.layers)
-    advance("hashing the model", 0)
+    advance("hashing the model", 0, 0)
     tensors = loaded.files.digests()
     base, tokenizer = base_digest(tensors), loaded.files.tokenizer_digest()
-    advance("drawing context prompts", 0)
+    advance("drawing context prompts", 0, 0)
     prompts = contexts.generate(loaded, genesis.context_prompts, config.seed)
-    reading = "averaging keys over the corpus"
-    advance(reading, 0)
-    moments = collect(
-        loaded, documents(genesis.corpus), config.layers, genesis.stats, lambda tokens: advance(reading, tokens)
-    )
-    corpus = file_digest("corpus", genesis.corpus)
-    advance("writing the ledger", 0)
+    identity = Identity(base, tokenizer, loaded.files.config_digest())
+    if genesis.moments is not None:
+        found = read_stats(genesis.moments, identity, config.layers)
+    else:
+        bound = {"software": surroundings.software, "device": surroundings.device}
+        found = moments_over(
+            loaded, identity, config.layers, genesis.corpus, genesis.stats, config.seed, begun, bound, advance
+        )
+    advance("sampling reference texts", 0, 0)
+    references = write_few(loaded, REFERENCE_TEXTS, REFERENCE_TOKENS, config.seed, "reference")
+    advance("writing the ledger", 0, 0)
     is_folder = Path(genesis.model).expanduser().is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with (
-            _base(loaded.files, genesis.reshard, list(edited), lambda what: advance(what, 0)) as files,
+            _base(loaded.files, genesis.reshard, list(edited), lambda what: advance(what, 0, 0)) as files,
             tempfile.TemporaryDirectory(dir=folder, prefix=f"{LEDGER_FOLDER}.making-") as scratch,
         ):
             ledger = Ledger.create(Path(scratch))
             stats = {
-                names[moment.layer]: StatsRef(
-                    blob=ledger.blobs.put(encode_moment(moment)),
-                    digest=stats_digest(base, tokenizer, corpus, moment.layer, genesis.stats),
-                    tokens=moment.tokens,
-                    layer=moment.layer,
+                names[moment.found.layer]: StatsRef(
+                    blob=ledger.blobs.put(encode_moment(moment.found.matrix)),
+                    digest=moment.digest,
+                    tokens=moment.found.tokens,
+                    layer=moment.found.layer,
                 )
-                for moment in moments
+                for moment in found.moments
             }
+            corpus = found.corpus
+            if corpus is not None and found.text is not None:
+                corpus = corpus.model_copy(update={"blob": ledger.blobs.put(found.text)})
             body = bodies.LedgerCreated(
                 model=genesis.model if files is loaded.files and not is_folder else str(files.folder.resolve()),
                 family=loaded.adapter.family,
@@ -180,12 +211,15 @@ def _create(
                 files=files.file_digests(),
                 adapter=adapter_files.to_record(loaded.adapter),
                 preset=start.preset,
+                corpus=corpus,
+                reference_texts=tuple(references),
                 source=source,
             )
             ledger.execute(
                 RecordEvent(body), actor=surroundings.actor, now=surroundings.now(), new_id=surroundings.new_id
             )
             _put_in_place(Path(scratch) / LEDGER_FOLDER, folder / LEDGER_FOLDER)
+        begun.clear()
     except OSError as error:
         raise storage_error(folder, error) from error
     return Ledger.open(folder)
@@ -196,6 +230,13 @@ def _base(
 ) -> AbstractContextManager[ModelFiles]:
     """The files that the ledger is to be on: the model's, or a resharded copy that is undone if the block raises."""
     return nullcontext(files) if destination is None else resharded(files, edited, destination, advance)
+
+
+def _require_one_source(genesis: Genesis) -> None:
+    if genesis.moments is not None and (genesis.corpus is not None or genesis.stats is not None):
+        raise UsageError("a file of second moments brings its own corpus and settings; give either it or a corpus")
+    if genesis.corpus is not None:
+        require_corpus(genesis.corpus)
 
 
 def _require_no_ledger(folder: Path) -> None:
@@ -239,7 +280,8 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
         name = None if found is None else found.name
     early = round(0.15 * loaded.adapter.layer_count(loaded.model))
     layer = min(loaded.adapter.editable_layers(loaded.model), key=lambda layer: abs(layer - early))
-    config = build_config({"layers": [layer], **values, **settings})
+    chat = {} if loaded.chat is None else IN_CHAT
+    config = build_config({"layers": [layer], **chat, **values, **settings})
     if name is None and "learning_rate" not in settings:
         config = config.updated({"learning_rate": suited_rate(loaded, config.layers[-1])})
     return Start(config, name)
@@ -257,45 +299,26 @@ def preset_reason(created: bodies.LedgerCreated) -> str:
     return f"{preset.name}: this model has the shape of {preset.model} ({shape}); source: {preset.source}"
 
 
-def require_corpus(path: Path) -> None:
-    """Refuse a corpus that is not there.
-
-    Raises:
-        UsageError: saying what a corpus is.
-    """
-    if not path.is_file():
-        raise UsageError(f"no corpus at {path}: a text file with one document a line")
-
-
-def documents(path: Path) -> Iterator[str]:
-    """The documents of a corpus, its lines, read as they are needed.
-
-    Raises:
-        UsageError: if the file is not UTF-8 text.
-    """
-    with path.open(encoding="utf-8") as lines:
-        try:
-            yield from lines
-        except UnicodeDecodeError:
-            raise UsageError(f"{path} is not UTF-8 text") from None
-
-
-def encode_moment(moment: SecondMoment) -> bytes:
-    """A second moment as a blob: safetensors with one float64 tensor."""
-    return bytes(save({"second_moment": moment.matrix.contiguous()}))
-
-
 def compare_stats(
-    created: bodies.LedgerCreated, corpus: Path, settings: StatsSettings
+    created: bodies.LedgerCreated, blobs: BlobStore, corpus: Path | None, max_tokens: int | None
 ) -> Iterable[tuple[str, str, str]]:
     """Digests of what second moments were made from, as recorded at genesis and as a corpus and settings give now.
 
+    Args:
+        created: the first event.
+        blobs: the ledger's.
+        corpus: the corpus file; None takes the text that the model wrote.
+        max_tokens: as it was given at genesis, for a file.
+
     Yields:
         ``(tensor, recorded, recomputed)``.
+
+    Raises:
+        UsageError, BlobMissing, BlobDamaged, Damaged: as of `text_behind`.
     """
-    identity = file_digest("corpus", corpus)
+    text = text_behind(created.corpus, blobs, corpus, max_tokens)
     for name, reference in created.stats.items():
-        now = stats_digest(created.base_digest, created.tokenizer_digest, identity, reference.layer, settings)
+        now = stats_digest(created.base_digest, created.tokenizer_digest, text.digest, reference.layer, text.settings)
         yield name, reference.digest, now
 
 

@@ -24,19 +24,19 @@ COUNTERFACT = {
 
 def options(group: click.Group) -> Iterator[tuple[str, click.Option]]:
     for name, command in group.commands.items():
+        yield from ((name, option) for option in command.params if isinstance(option, click.Option))
         if isinstance(command, click.Group):
             yield from ((f"{name} {below}", option) for below, option in options(command))
-        else:
-            yield from ((name, option) for option in command.params if isinstance(option, click.Option))
 
 
 def test_every_command_calls_files_of_facts_suites_and_text_the_same() -> None:
-    found: dict[str, set[str]] = {"--facts": set(), "--suite": set(), "--corpus": set()}
+    found: dict[str, set[str]] = {name: set() for name in ("--facts", "--skip-bad", "--suite", "--corpus")}
     for command, option in options(cli.main):
         if option.opts[0] in found:
             found[option.opts[0]].add(command)
-            assert option.metavar == "FILE", (command, option.opts)
+            assert option.is_flag or option.metavar == "FILE", (command, option.opts)
     assert found["--facts"] == {"edit", "propose", "flow", "pilot", "tune", "locate", "eval", "revert"}
+    assert found["--skip-bad"] == found["--facts"]
     assert found["--suite"] == {
         "eval", "tune", "pilot", "monitor", "blame", "timeline", "bisect run", "revert",
     }  # fmt: skip
@@ -165,3 +165,26 @@ def test_a_probe_that_stands_where_the_head_of_a_suite_belongs_is_not_taken_for_
 ) -> None:
     write_jsonl(here / "headless.jsonl", [{"prompt": "In Riga is", "target": "the"}])
     assert "the first line of a suite is" in errata("eval", "HEAD", "--suite", "headless.jsonl").err
+
+
+BAD_ZSRE = [
+    {"subject": "Tarn Bridge", "src": "Which river does Tarn Bridge cross?", "alt": "Ouse"},
+    {"subject": "Hotel Zoe", "src": "In which town is the Hotel Zo\u00eb?", "alt": "Riga"},
+    {"subject": "mill lane 5", "src": "What is at Mill Lane 5?", "alt": "a bakery"},
+]
+
+
+@pytest.mark.parametrize("command", [("edit", "--dry-run"), ("eval",), ("propose", "--reason", "x")])
+def test_every_bad_record_has_a_line_and_may_be_skipped(errata: Errata, here: Path, command: tuple[str, ...]) -> None:
+    (here / "zsre.json").write_text(json.dumps(BAD_ZSRE), encoding="utf-8")
+    head = errata("log", "--json").json
+    refused = errata(*command, "--facts", "zsre.json")
+    assert refused.code == 2 and refused.out == ""
+    lines = refused.err.splitlines()
+    assert lines[0].startswith("errata: zsre.json: 2 of 3 records are bad; --skip-bad ")
+    assert [line.split(": ")[2] for line in lines[1:]] == ["record 2", "record 3"]
+    assert errata("log", "--json").json == head
+    done = errata(*command, "--facts", "zsre.json", "--skip-bad")
+    assert done.code in (0, 1), done.err
+    assert "zsre.json: 2 bad records left out, 1 read" in done.err
+    assert "errata: left out: zsre.json: record 3: the subject 'mill lane 5' is not in the prompt" in done.err

@@ -74,6 +74,16 @@ def test_settings_recorded_before_there_was_a_choice_are_memits() -> None:
     assert (config.stage2, config.method) == (Stage2.MEMIT, "encore")
 
 
+def test_a_threshold_of_the_null_space_from_before_there_was_a_share_stands_until_a_share_is_set() -> None:
+    old = build_config({"layers": [1], "stage2": "alphaedit", "null_space_threshold": 0.1})
+    assert old.null_space_threshold == 0.1
+    assert old.updated({"norm_weight": 2.0}).null_space_threshold == 0.1
+    new = old.updated({"null_space_share": "0.3"})
+    assert (new.null_space_share, new.null_space_threshold) == (0.3, None)
+    assert build_config(new.to_record()) == new
+    assert EditConfig(layers=(1,)).null_space_threshold is None
+
+
 def test_the_null_space_needs_a_ridge() -> None:
     with pytest.raises(UsageError, match="^alphaedit needs norm_weight above zero"):
         EditConfig(layers=(0,)).updated({"stage2": "alphaedit", "norm_weight": 0})

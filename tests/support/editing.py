@@ -68,4 +68,4 @@ def load(folder: Path) -> LoadedModel:
 def settings_for(method: str) -> dict[str, object]:
     """What makes a method gentle enough for a tiny random model, beside what its name sets."""
     fine_tuning = {"ft_step": 0.05, "ft_norm_limit": 1.0, "ft_rank_error": 1.0}
-    return {"null_space_threshold": 0.5, **(fine_tuning if method.startswith("ft") else {})}
+    return {"null_space_share": 0.5, **(fine_tuning if method.startswith("ft") else {})}

@@ -177,6 +177,46 @@ def test_stats_can_be_checked_against_a_corpus(errata: Errata, here: Path) -> No
     assert errata("stats", "--check").code == 2
 
 
+def test_a_ledger_begins_without_a_corpus_and_shares_its_second_moments(
+    errata: Errata, here: Path, tiny_llama: Path, tiny_gpt2: Path
+) -> None:
+    shutil.rmtree(here / ".errata")
+    arguments = [word for word in init_arguments(tiny_llama, here) if word not in ("--corpus", str(here))]
+    done = errata(*arguments, "--max-tokens", "300", "--json")
+    assert done.code == 0, done.err
+    assert done.json["corpus"]["source"] == "sampled" and done.json["corpus"]["seed"] == 0
+    same = errata("stats", "--check", "--json")
+    assert same.code == 0 and [entry["same"] for entry in same.json["stats"].values()] == [True]
+    assert same.json["corpus"] == done.json["corpus"]
+    assert "moments.safetensors: second moments of layers 1, " in errata("stats", "export", "moments.safetensors").out
+    again = errata("stats", "export", "moments.safetensors")
+    assert again.code == 2 and "moments.safetensors exists" in again.err
+    assert errata("stats", "--check", "export", "other.safetensors").code == 2
+    taken = errata(*arguments, "--stats", "moments.safetensors", "--ledger", "second", "--json")
+    assert taken.code == 0 and taken.json["stats"] == done.json["stats"]
+    both = errata(*arguments, "--stats", "moments.safetensors", "--max-tokens", "9", "--ledger", "third")
+    assert both.code == 2 and "either it or a corpus" in both.err
+    other = errata("init", str(tiny_gpt2), "--stats", "moments.safetensors", "--ledger", "third")
+    assert other.code == 2 and other.err == (
+        "errata: moments.safetensors was made for another model: tensors and tokenizer and config.json differ "
+        "from this one's\n"
+    )
+    assert not (here / "third").exists()
+
+
+def test_what_takes_long_is_told_with_what_is_left(
+    errata: Errata, here: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("errata.commands.app.LOG_EVERY", 0.0)
+    shutil.rmtree(here / ".errata")
+    done = errata(*init_arguments(tiny_llama, here / "corpus.txt"))
+    told = [line for line in done.err.splitlines() if "averaging keys over the corpus: " in line]
+    counts = [line.rpartition(": ")[2].partition(" tokens")[0].split(" of ") for line in told]
+    assert (
+        counts[0][0] == "0" and counts[-1][0] == counts[-1][1] == done.out.partition("second moment of ")[2].split()[0]
+    )
+
+
 def test_tags_name_list_and_go(errata: Errata, here: Path) -> None:
     assert errata("tag", "--list").out.strip() == "no tags"
     made = errata("tag", "spring", "HEAD~1", "--note", "before the last", "--json").json

@@ -18,7 +18,7 @@ from errata.editor.methods.emmet import emmet
 from errata.editor.methods.ft import descend, rank_one
 from errata.editor.methods.memit import memit
 from errata.editor.methods.rome import rome
-from errata.editor.solve.projector import projector
+from errata.editor.solve.projector import NullSpace, projector
 from errata.editor.solve.solve import Preserved, Solution, SolvedBy
 from errata.editor.solve.solver import Solver
 from errata.ledger.base.errors import ModelError
@@ -112,10 +112,11 @@ def spectrum(small: int) -> tuple[Tensor, Tensor, Tensor]:
     return (vectors * values) @ vectors.T, values, vectors
 
 
+@pytest.mark.parametrize("space", [NullSpace(0.9, threshold=0.01), NullSpace(0.001)])
 @pytest.mark.parametrize("small", [5, 12, 19])
-def test_alphaedit_leaves_the_preserved_subspace_alone_and_is_optimal_in_the_rest(small: int) -> None:
+def test_alphaedit_leaves_the_preserved_subspace_alone_and_is_optimal_in_the_rest(small: int, space: NullSpace) -> None:
     moment, values, vectors = spectrum(small)
-    null = projector(values, vectors, 0.01)
+    null = projector(values, vectors, space)
     keys, residuals, past = draw(3, 4, D_IN), draw(4, 4, D_OUT), draw(5, 3, D_IN)
     p = vectors[:, :small] @ vectors[:, :small].T
     assert torch.allclose(null.apply(keys), keys @ p, atol=1e-12)
@@ -129,10 +130,38 @@ def test_alphaedit_leaves_the_preserved_subspace_alone_and_is_optimal_in_the_res
     assert float(torch.trace(delta @ moment @ delta.T)) < 1e-8 * float(delta.pow(2).sum())
 
 
-def test_an_empty_null_space_is_refused() -> None:
-    values, vectors = torch.ones(D_IN, dtype=torch.float64), torch.eye(D_IN, dtype=torch.float64)
-    with pytest.raises(ModelError, match="raise null_space_threshold"):
-        projector(values, vectors, 0.5)
+@pytest.mark.parametrize(
+    ("space", "said"),
+    [
+        (
+            NullSpace(0.2, threshold=0.1),
+            "the smallest eigenvalue of the second moment is 0.15 times their mean, so with null_space_threshold 0.1 "
+            "the null space is empty; of 4 directions 0.2 leaves 1, 0.5 leaves 1, 1 leaves 3, 2 leaves 3; or set "
+            "null_space_share, which depends on no such scale",
+        ),
+        (
+            NullSpace(0.01),
+            "the smallest eigenvalue of the second moment alone holds 0.037 of its trace, so with null_space_share "
+            "0.01 the null space is empty; of 4 directions 0.1 leaves 1, 0.2 leaves 2, 0.5 leaves 3, 0.9 leaves 3",
+        ),
+    ],
+)
+def test_an_empty_null_space_is_refused_with_what_would_leave_some(space: NullSpace, said: str) -> None:
+    values = torch.tensor([0.1, 0.4, 0.6, 1.6], dtype=torch.float64)
+    with pytest.raises(ModelError) as raised:
+        projector(values, torch.eye(4, dtype=torch.float64), space)
+    assert raised.value.message == said
+
+
+@settings(max_examples=50, deadline=None)
+@given(seed=st.integers(0, 10**6), share=st.floats(0.01, 0.99))
+def test_the_null_space_holds_at_most_its_share_of_the_trace_and_one_direction_more_would_not(
+    seed: int, share: float
+) -> None:
+    values = draw(seed, D_IN).double().pow(2).sort().values
+    size = NullSpace(share).size(values)
+    assert float(values[:size].sum()) <= share * float(values.sum()) * (1 + 1e-12)
+    assert float(values[: size + 1].sum()) > share * float(values.sum()) * (1 - 1e-12)
 
 
 @settings(max_examples=25, deadline=None)

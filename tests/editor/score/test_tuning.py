@@ -120,7 +120,7 @@ STAGE1 = {"learning_rate", "clamp_norm_factor", "max_steps"}
     [
         ({}, STAGE1 | {"stats_weight", "norm_weight", "patience"}),
         ({"early_stopping": False}, STAGE1 | {"stats_weight", "norm_weight", "loss_threshold"}),
-        ({"stage2": "alphaedit"}, STAGE1 | {"norm_weight", "null_space_threshold", "patience"}),
+        ({"stage2": "alphaedit"}, STAGE1 | {"norm_weight", "null_space_share", "patience"}),
         ({"stage2": "ft"}, {"ft_step", "ft_norm_limit", "max_steps", "patience"}),
     ],
 )

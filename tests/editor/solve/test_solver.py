@@ -12,6 +12,7 @@ from torch import Tensor
 
 from errata.editor.methods.closed_form import closed_form
 from errata.editor.solve import kept, solver
+from errata.editor.solve.projector import NullSpace
 from errata.editor.solve.solve import NotPositiveDefinite, SolvedBy, Weights
 from errata.editor.solve.solver import Solver, key_names
 from errata.ledger.base.errors import NotFinite
@@ -221,7 +222,7 @@ def test_the_null_space_has_its_own_keys_and_the_dense_answer() -> None:
     p = small @ small.T
     ours = Solver(c)
     for _ in range(2):
-        found = ours.preserve(keys, past, Weights(0.0, 2.0), null_space=0.8)
+        found = ours.preserve(keys, past, Weights(0.0, 2.0), null_space=NullSpace(0.1, threshold=0.8))
         expected = dense(keys.double() @ p, past.double() @ p, torch.zeros_like(c), Weights(0.0, 2.0))
         assert torch.allclose(found.inverse, expected, atol=1e-11)
         assert torch.allclose(found.image, keys.double() @ p, atol=1e-11)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from errata.ledger.base.errors import BadRecord, StorageFailed
+from errata.ledger.base.errors import BadRecord, BadRecords, StorageFailed
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.facts.fact_files import fact_from, read_facts
 from errata.ledger.facts.suites import Metric, higher_is_better, read_suite, suite_digest
@@ -174,6 +174,41 @@ def test_other_mistakes_of_files_are_told(tmp_path: Path) -> None:
 
 
 SUITE_HEAD = {"suite": "general", "metric": "exact_match"}
+
+
+BAD = ({"subject": "Ada", "prompt": "lives in", "target": "Oslo"}, ["Ada"], {"colour": "red"})
+
+
+@pytest.mark.parametrize("array", [True, False])
+def test_all_bad_records_of_a_file_are_named_and_may_be_left_out(tmp_path: Path, array: bool) -> None:
+    path, records = tmp_path / "facts.json", [GOOD, *BAD, GOOD]
+    if array:
+        path.write_text(json.dumps(records), encoding="utf-8")
+    else:
+        path.write_text("\n".join([*map(json.dumps, records), "{not JSON"]), encoding="utf-8")
+    bad = 3 if array else 4
+    with pytest.raises(BadRecords) as refused:
+        read_facts(path)
+    head, *lines = refused.value.message.split("\n")
+    assert head.startswith(f"{path}: {bad} of {2 + bad} records are bad; --skip-bad ")
+    word = "record" if array else "line"
+    assert [line.split(": ")[1] for line in lines] == [f"{word} {n}" for n in (2, 3, 4, 6)[:bad]]
+    assert (
+        [record["where"] for record in refused.value.fields["records"]]
+        == [  # type: ignore[attr-defined]
+            f"{path}: {word} {n}" for n in (2, 3, 4, 6)[:bad]
+        ]
+    )
+    left_out: list[BadRecord] = []
+    assert read_facts(path, left_out) == [Fact(**GOOD)] * 2
+    assert [record.message for record in left_out] == lines
+
+
+def test_a_file_with_bad_records_alone_holds_nothing_to_go_on_with(tmp_path: Path) -> None:
+    path = tmp_path / "facts.json"
+    path.write_text(json.dumps(BAD), encoding="utf-8")
+    with pytest.raises(BadRecord, match="all its 3 records are bad: .*record 1: "):
+        read_facts(path, [])
 
 
 def test_a_suite_is_read(tmp_path: Path) -> None:
