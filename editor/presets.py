@@ -164,8 +164,8 @@ PRESETS = (
             "stats_weight": 2000.0,
             "norm_weight": 1.0,
         },
-        "tuned here on 40 facts of CounterFact and 20 of demo/real, some twenty settings tried on these; with half "
-        "the stats_weight and the chat form: efficacy 100 %, paraphrases 50 % greedy and 95 % by comparison, locality by "
+        "tuned here on 40 facts of CounterFact and 20 of demo/real, some twenty settings tried on these; with half the "
+        "stats_weight and the chat form: efficacy 100 %, paraphrases 50 % greedy and 95 % by comparison, locality by "
         "comparison 68 %, 63 % on the base",
     ),
     Preset(

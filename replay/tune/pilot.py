@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from errata.ledger.base.words import listed
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Suite, higher_is_better
 from errata.replay.apply.apply import BatchReport, edit, effective_batch_size
+from errata.replay.apply.care import prepared
 from errata.replay.measure.monitor import relative_norms
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.genesis import Genesis, create_ledger
@@ -161,6 +162,7 @@ def run_pilot(
 
 
 def _run(pilot: Pilot, workspace: Workspace, config: EditConfig, advance: Callable[[str], None]) -> PilotReport:
+    pilot = replace(pilot, facts=tuple(prepared(config, pilot.facts)))
     last = {fact.key: fact for fact in pilot.facts}
     facts = list(last.values())
     texts = _first_documents(pilot.corpus)
