@@ -177,6 +177,7 @@ def edit_batch(
     meter: Meter,
     advance: Callable[[str], None] = lambda stage: None,
     reference_texts: Sequence[str] = (),
+    values: Mapping[tuple[str, str], TargetValue] | None = None,
 ) -> BatchResult:
     """Edit facts together in one solve a layer.
 
@@ -189,6 +190,8 @@ def edit_batch(
         meter: clock and memory.
         advance: told the name of each stage when it begins.
         reference_texts: texts whose perplexity is measured before the batch and after it.
+        values: target values that were found before for facts of the batch, by the fact's key, with these settings on
+            this version; they are not looked for again.
 
     Raises:
         ModelError: if a fact does not fit the model, the mathematics fails, or the method takes one edit at a time and
@@ -222,7 +225,7 @@ def edit_batch(
             targets, layers = _fine_tune(loaded, matrices, requests, config, sums, weights)
             stage1_seconds = meter.seconds() - stage1_started
         else:
-            targets = optimise(loaded, requests, config)
+            targets = _targets(loaded, requests, config, values or {})
             stage1_seconds = meter.seconds() - stage1_started
             advance("weights")
             layers = _write(loaded, matrices, requests, targets, config, sums, weights)
@@ -248,6 +251,18 @@ def edit_batch(
 
 def _perplexity(loaded: LoadedModel, texts: Sequence[str]) -> float | None:
     return perplexity(likelihoods(loaded, texts)).value if texts else None
+
+
+def _targets(
+    loaded: LoadedModel,
+    requests: Sequence[Request],
+    config: EditConfig,
+    known: Mapping[tuple[str, str], TargetValue],
+) -> list[TargetValue]:
+    """A target value for each request: the known one, or else stage 1's."""
+    wanted = [request for request in requests if request.fact.key not in known]
+    found = iter(optimise(loaded, wanted, config) if wanted else ())
+    return [known[request.fact.key] if request.fact.key in known else next(found) for request in requests]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from errata.editor.score.neighbours import draw_locality
 from errata.editor.score.scores import own_targets
 from errata.editor.solve.grid import ExactSum
 from errata.editor.solve.solver import Solver
+from errata.editor.target.target import TargetValue
 from errata.ledger.base.errors import ErrataError, Refused, UsageError
 from errata.ledger.events import bodies
 from errata.ledger.events.policy import ActionSort, Capability
@@ -216,7 +217,7 @@ def _solve(
 ) -> tuple[BatchReport, list[Edit]]:
     """Solve facts together and record the edits that work; those that do not are given back.
 
-    What is recorded was solved without the others, so that it can be derived again from its own facts.
+    What is recorded was solved without the others; only the target values are those that were found beside them.
     """
     state = workspace.revealed(workspace.state.live)
     earlier = {fact.key: state.live_facts[fact.key] for fact in facts if fact.key in state.live_facts}
@@ -238,6 +239,7 @@ def _solve(
         facts = [fact for fact in facts if fact.key not in already]
     failed: list[Edit] = []
     seconds = stage1_seconds = 0.0
+    targets: dict[tuple[str, str], TargetValue] = {}
     while facts:
         replaced = {fact.key: earlier[fact.key] for fact in facts if fact.key in earlier}
         live = tuple(number for number in state.live if number not in set(replaced.values()))
@@ -253,6 +255,7 @@ def _solve(
             workspace.surroundings.meter,
             advance,
             workspace.created.reference_texts,
+            targets,
         )
         seconds, stage1_seconds = seconds + result.seconds, stage1_seconds + result.stage1_seconds
         own = {fact.key: fact for fact in facts}
@@ -260,6 +263,9 @@ def _solve(
         bad = [] if keep_failed else [item for item in edits if not item.outcome.efficacy]
         if bad:
             failed += bad
+            # Target values belong to the version: where an edit that was to be replaced stays, it is another one.
+            moved = any(item.fact.key in replaced for item in bad)
+            targets = {} if moved else {item.fact.key: item.target for item in result.edits}
             facts = [fact for fact in facts if all(fact.key != item.fact.key for item in bad)]
             continue
         result = replace(result, edits=edits)
