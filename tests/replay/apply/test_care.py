@@ -32,7 +32,7 @@ def attempts(space: Workspace) -> list[EditAttempted]:
     return [one.body for one in space.state.recorded(EditAttempted)]
 
 
-def test_an_edit_that_does_not_work_is_not_in_the_weights_and_the_others_are_as_if_it_had_never_been_asked_for(
+def test_an_edit_that_does_not_work_is_not_in_the_weights_and_the_others_are_solved_without_it(
     space: Workspace, tiny_llama: Path, tmp_path: Path
 ) -> None:
     alone = make(tmp_path / "alone", tiny_llama)
@@ -41,7 +41,11 @@ def test_an_edit_that_does_not_work_is_not_in_the_weights_and_the_others_are_as_
     (report,) = edit(space, [first, HOPELESS, second], space.config(), care=Care())
     assert [item.fact for item in report.edits] == [first, second]
     assert [one.fact for one in report.left_out] == [HOPELESS] == list(report.failed)
-    assert space.state.version == alone.state.version
+    (ours,) = space.materialiser.weights(space.state.live).values()
+    (theirs,) = alone.materialiser.weights(alone.state.live).values()
+    (base,) = space.materialiser.weights(()).values()
+    # only their target values were found beside the one that failed, where rows are summed in another order
+    assert float((ours - theirs).norm()) < 1e-4 * float((theirs - base).norm())
     (attempt,) = attempts(space)
     assert attempt.fact == HOPELESS and attempt.version == space.state.version_of(())
     assert [one.outcome.efficacy for one in attempt.attempts] == [False]
