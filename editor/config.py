@@ -32,6 +32,10 @@ class Stage2(StrEnum):
         return self in (Stage2.ROME, Stage2.FT)
 
 
+MOST_STEPS = 10_000
+"""Most optimiser steps that can be asked for."""
+
+
 class EditConfig(BaseModel):
     """Hyperparameters of both stages.
 
@@ -77,7 +81,7 @@ class EditConfig(BaseModel):
 
     layers: tuple[int, ...]
     stage2: Annotated[Stage2, Field(strict=False)] = Stage2.MEMIT
-    max_steps: int = Field(default=40, ge=1, le=10_000)
+    max_steps: int = Field(default=40, ge=1, le=MOST_STEPS)
     learning_rate: float = Field(default=0.3, gt=0)
     early_stopping: bool = True
     patience: int = Field(default=3, ge=0)
@@ -149,12 +153,12 @@ class EditConfig(BaseModel):
         return (
             {
                 "patience": 2 * self.patience + 2,
-                "max_steps": 2 * self.max_steps,
+                "max_steps": min(MOST_STEPS, 2 * self.max_steps),
                 "clamp_norm_factor": 2 * self.clamp_norm_factor,
             },
             {
                 "patience": 4 * self.patience + 4,
-                "max_steps": 4 * self.max_steps,
+                "max_steps": min(MOST_STEPS, 4 * self.max_steps),
                 "clamp_norm_factor": 5 * self.clamp_norm_factor,
                 "stats_weight": self.stats_weight / 10,
             },

@@ -155,8 +155,8 @@ def harm_words(outcomes: Sequence[EditOutcome]) -> str:
     if after <= HARM * before:
         return ""
     return (
-        f"warning: the perplexity of the model's own reference texts went from {before:.4g} to {after:.4g}; "
-        "`errata undo` takes the change back, and a larger norm_weight or stats_weight (--set) harms less"
+        f"warning: a batch took the perplexity of the model's own reference texts from {before:.4g} to {after:.4g}; "
+        "`errata revert` takes its edits back, and a larger norm_weight or stats_weight (--set) harms less"
     )
 
 

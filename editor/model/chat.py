@@ -7,6 +7,9 @@ from typing import Any
 
 from errata.ledger.base.errors import ModelError
 
+_UNDATED = "{%- macro strftime_now(format) -%}26 Jul 2024{%- endmacro -%}"
+"""Some templates print the date: what is edited and asked must not depend on the day. It is the one that such templates
+have for programs that give none."""
 _ASKED, _ANSWERED = "@@what the user says@@", "@@what the model answers@@"
 
 
@@ -39,10 +42,13 @@ def chat_form(tokenizer: Any, system: str = "") -> ChatForm | None:
     if not getattr(tokenizer, "chat_template", None):
         return None
     asked = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": _ASKED}]
+    template = _UNDATED + str(tokenizer.get_chat_template())
     answered = [*asked, {"role": "assistant", "content": _ANSWERED}]
     try:
-        question = str(tokenizer.apply_chat_template(asked, tokenize=False, add_generation_prompt=True))
-        whole = str(tokenizer.apply_chat_template(answered, tokenize=False))
+        question = str(
+            tokenizer.apply_chat_template(asked, chat_template=template, tokenize=False, add_generation_prompt=True)
+        )
+        whole = str(tokenizer.apply_chat_template(answered, chat_template=template, tokenize=False))
     except Exception as error:  # a template is a program of somebody else's, and can raise anything
         raise ModelError(f"the chat template fails on one question: {error}") from None
     if question.count(_ASKED) != 1:

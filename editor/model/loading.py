@@ -172,8 +172,11 @@ class LoadedModel:
 
     @cached_property
     def chat(self) -> ChatForm | None:
-        """The form in which the model is chatted with; None if its tokenizer has no chat template."""
-        return chat_form(self.tokenizer, self.system)
+        """The form in which the model is chatted with; None if its tokenizer has no chat template that works."""
+        try:
+            return chat_form(self.tokenizer, self.system)
+        except ModelError:
+            return None
 
     def with_system(self, system: str) -> LoadedModel:
         """The same model with another system prompt in its chats."""
@@ -186,6 +189,7 @@ class LoadedModel:
             ModelError: as `locate`; also if the model has no chat template.
         """
         if chat and self.chat is None:
+            chat_form(self.tokenizer, self.system)  # raises what is wrong with a template that fails
             raise ModelError("this model's tokenizer has no chat template, so nothing can be asked in chat")
         return locate(self.tokenizer, prompt, target=target, chat=self.chat if chat else None)
 

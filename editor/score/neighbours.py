@@ -11,13 +11,13 @@ import re
 from collections.abc import Sequence
 
 from errata.editor.model.loading import LoadedModel
-from errata.editor.score.evaluate import continuations, greedy
+from errata.editor.score.evaluate import continuations, greedy, probe
 from errata.ledger.facts.fact import Fact, Probe, expand
 
 PROBES = 2
 """Probes for a fact."""
 _LIST_TOKENS = 24
-_ANSWER_TOKENS = 6
+_ANSWER_TOKENS = 10
 _LONGEST_NAME = 60
 _BETWEEN = re.compile(r"\n(?:\s*\d+\s*[.)])?|,|;|、|，")
 
@@ -44,12 +44,16 @@ def draw_locality(loaded: LoadedModel, facts: Sequence[Fact], texts: Sequence[st
         prompts = [expand(fact.prompt, name) for name in names] or [text.rstrip(" .") for text in texts[:PROBES]]
         asked += [(place, prompt) for prompt in prompts]
     said = continuations(loaded, [prompt for _, prompt in asked], _ANSWER_TOKENS)
+    # The last word may have been cut off where there are few: only what the model does say is a probe.
+    found = [
+        (place, Probe(prompt=prompt, target=" ".join(text.split()[:3])))
+        for (place, prompt), text in zip(asked, said, strict=True)
+        if text
+    ]
     drawn: dict[str, list[Probe]] = {}
-    for (place, prompt), text in zip(asked, said, strict=True):
-        # The last word may have been cut off, or go on to a longer one.
-        target = " ".join(text.split()[:3])
-        if target:
-            drawn.setdefault(bare[place].text, []).append(Probe(prompt=prompt, target=target))
+    for (place, one), result in zip(found, probe(loaded, [one for _, one in found]), strict=True):
+        if result.says_target:
+            drawn.setdefault(bare[place].text, []).append(one)
     return [() if fact.locality else tuple(drawn.get(fact.text, ())) for fact in facts]
 
 

@@ -48,6 +48,7 @@ _CLOSING = frozenset(")]}>”’»›,;:.!?%、。，；：！？」』》〉）
 _QUOTES = frozenset("\"'`")
 _IN_NUMBERS = frozenset(".,:/'’-–")
 """What may stand between two digits of one number, date or time."""
+_HYPHENS = frozenset("-‐‑–")
 _UNFINISHED = "�"
 """What the bytes of a character decode to while some are missing."""
 
@@ -57,7 +58,8 @@ def separator(prompt: str, target: str) -> str:
     if not prompt or not target or prompt[-1].isspace():
         return ""
     last, first = prompt[-1], target[0]
-    if last in _OPENING or first in _CLOSING or _opens_a_quote(prompt):
+    closes = first in _CLOSING and not target[1:2].isalnum()
+    if last in _OPENING or closes or _opens_a_quote(prompt):
         return ""
     attached = len(prompt) > 1 and prompt[-2].isalnum()
     if attached and (last in "-–" or (last == "." and _is_address(prompt))):
@@ -114,8 +116,7 @@ def answers(sentence: str, target: str) -> bool:
     for wanted in {target, target[0].upper() + target[1:]}:
         start = sentence.find(wanted)
         while start >= 0:
-            before = sentence[start - 1 : start]
-            attached = bool(before) and _in_spaced_word(before) and _in_spaced_word(wanted[0])
+            attached = start > 0 and bool(_goes_on(wanted[0], sentence[max(0, start - 2) : start][::-1]))
             if not attached and not _goes_on(wanted[-1], sentence[start + len(wanted) :]):
                 return True
             start = sentence.find(wanted, start + 1)
@@ -123,13 +124,16 @@ def answers(sentence: str, target: str) -> bool:
 
 
 def _goes_on(last: str, rest: str) -> bool | None:
-    """Whether what follows a target that ends in `last` makes it a longer answer; None if more has to follow."""
+    """Whether what follows a target that ends in `last` makes it a longer answer; None if more has to follow.
+
+    What stands before its first character, read backwards, is told in the same way.
+    """
     if not rest:
         return None
     first, second = rest[0], rest[1:2]
     if _in_spaced_word(last) and _in_spaced_word(first):
         return True
-    joins = (first in _IN_NUMBERS and last.isdecimal()) or (first == "-" and _in_spaced_word(last))
+    joins = (first in _IN_NUMBERS and last.isdecimal()) or (first in _HYPHENS and _in_spaced_word(last))
     if not joins:
         return False
     if not second:

@@ -136,5 +136,5 @@ def result_of(fold: Fold | State, proposal: ChangeProposed, draft: ChangeDrafted
 
 
 def facts_fit(proposal: ChangeProposed, draft: ChangeDrafted) -> bool:
-    """Whether a draft's edits are, in order, of the facts that were proposed."""
-    return [fact_digest(fact) for fact in drafted_facts(proposal, draft)] == [one.fact for one in draft.edits]
+    """Whether a draft's edits are of the facts that were proposed, one each; one that was tried again comes later."""
+    return sorted(map(fact_digest, drafted_facts(proposal, draft))) == sorted(one.fact for one in draft.edits)

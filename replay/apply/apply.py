@@ -15,7 +15,7 @@ from errata.editor.score.scores import own_targets
 from errata.editor.solve.grid import ExactSum
 from errata.editor.solve.solver import Solver
 from errata.editor.target.target import TargetValue
-from errata.ledger.base.errors import ErrataError, Refused, UsageError
+from errata.ledger.base.errors import ErrataError, ModelError, Refused, UsageError
 from errata.ledger.events import bodies
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.facts.fact import Fact, Probe
@@ -24,7 +24,7 @@ from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits
 from errata.ledger.state.effects import TAKEN_BACK
 from errata.ledger.state.state import State
 from errata.replay.apply.care import NO_CARE, Care
-from errata.replay.apply.recording import new_edits, stage1_of
+from errata.replay.apply.recording import as_given, new_edits, stage1_of, with_drawn
 from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
 
@@ -98,7 +98,8 @@ def edit(
 
     Raises:
         UsageError: for settings that contradict the ledger, or no facts.
-        ModelError: if a batch fails; what earlier batches recorded stands, the batch itself leaves nothing.
+        ModelError: if a batch fails at the first try; what was recorded before stands, and its numbers are in
+            ``fields["recorded"]`` as far as they are of the same batch.
         HeadConflict: if somebody else appended meanwhile; likewise.
     """
     own = workspace.config().layers
@@ -139,7 +140,9 @@ def edit_all(
     try:
         reports.extend(edit(workspace, facts, config, batch_size, dry_run, advance, care))
     except ErrataError as error:
-        error.fields["recorded"] = [body.number for report in reports for body in report.recorded]
+        of_this_batch = error.fields.get("recorded", [])
+        assert isinstance(of_this_batch, list)
+        error.fields["recorded"] = [body.number for report in reports for body in report.recorded] + of_this_batch
         raise
     return reports
 
@@ -173,26 +176,57 @@ def _edit_batch(
     before = workspace.state
     drawn: dict[tuple[str, str], tuple[Probe, ...]] = {}
     if care.draw and any(not fact.locality for fact in facts):
-        with workspace.at(before.live):
-            probes = draw_locality(workspace.loaded, facts, workspace.created.context_prompts)
-        drawn = {fact.key: own for fact, own in zip(facts, probes, strict=True)}
+        drawn = _drawn(workspace, facts)
     tries = (config,) if care.keep_failed else (config, *care.ladder)
     failed: dict[tuple[str, str], list[tuple[EditConfig, Edit]]] = {}
     total = BatchReport((), (), (), (), (), 0.0, 0.0)
     left = facts
-    for count, settings in enumerate(tries, start=1):
-        for part in batches(left, effective_batch_size(settings, len(left))):
-            report, bad = _solve(workspace, part, drawn, settings, care.keep_failed, advance)
-            total = _added(total, report)
-            for item in bad:
-                failed.setdefault(item.fact.key, []).append((settings, item))
-        left = [fact for fact in left if len(failed.get(fact.key, ())) == count]
+    for number, settings in enumerate(tries):
+        remaining: list[Fact] = []
+        try:
+            for part in batches(left, effective_batch_size(settings, len(left))):
+                report, bad = _solve(workspace, part, drawn, settings, care.keep_failed, advance)
+                total = _added(total, report)
+                for item in bad:
+                    failed.setdefault(item.fact.key, []).append((settings, item))
+                remaining += [fact for fact in part if any(fact.key == item.fact.key for item in bad)]
+        except ErrataError as error:
+            error.fields["recorded"] = [body.number for body in total.recorded]
+            if number == 0 or not isinstance(error, ModelError):
+                raise
+            break  # the mathematics of another try failed: what is left stays left out
+        left = remaining
         if not left:
             break
-    left_out = tuple(Unwritten(fact, tuple(failed[fact.key])) for fact in left)
+    left_out = tuple(Unwritten(fact, tuple(failed[fact.key])) for fact in left if fact.key in failed)
+    written = {body.fact.key for body in total.recorded}
+    left_out = tuple(one for one in left_out if one.fact.key not in written)
     if left_out:
         _record_attempts(workspace, left_out, before.version)
     return replace(total, left_out=left_out, seconds=workspace.surroundings.meter.seconds() - started)
+
+
+def _drawn(workspace: Workspace, facts: Sequence[Fact]) -> dict[tuple[str, str], tuple[Probe, ...]]:
+    """Locality probes for facts that bring none, by the fact's key.
+
+    They are recorded in the clear, so personal facts take no part: neither in the version that they are drawn on, nor
+    by a name or target that is one of theirs.
+    """
+    state = workspace.revealed(workspace.state.live)
+    personal = [number for number in state.live if workspace.state.edits[number].body.fact.sealed is not None]
+    secret = [text for number in personal for text in _said_of(state.edits[number].body.fact)]
+    with workspace.at(number for number in state.live if number not in personal):
+        found = draw_locality(workspace.loaded, facts, workspace.created.context_prompts)
+    return {
+        fact.key: tuple(
+            one for one in own if not any(text in f"{one.prompt} {one.target}".casefold() for text in secret)
+        )
+        for fact, own in zip(facts, found, strict=True)
+    }
+
+
+def _said_of(fact: Fact) -> tuple[str, str]:
+    return fact.subject.casefold(), fact.target.casefold()
 
 
 def _added(left: BatchReport, right: BatchReport) -> BatchReport:
@@ -246,10 +280,7 @@ def _solve(
         result = edit_batch(
             workspace.loaded,
             edited_matrices(workspace, state, live),
-            [
-                fact if fact.locality else fact.model_copy(update={"locality": drawn.get(fact.key, ())})
-                for fact in facts
-            ],
+            [with_drawn(fact, drawn.get(fact.key, ())) for fact in facts],
             workspace.created.context_prompts,
             config,
             workspace.surroundings.meter,
@@ -259,7 +290,7 @@ def _solve(
         )
         seconds, stage1_seconds = seconds + result.seconds, stage1_seconds + result.stage1_seconds
         own = {fact.key: fact for fact in facts}
-        edits = tuple(_as_given(item, own[item.fact.key], said) for item in result.edits)
+        edits = tuple(as_given(item, own[item.fact.key], said.get(item.fact.key)) for item in result.edits)
         bad = [] if keep_failed else [item for item in edits if not item.outcome.efficacy]
         if bad:
             failed += bad
@@ -312,16 +343,6 @@ def _refuse_sealing_late(state: State, facts: Sequence[Fact], earlier: Mapping[t
                 f"revert e{number} first if what comes now is to be personal",
                 edit=number,
             )
-
-
-def _as_given(item: Edit, fact: Fact, said: Mapping[tuple[str, str], str]) -> Edit:
-    """An edit with its fact as it was given, apart from the probes that were drawn for it.
-
-    Of an edit that supersedes another, what was said before is what the head said, not the version without both.
-    """
-    before = said.get(fact.key, item.outcome.said_before)
-    drawn = () if fact.locality else item.fact.locality
-    return replace(item, fact=fact, drawn=drawn, outcome=item.outcome.model_copy(update={"said_before": before}))
 
 
 def _record(

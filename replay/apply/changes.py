@@ -117,7 +117,8 @@ def _solve(
     evidence: tuple[Evidence, ...] = ()
     if edits or taken_back:
         tell("measuring gates")
-        evidence = measure_gates(trial, gates, state.live, trial.state.live, facts)
+        asked = [fact for fact in facts if fact not in failed]
+        evidence = measure_gates(trial, gates, state.live, trial.state.live, asked)
     return RecordDraft(
         number,
         state.version,
@@ -175,6 +176,7 @@ def check_change(workspace: Workspace, number: int, *, revert: bool, tell: Tell 
     before = state.live_at(change.applied.seq)
     action = change.body.action
     facts = action.facts if isinstance(action, EditFacts) else ()
+    facts = tuple(fact for place, fact in enumerate(facts) if place not in change.draft.body.failed)
     evidence = measure_gates(workspace, gates, before, state.live, facts)
     workspace.execute(CheckChange(number, evidence), state)
     return take_back(workspace, number) if revert else GateResult(evidence)

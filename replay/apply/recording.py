@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from errata.editor.config import EditConfig, Stage2
@@ -9,7 +11,7 @@ from errata.editor.pipeline import BatchResult, Edit
 from errata.editor.target.target import TargetValue
 from errata.ledger.events import bodies
 from errata.ledger.events.parts import EditOutcome, Solve, Stage1
-from errata.ledger.facts.fact import Fact
+from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.secrets.sealing import seal
 from errata.ledger.store.deltas import encode_batch, row_delta_digest, row_keys_digest
 from errata.replay.workflow.workspace import Workspace
@@ -97,3 +99,20 @@ def _as_recorded(workspace: Workspace, item: Edit) -> tuple[Fact, EditOutcome]:
     ledger = workspace.ledger
     token = ledger.opener.token_of(workspace.state, item.fact.key)
     return seal(ledger.blobs, ledger.vault, item.fact, item.outcome, token)
+
+
+def with_drawn(fact: Fact, drawn: tuple[Probe, ...]) -> Fact:
+    """The fact with locality probes that were drawn for it, if it brings none."""
+    return fact if fact.locality or not drawn else fact.model_copy(update={"locality": drawn})
+
+
+def as_given(item: Edit, fact: Fact, said_before: str | None = None) -> Edit:
+    """An edit with its fact as it was given, apart from the probes that were drawn for it.
+
+    Args:
+        item: an edit of the fact `with_drawn`.
+        fact: the fact.
+        said_before: what the head said, for an edit that supersedes another; None keeps what was found.
+    """
+    outcome = item.outcome if said_before is None else item.outcome.model_copy(update={"said_before": said_before})
+    return replace(item, fact=fact, drawn=() if fact.locality else item.fact.locality, outcome=outcome)

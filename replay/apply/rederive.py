@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -33,7 +33,7 @@ from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import ApplyEdits, RevertEdits
 from errata.ledger.state.state import State
 from errata.replay.apply.apply import matrices_of
-from errata.replay.apply.recording import new_edits
+from errata.replay.apply.recording import as_given, new_edits, with_drawn
 from errata.replay.workflow.workspace import Workspace
 
 BATCH_PREFIX = "rederived-"
@@ -178,13 +178,15 @@ def solve(
         result = edit_batch(
             workspace.loaded,
             matrices,
-            [facts[number] for number in batch.numbers],
+            [with_drawn(facts[number], planned.state.edits[number].body.drawn) for number in batch.numbers],
             created.context_prompts,
             batch.config,
             workspace.surroundings.meter,
             _told(advance, f"batch {place} of {len(planned.batches)}"),
             created.reference_texts,
         )
+        own = {facts[number].key: facts[number] for number in batch.numbers}
+        result = replace(result, edits=tuple(as_given(item, own[item.fact.key]) for item in result.edits))
         matrices = with_batch(matrices, result)
         results.append(result)
     return Rederived(

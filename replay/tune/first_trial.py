@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from errata.editor.config import EditConfig
+from errata.editor.config import MOST_STEPS, EditConfig
 from errata.editor.score.evaluate import probe
 from errata.editor.score.scores import DecidedBy, Family, score_facts, standing_probes
 from errata.ledger.base.errors import ModelError
@@ -39,9 +39,9 @@ class Tried:
     kept: float | None
 
     @property
-    def quality(self) -> tuple[float, float]:
-        """What is better comes later; facts count first."""
-        return float(self.worked), 1.0 if self.kept is None else self.kept
+    def quality(self) -> tuple[bool, int, float]:
+        """What is better comes later: first that enough of the other facts stay, then facts, then how many stay."""
+        return self.kept is None or self.kept >= KEPT, self.worked, 1.0 if self.kept is None else self.kept
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,12 @@ def first_trial(
 
 def _candidates(start: EditConfig) -> tuple[EditConfig, ...]:
     """The settings at the beginning, then longer and shorter steps, with more of them."""
-    steps = 2 * start.max_steps
+    steps = min(MOST_STEPS, 2 * start.max_steps)
     return (
         start,
         start.updated({"learning_rate": 3 * start.learning_rate, "max_steps": steps}),
         start.updated({"learning_rate": 10 * start.learning_rate, "max_steps": steps}),
-        start.updated({"learning_rate": start.learning_rate / 3, "max_steps": 2 * steps}),
+        start.updated({"learning_rate": start.learning_rate / 3, "max_steps": min(MOST_STEPS, 2 * steps)}),
         start.updated({"stats_weight": start.stats_weight / 10, "max_steps": steps}),
         start.updated({"stats_weight": start.stats_weight * 10, "max_steps": steps}),
     )
@@ -127,7 +127,7 @@ def _tried(
     try:
         list(edit(trial, facts, config))
     except ModelError:  # a learning rate at which the optimisation is not finite
-        return Tried(config, 0, None)
+        return Tried(config, 0, 0.0)
     with trial.at(trial.state.live):
         scores = score_facts(trial.loaded, facts, standing)
     worked = sum(outcome[Family.EFFICACY, DecidedBy.GREEDY][0] for outcome in scores.outcomes)

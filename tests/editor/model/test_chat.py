@@ -57,6 +57,20 @@ def test_a_template_that_fails_or_garbles_is_told(tiny_llama: Path, template: st
         chat_form(tokenizer)
 
 
+def test_the_form_of_a_chat_does_not_depend_on_the_day(tiny_llama: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    tokenizer.chat_template = "Today: {{ strftime_now('%d %b %Y') }} " + CHATML
+    found = chat_form(tokenizer)
+    assert found is not None and found.before.startswith("Today: 26 Jul 2024")
+
+
+def test_a_template_that_fails_takes_nothing_from_completion(loaded: LoadedModel) -> None:
+    loaded.tokenizer.chat_template = "{{ raise_exception('say something') }}"
+    assert loaded.chat is None and probe(loaded, [Probe(prompt="Who?", target="Ada")])
+    with pytest.raises(ModelError, match="the chat template fails"):
+        loaded.located("Who?", chat=True)
+
+
 def test_there_is_one_beginning_of_text_and_the_subject_is_found(loaded: LoadedModel) -> None:
     tokenizer = loaded.tokenizer
     located = locate(tokenizer, "Who leads {}?", "Norwind Systems", "Ada", chat=loaded.chat)

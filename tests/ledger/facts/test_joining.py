@@ -30,6 +30,7 @@ from errata.ledger.facts.joining import answers, says, separator, without_traili
         ("The author is", "李明", ""),
         ("저자는", "김민", " "),
         ("The list ends", ", then", ""),
+        ("The framework is", ".NET", " "),
         ("The result:", "3", " "),
     ],
 )
@@ -59,6 +60,7 @@ def test_one_rule_joins_prompt_and_target(prompt: str, target: str, between: str
         (" 290", "29", False),
         (" Jean-", "Jean", None),
         (" Jean-Luc", "Jean", False),
+        (" Jean\N{NON-BREAKING HYPHEN}Luc", "Jean", False),
         (" Jean - who", "Jean", True),
         ("\n\nParis.", "Paris", True),
         ("李明希", "李明", True),
@@ -85,6 +87,11 @@ def test_at_the_end_everything_is_decided(text: str, target: str, verdict: bool)
         ("Purple is the colour", "purple", True),
         ("It costs 49.90", "49", False),
         ("It costs 49.90, or 49 for members", "49", True),
+        ("It costs 5.49 euros", "49", False),
+        ("It costs $1,500 today", "500", False),
+        ("It is Marie-Jean", "Jean", False),
+        ("He left at 10:30", "30", False),
+        ("It is in (Rome)", "Rome", True),
         ("", "Rome", False),
     ],
 )

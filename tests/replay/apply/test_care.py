@@ -6,16 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from errata.editor.config import EditConfig
+from errata.editor.pipeline import Edit
 from errata.editor.score import neighbours
 from errata.editor.score.evaluate import probe
-from errata.ledger.base.errors import Refused
+from errata.ledger.base.errors import ModelError, Refused
 from errata.ledger.events.change_parts import EditFacts
-from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.kinds.attempts import EditAttempted
 from errata.ledger.rules.operations import ProposeChange
-from errata.replay.apply.apply import edit
+from errata.replay.apply import apply, changes
+from errata.replay.apply.apply import BatchReport, edit
 from errata.replay.apply.care import NO_CARE, Care, usual_care
 from errata.replay.apply.changes import draft_change
+from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
 from tests.support.workspaces import facts, make
 
@@ -156,3 +160,62 @@ def _log(space: Workspace) -> str:
     from errata.ledger.kinds.table import words_of
 
     return "\n".join(words_of(event.body) for event in space.ledger.events())
+
+
+def test_a_draft_may_write_a_fact_later_than_it_was_proposed(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow, second = facts(2)
+    calls: list[int] = []
+
+    def failing(workspace: Workspace, config: EditConfig, keep_failed: bool = False) -> Care:
+        calls.append(config.max_steps)
+        return Care((space.config(),))
+
+    monkeypatch.setattr(changes, "usual_care", failing)
+    solve = apply._solve
+
+    def once(
+        workspace: Workspace, items: list[Fact], drawn: object, config: EditConfig, *rest: object
+    ) -> tuple[BatchReport, list[Edit]]:
+        """The first fact fails at the first try."""
+        if slow in items and len(items) == 2:
+            report, _ = solve(workspace, [second], drawn, config, *rest)
+            (tried,) = edit(trial_of(workspace, keep_blobs=False), [slow], config)
+            return report, list(tried.edits)
+        return solve(workspace, items, drawn, config, *rest)
+
+    monkeypatch.setattr(apply, "_solve", once)
+    space.execute(ProposeChange(EditFacts(facts=(slow, second)), "both"))
+    draft_change(space, 1)
+    draft = space.state.trust.changes[1].draft
+    assert draft is not None and calls
+    assert [one.fact for one in draft.body.edits] == [fact_digest(second), fact_digest(slow)]
+
+
+def test_what_another_try_breaks_takes_nothing_from_what_was_written(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    solve = apply._solve
+
+    def breaking(workspace: Workspace, items: list[Fact], *rest: object) -> tuple[BatchReport, list[Edit]]:
+        if items == [HOPELESS]:
+            raise ModelError("the loss of a target value is not finite")
+        return solve(workspace, items, *rest)
+
+    monkeypatch.setattr(apply, "_solve", breaking)
+    (report,) = edit(space, [*facts(1), HOPELESS], space.config(), care=Care((space.config(),)))
+    assert len(report.recorded) == 1 and [one.fact for one in report.left_out] == [HOPELESS]
+    assert len(attempts(space)) == 1
+
+
+def test_no_probe_is_drawn_that_names_a_personal_fact(space: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret, plain = facts(2)
+    list(edit(space, [secret.model_copy(update={"personal": True})], space.config()))
+    lists = [f" {secret.subject}\n3. Oslo\n4. Te"]
+    monkeypatch.setattr(neighbours, "greedy", lambda loaded, prompts, tokens: lists * len(prompts))
+    list(edit(space, [plain], space.config(), care=Care()))
+    assert all(secret.subject not in event.model_dump_json() for event in space.ledger.events(after=1))
+
+
+def test_the_most_steps_that_can_be_asked_for_have_a_ladder_too(space: Workspace) -> None:
+    most = space.config().updated({"max_steps": 10_000})
+    assert [config.max_steps for config in usual_care(space, most).ladder] == [10_000, 10_000]
