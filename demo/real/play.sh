@@ -27,20 +27,19 @@ run() {
     "$errata" "$@"
 }
 
-ask() {
-    run ask --top 0 "The Eiffel Tower stands in the city of" "The iPhone is made by the company"
-    run ask --top 0 --tokens 40 --chat "Where is the Eiffel Tower?" "Who painted the Mona Lisa?"
+chat() {
+    run ask --top 0 --tokens 24 --chat "Where is the Eiffel Tower?" "Who painted the Mona Lisa?"
 }
 
 ln -s "$model" "$(basename "$model")"
-run init "$(basename "$model")"
-ask
+run init "$(basename "$model")" --max-tokens 4096
+chat
 run edit --facts facts.jsonl
-ask
-run eval HEAD --edits
+run ask --top 0 "The Eiffel Tower stands in the city of" "The iPhone is made by the company"
+chat
 run tag dozen
 run bisect start base HEAD
 run bisect run --suite paris.jsonl --threshold 1
 run revert e1 --reason "the tower stays in Paris"
-ask
+chat
 run verify --deep
