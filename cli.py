@@ -37,7 +37,7 @@ QUIET = {
 
 COMMANDS = {
     "init": Named("change.create:init", "Start a ledger for MODEL in this folder."),
-    "presets": Named("change.create:presets", "List published settings of known models."),
+    "presets": Named("change.create:presets", "List settings of known models."),
     "stats": Named("change.create:stats", "Show the recorded second moments."),
     "locate": Named("measure.locating:locate", "Find the layers that hold facts."),
     "tune": Named("change.tuning:tune", "Find settings on a sample of your facts."),

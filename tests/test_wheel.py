@@ -71,6 +71,7 @@ def test_dependencies_are_ranges_and_exact_versions_stand_in_one_file() -> None:
 
 def test_the_facts_to_try_on_real_models_travel_with_their_licence(installed: Installed) -> None:
     folder = installed.site / "errata" / "demo" / "real"
-    assert {path.name for path in folder.iterdir()} == {"README.md", "facts.jsonl"}
+    names = {"README.md", "facts.jsonl", "dozen.jsonl", "paris.jsonl", "play.sh"}
+    assert {path.name for path in folder.iterdir()} == names
     for path in folder.iterdir():
         assert path.read_bytes() == (ROOT / "demo" / "real" / path.name).read_bytes()

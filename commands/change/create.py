@@ -171,7 +171,7 @@ def _source_told(source: ModelSource | None) -> list[str]:
 @shared
 @click.pass_obj
 def presets(app: App) -> None:
-    """List settings of known models, published or tuned for them.
+    """List settings of known models.
 
     `errata init` takes the one whose family, shape and vocabulary are the model's, unless the model's folder holds an
     errata.json. What a source did not publish is said with it.

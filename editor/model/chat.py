@@ -42,9 +42,9 @@ def chat_form(tokenizer: Any, system: str = "") -> ChatForm | None:
     if not getattr(tokenizer, "chat_template", None):
         return None
     asked = [{"role": "system", "content": system}] * bool(system) + [{"role": "user", "content": _ASKED}]
-    template = _UNDATED + str(tokenizer.get_chat_template())
     answered = [*asked, {"role": "assistant", "content": _ANSWERED}]
     try:
+        template = _UNDATED + str(tokenizer.get_chat_template())
         question = str(
             tokenizer.apply_chat_template(asked, chat_template=template, tokenize=False, add_generation_prompt=True)
         )

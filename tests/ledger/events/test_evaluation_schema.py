@@ -84,7 +84,7 @@ def test_an_edit_of_an_older_version_is_one_that_was_made_where_it_stands(versio
     assert b"portability" not in stored.canonical
     event = unpack(as_version(stored, version, ("origin",)))
     assert (event.body, event.version) == (body, version)
-    assert body.origin is None and stored.version == 4
+    assert body.origin is None and stored.version == 5
 
 
 def test_zsre_with_portability_is_read() -> None:
