@@ -231,9 +231,9 @@ class App:
         if not self.world.err.isatty():
             spoken = self.world.seconds()
 
-            def log(what: str, done: int = 0, total: int = 0) -> None:
+            def log(what: str, done: int = 0, total: int = 0, unit: str = "tokens") -> None:
                 nonlocal spoken
-                line = paced.line(what, done, total)
+                line = paced.line(what, done, total, unit)
                 if total and self.world.seconds() - spoken >= LOG_EVERY:
                     spoken = self.world.seconds()
                     self.say(f"errata: {line}")
@@ -241,7 +241,9 @@ class App:
             yield log
             return
         with console(self.world.err).status(printable(start)) as status:
-            yield lambda what, done=0, total=0: status.update(printable(paced.line(what, done, total)))
+            yield lambda what, done=0, total=0, unit="tokens": status.update(
+                printable(paced.line(what, done, total, unit))
+            )
 
 
 def laid_out(command: F) -> F:

@@ -16,10 +16,9 @@ from errata.editor.config import EditConfig, Stage2
 from errata.editor.methods.closed_form import closed_form
 from errata.editor.methods.fine_tune import fine_tune
 from errata.editor.model.after_norm import landed_values, output_change
-from errata.editor.model.hooks import patched, recording
+from errata.editor.model.hooks import patched
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.requests import Request, build_request
-from errata.editor.model.text import pad
+from errata.editor.model.requests import Request, build_request, keys_and_hidden
 from errata.editor.score.evaluate import continuations, probe, tokens_to_see
 from errata.editor.score.fluency import likelihoods, perplexity
 from errata.editor.score.scores import outcomes_of, own_targets, standing_probes
@@ -119,6 +118,7 @@ class BatchResult:
     Attributes:
         edits: facts written, in the order of the request.
         no_ops: facts that the model said before.
+        failed: facts whose edits did not work and were left out, with what was tried; they are in no sum.
         sums: exact sum of each edited tensor with the batch in it.
         residuals: relative residual of each tensor's solve.
         seconds: time of the whole batch.
@@ -127,6 +127,7 @@ class BatchResult:
     """
 
     edits: tuple[Edit, ...]
+    failed: tuple[Edit, ...]
     no_ops: tuple[NoOp, ...]
     sums: dict[str, ExactSum]
     residuals: dict[str, float]
@@ -177,9 +178,12 @@ def edit_batch(
     meter: Meter,
     advance: Callable[[str], None] = lambda stage: None,
     reference_texts: Sequence[str] = (),
-    values: Mapping[tuple[str, str], TargetValue] | None = None,
+    leave_out: bool = False,
 ) -> BatchResult:
     """Edit facts together in one solve a layer.
+
+    With ``leave_out`` edits that do not work are taken out and stage 2 is solved again for the others, until all that
+    are left work; their target values are those that were found beside the ones that failed.
 
     Args:
         loaded: the base model; it has its own weights again afterwards.
@@ -190,8 +194,7 @@ def edit_batch(
         meter: clock and memory.
         advance: told the name of each stage when it begins.
         reference_texts: texts whose perplexity is measured before the batch and after it.
-        values: target values that were found before for facts of the batch, by the fact's key, with these settings on
-            this version; they are not looked for again.
+        leave_out: whether edits that do not work are left out.
 
     Raises:
         ModelError: if a fact does not fit the model, the mathematics fails, or the method takes one edit at a time and
@@ -215,31 +218,53 @@ def edit_batch(
         wanted = [i for i, k in enumerate(known) if not k]
         if not wanted:
             cost = meter.seconds() - started
-            return BatchResult((), no_ops, sums, {}, cost, 0.0, meter.peak_memory())
+            return BatchResult((), (), no_ops, sums, {}, cost, 0.0, meter.peak_memory())
         requests = [requests[i] for i in wanted]
         standing = standing_probes(loaded, [facts[i] for i in wanted])
         perplexity_before = _perplexity(loaded, reference_texts)
         advance("target values")
         stage1_started = meter.seconds()
+        targets = [] if config.stage2 is Stage2.FT else optimise(loaded, requests, config)
+        stage1_seconds = meter.seconds() - stage1_started
+    failed: list[Edit] = []
+    places = list(range(len(requests)))
+    edits: list[Edit] = []
+    layers: dict[str, _WrittenLayer] = {}
+    while places:
+        sums = {matrix.name: matrix.sum.clone() for matrix in matrices}
+        weights = {m.name: sums[m.name].weights(m.base, m.transposed) for m in matrices}
+        own = [requests[i] for i in places]
+        advance("weights")
         if config.stage2 is Stage2.FT:
-            targets, layers = _fine_tune(loaded, matrices, requests, config, sums, weights)
+            with patched(loaded.model, _by_parameter(loaded, weights)):
+                targets, layers = _fine_tune(loaded, matrices, own, config, sums, weights)
             stage1_seconds = meter.seconds() - stage1_started
         else:
-            targets = _targets(loaded, requests, config, values or {})
-            stage1_seconds = meter.seconds() - stage1_started
-            advance("weights")
-            layers = _write(loaded, matrices, requests, targets, config, sums, weights)
-    advance("probes")
-    with patched(loaded.model, _by_parameter(loaded, weights)):
-        after = _perplexity(loaded, reference_texts)
-        perplexities = None if perplexity_before is None or after is None else (perplexity_before, after)
-        outcomes = outcomes_of(loaded, [r.fact for r in requests], standing, [said[i] for i in wanted], perplexities)
-    edits = tuple(
-        Edit(request.fact, target, {name: layer.rows[i] for name, layer in layers.items()}, outcome)
-        for i, (request, target, outcome) in enumerate(zip(requests, targets, outcomes, strict=True))
-    )
+            layers = _write(loaded, matrices, own, [targets[i] for i in places], config, sums, weights)
+        advance("probes")
+        with patched(loaded.model, _by_parameter(loaded, weights)):
+            after = _perplexity(loaded, reference_texts)
+            outcomes = outcomes_of(
+                loaded,
+                [request.fact for request in own],
+                [standing[i] for i in places],
+                [said[wanted[i]] for i in places],
+                None if perplexity_before is None or after is None else (perplexity_before, after),
+            )
+        edits = [
+            Edit(requests[i].fact, targets[i], {name: layer.rows[row] for name, layer in layers.items()}, outcome)
+            for row, (i, outcome) in enumerate(zip(places, outcomes, strict=True))
+        ]
+        bad = {i for i, item in zip(places, edits, strict=True) if leave_out and not item.outcome.efficacy}
+        if not bad:
+            break
+        failed += [item for i, item in zip(places, edits, strict=True) if i in bad]
+        places = [i for i in places if i not in bad]
+    if not places:
+        edits, layers, sums = [], {}, {matrix.name: matrix.sum.clone() for matrix in matrices}
     return BatchResult(
-        edits,
+        tuple(edits),
+        tuple(failed),
         no_ops,
         sums,
         {name: layer.residual for name, layer in layers.items()},
@@ -251,18 +276,6 @@ def edit_batch(
 
 def _perplexity(loaded: LoadedModel, texts: Sequence[str]) -> float | None:
     return perplexity(likelihoods(loaded, texts)).value if texts else None
-
-
-def _targets(
-    loaded: LoadedModel,
-    requests: Sequence[Request],
-    config: EditConfig,
-    known: Mapping[tuple[str, str], TargetValue],
-) -> list[TargetValue]:
-    """A target value for each request: the known one, or else stage 1's."""
-    wanted = [request for request in requests if request.fact.key not in known]
-    found = iter(optimise(loaded, wanted, config) if wanted else ())
-    return [known[request.fact.key] if request.fact.key in known else next(found) for request in requests]
 
 
 @dataclass(frozen=True)
@@ -287,7 +300,7 @@ def _write(
     written: dict[str, _WrittenLayer] = {}
     for matrix in matrices:
         with patched(loaded.model, _by_parameter(loaded, weights)):
-            keys, hidden = _keys_and_hidden(loaded, requests, matrix.layer, config)
+            keys, hidden = keys_and_hidden(loaded, requests, matrix.layer, config)
             share = spread(wanted - hidden, matrix.layer, config.layers)
             change = output_change(loaded, requests, matrix.layer, share)
         keys = keys.to(torch.float32)  # what is solved is what is recorded
@@ -310,16 +323,16 @@ def _fine_tune(
     """Fine-tuning in place of both stages, for one request; the hidden state it leads to stands for a target value."""
     (request,) = requests
     tuned = fine_tune(loaded, request, _by_parameter(loaded, weights), config)
-    _, before = _keys_and_hidden(loaded, requests, config.layers[-1], config)
+    _, before = keys_and_hidden(loaded, requests, config.layers[-1], config)
     written: dict[str, _WrittenLayer] = {}
     for matrix in matrices:
         with patched(loaded.model, _by_parameter(loaded, weights)):
-            keys, _ = _keys_and_hidden(loaded, requests, matrix.layer, config)
+            keys, _ = keys_and_hidden(loaded, requests, matrix.layer, config)
         form = tuned.forms[loaded.parameter_name(matrix.name)]
         solution = Solution(form.u[None], form.v[None], form.error, SolvedBy.GRADIENT)
         written[matrix.name] = _put(matrix, solution, keys.to(torch.float32), sums, weights)
     with patched(loaded.model, _by_parameter(loaded, weights)):
-        _, after = _keys_and_hidden(loaded, requests, config.layers[-1], config)
+        _, after = keys_and_hidden(loaded, requests, config.layers[-1], config)
     target = TargetValue(
         value=after[0].float(),
         steps=tuned.steps,
@@ -346,44 +359,6 @@ def _put(
     u, v, keys = u.cpu(), v.cpu(), keys.cpu()
     rows = [Factors(u[i], v[i], keys[i], bound, norms[i], norms[i + 1]) for i, bound in enumerate(bounds(u, v))]
     return _WrittenLayer(rows, solution.residual)
-
-
-@torch.no_grad()
-def _keys_and_hidden(
-    loaded: LoadedModel, requests: Sequence[Request], layer: int, config: EditConfig, batch_size: int = 64
-) -> tuple[Tensor, Tensor]:
-    """Keys at ``layer`` and hidden states after the last edited layer, at the subject's last token, float64.
-
-    Returns:
-        ``(n, d_in)`` keys, the bare prompt's mixed with the mean of the other rewriting prompts by
-        ``key_context_weight``, and ``(n, d_out)`` hidden states of the bare prompts.
-    """
-    contexts = config.key_context_weight > 0
-    located = [row for r in requests for row in (r.rewriting if contexts else (r.bare,))]
-    modules = {
-        "key": loaded.adapter.edited_module(loaded.model, layer),
-        "hidden": loaded.adapter.layer(loaded.model, config.layers[-1]),
-    }
-    keys, hidden = [], []
-    for start in range(0, len(located), batch_size):
-        chunk = located[start : start + batch_size]
-        ids, mask = pad([row.ids[: row.subject_last + 1] for row in chunk], loaded.device)
-        at = (torch.arange(len(chunk)), torch.tensor([row.subject_last for row in chunk]))
-        with recording(modules, last="hidden") as records:
-            loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
-        keys.append(records["key"].args[0][at].double())
-        hidden.append(records["hidden"].hidden[at].double())
-    all_keys, all_hidden = torch.cat(keys), torch.cat(hidden)
-    if not contexts:
-        return all_keys, all_hidden
-    mixed, first = [], []
-    sizes = [len(request.rewriting) for request in requests]
-    for own_keys, own_hidden in zip(torch.split(all_keys, sizes), torch.split(all_hidden, sizes), strict=True):
-        weight = config.key_context_weight if len(own_keys) > 1 else 0.0
-        rest = own_keys[1:].mean(dim=0) if len(own_keys) > 1 else own_keys[0]
-        mixed.append((1 - weight) * own_keys[0] + weight * rest)
-        first.append(own_hidden[0])
-    return torch.stack(mixed), torch.stack(first)
 
 
 def _upright(base: Tensor, transposed: bool) -> Tensor:

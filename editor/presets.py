@@ -166,7 +166,8 @@ PRESETS = (
         },
         "tuned here on 40 facts of CounterFact and 20 of demo/real, some twenty settings tried on these; with half the "
         "stats_weight and the chat form: efficacy 100 %, paraphrases 50 % greedy and 95 % by comparison, locality by "
-        "comparison 68 %, 63 % on the base",
+        "comparison 68 %, 63 % on the base. Of the next 100 facts one more try wrote some and a third none",
+        ladder=({"patience": 22, "max_steps": 120, "clamp_norm_factor": 8.0},),
     ),
     Preset(
         "gemma-3-270m",
@@ -187,7 +188,9 @@ PRESETS = (
             "norm_weight": 1.0,
         },
         "tuned here on 16 facts of CounterFact, and tried once on 100 others, batches of 50: efficacy 95 %, "
-        "paraphrases 23 % greedy and 93 % by comparison, locality by comparison 74 %, 78 % on the base",
+        "paraphrases 23 % greedy and 93 % by comparison, locality by comparison 74 %, 78 % on the base. Of the five "
+        "that failed one more try wrote four, and a third none of the rest",
+        ladder=({"patience": 8, "max_steps": 160, "clamp_norm_factor": 8.0},),
     ),
 )
 

@@ -91,15 +91,14 @@ def tune(
     journal = study or workspace.ledger.cache / "tune.journal"
     with app.progress("loading the model") as tell:
         bench = tuning.Workbench(workspace, sorted({n for one in space.layers for n in one}), corpus, batch_size, tell)
+        tell("searching for settings", 0, trials, "trials")
         done = tuning.run(
             bench,
             search,
             journal,
             trials,
             None if minutes is None else minutes * 60,
-            lambda found: tell(
-                f"trial {len(found)} of {trials}, best quality {max(trial.quality for trial in found):.3f}"
-            ),
+            lambda found: tell("searching for settings", len(found), trials, "trials"),
         )
         tell("trying the choice on held-out facts")
         outcome = tuning.conclude(bench, search, done, reason, record=not dry_run)

@@ -64,7 +64,9 @@ def locate(
     settings = tracing.TraceSettings(noise=noise, draws=draws, seed=seed, window=window)
     with app.progress("loading the model") as tell:
         chosen = locating.sample_of(asked, sample, seed)
-        located = locating.locate(workspace, live, chosen, settings, not dry_run, tell)
+        located = locating.locate(
+            workspace, live, chosen, settings, not dry_run, lambda what, done, total: tell(what, done, total, "facts")
+        )
         pictures = [] if out is None else locating.draw(located.tracing, out)
     data: dict[str, Any] = {
         **located.body.plain(),

@@ -24,9 +24,8 @@ from errata.ledger.base.words import counted, short
 from errata.ledger.events.envelope import Event
 from errata.ledger.kinds.checkouts import VersionCheckedOut, checkout_words
 from errata.ledger.kinds.edits import grid_limit
-from errata.ledger.kinds.evaluations import EvaluationRecorded, score_words
+from errata.ledger.kinds.evaluations import EvaluationRecorded, TracingRecorded, score_words, tracing_words
 from errata.ledger.kinds.table import KINDS, words_of
-from errata.ledger.kinds.tracings import TracingRecorded, tracing_words
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.addresses import resolve_edit
 from errata.ledger.rules.selecting import select

@@ -10,9 +10,9 @@ ENOUGH = 2.0
 
 
 class Tell(Protocol):
-    """Told what is being done; how many tokens of it are done and how many there are, where that is counted."""
+    """Told what is being done; how much of it is done and how much there is, and of what, where that is counted."""
 
-    def __call__(self, what: str, done: int = 0, total: int = 0) -> None:
+    def __call__(self, what: str, done: int = 0, total: int = 0, unit: str = "tokens") -> None:
         """Tell it."""
 
 
@@ -28,13 +28,14 @@ class Pace:
         self._what = ""
         self._began = (0.0, 0)
 
-    def line(self, what: str, done: int = 0, total: int = 0) -> str:
+    def line(self, what: str, done: int = 0, total: int = 0, unit: str = "tokens") -> str:
         """What is being done, as a line; work that was done before the first call of its name counts for no pace.
 
         Args:
             what: its name.
-            done: tokens done so far.
-            total: tokens in all; 0 where they are not counted.
+            done: how much of it is done so far.
+            total: how much there is in all; 0 where it is not counted.
+            unit: what is counted.
         """
         now = self._seconds()
         if what != self._what:
@@ -42,7 +43,7 @@ class Pace:
         if not total:
             return what
         began, before = self._began
-        line = f"{what}: {done:,} of {total:,} tokens"
+        line = f"{what}: {done:,} of {total:,} {unit}"
         if now - began < ENOUGH or not before < done < total:
             return line
         return f"{line}, about {span((total - done) * (now - began) / (done - before))} left"

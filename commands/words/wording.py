@@ -12,9 +12,8 @@ from errata.ledger.events.parts import EditOutcome, Origin
 from errata.ledger.events.policy import Policy
 from errata.ledger.events.words import capabilities, fact_words, gate_words, origin_words, policy_rows
 from errata.ledger.kinds.checkouts import VersionCheckedOut
-from errata.ledger.kinds.evaluations import SHARES, EvaluationRecorded, Score, interval_words
+from errata.ledger.kinds.evaluations import SHARES, EvaluationRecorded, Score, TracingRecorded, interval_words
 from errata.ledger.kinds.settings import SettingsChanged
-from errata.ledger.kinds.tracings import TracingRecorded
 
 if TYPE_CHECKING:
     from errata.ledger.events.envelope import Event

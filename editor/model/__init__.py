@@ -7,7 +7,6 @@
                    what is wanted
     architecture   adapters: where a model family keeps the parts that editing needs
     chat           the form in which a model is chatted with: its tokenizer's own template around what the user says
-    contexts       context prompts: short texts of the model's own that rewriting prompts stand behind
     decoding       rows of tokens continued side by side, by whatever chooses the next token
     folders        What transformers loads from a model's folder, and folders that cannot be edited, found out before
                    it is loaded
@@ -15,8 +14,10 @@
                    makes of it
     hooks          looking into a model and patching its weights, always undone on the way out
     loading        A base model: its files, their digests, and the model loaded from them
-    own_text       text of a model's own, sampled from its beginning of text and after plain first words
-    requests       A fact as stage 1 and stage 2 see it: its rewriting prompts and its divergence prompt, encoded
+    own_text       text of a model's own: a corpus, reference texts, and the context prompts that rewriting prompts
+                   stand behind
+    requests       A fact as stage 1 and stage 2 see it: its rewriting prompts and its divergence prompt, encoded,
+                   and its key
     stats          second moments of keys over a text corpus: ``C = E[k kᵀ]``, what stage 2 preserves
     text           from text to tokens: where the subject ends and the target begins
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from errata.editor.model.loading import first_line
 from errata.ledger.base.errors import ModelError, UsageError
 
 MISSING = "GGUF files need the extra `gguf`: pip install 'errata-lm[gguf]'"
@@ -180,9 +181,8 @@ def write_dequantised(file: GgufFile, folder: Path) -> tuple[str, ...]:
             **place, dtype=torch.float32, output_loading_info=True, **_as_numbers()
         )
         tokenizer = AutoTokenizer.from_pretrained(**place)
-    except (ValueError, KeyError, TypeError, NotImplementedError, RuntimeError, ImportError) as error:
-        why = " ".join(str(error).split())
-        raise ModelError(f"transformers cannot read {file.path.name}: {why}") from None
+    except Exception as error:  # whatever a library behind transformers raises
+        raise ModelError(f"transformers cannot read {file.path.name}: {first_line(error)}") from error
     if missing := sorted(found["missing_keys"]):
         raise ModelError(f"{file.path.name} has no weights for {missing[0]}, which its kind of model needs")
     made = sum(tensor.numel() for tensor in {id(one): one for one in model.parameters()}.values())

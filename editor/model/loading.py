@@ -277,8 +277,7 @@ def load_model(folder: Path, device: str = "cpu", adapter: Adapter | None = None
         )
         model = model.to(device)
     except Exception as error:  # whatever a library behind transformers raises, such as ImportError
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        raise ModelError(f"{folder} cannot be loaded: {reason}") from error
+        raise ModelError(f"{folder} cannot be loaded: {first_line(error)}") from error
     _require_whole(folder, found)
     model.eval().requires_grad_(False)
     adapter.require_names(model, experts)
@@ -286,6 +285,11 @@ def load_model(folder: Path, device: str = "cpu", adapter: Adapter | None = None
     if len(tokenizer) > embedding.weight.shape[0]:
         embedding.register_forward_pre_hook(_KnownTokens(tokenizer, embedding.weight.shape[0]))
     return LoadedModel(model, tokenizer, adapter, files, device)
+
+
+def first_line(error: Exception) -> str:
+    """What an error of somebody else's program says, in its first line; else what it is called."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 @dataclass(frozen=True)

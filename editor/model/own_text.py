@@ -27,6 +27,9 @@ FIRST_WORDS = (
 """What every other text begins with; where a tokenizer has no beginning of text, every one."""
 
 
+STARTS = ("The", "In", "We", "For", "A")
+"""First words of context prompts, used in turn."""
+
 FEWEST_ROWS = 4
 """A few texts take hardly longer than one."""
 
@@ -122,6 +125,38 @@ def write_few(loaded: LoadedModel, count: int, tokens: int, seed: int, purpose: 
         if len(long) >= count:
             break
     return [*long, *(text for text in short if text.strip())][:count]
+
+
+def context_prompts(
+    loaded: LoadedModel, count: int, seed: int, tokens: int = 10, starts: Sequence[str] = STARTS, top_k: int = 5
+) -> tuple[str, ...]:
+    """Sample context prompts: short texts that rewriting prompts stand behind, each ending where a prompt can begin.
+
+    Source: Meng et al. (ICLR 2023) sample them again in each process and keep them in a global. Here they are drawn
+    once and recorded at genesis, since an edit depends on them.
+
+    Args:
+        loaded: the base model.
+        count: how many.
+        seed: seeds the sampling.
+        tokens: tokens to sample for each.
+        starts: first words.
+        top_k: sampling keeps this many tokens.
+
+    Returns:
+        Texts such as ``"The office in Oslo opened in May. "``, fit to be put before a prompt.
+    """
+    choose = sampling([torch.Generator().manual_seed(seed)], top_k)
+    texts = []
+    for i in range(count):
+        row = locate(loaded.tokenizer, starts[i % len(starts)]).ids
+        (grown,) = extend(loaded, [row], tokens, choose)
+        ids = [*row, *grown]
+        # Start and rest together: a SentencePiece-style tokenizer drops the space before a text's first word.
+        said = str(loaded.tokenizer.decode(ids, skip_special_tokens=True))
+        text = " ".join(said.replace("{", "").replace("}", "").split())
+        texts.append(text.rstrip(" .?!,;:") + ". ")
+    return tuple(texts)
 
 
 def _start(tokenizer: Any, place: int) -> Sequence[int]:

@@ -1,13 +1,17 @@
-"""A fact as stage 1 and stage 2 see it: its rewriting prompts and its divergence prompt, encoded."""
+"""A fact as stage 1 and stage 2 see it: its rewriting prompts and its divergence prompt, encoded, and its key."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
+from torch import Tensor
+
 from errata.editor.config import EditConfig
+from errata.editor.model.hooks import recording
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.text import Located, locate
+from errata.editor.model.text import Located, locate, pad
 from errata.ledger.base.errors import ModelError
 from errata.ledger.facts.fact import Fact
 
@@ -46,6 +50,12 @@ class Request:
         return self.rewriting[0]
 
 
+def prompts_a_fact(loaded: LoadedModel, config: EditConfig, context_prompts: Sequence[str]) -> int:
+    """How many prompts stage 1 computes for a fact without further phrasings, the divergence prompt with them."""
+    forms = min(config.answer_forms, len(ANSWER_FORMS)) + (config.chat and loaded.chat is not None)
+    return 2 + min(config.context_prompts, len(context_prompts)) + forms
+
+
 def build_request(loaded: LoadedModel, fact: Fact, context_prompts: Sequence[str], config: EditConfig) -> Request:
     """Encode a fact.
 
@@ -78,3 +88,41 @@ def build_request(loaded: LoadedModel, fact: Fact, context_prompts: Sequence[str
         if longest > loaded.max_positions:
             raise ModelError(f"the prompt {template!r} has {longest} tokens; this model takes {loaded.max_positions}")
     return Request(fact, tuple(rows), divergence)
+
+
+@torch.no_grad()
+def keys_and_hidden(
+    loaded: LoadedModel, requests: Sequence[Request], layer: int, config: EditConfig, batch_size: int = 64
+) -> tuple[Tensor, Tensor]:
+    """Keys at ``layer`` and hidden states after the last edited layer, at the subject's last token, float64.
+
+    Returns:
+        ``(n, d_in)`` keys, the bare prompt's mixed with the mean of the other rewriting prompts by
+        ``key_context_weight``, and ``(n, d_out)`` hidden states of the bare prompts.
+    """
+    contexts = config.key_context_weight > 0
+    located = [row for r in requests for row in (r.rewriting if contexts else (r.bare,))]
+    modules = {
+        "key": loaded.adapter.edited_module(loaded.model, layer),
+        "hidden": loaded.adapter.layer(loaded.model, config.layers[-1]),
+    }
+    keys, hidden = [], []
+    for start in range(0, len(located), batch_size):
+        chunk = located[start : start + batch_size]
+        ids, mask = pad([row.ids[: row.subject_last + 1] for row in chunk], loaded.device)
+        at = (torch.arange(len(chunk)), torch.tensor([row.subject_last for row in chunk]))
+        with recording(modules, last="hidden") as records:
+            loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
+        keys.append(records["key"].args[0][at].double())
+        hidden.append(records["hidden"].hidden[at].double())
+    all_keys, all_hidden = torch.cat(keys), torch.cat(hidden)
+    if not contexts:
+        return all_keys, all_hidden
+    mixed, first = [], []
+    sizes = [len(request.rewriting) for request in requests]
+    for own_keys, own_hidden in zip(torch.split(all_keys, sizes), torch.split(all_hidden, sizes), strict=True):
+        weight = config.key_context_weight if len(own_keys) > 1 else 0.0
+        rest = own_keys[1:].mean(dim=0) if len(own_keys) > 1 else own_keys[0]
+        mixed.append((1 - weight) * own_keys[0] + weight * rest)
+        first.append(own_hidden[0])
+    return torch.stack(mixed), torch.stack(first)

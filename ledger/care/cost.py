@@ -22,8 +22,7 @@ from errata.ledger.events.parts import Body
 from errata.ledger.events.trust_bodies import ChangeApplied, ChangeDrafted, ChangeProposed
 from errata.ledger.kinds.bisections import BisectionConcluded
 from errata.ledger.kinds.checkouts import VersionCheckedOut
-from errata.ledger.kinds.evaluations import EvaluationRecorded
-from errata.ledger.kinds.tracings import TracingRecorded
+from errata.ledger.kinds.evaluations import EvaluationRecorded, TracingRecorded
 
 SECONDS_AN_HOUR = 3600
 

@@ -5,13 +5,12 @@ that moves nothing needs nothing else: it is kept as a record, which `State.reco
 raise its version and add an upcaster from the version before.
 
     access       policy, keys and roles
-    attempts     facts that were tried and left out, since the edit did not work
     bisections   how a search for the edit that made a metric bad ended
     chain        a draft becomes an event after a head, and a stored event is read
     checkouts    a version was written out
     decisions    what follows a draft: approved, rejected, applied, checked, reviewed
-    edits        the first event; edits applied, reverted, superseded, erased
-    evaluations  the result of a suite, facts, a corpus or a task on a version
+    edits        the first event; edits applied, attempted in vain, reverted, superseded, erased
+    evaluations  the result of a suite, facts, a corpus or a task on a version, and where it keeps its facts
     exports      a range of the log was handed out as an audit bundle
     merges       another ledger was merged into this one
     proposals    changes proposed, drafted, closed without a decision
@@ -19,7 +18,6 @@ raise its version and add an upcaster from the version before.
     spec         `KindSpec`: what is to be said of a kind
     table        all kinds
     tags         names of versions
-    tracings     where a version keeps its facts
 
 Bodies that the state itself is made of stand in `ledger.events`: those of the creation, edits, erasures, tags, policy,
 keys, roles and changes. The state is below this room, and files may not import each other in a circle.

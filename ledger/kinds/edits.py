@@ -1,20 +1,60 @@
-"""The first event, and edits: applied, reverted, superseded, and erased with their personal facts."""
+"""The first event, and edits: applied, attempted in vain, reverted, superseded, and erased with their facts."""
 
 from __future__ import annotations
 
 import dataclasses
+from typing import Annotated
+
+from pydantic import Field
 
 from errata.ledger.base.digests import base_digest
 from errata.ledger.base.errors import GridExhausted, Refused, UnknownEdit
-from errata.ledger.base.words import because, short
+from errata.ledger.base.records import Digest, Line, Record, Settings
+from errata.ledger.base.words import because, counted, short
 from errata.ledger.events.bodies import EditApplied, EditReverted, EditSuperseded, FactErased, LedgerCreated
 from errata.ledger.events.envelope import Act
+from errata.ledger.events.parts import Body, EditOutcome, NonNegative, Stage1
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.events.words import fact_words, numbers, origin_words
+from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.spec import KindSpec, Needs
 from errata.ledger.state.fold import Fold
 from errata.ledger.state.state import EditRecord, EditStatus, edits_of, nearest_edit
 from errata.ledger.state.trust import Recorded
+
+
+class Attempt(Record):
+    """One try.
+
+    Attributes:
+        method, hyperparameters: what it was tried with.
+        stage1: how the target value was found.
+        outcome: what the fact's own probes said with the edit in the model.
+    """
+
+    method: Line
+    hyperparameters: Settings
+    stage1: Stage1
+    outcome: EditOutcome
+
+
+class EditAttempted(Body):
+    """A fact was tried and left out: the model did not say the target. The weights are as they were.
+
+    Attributes:
+        fact: the fact; None if it is personal.
+        version: what it was tried on first.
+        attempts: the tries, in order.
+        software, device, seconds: as for an edit.
+    """
+
+    fact: Fact | None
+    version: Digest
+    attempts: Annotated[tuple[Attempt, ...], Field(min_length=1)]
+    software: dict[str, str]
+    device: Line
+    seconds: NonNegative
+
 
 MANTISSA_BITS = 53
 """What float64 holds exactly."""
@@ -120,6 +160,21 @@ def check_live(fold: Fold, number: int) -> None:
         raise Refused(f"e{number} is not live: it was {record.status} at @{record.closed_by}{hint}", edit=number)
 
 
+def _check_attempted(fold: Fold, body: EditAttempted) -> None:
+    if body.fact is not None and (body.fact.personal or body.fact.sealed is not None):
+        raise Refused("an attempt at a personal fact is recorded without the fact")
+    for attempt in body.attempts:
+        if attempt.outcome.efficacy:
+            raise Refused("an attempt that worked is an edit")
+        if body.fact is None and (attempt.outcome.said_before or attempt.outcome.said_after):
+            raise Refused("what the model says of a personal fact is not recorded")
+
+
+def _attempted_words(body: EditAttempted) -> str:
+    what = "a personal fact" if body.fact is None else f"{body.fact.text} => {body.fact.target}"
+    return f"left out after {counted(len(body.attempts), 'attempt')}: {what}"
+
+
 def _check_reverted(fold: Fold, body: EditReverted) -> None:
     check_live(fold, body.edit)
 
@@ -203,6 +258,7 @@ KINDS = (
             4: lambda body: body,
         },
     ),
+    KindSpec("edit_attempted", EditAttempted, _attempted_words, _check_attempted, _EDIT),
     KindSpec("edit_reverted", EditReverted, _reverted_words, _check_reverted, _REVERT, fold=_revert),
     KindSpec("edit_superseded", EditSuperseded, _superseded_words, _check_superseded, _EDIT, fold=_supersede),
     KindSpec("fact_erased", FactErased, _erased_words, _check_erased, _ERASE, fold=_erase),

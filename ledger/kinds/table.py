@@ -7,7 +7,6 @@ from typing import Any
 from errata.ledger.events.parts import Body
 from errata.ledger.kinds import (
     access,
-    attempts,
     bisections,
     checkouts,
     decisions,
@@ -18,17 +17,14 @@ from errata.ledger.kinds import (
     proposals,
     settings,
     tags,
-    tracings,
 )
 from errata.ledger.kinds.spec import KindSpec
 
 _SUBJECTS: tuple[tuple[KindSpec[Any], ...], ...] = (
     edits.KINDS,
-    attempts.KINDS,
     tags.KINDS,
     evaluations.KINDS,
     bisections.KINDS,
-    tracings.KINDS,
     checkouts.KINDS,
     settings.KINDS,
     merges.KINDS,

@@ -14,12 +14,11 @@ from errata.editor.score.neighbours import draw_locality
 from errata.editor.score.scores import own_targets
 from errata.editor.solve.grid import ExactSum
 from errata.editor.solve.solver import Solver
-from errata.editor.target.target import TargetValue
 from errata.ledger.base.errors import ErrataError, ModelError, Refused, UsageError
 from errata.ledger.events import bodies
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.facts.fact import Fact, Probe
-from errata.ledger.kinds.attempts import Attempt, EditAttempted
+from errata.ledger.kinds.edits import Attempt, EditAttempted
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits
 from errata.ledger.state.effects import TAKEN_BACK
 from errata.ledger.state.state import State
@@ -183,27 +182,27 @@ def _edit_batch(
     left = facts
     for number, settings in enumerate(tries):
         remaining: list[Fact] = []
-        try:
-            for part in batches(left, effective_batch_size(settings, len(left))):
+        for part in batches(left, effective_batch_size(settings, len(left))):
+            try:
                 report, bad = _solve(workspace, part, drawn, settings, care.keep_failed, advance)
-                total = _added(total, report)
-                for item in bad:
-                    failed.setdefault(item.fact.key, []).append((settings, item))
-                remaining += [fact for fact in part if any(fact.key == item.fact.key for item in bad)]
-        except ErrataError as error:
-            error.fields["recorded"] = [body.number for body in total.recorded]
-            if number == 0 or not isinstance(error, ModelError):
-                raise
-            break  # the mathematics of another try failed: what is left stays left out
+            except ErrataError as error:
+                if number == 0 or not isinstance(error, ModelError):
+                    error.fields["recorded"] = [body.number for body in total.recorded]
+                    raise
+                remaining += part  # the mathematics of another try failed, and wrote nothing
+                continue
+            total = _added(total, report)
+            for item in bad:
+                failed.setdefault(item.fact.key, []).append((settings, item))
+            remaining += [fact for fact in part if any(fact.key == item.fact.key for item in bad)]
         left = remaining
         if not left:
             break
-    left_out = tuple(Unwritten(fact, tuple(failed[fact.key])) for fact in left if fact.key in failed)
-    written = {body.fact.key for body in total.recorded}
-    left_out = tuple(one for one in left_out if one.fact.key not in written)
+    left_out = tuple(Unwritten(fact, tuple(failed[fact.key])) for fact in left)
+    seconds = workspace.surroundings.meter.seconds() - started
     if left_out:
-        _record_attempts(workspace, left_out, before.version)
-    return replace(total, left_out=left_out, seconds=workspace.surroundings.meter.seconds() - started)
+        _record_attempts(workspace, left_out, before.version, seconds / len(facts))
+    return replace(total, left_out=left_out, seconds=seconds)
 
 
 def _drawn(workspace: Workspace, facts: Sequence[Fact]) -> dict[tuple[str, str], tuple[Probe, ...]]:
@@ -251,7 +250,7 @@ def _solve(
 ) -> tuple[BatchReport, list[Edit]]:
     """Solve facts together and record the edits that work; those that do not are given back.
 
-    What is recorded was solved without the others; only the target values are those that were found beside them.
+    What is recorded was solved without the others (`edit_batch`).
     """
     state = workspace.revealed(workspace.state.live)
     earlier = {fact.key: state.live_facts[fact.key] for fact in facts if fact.key in state.live_facts}
@@ -273,7 +272,6 @@ def _solve(
         facts = [fact for fact in facts if fact.key not in already]
     failed: list[Edit] = []
     seconds = stage1_seconds = 0.0
-    targets: dict[tuple[str, str], TargetValue] = {}
     while facts:
         replaced = {fact.key: earlier[fact.key] for fact in facts if fact.key in earlier}
         live = tuple(number for number in state.live if number not in set(replaced.values()))
@@ -286,30 +284,29 @@ def _solve(
             workspace.surroundings.meter,
             advance,
             workspace.created.reference_texts,
-            targets,
+            leave_out=not keep_failed,
         )
         seconds, stage1_seconds = seconds + result.seconds, stage1_seconds + result.stage1_seconds
-        own = {fact.key: fact for fact in facts}
-        edits = tuple(as_given(item, own[item.fact.key], said.get(item.fact.key)) for item in result.edits)
-        bad = [] if keep_failed else [item for item in edits if not item.outcome.efficacy]
-        if bad:
-            failed += bad
-            # Target values belong to the version: where an edit that was to be replaced stays, it is another one.
-            moved = any(item.fact.key in replaced for item in bad)
-            targets = {} if moved else {item.fact.key: item.target for item in result.edits}
+        given = {fact.key: fact for fact in facts}
+        bad, edits = (
+            tuple(as_given(item, given[item.fact.key], said.get(item.fact.key)) for item in items)
+            for items in (result.failed, result.edits)
+        )
+        failed += bad
+        if any(item.fact.key in replaced for item in bad):
+            # The edit that it was to replace stays, so the others are to be solved on another version.
             facts = [fact for fact in facts if all(fact.key != item.fact.key for item in bad)]
             continue
-        result = replace(result, edits=edits)
         taken_back = tuple(replaced[no_op.fact.key] for no_op in result.no_ops if no_op.fact.key in replaced)
         no_ops += [no_op for no_op in result.no_ops if no_op.fact.key not in replaced]
-        recorded = _record(workspace, state, live, result, config, taken_back)
+        recorded = _record(workspace, state, live, replace(result, edits=edits), config, taken_back)
         report = BatchReport(recorded, edits, tuple(no_ops), taken_back, (), seconds, stage1_seconds)
         return report, failed
     return BatchReport((), (), tuple(no_ops), (), (), seconds, stage1_seconds), failed
 
 
-def _record_attempts(workspace: Workspace, left_out: Sequence[Unwritten], version: str) -> None:
-    """Record what was tried in vain; of a personal fact, only that it was."""
+def _record_attempts(workspace: Workspace, left_out: Sequence[Unwritten], version: str, seconds: float) -> None:
+    """Record what was tried in vain, each fact with its share of the batch's time; of a personal one, only that."""
     around = workspace.surroundings
     for one in left_out:
         hidden = {"said_before": "", "said_after": ""} if one.fact.personal else {}
@@ -328,7 +325,7 @@ def _record_attempts(workspace: Workspace, left_out: Sequence[Unwritten], versio
             attempts=attempts,
             software=around.software,
             device=around.device,
-            seconds=0.0,
+            seconds=seconds,
         )
         workspace.execute(RecordEvent(body))
 

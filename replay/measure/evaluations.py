@@ -20,7 +20,10 @@ from errata.replay.workflow.workspace import EvaluationResult, Workspace, score_
 OVERALL = "overall"
 """The name of CounterFact's overall score: the harmonic mean of efficacy, paraphrase and locality."""
 MOST_COHORTS = 5
-DECISIONS = "greedy decoding; comparison by mean log-probability a token; locality standing on the base"
+DECISIONS = (
+    "the text of greedy decoding, in chat its first sentence; comparison by mean log-probability a token; locality "
+    "standing on the base"
+)
 """How facts are decided; part of what identifies an evaluation of facts."""
 
 
@@ -111,8 +114,15 @@ def evaluate_facts(
     refuse_personal(facts, "evaluated from a file")
     clear = [workspace.ledger.opener.fact(fact) for fact in facts]
     groups = {key: list(places) for key, places in (cohorts or {}).items()}
+    system = workspace.config().chat_system if any(fact.questions for fact in clear) else ""
     identity = value_digest(
-        "facts", {"facts": [fact.plain() for fact in facts], "cohorts": groups, "decisions": DECISIONS}
+        "facts",
+        {
+            "facts": [fact.plain() for fact in facts],
+            "cohorts": groups,
+            "decisions": DECISIONS,
+            **({"system": system} if system else {}),
+        },
     )
 
     def run() -> EvaluationResult:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from errata.ledger.base.canonical import value_digest
 from errata.ledger.base.errors import UsageError
 from errata.ledger.events.policy import Capability
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
-from errata.ledger.kinds.tracings import TracingRecorded
+from errata.ledger.kinds.evaluations import TracingRecorded
 from errata.ledger.rules.operations import RecordEvent
 from errata.ledger.secrets.sealing import refuse_personal
 from errata.replay import charts
+from errata.replay.workflow.moments import Advance
 from errata.replay.workflow.workspace import Workspace
 
 
@@ -47,7 +48,7 @@ def locate(
     facts: Sequence[Fact],
     settings: TraceSettings,
     record: bool = True,
-    advance: Callable[[str], None] = lambda stage: None,
+    advance: Advance = lambda what, done, total: None,
 ) -> RecordedTracing:
     """Trace those of the facts that a version knows, and record the result.
 
@@ -57,7 +58,7 @@ def locate(
         facts: the sample.
         settings: noise, draws, windows.
         record: whether an event is appended.
-        advance: told what is being done.
+        advance: told what is being done, how many facts are done and how many there are; 0 and 0 where none count.
 
     Raises:
         UsageError: if the version knows none of them, or one is personal.
@@ -68,13 +69,14 @@ def locate(
     started = workspace.surroundings.meter.seconds()
     state = workspace.state
     numbers = tuple(sorted(live))
-    advance("asking for the facts")
+    advance("asking for the facts", 0, 0)
     with workspace.at(numbers):
         results = probe(workspace.loaded, [Probe(prompt=fact.text, target=fact.target) for fact in facts])
         known = [fact for fact, result in zip(facts, results, strict=True) if result.says_target]
         if not known:
             raise UsageError(f"this version says the target of none of {len(facts)} facts; there is nothing to trace")
-        tracing = trace(workspace.loaded, known, settings, lambda done: advance(f"tracing fact {done} of {len(known)}"))
+        advance("tracing facts", 0, len(known))
+        tracing = trace(workspace.loaded, known, settings, lambda done: advance("tracing facts", done, len(known)))
     body = TracingRecorded(
         version=state.version_of(numbers),
         live_count=len(numbers),

@@ -19,7 +19,7 @@ import torch
 
 from errata.editor.config import EditConfig, build_config
 from errata.editor.model.hooks import patched
-from errata.editor.model.requests import ANSWER_FORMS
+from errata.editor.model.requests import prompts_a_fact
 from errata.editor.model.stats import collect
 from errata.editor.pipeline import EditedMatrix, check_facts, edit_batch, with_batch
 from errata.editor.score.choice import Baseline, Scores, Space, Trial, baseline, choose, score, trial_record
@@ -143,8 +143,7 @@ class Workbench:
         except ModelError as error:
             found, failed = None, error.message
         many = max(1, edits)
-        prompts = 2 + min(config.context_prompts, len(contexts)) + min(config.answer_forms, len(ANSWER_FORMS))
-        work = steps * prompts * (above + 1) / many
+        work = steps * prompts_a_fact(self.loaded, config, contexts) * (above + 1) / many
         return Trial(number, config, found, seconds / many, work, steps / many, failed)
 
     def baseline(self, facts: Sequence[Fact], general: Sequence[Probe]) -> Baseline:

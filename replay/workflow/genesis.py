@@ -14,11 +14,11 @@ from typing import Any
 import torch
 
 from errata.editor.config import EditConfig, build_config
-from errata.editor.model import adapter_files, contexts
+from errata.editor.model import adapter_files
 from errata.editor.model.adapter_check import check_adapter
 from errata.editor.model.gguf_files import gguf_path
 from errata.editor.model.loading import LoadedModel, ModelFiles, dtype_name, load_model, resolve_model
-from errata.editor.model.own_text import write_few
+from errata.editor.model.own_text import context_prompts, write_few
 from errata.editor.model.stats import StatsSettings, stats_digest
 from errata.editor.presets import preset_for, preset_named
 from errata.editor.solve.grid import CAPACITY_BITS, choose_exponent
@@ -163,7 +163,7 @@ def _create(
     tensors = loaded.files.digests()
     base, tokenizer = base_digest(tensors), loaded.files.tokenizer_digest()
     advance("drawing context prompts", 0, 0)
-    prompts = contexts.generate(loaded, genesis.context_prompts, config.seed)
+    prompts = context_prompts(loaded, genesis.context_prompts, config.seed)
     identity = Identity(base, tokenizer, loaded.files.config_digest())
     if genesis.moments is not None:
         found = read_stats(genesis.moments, identity, config.layers)

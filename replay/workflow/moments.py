@@ -37,7 +37,7 @@ CORPUS_DOMAIN = "corpus"
 _SETTINGS = TypeAdapter(StatsSettings)
 
 Advance = Callable[[str, int, int], None]
-"""Told what is being done, how many tokens of it are done, and how many there are in all; 0 and 0 where none count."""
+"""Told what is being done, how much of it is done, and how much there is in all; 0 and 0 where it is not counted."""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ from errata.ledger.events.parts import Body, EditedTensor, EditOutcome, Solve, S
 from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.bisections import BisectionConcluded, BisectionStep
 from errata.ledger.kinds.checkouts import VersionCheckedOut
-from errata.ledger.kinds.evaluations import EvaluationRecorded
-from errata.ledger.kinds.tracings import TracingRecorded
+from errata.ledger.kinds.evaluations import EvaluationRecorded, TracingRecorded
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent

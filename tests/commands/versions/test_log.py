@@ -146,7 +146,7 @@ def test_kinds_complete_on_the_command_line() -> None:
     from errata import cli
 
     found = ShellComplete(cli.main, {}, "errata", "_ERRATA_COMPLETE").get_completions(["log", "--kind"], "edit_")
-    assert [one.value for one in found] == ["edit_applied", "edit_reverted", "edit_superseded", "edit_attempted"]
+    assert [one.value for one in found] == ["edit_applied", "edit_attempted", "edit_reverted", "edit_superseded"]
 
 
 def test_personal_subjects_are_found_only_where_they_are_revealed(errata: Errata, here: Path) -> None:

@@ -27,6 +27,9 @@ def test_what_was_done_before_counts_for_the_total_and_not_for_the_pace() -> Non
     assert pace.line("writing", 10, 20) == "writing: 10 of 20 tokens"
     clock.now += 1.0
     assert pace.line("writing", 11, 20) == "writing: 11 of 20 tokens"  # too early to tell
+    assert pace.line("searching", 0, 40, "trials") == "searching: 0 of 40 trials"
+    clock.now += 6.0
+    assert pace.line("searching", 1, 40, "trials") == "searching: 1 of 40 trials, about 4 min left"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from transformers import AutoTokenizer
 
 from errata.editor.model.chat import ChatForm, chat_form
 from errata.editor.model.loading import LoadedModel, load_model
-from errata.editor.model.requests import build_request
+from errata.editor.model.requests import build_request, prompts_a_fact
 from errata.editor.model.text import locate
 from errata.editor.pipeline import edit_batch
 from errata.editor.score.evaluate import first_sentence, probe
@@ -95,6 +95,10 @@ def test_a_fact_is_optimised_in_both_forms_with_its_further_phrasings(loaded: Lo
     both = build_request(loaded, fact, ("We met. ",), config(chat=True))
     assert [len(plain.rewriting), len(both.rewriting)] == [3, 5]
     assert both.rewriting[:3] == plain.rewriting
+    bare = fact.model_copy(update={"train": ()})
+    for settings in (config(), config(chat=True), config(chat=True, answer_forms=1, context_prompts=0)):
+        built = build_request(loaded, bare, ("We met. ",), settings)
+        assert prompts_a_fact(loaded, settings, ("We met. ",)) == len(built.rewriting) + 1
     texts = [loaded.tokenizer.decode(row.ids, skip_special_tokens=True) for row in both.rewriting[3:]]
     assert texts == ["<|user|>The home of Ada<|assistant|>Riga", "<|user|>A letter to Ada<|assistant|>Riga"]
 

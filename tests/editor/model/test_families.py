@@ -10,9 +10,9 @@ import torch
 from errata.editor.model.adapter_check import check_adapter
 from errata.editor.model.after_norm import landed_values
 from errata.editor.model.architecture import ADAPTERS, adapter_for
-from errata.editor.model.contexts import generate
 from errata.editor.model.hooks import patched, recording
 from errata.editor.model.loading import LoadedModel
+from errata.editor.model.own_text import context_prompts
 from errata.editor.model.requests import build_request
 from errata.editor.model.text import locate
 from errata.editor.pipeline import edit_batch
@@ -159,7 +159,7 @@ def test_a_model_that_sees_images_is_told_to_save_its_text_model() -> None:
 
 
 def test_context_prompts_keep_their_spaces(loaded: LoadedModel) -> None:
-    for text in generate(loaded, 2, seed=0):
+    for text in context_prompts(loaded, 2, seed=0):
         start = text.split()[0]
         whole = loaded.tokenizer.decode(locate(loaded.tokenizer, text).ids, skip_special_tokens=True)
         assert start.startswith(("The", "In")) and text.endswith(". ")

@@ -193,12 +193,9 @@ def test_all_bad_records_of_a_file_are_named_and_may_be_left_out(tmp_path: Path,
     assert head.startswith(f"{path}: {bad} of {2 + bad} records are bad; --skip-bad ")
     word = "record" if array else "line"
     assert [line.split(": ")[1] for line in lines] == [f"{word} {n}" for n in (2, 3, 4, 6)[:bad]]
-    assert (
-        [record["where"] for record in refused.value.fields["records"]]
-        == [  # type: ignore[attr-defined]
-            f"{path}: {word} {n}" for n in (2, 3, 4, 6)[:bad]
-        ]
-    )
+    records = refused.value.fields["records"]
+    assert isinstance(records, list)
+    assert [record["where"] for record in records] == [f"{path}: {word} {n}" for n in (2, 3, 4, 6)[:bad]]
     left_out: list[BadRecord] = []
     assert read_facts(path, left_out) == [Fact(**GOOD)] * 2
     assert [record.message for record in left_out] == lines

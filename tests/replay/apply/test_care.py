@@ -13,7 +13,7 @@ from errata.editor.score.evaluate import probe
 from errata.ledger.base.errors import ModelError, Refused
 from errata.ledger.events.change_parts import EditFacts
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
-from errata.ledger.kinds.attempts import EditAttempted
+from errata.ledger.kinds.edits import EditAttempted
 from errata.ledger.rules.operations import ProposeChange
 from errata.replay.apply import apply, changes
 from errata.replay.apply.apply import BatchReport, edit
