@@ -24,6 +24,12 @@ BASE_NAME = click.option(
 SETTINGS = click.option(
     "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter; may be repeated."
 )
+SYSTEM = click.option("--system", help="The system prompt of the chat; recorded. Default: the ledger's setting.")
+IN_CHAT = click.option(
+    "--chat/--no-chat",
+    default=None,
+    help="Optimise and test in the model's chat template too. Default: the ledger's setting.",
+)
 EVERY = click.option(
     "--every", type=click.IntRange(min=1), help="Changes between two points. Default: about ten points."
 )
@@ -55,6 +61,12 @@ def settings_from(pairs: tuple[str, ...]) -> dict[str, str]:
             raise click.BadParameter(f"{pair!r}: write NAME=VALUE, such as learning_rate=0.3", param_hint="'--set'")
         settings[name.strip()] = value.strip()
     return settings
+
+
+def chat_settings(chat: bool | None, system: str | None) -> dict[str, str]:
+    """What --chat and --system set, as far as they are given."""
+    in_chat = {} if chat is None else {"chat": str(chat).lower()}
+    return in_chat | ({} if system is None else {"chat_system": system})
 
 
 def asking(command: F) -> F:

@@ -24,7 +24,8 @@ from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.facts.suites import Metric, Suite, read_suite
 from errata.ledger.kinds.bisections import Verdict
-from errata.replay.apply.apply import BatchReport, edit
+from errata.replay.apply.apply import edit
+from errata.replay.apply.report import BatchReport
 from errata.replay.bisect.run import bisect_with_suite
 from errata.replay.bisect.session import start
 from errata.replay.export.checkout import checkout

@@ -48,6 +48,8 @@ class EditConfig(BaseModel):
         stage2: how the weights are found. Records from before there was a choice lack it, and are MEMIT's.
         max_steps: most optimiser steps of stage 1.
         learning_rate: Adam's, in units of the hidden state.
+        step_length: if given, stage 1 goes down the gradient by steps of this share of the hidden state's norm, in
+            place of Adam's. Records from before there was a choice lack it, and are Adam's.
         early_stopping: most-probable early stopping (MPES): stop once every target token is the most probable one in
             every rewriting prompt and has been so for ``patience`` more steps.
         patience: steps to go on after the target first became the most probable one everywhere.
@@ -58,8 +60,8 @@ class EditConfig(BaseModel):
         context_prompts: how many of the recorded context prompts a request is also optimised behind.
         answer_forms: how many of `requests.ANSWER_FORMS` a fact is also optimised in, where the target does not follow
             the prompt's own words. Records from before there were any lack it, and had none.
-        key_context_weight: share of the mean key of the other rewriting prompts in an edit's key; the bare prompt has
-            the rest.
+        key_context_weight: share of the mean key of the other rewriting prompts in an edit's key, where there are any
+            in chat of those alone; the bare prompt has the rest.
         chat: whether a fact is also optimised in the form of a chat, where the model's tokenizer has a template.
         chat_system: the system prompt of chats; empty for none.
         stats_weight: λp, weight of the second moment C.
@@ -83,6 +85,7 @@ class EditConfig(BaseModel):
     stage2: Annotated[Stage2, Field(strict=False)] = Stage2.MEMIT
     max_steps: int = Field(default=40, ge=1, le=MOST_STEPS)
     learning_rate: float = Field(default=0.3, gt=0)
+    step_length: float | None = Field(default=None, gt=0)
     early_stopping: bool = True
     patience: int = Field(default=3, ge=0)
     loss_threshold: float = Field(default=0.05, ge=0)
@@ -148,15 +151,19 @@ class EditConfig(BaseModel):
         """Changes for another try of an edit that did not work: more steps and room for them, then much more.
 
         Patience grows too. A target value that was reached and whose edit failed all the same ended by patience, and
-        would be found again as it was, however many more steps were allowed.
+        would be found again as it was, however many more steps were allowed. Steps of a fixed length get shorter, since
+        too long ones go round what they look for.
         """
+        half = {} if self.step_length is None else {"step_length": self.step_length / 2}
         return (
             {
+                **half,
                 "patience": 2 * self.patience + 2,
                 "max_steps": min(MOST_STEPS, 2 * self.max_steps),
                 "clamp_norm_factor": 2 * self.clamp_norm_factor,
             },
             {
+                **half,
                 "patience": 4 * self.patience + 4,
                 "max_steps": min(MOST_STEPS, 4 * self.max_steps),
                 "clamp_norm_factor": 5 * self.clamp_norm_factor,
@@ -171,7 +178,7 @@ class EditConfig(BaseModel):
     def updated(self, changes: Mapping[str, Any]) -> EditConfig:
         """These settings with some replaced; values may be strings, as a command line gives them.
 
-        A share of the null space takes the place of a threshold.
+        A share of the null space takes the place of a threshold, and a learning rate that of a step's length.
 
         Raises:
             UsageError: for an unknown name or a value that does not fit.
@@ -179,6 +186,8 @@ class EditConfig(BaseModel):
         own = self.to_record()
         if "null_space_share" in changes:
             own["null_space_threshold"] = None
+        if "learning_rate" in changes and "step_length" not in changes:
+            own["step_length"] = None
         return build_config({**own, **changes})
 
 

@@ -9,16 +9,17 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
-from errata.commands.options import SETTINGS, GivenFacts, fact_options, settings_from
+from errata.commands.options import IN_CHAT, SETTINGS, SYSTEM, GivenFacts, chat_settings, fact_options, settings_from
 from errata.commands.words.render import Block, Loud, Table
 from errata.commands.words.wording import harm_words, outcome_words
 from errata.editor.config import METHODS, config_for
-from errata.ledger.base.errors import ErrataError, UsageError
+from errata.ledger.base.errors import ErrataError
 from errata.ledger.base.words import counted, short
 
 with when_used():
     from errata.editor import pipeline
     from errata.replay.apply import apply, care
+    from errata.replay.apply import report as reporting
     from errata.replay.tune import tuning
 
 
@@ -30,12 +31,8 @@ with when_used():
 )
 @click.option("--method", type=click.Choice(tuple(METHODS)), help="Default: the ledger's own settings.")
 @SETTINGS
-@click.option(
-    "--chat/--no-chat",
-    default=None,
-    help="Optimise and test in the model's chat template too. Default: the ledger's setting.",
-)
-@click.option("--system", help="The system prompt of the chat; recorded. Default: the ledger's setting.")
+@IN_CHAT
+@SYSTEM
 @click.option(
     "--train-paraphrases",
     type=click.IntRange(min=0),
@@ -81,17 +78,14 @@ def edit(
       errata edit --facts facts.jsonl --method alphaedit+mpes
     """
     facts = given.read(app, personal)
-    changes = settings_from(pairs)
-    changes |= {} if chat is None else {"chat": str(chat).lower()}
-    changes |= {} if system is None else {"chat_system": system}
+    changes = settings_from(pairs) | chat_settings(chat, system)
     workspace = app.workspace()
     seen = tuning.tuned_on(workspace, facts)
     if seen:
         app.say(f"{counted(len(seen), 'fact')} of {len(facts)} served to tune these settings; their scores flatter")
     config = config_for(workspace.config(), method, changes)
     facts = care.prepared(config, facts, train_paraphrases)
-    if chat and workspace.loaded.chat is None:
-        raise UsageError("this model's tokenizer has no chat template, so nothing can be edited in chat")
+    care.require_chat(workspace, config)
     try:
         with app.progress("loading the model") as tell:
             reports = apply.edit_all(
@@ -121,13 +115,14 @@ def edit(
     return int(nothing or (strict and bool(failed)))
 
 
-def _entries(report: apply.BatchReport) -> Iterable[dict[str, Any]]:
+def _entries(report: reporting.BatchReport) -> Iterable[dict[str, Any]]:
     numbers: list[int | None] = [body.number for body in report.recorded]
     numbers += [None] * (len(report.edits) - len(numbers))
     for number, item in zip(numbers, report.edits, strict=True):
         outcome, target = item.outcome, item.target
         yield {
             "number": number,
+            "again": report.again,
             "subject": item.fact.subject,
             "prompt": item.fact.prompt,
             "target": item.fact.target,
@@ -148,7 +143,7 @@ def _entries(report: apply.BatchReport) -> Iterable[dict[str, Any]]:
         }
 
 
-def _left_out(report: apply.BatchReport) -> Iterable[dict[str, Any]]:
+def _left_out(report: reporting.BatchReport) -> Iterable[dict[str, Any]]:
     for one in report.left_out:
         yield {
             "subject": one.fact.subject,
@@ -173,7 +168,7 @@ def _shortfall(item: pipeline.Edit) -> float:
     return list(item.factors.values())[-1].shortfall
 
 
-def edits_told(reports: Sequence[apply.BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
+def edits_told(reports: Sequence[reporting.BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
     """What became of the facts of some batches, and the version that there is now."""
     entries = [entry for report in reports for entry in _entries(report)]
     left_out = [one for report in reports for one in report.left_out]
@@ -220,6 +215,8 @@ def edits_told(reports: Sequence[apply.BatchReport], dry_run: bool, version: str
             "next: errata locate shows which layers hold such facts, errata tune looks for settings; "
             "--train gives the edit more phrasings, --keep-failed writes it as it is"
         )
+    if again := sum(len(report.edits) + len(report.left_out) for report in reports if report.again):
+        yield f"written again, since later batches had lost it: {counted(again, 'fact')}"
     worked = sum(entry["efficacy"] for entry in entries)
     if entries:
         done = "would be recorded (dry run)" if dry_run else "recorded"

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader
 from errata.commands.app import App, shared
 from errata.commands.files import FormerArgument, file_option, name_of, read_facts, read_suite, skip_bad
 from errata.commands.lazy import when_used
-from errata.commands.options import SETTINGS, settings_from
+from errata.commands.options import IN_CHAT, SETTINGS, SYSTEM, chat_settings, settings_from
 from errata.commands.words.render import Block, Table
 from errata.editor.config import METHODS
 from errata.ledger.base.errors import UsageError
@@ -35,12 +35,14 @@ TEMPLATES = Path(__file__).parent / "templates"
 @skip_bad
 @click.argument("former", cls=FormerArgument, required=False, type=click.Path(path_type=Path))
 @click.option("--model", required=True, help="A folder with a causal language model, or a name on the hub.")
-@file_option("corpus", "--corpus", required=True, help="As for `errata init`.")
+@file_option("corpus", "--corpus", help="Text for second moments and perplexity. Default: of the model's own.")
 @file_option("suite", "--suite", help="A general suite that must not suffer.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Edits solved together.")
 @click.option("--adapter", type=click.Path(path_type=Path), help="As for `errata init`.")
 @click.option("--method", type=click.Choice(tuple(METHODS)), help="Default: the model's preset.")
 @SETTINGS
+@IN_CHAT
+@SYSTEM
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first N facts.")
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Points of the decay curve.")
 @click.option(
@@ -53,12 +55,14 @@ def pilot(
     facts: Path | None,
     former: Path | None,
     model: str,
-    corpus: Path,
+    corpus: Path | None,
     suite: Path | None,
     batch_size: int,
     adapter: Path | None,
     method: str | None,
     pairs: tuple[str, ...],
+    chat: bool | None,
+    system: str | None,
     limit: int | None,
     points: int,
     report: Path | None,
@@ -70,7 +74,7 @@ def pilot(
     rests on.
 
     \b
-    Example: errata pilot --facts facts.jsonl --model ./my-model --corpus text.txt --suite general.jsonl
+    Example: errata pilot --facts facts.jsonl --model ./my-model --suite general.jsonl
     """
     if (file := facts or former) is None or (facts and former):
         raise UsageError("name one file of facts: --facts FILE")
@@ -82,9 +86,8 @@ def pilot(
         if not report.parent.is_dir():
             raise UsageError(f"no folder {report.parent} for the report")
     surroundings = app.surroundings()
-    request = pilots.Pilot(
-        model, corpus, items, batch_size, method, dict(settings_from(pairs)), general, points, adapter
-    )
+    settings = settings_from(pairs) | chat_settings(chat, system)
+    request = pilots.Pilot(model, corpus, items, batch_size, method, settings, general, points, adapter)
     with app.progress("loading the model") as tell:
         found = pilots.run_pilot(request, surroundings, tell)
     tables, cost = _tables(found), _cost_lines(found)
@@ -112,7 +115,7 @@ def _tables(found: pilots.PilotReport) -> list[Table]:
     ]  # fmt: skip
     ppl = [(found.perplexity_before, found.perplexity_after)]
     rows += [
-        ("perplexity", "corpus", f"{a.value:.4f}", f"{b.value:.4f}",
+        ("perplexity", found.perplexity_of, f"{a.value:.4f}", f"{b.value:.4f}",
          "no interval" if b.low is None else f"{b.low:.4f} to {b.high:.4f}", str(b.n))
         for a, b in ppl
     ]  # fmt: skip
@@ -206,8 +209,8 @@ def _json(found: pilots.PilotReport) -> dict[str, Any]:
         "after": rows(found.after),
         "general": {"before": suite(found.general_before), "after": suite(found.general_after)},
         "perplexity": {
-            "before": workspaces.score_row("perplexity", "corpus", found.perplexity_before).plain(),
-            "after": workspaces.score_row("perplexity", "corpus", found.perplexity_after).plain(),
+            "before": workspaces.score_row("perplexity", found.perplexity_of, found.perplexity_before).plain(),
+            "after": workspaces.score_row("perplexity", found.perplexity_of, found.perplexity_after).plain(),
         },
         "decay": [
             {"edits": p.edits, "scores": rows(p.facts), "first_batch": rows(p.first_batch), "general": p.general,

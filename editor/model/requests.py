@@ -38,16 +38,26 @@ class Request:
         rewriting: the bare prompt first, then the prompt behind each context prompt and in each answer form, the
             further phrasings, and what is asked in chat; all with the target.
         divergence: "{subject} is a", without a target.
+        in_chat: how many of the rewriting prompts, the last ones, are asked in chat.
     """
 
     fact: Fact
     rewriting: tuple[Located, ...]
     divergence: Located
+    in_chat: int = 0
 
     @property
     def bare(self) -> Located:
         """The prompt without a context prompt."""
         return self.rewriting[0]
+
+    @property
+    def other_keys(self) -> slice:
+        """The rewriting prompts whose keys are mixed with the bare prompt's: those in chat, else all others.
+
+        Other words before or behind the prompt hardly change a subject's key; a chat template does.
+        """
+        return slice(len(self.rewriting) - self.in_chat if self.in_chat else 1, None)
 
 
 def prompts_a_fact(loaded: LoadedModel, config: EditConfig, context_prompts: Sequence[str]) -> int:
@@ -74,6 +84,7 @@ def build_request(loaded: LoadedModel, fact: Fact, context_prompts: Sequence[str
         f"{before}{fact.prompt.rstrip()}{after}" for before, after in ANSWER_FORMS[: config.answer_forms]
     ]
     rows += [locate(loaded.tokenizer, text, fact.subject, fact.target) for text in (*asked_otherwise, *fact.train)]
+    asked: tuple[str, ...] = ()
     if config.chat and loaded.chat is not None:
         asked = (fact.prompt, *fact.train)
         rows += [locate(loaded.tokenizer, text, fact.subject, fact.target, chat=loaded.chat) for text in asked]
@@ -87,7 +98,7 @@ def build_request(loaded: LoadedModel, fact: Fact, context_prompts: Sequence[str
         longest = max(len(row.ids) for row in encoded)
         if longest > loaded.max_positions:
             raise ModelError(f"the prompt {template!r} has {longest} tokens; this model takes {loaded.max_positions}")
-    return Request(fact, tuple(rows), divergence)
+    return Request(fact, tuple(rows), divergence, len(asked))
 
 
 @torch.no_grad()
@@ -97,8 +108,8 @@ def keys_and_hidden(
     """Keys at ``layer`` and hidden states after the last edited layer, at the subject's last token, float64.
 
     Returns:
-        ``(n, d_in)`` keys, the bare prompt's mixed with the mean of the other rewriting prompts by
-        ``key_context_weight``, and ``(n, d_out)`` hidden states of the bare prompts.
+        ``(n, d_in)`` keys, the bare prompt's mixed with the mean of `Request.other_keys` by ``key_context_weight``, and
+        ``(n, d_out)`` hidden states of the bare prompts.
     """
     contexts = config.key_context_weight > 0
     located = [row for r in requests for row in (r.rewriting if contexts else (r.bare,))]
@@ -120,9 +131,10 @@ def keys_and_hidden(
         return all_keys, all_hidden
     mixed, first = [], []
     sizes = [len(request.rewriting) for request in requests]
-    for own_keys, own_hidden in zip(torch.split(all_keys, sizes), torch.split(all_hidden, sizes), strict=True):
+    split = zip(requests, torch.split(all_keys, sizes), torch.split(all_hidden, sizes), strict=True)
+    for request, own_keys, own_hidden in split:
         weight = config.key_context_weight if len(own_keys) > 1 else 0.0
-        rest = own_keys[1:].mean(dim=0) if len(own_keys) > 1 else own_keys[0]
+        rest = own_keys[request.other_keys].mean(dim=0) if len(own_keys) > 1 else own_keys[0]
         mixed.append((1 - weight) * own_keys[0] + weight * rest)
         first.append(own_hidden[0])
     return torch.stack(mixed), torch.stack(first)

@@ -1,7 +1,6 @@
 """Stage 1: target values, and what makes them cheap.
 
     capture  one whole pass over prompts, and from it everything that their suffixes need to be computed alone
-    rate     how long stage 1's steps have to be
     suffix   the layers above the edited one, recomputed on suffixes only
     target   stage 1: target values, the hidden states that make the model say the targets
 

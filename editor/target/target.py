@@ -6,9 +6,13 @@ model says the target:
 
     ``NLL(target | rewriting prompts) + kl_weight·KL("{subject} is a" unchanged) + decay·‖δ‖ / ‖z0‖²``
 
-by Adam, ``δ`` kept within ``clamp_norm_factor·‖z0‖``. Requests are independent and optimised side by side; one that is
-done leaves. What ``δ`` does not reach is computed once (`editor.target.suffix`): a step costs the layers above ``L`` on
-each prompt's tokens from the subject's last one on, and the output head at the positions that the loss reads.
+``δ`` kept within ``clamp_norm_factor·‖z0‖``. Steps are Adam's, as published, or go down the gradient by a fixed length.
+Adam moves every coordinate about as far, whatever it does to the loss; straight down the same words are reached by a
+``δ`` half as long in fewer steps, and what an edit does to all other text grows with ``‖δ‖``.
+
+Requests are independent and optimised side by side; one that is done leaves. What ``δ`` does not reach is computed once
+(`editor.target.suffix`): a step costs the layers above ``L`` on each prompt's tokens from the subject's last one on,
+and the output head at the positions that the loss reads.
 
 Legend: ``n`` requests, ``B`` rewriting and divergence prompts of all requests, ``R`` positions that the loss reads,
 ``d`` hidden size.
@@ -197,19 +201,30 @@ class _Optimisation:
             if not bool(kept.equal(active)):
                 active = kept
                 self.buckets = [left for b in self.buckets if (left := b.keep(active[self.owner[b.rows]])) is not None]
-            self._adam(delta, first_moment, second_moment, gradient, active, step + 1)
+            if self.config.step_length is None:
+                moved = self._adam(delta, first_moment, second_moment, gradient, step + 1)
+            else:
+                moved = self._descended(delta, gradient, self.config.step_length)
+            delta.copy_(torch.where(active[:, None], self._clamped(moved), delta))
         return [found[i] for i in range(n)]
 
-    def _adam(self, delta: Tensor, m: Tensor, v: Tensor, gradient: Tensor, active: Tensor, step: int) -> None:
-        """One Adam step (Kingma and Ba 2015; β 0.9 and 0.999), then the clamp, in place; finished rows stay."""
+    def _adam(self, delta: Tensor, m: Tensor, v: Tensor, gradient: Tensor, step: int) -> Tensor:
+        """``δ`` after one Adam step (Kingma and Ba 2015; β 0.9 and 0.999); its moments change in place."""
         m.mul_(0.9).add_(gradient, alpha=0.1)
         v.mul_(0.999).addcmul_(gradient, gradient, value=0.001)
         direction = (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
-        moved = delta - self.config.learning_rate * direction
+        return delta - self.config.learning_rate * direction
+
+    def _descended(self, delta: Tensor, gradient: Tensor, length: float) -> Tensor:
+        """``δ`` after one step of ``length·‖z0‖`` down the gradient."""
+        step = length * self.z0.norm(dim=1, keepdim=True)
+        return delta - step * gradient / gradient.norm(dim=1, keepdim=True).clamp_min(1e-30)
+
+    def _clamped(self, moved: Tensor) -> Tensor:
+        """``δ`` no longer than the clamp lets it be."""
         limit = self.config.clamp_norm_factor * self.z0.norm(dim=1, keepdim=True)
         norm = moved.norm(dim=1, keepdim=True)
-        moved = torch.where(norm > limit, moved * (limit / norm.clamp_min(1e-30)), moved)
-        delta.copy_(torch.where(active[:, None], moved, delta))
+        return torch.where(norm > limit, moved * (limit / norm.clamp_min(1e-30)), moved)
 
     def _stopping(self, score: _Score, streak: Tensor, step: int, active: Tensor) -> dict[int, StopReason]:
         """The active requests that end here, and why."""

@@ -15,6 +15,7 @@
                      rebase of the log's end
     rederive_report  what re-deriving gains over a plain revert: three versions are asked the same, and a rule says
                      if it is worth it
+    report           what became of a batch of facts
     trial            A trial: the ledger as it would go on, in memory. Its events are nobody's
 
 May import: measure, record, workflow.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -24,49 +24,9 @@ from errata.ledger.state.effects import TAKEN_BACK
 from errata.ledger.state.state import State
 from errata.replay.apply.care import NO_CARE, Care
 from errata.replay.apply.recording import as_given, new_edits, stage1_of, with_drawn
+from errata.replay.apply.report import BatchReport, Unwritten, added
 from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
-
-
-@dataclass(frozen=True)
-class Unwritten:
-    """A fact that could not be written: the tries, in order, each with the edit that did not work.
-
-    Attributes:
-        fact: the fact.
-        tries: settings, and what they gave.
-    """
-
-    fact: Fact
-    tries: tuple[tuple[EditConfig, Edit], ...]
-
-
-@dataclass(frozen=True)
-class BatchReport:
-    """What became of a batch's facts.
-
-    Attributes:
-        recorded: the edits, as they stand in the log; empty on a dry run.
-        edits: the same edits with everything the editor found out.
-        no_ops: facts that the model said already.
-        taken_back: numbers of edits that were reverted because the model without them says the new target.
-        left_out: facts whose edits did not work with any settings, and are not in the weights.
-        seconds: time of the batch, and of its stage 1.
-    """
-
-    recorded: tuple[bodies.EditApplied, ...]
-    edits: tuple[Edit, ...]
-    no_ops: tuple[NoOp, ...]
-    taken_back: tuple[int, ...]
-    left_out: tuple[Unwritten, ...]
-    seconds: float
-    stage1_seconds: float
-
-    @property
-    def failed(self) -> tuple[Fact, ...]:
-        """Facts that the model does not say afterwards."""
-        kept = (item.fact for item in self.edits if not item.outcome.efficacy)
-        return (*kept, *(one.fact for one in self.left_out))
 
 
 def edit(
@@ -82,6 +42,8 @@ def edit(
 
     With `usual_care` an edit that does not work does not stay: the batch is solved again without it, and the fact is
     tried again with the settings of the ladder, as a batch of its own on top. What is left is recorded as an attempt.
+    After several batches the earlier ones' facts are asked for again; those that were lost meanwhile are written anew,
+    each in place of its first edit.
 
     Args:
         workspace: the ledger and its model.
@@ -90,7 +52,7 @@ def edit(
         batch_size: most edits in one solve; ROME and fine-tuning, which are defined for one edit, take one at a time.
         dry_run: compute and evaluate, but record nothing.
         advance: told the name of each stage.
-        care: what is done about edits that do not work, and facts without probes.
+        care: what is done about edits that do not work or are lost, and facts without probes.
 
     Yields:
         A report a batch.
@@ -116,9 +78,19 @@ def edit(
     if dry_run:
         space = trial_of(workspace, keep_blobs=False)
         facts = [fact.model_copy(update={"personal": False}) for fact in facts]  # nothing is recorded that was sealed
-    for batch in batches(facts, effective_batch_size(config, batch_size)):
+    size = effective_batch_size(config, batch_size)
+    worked: dict[tuple[str, str], Fact] = {}
+    split = list(batches(facts, size))
+    for batch in split:
         report = _edit_batch(space, batch, config, care, advance)
         yield replace(report, recorded=()) if dry_run else report
+        given = {fact.key: fact for fact in batch}
+        worked |= {item.fact.key: given[item.fact.key] for item in report.edits if item.outcome.efficacy}
+        worked = {key: fact for key, fact in worked.items() if all(one.fact.key != key for one in report.no_ops)}
+    if care.look_back and len(split) > 1:
+        for batch in batches(_lost(space, list(worked.values()), advance), size):
+            report = replace(_edit_batch(space, batch, config, care, advance), again=True)
+            yield replace(report, recorded=()) if dry_run else report
 
 
 def edit_all(
@@ -167,6 +139,14 @@ def batches(facts: Sequence[Fact], size: int) -> Iterator[list[Fact]]:
         yield batch
 
 
+def _lost(workspace: Workspace, facts: list[Fact], advance: Callable[[str], None]) -> list[Fact]:
+    """Those of these facts that the head does not say."""
+    advance("looking back")
+    with workspace.at(workspace.state.live):
+        results = probe(workspace.loaded, [own_targets(fact)[0] for fact in facts])
+    return [fact for fact, result in zip(facts, results, strict=True) if not result.says_target]
+
+
 def _edit_batch(
     workspace: Workspace, facts: list[Fact], config: EditConfig, care: Care, advance: Callable[[str], None]
 ) -> BatchReport:
@@ -191,7 +171,7 @@ def _edit_batch(
                     raise
                 remaining += part  # the mathematics of another try failed, and wrote nothing
                 continue
-            total = _added(total, report)
+            total = added(total, report)
             for item in bad:
                 failed.setdefault(item.fact.key, []).append((settings, item))
             remaining += [fact for fact in part if any(fact.key == item.fact.key for item in bad)]
@@ -226,18 +206,6 @@ def _drawn(workspace: Workspace, facts: Sequence[Fact]) -> dict[tuple[str, str],
 
 def _said_of(fact: Fact) -> tuple[str, str]:
     return fact.subject.casefold(), fact.target.casefold()
-
-
-def _added(left: BatchReport, right: BatchReport) -> BatchReport:
-    return BatchReport(
-        left.recorded + right.recorded,
-        left.edits + right.edits,
-        left.no_ops + right.no_ops,
-        left.taken_back + right.taken_back,
-        (),
-        left.seconds + right.seconds,
-        left.stage1_seconds + right.stage1_seconds,
-    )
 
 
 def _solve(

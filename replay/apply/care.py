@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from errata.editor.config import EditConfig
 from errata.editor.presets import preset_named
+from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Fact
 from errata.replay.workflow.workspace import Workspace
 
@@ -19,14 +20,16 @@ class Care:
         ladder: settings for another try of the facts whose edits did not work, one after the other.
         keep_failed: let edits that did not work stay in the weights; nothing is tried again then.
         draw: draw locality probes for facts that bring none.
+        look_back: after the last of several batches, write facts again that later ones made the model forget.
     """
 
     ladder: tuple[EditConfig, ...] = ()
     keep_failed: bool = False
     draw: bool = True
+    look_back: bool = True
 
 
-NO_CARE = Care(keep_failed=True, draw=False)
+NO_CARE = Care(keep_failed=True, draw=False, look_back=False)
 """Every fact is written once, and stays as it comes out: a method as it is, to be measured."""
 
 
@@ -38,6 +41,16 @@ def usual_care(workspace: Workspace, config: EditConfig, keep_failed: bool = Fal
     preset = preset_named(workspace.created.preset)
     steps = preset.ladder if preset is not None and preset.ladder else config.further()
     return Care(tuple(config.updated(step) for step in steps), keep_failed)
+
+
+def require_chat(workspace: Workspace, config: EditConfig) -> None:
+    """See that a model that is to be edited in chat has a chat template.
+
+    Raises:
+        UsageError: if it has none.
+    """
+    if config.chat and workspace.loaded.chat is None:
+        raise UsageError("this model's tokenizer has no chat template, so nothing can be edited in chat")
 
 
 def prepared(config: EditConfig, facts: Sequence[Fact], train_paraphrases: int = 0) -> list[Fact]:

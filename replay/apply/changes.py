@@ -102,7 +102,7 @@ def _solve(
     edits: list[bodies.NewEdit] = []
     config = workspace.config()
     failed: list[Fact] = []
-    care = usual_care(workspace, config, keep_failed)
+    care = replace(usual_care(workspace, config, keep_failed), look_back=False)  # a draft holds no edit twice
     for report in edit(trial, facts, config, batch_size, advance=tell, care=care):
         failed += [one.fact for one in report.left_out]
         taken_back += report.taken_back

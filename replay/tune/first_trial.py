@@ -110,11 +110,12 @@ def first_trial(
 def _candidates(start: EditConfig) -> tuple[EditConfig, ...]:
     """The settings at the beginning, then longer and shorter steps, with more of them."""
     steps = min(MOST_STEPS, 2 * start.max_steps)
+    length = ("learning_rate", start.learning_rate) if start.step_length is None else ("step_length", start.step_length)
+    name, value = length
     return (
         start,
-        start.updated({"learning_rate": 3 * start.learning_rate, "max_steps": steps}),
-        start.updated({"learning_rate": 10 * start.learning_rate, "max_steps": steps}),
-        start.updated({"learning_rate": start.learning_rate / 3, "max_steps": min(MOST_STEPS, 2 * steps)}),
+        start.updated({name: 3 * value, "max_steps": steps}),
+        start.updated({name: value / 3, "max_steps": min(MOST_STEPS, 2 * steps)}),
         start.updated({"stats_weight": start.stats_weight / 10, "max_steps": steps}),
         start.updated({"stats_weight": start.stats_weight * 10, "max_steps": steps}),
     )

@@ -24,8 +24,9 @@ from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import listed
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Suite, higher_is_better
-from errata.replay.apply.apply import BatchReport, edit, effective_batch_size
-from errata.replay.apply.care import prepared
+from errata.replay.apply.apply import edit, effective_batch_size
+from errata.replay.apply.care import prepared, require_chat, usual_care
+from errata.replay.apply.report import BatchReport
 from errata.replay.measure.monitor import relative_norms
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.genesis import Genesis, create_ledger
@@ -45,17 +46,18 @@ class Pilot:
     """What is tried.
 
     Attributes:
-        model, corpus: as `errata init` takes them.
+        model, corpus: as `errata init` takes them; without a corpus perplexity is of the ledger's reference texts.
         facts: what is edited; of several facts with one subject and prompt, the last is scored.
         batch_size: edits in one solve.
         method, settings: as `errata edit` takes them, on top of the model's preset.
         general: a suite that must not suffer.
         points: along the edits, scores are taken about this many times.
         adapter: as `errata init --adapter` takes it.
+        keep_failed: write every fact once, and let edits that do not work stay.
     """
 
     model: str
-    corpus: Path
+    corpus: Path | None
     facts: tuple[Fact, ...]
     batch_size: int = 20
     method: str | None = None
@@ -63,6 +65,7 @@ class Pilot:
     general: Suite | None = None
     points: int = 8
     adapter: Path | None = None
+    keep_failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +131,7 @@ class PilotReport:
     after: FactScores
     general_before: SuiteResult | None
     general_after: SuiteResult | None
+    perplexity_of: str
     perplexity_before: Estimate
     perplexity_after: Estimate
     points: tuple[PilotPoint, ...]
@@ -158,14 +162,16 @@ def run_pilot(
         genesis = Genesis(pilot.model, pilot.corpus, settings, adapter=pilot.adapter)
         ledger = create_ledger(Path(folder), genesis, surroundings)
         workspace = Workspace(ledger, surroundings)
-        return _run(pilot, workspace, config_for(workspace.config(), pilot.method, settings), advance)
+        config = config_for(workspace.config(), pilot.method, settings)
+        require_chat(workspace, config)
+        return _run(pilot, workspace, config, advance)
 
 
 def _run(pilot: Pilot, workspace: Workspace, config: EditConfig, advance: Callable[[str], None]) -> PilotReport:
     pilot = replace(pilot, facts=tuple(prepared(config, pilot.facts)))
     last = {fact.key: fact for fact in pilot.facts}
     facts = list(last.values())
-    texts = _first_documents(pilot.corpus)
+    texts = workspace.created.reference_texts if pilot.corpus is None else _first_documents(pilot.corpus)
     advance("scores before")
     with workspace.at(()):
         standing = dict(zip(last, standing_probes(workspace.loaded, facts), strict=True))
@@ -176,7 +182,8 @@ def _run(pilot: Pilot, workspace: Workspace, config: EditConfig, advance: Callab
     count = math.ceil(len(pilot.facts) / effective_batch_size(config, pilot.batch_size))
     every = max(1, count // pilot.points)
     first: list[Fact] = []
-    for number, report in enumerate(edit(workspace, pilot.facts, config, pilot.batch_size), start=1):
+    care = usual_care(workspace, config, pilot.keep_failed)
+    for number, report in enumerate(edit(workspace, pilot.facts, config, pilot.batch_size, care=care), start=1):
         reports.append(report)
         advance(f"batch {number} of about {count}")
         opener = workspace.ledger.opener
@@ -199,6 +206,7 @@ def _run(pilot: Pilot, workspace: Workspace, config: EditConfig, advance: Callab
         after=after[0],
         general_before=before[1],
         general_after=after[1],
+        perplexity_of="reference texts" if pilot.corpus is None else "corpus",
         perplexity_before=perplexity_before,
         perplexity_after=perplexity_after,
         points=tuple(points),

@@ -22,7 +22,6 @@ from errata.editor.model.own_text import context_prompts, write_few
 from errata.editor.model.stats import StatsSettings, stats_digest
 from errata.editor.presets import preset_for, preset_named
 from errata.editor.solve.grid import CAPACITY_BITS, choose_exponent
-from errata.editor.target.rate import suited_rate
 from errata.ledger.base.digests import base_digest
 from errata.ledger.base.errors import ModelError, Refused, UsageError
 from errata.ledger.base.files import storage_error, sync_folder
@@ -55,6 +54,10 @@ PRESET = "errata.json"
 IN_CHAT = {"chat": True, "key_context_weight": 0.5, "context_prompts": 0}
 """Where a model has a chat template, facts are edited in that form too; it takes the place of the context prompts, and
 half of an edit's key comes from it."""
+
+
+STEP_LENGTH = 0.1
+"""Of stage 1 where no preset says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -262,7 +265,8 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
     """Hyperparameters for a model, then ``settings``.
 
     They are those in the model's folder (``errata.json``), else the presets' for its shape, else the defaults at
-    one early layer, with a learning rate that suits the size of its hidden states.
+    one early layer, with steps that are a share of its hidden states: those of one model are a hundred times as large
+    as another's.
 
     Raises:
         UsageError: for a setting or a preset that makes no sense.
@@ -281,10 +285,8 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
     early = round(0.15 * loaded.adapter.layer_count(loaded.model))
     layer = min(loaded.adapter.editable_layers(loaded.model), key=lambda layer: abs(layer - early))
     chat = {} if loaded.chat is None else IN_CHAT
-    config = build_config({"layers": [layer], **chat, **values, **settings})
-    if name is None and "learning_rate" not in settings:
-        config = config.updated({"learning_rate": suited_rate(loaded, config.layers[-1])})
-    return Start(config, name)
+    steps = {} if name is not None or "learning_rate" in settings else {"step_length": STEP_LENGTH}
+    return Start(build_config({"layers": [layer], **steps, **chat, **values, **settings}), name)
 
 
 def preset_reason(created: bodies.LedgerCreated) -> str:

@@ -10,7 +10,8 @@ from errata.editor.pipeline import Meter
 from errata.editor.score.evaluate import continuations
 from errata.ledger.facts.fact import Fact
 from errata.ledger.ledger import Ledger
-from errata.replay.apply.apply import BatchReport, edit
+from errata.replay.apply.apply import edit
+from errata.replay.apply.report import BatchReport
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.genesis import Genesis, create_ledger
 from errata.replay.workflow.workspace import Workspace

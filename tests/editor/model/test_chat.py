@@ -12,8 +12,8 @@ from transformers import AutoTokenizer
 
 from errata.editor.model.chat import ChatForm, chat_form
 from errata.editor.model.loading import LoadedModel, load_model
-from errata.editor.model.requests import build_request, prompts_a_fact
-from errata.editor.model.text import locate
+from errata.editor.model.requests import build_request, keys_and_hidden, prompts_a_fact
+from errata.editor.model.text import Located, locate
 from errata.editor.pipeline import edit_batch
 from errata.editor.score.evaluate import first_sentence, probe
 from errata.editor.score.scores import Family, score_facts
@@ -101,6 +101,21 @@ def test_a_fact_is_optimised_in_both_forms_with_its_further_phrasings(loaded: Lo
         assert prompts_a_fact(loaded, settings, ("We met. ",)) == len(built.rewriting) + 1
     texts = [loaded.tokenizer.decode(row.ids, skip_special_tokens=True) for row in both.rewriting[3:]]
     assert texts == ["<|user|>The home of Ada<|assistant|>Riga", "<|user|>A letter to Ada<|assistant|>Riga"]
+
+
+def test_where_a_fact_is_asked_in_chat_those_keys_alone_are_mixed_with_the_bare_prompts(loaded: LoadedModel) -> None:
+    fact = Fact(subject="Ada", prompt="The home of {}", target="Riga", train=("A letter to {}",))
+    settings = config(chat=True, key_context_weight=0.5, context_prompts=1, answer_forms=2)
+    request = build_request(loaded, fact, ("We met. ",), settings)
+    assert request.rewriting[request.other_keys] == request.rewriting[-2:] and len(request.rewriting) == 7
+
+    def key(*rows: Located) -> torch.Tensor:
+        one = replace(request, rewriting=rows, in_chat=0)
+        return keys_and_hidden(loaded, [one], 1, settings.updated({"key_context_weight": 0}))[0][0]
+
+    mixed, _ = keys_and_hidden(loaded, [request], 1, settings)
+    bare, first, second = (key(row) for row in (request.bare, *request.rewriting[-2:]))
+    assert torch.allclose(mixed[0], bare / 2 + (first + second) / 4, atol=1e-6)
 
 
 def test_an_edit_in_chat_holds_in_chat(loaded: LoadedModel) -> None:

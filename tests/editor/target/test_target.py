@@ -317,6 +317,32 @@ def test_with_early_stopping_the_loss_does_not_decide(loaded: LoadedModel) -> No
     assert (found.steps, found.stop_reason) == (1, StopReason.MAX_STEPS)
 
 
+# How it steps.
+
+
+def test_a_step_of_a_given_length_goes_straight_down_the_gradient(loaded: LoadedModel) -> None:
+    settings = config(step_length=0.05, kl_weight=0.0, decay=0.0, context_prompts=2, max_steps=1, patience=99)
+    for request in _requests(loaded, settings):
+        found = _one(loaded, request, **settings.model_dump(exclude={"layers", "stage2"}))
+        assert found.delta_norm == pytest.approx(0.05 * found.value_norm, rel=1e-4)
+        delta = torch.zeros_like(found.value).requires_grad_(True)
+        losses = []
+        for row in request.rewriting:
+            with _injected(loaded, row.subject_last, delta):
+                logprobs = loaded.model(input_ids=torch.tensor([row.ids])).logits[0].float().log_softmax(dim=-1)
+            places = [row.target_start - 1 + k for k in range(len(row.target_ids))]
+            losses.append(-logprobs[places, list(row.target_ids)].mean())
+        (gradient,) = torch.autograd.grad(torch.stack(losses).mean(), delta)
+        straight = torch.nn.functional.cosine_similarity(_delta(loaded, request, found), -gradient, dim=0)
+        assert float(straight) > 0.999
+
+
+def test_a_learning_rate_takes_the_place_of_a_steps_length() -> None:
+    assert config(step_length=0.1).updated({"learning_rate": 0.2}).step_length is None
+    assert config(step_length=0.1).updated({"patience": 1}).step_length == 0.1
+    assert config().updated({"step_length": 0.2, "learning_rate": 0.2}).step_length == 0.2
+
+
 # What the terms of the objective do.
 
 

@@ -16,9 +16,10 @@ from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.kinds.edits import EditAttempted
 from errata.ledger.rules.operations import ProposeChange
 from errata.replay.apply import apply, changes
-from errata.replay.apply.apply import BatchReport, edit
+from errata.replay.apply.apply import edit
 from errata.replay.apply.care import NO_CARE, Care, usual_care
 from errata.replay.apply.changes import draft_change
+from errata.replay.apply.report import BatchReport
 from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
 from tests.support.workspaces import facts, make
@@ -219,3 +220,31 @@ def test_no_probe_is_drawn_that_names_a_personal_fact(space: Workspace, monkeypa
 def test_the_most_steps_that_can_be_asked_for_have_a_ladder_too(space: Workspace) -> None:
     most = space.config().updated({"max_steps": 10_000})
     assert [config.max_steps for config in usual_care(space, most).ladder] == [10_000, 10_000]
+
+
+RIVALS = (
+    Fact(subject="Office A0", prompt="A letter to {}", target="the"),
+    Fact(subject="Office A0", prompt="The letter to {}", target="is"),
+)
+"""Two facts whose keys are nearly the same: without past keys the second takes the first's place."""
+
+
+def test_what_later_batches_lose_is_written_again_in_place_of_its_first_edit(space: Workspace) -> None:
+    config = space.config().updated({"past_keys": False})
+    reports = list(edit(space, RIVALS, config, batch_size=1, care=Care()))
+    assert [report.again for report in reports] == [False, False, True]
+    assert [item.fact for item in reports[-1].edits] == [RIVALS[0]]
+    assert space.state.live == (2, 3) and space.says(space.state.live, RIVALS[:1]) == [True]
+
+
+def test_without_looking_back_what_later_batches_lose_stays_lost(space: Workspace) -> None:
+    config = space.config().updated({"past_keys": False})
+    assert not any(report.again for report in edit(space, RIVALS, config, batch_size=1, care=Care(look_back=False)))
+    assert space.state.live == (1, 2) and space.says(space.state.live, RIVALS[:1]) == [False]
+
+
+def test_a_dry_run_looks_back_too(space: Workspace) -> None:
+    config = space.config().updated({"past_keys": False})
+    reports = list(edit(space, RIVALS, config, batch_size=1, dry_run=True, care=Care()))
+    assert [item.fact for item in reports[-1].edits] == [RIVALS[0]] and reports[-1].again
+    assert all(report.recorded == () for report in reports) and space.state.live == ()

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Fact
 from errata.replay.tune.pilot import Criterion, Grade, Pilot, run_pilot, verdict_of
 from tests.support.ledgers import surroundings
+
+QUICK = {"layers": [1], "max_steps": 2, "context_prompts": 0, "stats_weight": 0.01, "norm_weight": 0.001}
 
 
 def checks(**outcomes: Grade) -> list[Criterion]:
@@ -41,7 +44,19 @@ def test_scores_are_taken_as_often_as_asked_whatever_a_method_takes_at_once(
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("".join(f"Sentence number {i} speaks of office {i % 7} in Riga.\n" for i in range(20)))
     facts = tuple(Fact(subject=f"Norwind {n}", prompt="The office of {} is in", target="Riga") for n in range(4))
-    settings = {"layers": [1], "max_steps": 2, "context_prompts": 0, "stats_weight": 0.01, "norm_weight": 0.001}
-    settings |= {"norm_weight": 0.0} if method == "memit" else {}
-    pilot = Pilot(str(tiny_llama), corpus, facts, batch_size=2, method=method, settings=settings, points=2)
+    settings = QUICK | ({"norm_weight": 0.0} if method == "memit" else {})
+    pilot = Pilot(str(tiny_llama), corpus, facts, 2, method, settings, points=2, keep_failed=True)
     assert [point.edits for point in run_pilot(pilot, surroundings()).points] == points
+
+
+def test_without_a_corpus_perplexity_is_of_the_ledgers_reference_texts(tiny_llama: Path) -> None:
+    facts = tuple(Fact(subject=f"Norwind {n}", prompt="The office of {} is in", target="Riga") for n in range(2))
+    found = run_pilot(Pilot(str(tiny_llama), None, facts, settings=QUICK, keep_failed=True), surroundings())
+    assert found.perplexity_of == "reference texts" and found.perplexity_before.value > 1
+    assert found.edits == 2
+
+
+def test_a_pilot_in_chat_needs_a_chat_template(tiny_llama: Path) -> None:
+    facts = (Fact(subject="Norwind", prompt="The office of {} is in", target="Riga"),)
+    with pytest.raises(UsageError, match="has no chat template"):
+        run_pilot(Pilot(str(tiny_llama), None, facts, settings={**QUICK, "chat": "true"}), surroundings())
