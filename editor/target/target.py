@@ -217,8 +217,9 @@ class _Optimisation:
 
     def _descended(self, delta: Tensor, gradient: Tensor, length: float) -> Tensor:
         """``δ`` after one step of ``length·‖z0‖`` down the gradient."""
-        step = length * self.z0.norm(dim=1, keepdim=True)
-        return delta - step * gradient / gradient.norm(dim=1, keepdim=True).clamp_min(1e-30)
+        reach: Tensor = length * self.z0.norm(dim=1, keepdim=True)
+        size: Tensor = gradient.norm(dim=1, keepdim=True).clamp_min(1e-30)
+        return delta - gradient * (reach / size)
 
     def _clamped(self, moved: Tensor) -> Tensor:
         """``δ`` no longer than the clamp lets it be."""
