@@ -18,7 +18,7 @@ class Care:
 
     Attributes:
         ladder: settings for another try of the facts whose edits did not work, one after the other.
-        keep_failed: let edits that did not work stay in the weights; nothing is tried again then.
+        keep_failed: let edits that did not work stay in the weights; nothing is tried again or looked back on then.
         draw: draw locality probes for facts that bring none.
         look_back: after the last of several batches, write facts again that later ones made the model forget.
     """
@@ -40,7 +40,7 @@ def usual_care(workspace: Workspace, config: EditConfig, keep_failed: bool = Fal
     """
     preset = preset_named(workspace.created.preset)
     steps = preset.ladder if preset is not None and preset.ladder else config.further()
-    return Care(tuple(config.updated(step) for step in steps), keep_failed)
+    return Care(tuple(config.updated(step) for step in steps), keep_failed, look_back=not keep_failed)
 
 
 def require_chat(workspace: Workspace, config: EditConfig) -> None:
