@@ -62,7 +62,7 @@ class EditConfig(BaseModel):
             the prompt's own words. Records from before there were any lack it, and had none.
         key_context_weight: share of the mean key of the other rewriting prompts in an edit's key, where there are any
             in chat of those alone; the bare prompt has the rest.
-        chat: whether a fact is also optimised in the form of a chat, where the model's tokenizer has a template.
+        chat: whether a fact is also optimised in the form of a chat; the model's tokenizer has to have a template.
         chat_system: the system prompt of chats; empty for none.
         stats_weight: λp, weight of the second moment C.
         norm_weight: λn, the Frobenius norm constraint; AlphaEdit's λ.
@@ -132,6 +132,11 @@ class EditConfig(BaseModel):
         if self.early_stopping:
             return "memit+mpes"
         return "memit+norm" if self.norm_weight > 0 else "memit"
+
+    @property
+    def step_setting(self) -> str:
+        """The setting that says how far a step of stage 1 goes."""
+        return "learning_rate" if self.step_length is None else "step_length"
 
     def stop_reason(self, streak: int, loss: float, step: int) -> StopReason | None:
         """Why an optimisation ends here; None if it goes on.

@@ -85,7 +85,6 @@ def edit(
         app.say(f"{counted(len(seen), 'fact')} of {len(facts)} served to tune these settings; their scores flatter")
     config = config_for(workspace.config(), method, changes)
     facts = care.prepared(config, facts, train_paraphrases)
-    care.require_chat(workspace, config)
     try:
         with app.progress("loading the model") as tell:
             reports = apply.edit_all(

@@ -188,10 +188,18 @@ class LoadedModel:
         Raises:
             ModelError: as `locate`; also if the model has no chat template.
         """
-        if chat and self.chat is None:
-            chat_form(self.tokenizer, self.system)  # raises what is wrong with a template that fails
+        return locate(self.tokenizer, prompt, target=target, chat=self.require_chat() if chat else None)
+
+    def require_chat(self) -> ChatForm:
+        """The form of a chat, where it is needed.
+
+        Raises:
+            ModelError: if the tokenizer has no chat template, or one that fails.
+        """
+        found = self.chat or chat_form(self.tokenizer, self.system)  # the second raises what is wrong with a template
+        if found is None:
             raise ModelError("this model's tokenizer has no chat template, so nothing can be asked in chat")
-        return locate(self.tokenizer, prompt, target=target, chat=self.chat if chat else None)
+        return found
 
     @cached_property
     def _stored(self) -> dict[str, str]:

@@ -202,7 +202,7 @@ def space_around(start: EditConfig, layers: Sequence[tuple[int, ...]]) -> Space:
         value = getattr(start, name) or EditConfig.model_fields[name].default
         return SettingRange(value / factor, value * factor, log=True)
 
-    stage1, weights = {"learning_rate": 5.0, "clamp_norm_factor": 5.0}, {"stats_weight": 30.0, "norm_weight": 30.0}
+    stage1, weights = {start.step_setting: 5.0, "clamp_norm_factor": 5.0}, {"stats_weight": 30.0, "norm_weight": 30.0}
     match start.stage2:
         case Stage2.FT:
             factors = {"ft_step": 5.0, "ft_norm_limit": 5.0}

@@ -86,7 +86,8 @@ def edit(
         yield replace(report, recorded=()) if dry_run else report
         given = {fact.key: fact for fact in batch}
         worked |= {item.fact.key: given[item.fact.key] for item in report.edits if item.outcome.efficacy}
-        worked = {key: fact for key, fact in worked.items() if all(one.fact.key != key for one in report.no_ops)}
+        for no_op in report.no_ops:
+            worked.pop(no_op.fact.key, None)
     if care.look_back and len(split) > 1:
         for batch in batches(_lost(space, list(worked.values()), advance), size):
             report = replace(_edit_batch(space, batch, config, care, advance), again=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from errata.editor.config import EditConfig
 from errata.editor.presets import preset_named
-from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Fact
 from errata.replay.workflow.workspace import Workspace
 
@@ -41,16 +40,6 @@ def usual_care(workspace: Workspace, config: EditConfig, keep_failed: bool = Fal
     preset = preset_named(workspace.created.preset)
     steps = preset.ladder if preset is not None and preset.ladder else config.further()
     return Care(tuple(config.updated(step) for step in steps), keep_failed, look_back=not keep_failed)
-
-
-def require_chat(workspace: Workspace, config: EditConfig) -> None:
-    """See that a model that is to be edited in chat has a chat template.
-
-    Raises:
-        UsageError: if it has none.
-    """
-    if config.chat and workspace.loaded.chat is None:
-        raise UsageError("this model's tokenizer has no chat template, so nothing can be edited in chat")
 
 
 def prepared(config: EditConfig, facts: Sequence[Fact], train_paraphrases: int = 0) -> list[Fact]:

@@ -67,11 +67,12 @@ def evaluate(
 
     Raises:
         UsageError: there is nothing to evaluate on, or a fact is personal and in the clear.
+        ModelError: it is asked in chat and the model has no chat template.
     """
     if suite is not None:
         return workspace.evaluate(live, suite, again)
-    if chat and workspace.loaded.chat is None:
-        raise UsageError("this model's tokenizer has no chat template, so nothing can be asked in chat")
+    if chat:
+        workspace.loaded.require_chat()
     if facts is not None:
         asked = [fact.with_question() for fact in facts] if chat else facts
         return evaluate_facts(workspace, live, asked, name, again=again)

@@ -110,12 +110,11 @@ def first_trial(
 def _candidates(start: EditConfig) -> tuple[EditConfig, ...]:
     """The settings at the beginning, then longer and shorter steps, with more of them."""
     steps = min(MOST_STEPS, 2 * start.max_steps)
-    length = ("learning_rate", start.learning_rate) if start.step_length is None else ("step_length", start.step_length)
-    name, value = length
+    length = getattr(start, start.step_setting)
     return (
         start,
-        start.updated({name: 3 * value, "max_steps": steps}),
-        start.updated({name: value / 3, "max_steps": min(MOST_STEPS, 2 * steps)}),
+        start.updated({start.step_setting: 3 * length, "max_steps": steps}),
+        start.updated({start.step_setting: length / 3, "max_steps": min(MOST_STEPS, 2 * steps)}),
         start.updated({"stats_weight": start.stats_weight / 10, "max_steps": steps}),
         start.updated({"stats_weight": start.stats_weight * 10, "max_steps": steps}),
     )
@@ -127,7 +126,7 @@ def _tried(
     trial = trial_of(workspace, keep_blobs=False)
     try:
         list(edit(trial, facts, config))
-    except ModelError:  # a learning rate at which the optimisation is not finite
+    except ModelError:  # steps with which the optimisation is not finite
         return Tried(config, 0, 0.0)
     with trial.at(trial.state.live):
         scores = score_facts(trial.loaded, facts, standing)

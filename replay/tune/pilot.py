@@ -25,7 +25,7 @@ from errata.ledger.base.words import listed
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Suite, higher_is_better
 from errata.replay.apply.apply import edit, effective_batch_size
-from errata.replay.apply.care import prepared, require_chat, usual_care
+from errata.replay.apply.care import prepared, usual_care
 from errata.replay.apply.report import BatchReport
 from errata.replay.measure.monitor import relative_norms
 from errata.replay.workflow.context import Surroundings
@@ -162,9 +162,7 @@ def run_pilot(
         genesis = Genesis(pilot.model, pilot.corpus, settings, adapter=pilot.adapter)
         ledger = create_ledger(Path(folder), genesis, surroundings)
         workspace = Workspace(ledger, surroundings)
-        config = config_for(workspace.config(), pilot.method, settings)
-        require_chat(workspace, config)
-        return _run(pilot, workspace, config, advance)
+        return _run(pilot, workspace, config_for(workspace.config(), pilot.method, settings), advance)
 
 
 def _run(pilot: Pilot, workspace: Workspace, config: EditConfig, advance: Callable[[str], None]) -> PilotReport:
@@ -185,7 +183,7 @@ def _run(pilot: Pilot, workspace: Workspace, config: EditConfig, advance: Callab
     care = usual_care(workspace, config, pilot.keep_failed)
     for number, report in enumerate(edit(workspace, pilot.facts, config, pilot.batch_size, care=care), start=1):
         reports.append(report)
-        advance(f"batch {number} of about {count}")
+        advance("facts again that were lost" if report.again else f"batch {number} of {count}")
         opener = workspace.ledger.opener
         seen = [opener.fact(workspace.state.edits[n].body.fact) for n in workspace.state.live]
         first = first or [opener.fact(body.fact) for body in report.recorded]

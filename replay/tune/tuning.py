@@ -143,7 +143,7 @@ class Workbench:
         except ModelError as error:
             found, failed = None, error.message
         many = max(1, edits)
-        work = steps * prompts_a_fact(self.loaded, config, contexts) * (above + 1) / many
+        work = steps * prompts_a_fact(config, contexts) * (above + 1) / many
         return Trial(number, config, found, seconds / many, work, steps / many, failed)
 
     def baseline(self, facts: Sequence[Fact], general: Sequence[Probe]) -> Baseline:

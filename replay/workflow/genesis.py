@@ -270,6 +270,7 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
 
     Raises:
         UsageError: for a setting or a preset that makes no sense.
+        ModelError: if the model is to be edited in chat and has no chat template that works.
     """
     file = path / PRESET
     if file.is_file():
@@ -286,7 +287,10 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
     layer = min(loaded.adapter.editable_layers(loaded.model), key=lambda layer: abs(layer - early))
     chat = {} if loaded.chat is None else IN_CHAT
     steps = {} if name is not None or "learning_rate" in settings else {"step_length": STEP_LENGTH}
-    return Start(build_config({"layers": [layer], **steps, **chat, **values, **settings}), name)
+    config = build_config({"layers": [layer], **steps, **chat, **values, **settings})
+    if config.chat:
+        loaded.with_system(config.chat_system).require_chat()
+    return Start(config, name)
 
 
 def preset_reason(created: bodies.LedgerCreated) -> str:

@@ -89,8 +89,10 @@ def test_the_null_space_needs_a_ridge() -> None:
         EditConfig(layers=(0,)).updated({"stage2": "alphaedit", "norm_weight": 0})
 
 
-def test_another_try_looks_for_another_target_value_whatever_ended_the_first() -> None:
-    first = build_config({"layers": [1]})
+@pytest.mark.parametrize("length", [None, 0.1])
+def test_another_try_looks_for_another_target_value_whatever_ended_the_first(length: float | None) -> None:
+    first = build_config({"layers": [1], "step_length": length})
+    assert [step.get("step_length") for step in first.further()] == [length and length / 2] * 2
     tries = [first, *(first.updated(step) for step in first.further())]
     for before, after in itertools.pairwise(tries):
         assert after.patience > before.patience  # ended by MPES

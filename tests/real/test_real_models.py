@@ -64,8 +64,11 @@ def test_where_there_is_a_chat_they_hold_in_it(edited: Edited) -> None:
 
 
 def test_a_fact_that_is_taken_back_is_answered_as_before_and_the_others_stay(edited: Edited) -> None:
-    prompt, old = FACTS[0].text, FACTS[0].old or ""
-    assert edited.ledger.ask(prompt, at="base").text.strip().startswith(old)
+    prompt, old = FACTS[0].text, FACTS[0].old
+    assert old is not None
+    before = edited.ledger.ask(prompt, at="base").text
+    assert before.strip().startswith(old)
+    assert edited.ledger.ask(prompt, without=edited.done.edits).text == before
     assert edited.ledger.ask(prompt).text.strip().startswith(FACTS[0].target)
     assert edited.ledger.ask(prompt, without=[edited.done.edits[0]]).text.strip().startswith(old)
     assert edited.ledger.ask(FACTS[2].text, without=[edited.done.edits[0]]).text.strip().startswith(FACTS[2].target)

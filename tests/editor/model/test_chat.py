@@ -98,7 +98,7 @@ def test_a_fact_is_optimised_in_both_forms_with_its_further_phrasings(loaded: Lo
     bare = fact.model_copy(update={"train": ()})
     for settings in (config(), config(chat=True), config(chat=True, answer_forms=1, context_prompts=0)):
         built = build_request(loaded, bare, ("We met. ",), settings)
-        assert prompts_a_fact(loaded, settings, ("We met. ",)) == len(built.rewriting) + 1
+        assert prompts_a_fact(settings, ("We met. ",)) == len(built.rewriting) + 1
     texts = [loaded.tokenizer.decode(row.ids, skip_special_tokens=True) for row in both.rewriting[3:]]
     assert texts == ["<|user|>The home of Ada<|assistant|>Riga", "<|user|>A letter to Ada<|assistant|>Riga"]
 

@@ -126,3 +126,8 @@ STAGE1 = {"learning_rate", "clamp_norm_factor", "max_steps"}
 )
 def test_only_what_the_method_makes_use_of_is_sought(changes: dict[str, object], sought: set[str]) -> None:
     assert set(space_around(START.updated(changes), []).ranges) == sought
+
+
+def test_steps_are_sought_in_the_setting_that_counts() -> None:
+    ranges = space_around(START.updated({"step_length": 0.1}), []).ranges
+    assert "learning_rate" not in ranges and ranges["step_length"].low == pytest.approx(0.02)

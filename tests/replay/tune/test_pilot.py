@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from errata.ledger.base.errors import UsageError
+from errata.ledger.base.errors import ModelError
 from errata.ledger.facts.fact import Fact
 from errata.replay.tune.pilot import Criterion, Grade, Pilot, run_pilot, verdict_of
 from tests.support.ledgers import surroundings
@@ -58,5 +58,5 @@ def test_without_a_corpus_perplexity_is_of_the_ledgers_reference_texts(tiny_llam
 
 def test_a_pilot_in_chat_needs_a_chat_template(tiny_llama: Path) -> None:
     facts = (Fact(subject="Norwind", prompt="The office of {} is in", target="Riga"),)
-    with pytest.raises(UsageError, match="has no chat template"):
+    with pytest.raises(ModelError, match="has no chat template"):
         run_pilot(Pilot(str(tiny_llama), None, facts, settings={**QUICK, "chat": "true"}), surroundings())
