@@ -8,7 +8,7 @@ model says the target:
 
 ``δ`` kept within ``clamp_norm_factor·‖z0‖``. Steps are Adam's, as published, or go down the gradient by a fixed length.
 Adam moves every coordinate about as far, whatever it does to the loss; straight down the same words are reached by a
-``δ`` half as long in fewer steps, and what an edit does to all other text grows with ``‖δ‖``.
+shorter ``δ`` (`docs/settings.md`), and what an edit does to all other text grows with ``‖δ‖``.
 
 Requests are independent and optimised side by side; one that is done leaves. What ``δ`` does not reach is computed once
 (`editor.target.suffix`): a step costs the layers above ``L`` on each prompt's tokens from the subject's last one on,
