@@ -65,6 +65,9 @@ class EditConfig(BaseModel):
         chat: whether a fact is also optimised in the form of a chat; the model's tokenizer has to have a template.
         chat_system: the system prompt of chats; empty for none.
         stats_weight: λp, weight of the second moment C.
+        neighbour_share: share of C that is taken over the batch's own prompts about other subjects
+            (`editor.model.neighbourhood`). Records from before there was one lack it, and had none.
+        neighbours: how many other subjects each prompt is put about.
         norm_weight: λn, the Frobenius norm constraint; AlphaEdit's λ.
         null_space_share: AlphaEdit may change the directions of C's smallest eigenvalues that together hold at most
             this share of its trace.
@@ -98,6 +101,8 @@ class EditConfig(BaseModel):
     chat: bool = False
     chat_system: str = ""
     stats_weight: float = Field(default=100.0, ge=0)
+    neighbour_share: float = Field(default=0.0, ge=0, lt=1)
+    neighbours: int = Field(default=8, ge=1)
     norm_weight: float = Field(default=1.0, ge=0)
     null_space_share: float = Field(default=0.2, gt=0, lt=1)
     null_space_threshold: float | None = Field(default=None, gt=0)
@@ -121,6 +126,11 @@ class EditConfig(BaseModel):
         if self.stage2 is Stage2.ALPHAEDIT and self.norm_weight == 0:
             raise ValueError("alphaedit needs norm_weight above zero: in the null space nothing else bounds the update")
         return self
+
+    @property
+    def has_neighbours(self) -> bool:
+        """Whether a batch's neighbours take part: AlphaEdit has its null space instead, and fine-tuning nothing."""
+        return self.neighbour_share > 0 and self.stage2 not in (Stage2.ALPHAEDIT, Stage2.FT)
 
     @property
     def method(self) -> str:

@@ -18,6 +18,7 @@ from errata.editor.methods.fine_tune import fine_tune
 from errata.editor.model.after_norm import landed_values, output_change
 from errata.editor.model.hooks import patched
 from errata.editor.model.loading import LoadedModel
+from errata.editor.model.neighbourhood import with_neighbours
 from errata.editor.model.requests import Request, build_request, keys_and_hidden
 from errata.editor.score.evaluate import continuations, probe, tokens_to_see
 from errata.editor.score.fluency import likelihoods, perplexity
@@ -303,8 +304,13 @@ def _write(
             keys, hidden = keys_and_hidden(loaded, requests, matrix.layer, config)
             share = spread(wanted - hidden, matrix.layer, config.layers)
             change = output_change(loaded, requests, matrix.layer, share)
+            if config.has_neighbours:  # this batch's own second moment: its factor serves no other
+                facts = [request.fact for request in requests]
+                moment = with_neighbours(loaded, facts, matrix.layer, matrix.second_moment, config)
+                solver = Solver(moment)
+            else:
+                solver = matrix.solver or Solver(matrix.second_moment)
         keys = keys.to(torch.float32)  # what is solved is what is recorded
-        solver = matrix.solver or Solver(matrix.second_moment)
         solution = closed_form(config, solver, keys, change.residual, matrix.past_keys)
         layer = _put(matrix, solution, keys, sums, weights)
         rows = [replace(row, shortfall=float(part)) for row, part in zip(layer.rows, change.shortfall, strict=True)]

@@ -162,6 +162,7 @@ PRESETS = (
             "answer_forms": 2,
             "key_context_weight": 0.5,
             "stats_weight": 500.0,
+            "neighbour_share": 0.85,
             "norm_weight": 1.0,
         },
         "tuned here on 40 facts of demo/real, some thirty settings tried on these; with twice the stats_weight, in "
@@ -185,6 +186,7 @@ PRESETS = (
             "context_prompts": 0,
             "answer_forms": 2,
             "stats_weight": 500.0,
+            "neighbour_share": 0.85,
             "norm_weight": 1.0,
         },
         "tuned here on 24 facts of CounterFact, five settings tried on these; with three fifths of the stats_weight: "

@@ -14,6 +14,7 @@
                    makes of it
     hooks          looking into a model and patching its weights, always undone on the way out
     loading        A base model: its files, their digests, and the model loaded from them
+    neighbourhood  The same prompts about other subjects: what a batch of facts must leave alone first of all
     own_text       text of a model's own: a corpus, reference texts, and the context prompts that rewriting prompts
                    stand behind
     requests       A fact as stage 1 and stage 2 see it: its rewriting prompts and its divergence prompt, encoded,
