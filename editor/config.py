@@ -32,6 +32,9 @@ class Stage2(StrEnum):
         return self in (Stage2.ROME, Stage2.FT)
 
 
+TARGET_END = "."
+"""What ends an answer, where an edit has failed without one."""
+
 MOST_STEPS = 10_000
 """Most optimiser steps that can be asked for."""
 
@@ -60,6 +63,8 @@ class EditConfig(BaseModel):
         context_prompts: how many of the recorded context prompts a request is also optimised behind.
         answer_forms: how many of `requests.ANSWER_FORMS` a fact is also optimised in, where the target does not follow
             the prompt's own words. Records from before there were any lack it, and had none.
+        target_end: what stage 1 asks for behind the target, such as "."; without it nothing keeps "BBC" from being said
+            as "BBC1". Records from before there was one lack it, and asked for nothing.
         key_context_weight: share of the mean key of the other rewriting prompts in an edit's key, where there are any
             in chat of those alone; the bare prompt has the rest.
         chat: whether a fact is also optimised in the form of a chat; the model's tokenizer has to have a template.
@@ -97,6 +102,7 @@ class EditConfig(BaseModel):
     decay: float = Field(default=0.5, ge=0)
     context_prompts: int = Field(default=2, ge=0)
     answer_forms: int = Field(default=0, ge=0)
+    target_end: str = Field(default="", max_length=8)
     key_context_weight: float = Field(default=0.0, ge=0, le=1)
     chat: bool = False
     chat_system: str = ""
@@ -167,18 +173,21 @@ class EditConfig(BaseModel):
 
         Patience grows too. A target value that was reached and whose edit failed all the same ended by patience, and
         would be found again as it was, however many more steps were allowed. Steps of a fixed length get shorter, since
-        too long ones go round what they look for.
+        too long ones go round what they look for. What may have failed is that the model says a longer answer, so the
+        target's end is asked for too.
         """
         half = {} if self.step_length is None else {"step_length": self.step_length / 2}
         return (
             {
                 **half,
+                "target_end": TARGET_END,
                 "patience": 2 * self.patience + 2,
                 "max_steps": min(MOST_STEPS, 2 * self.max_steps),
                 "clamp_norm_factor": 2 * self.clamp_norm_factor,
             },
             {
                 **half,
+                "target_end": TARGET_END,
                 "patience": 4 * self.patience + 4,
                 "max_steps": min(MOST_STEPS, 4 * self.max_steps),
                 "clamp_norm_factor": 5 * self.clamp_norm_factor,

@@ -74,22 +74,23 @@ def build_request(loaded: LoadedModel, fact: Fact, context_prompts: Sequence[str
         loaded: the model whose tokenizer is used.
         fact: the fact.
         context_prompts: prefixes that end where the prompt begins.
-        config: gives the number of context prompts and answer forms, and the longest target.
+        config: gives the number of context prompts and answer forms, what ends a target, and the longest target.
 
     Raises:
         ModelError: if the target is too long, a prompt does not fit the model's context, or the fact is to be edited
             in chat and the model has no chat template.
     """
     prefixes = ["", *context_prompts[: config.context_prompts]]
-    rows = [locate(loaded.tokenizer, fact.prompt, fact.subject, fact.target, prefix) for prefix in prefixes]
+    target = fact.target if fact.target.endswith(config.target_end) else fact.target + config.target_end
+    rows = [locate(loaded.tokenizer, fact.prompt, fact.subject, target, prefix) for prefix in prefixes]
     asked_otherwise = [
         f"{before}{fact.prompt.rstrip()}{after}" for before, after in ANSWER_FORMS[: config.answer_forms]
     ]
-    rows += [locate(loaded.tokenizer, text, fact.subject, fact.target) for text in (*asked_otherwise, *fact.train)]
+    rows += [locate(loaded.tokenizer, text, fact.subject, target) for text in (*asked_otherwise, *fact.train)]
     asked: tuple[str, ...] = ()
     if config.chat:
         form, asked = loaded.require_chat(), (fact.prompt, *fact.train)
-        rows += [locate(loaded.tokenizer, text, fact.subject, fact.target, chat=form) for text in asked]
+        rows += [locate(loaded.tokenizer, text, fact.subject, target, chat=form) for text in asked]
     length = len(rows[0].target_ids)
     if length > config.max_target_tokens:
         raise ModelError(

@@ -43,7 +43,8 @@ class TargetValue:
         steps: optimiser steps taken.
         stop_reason: why it ended.
         most_probable: whether every target token was the most probable one in every rewriting prompt at the end.
-        probability: joint probability of the target after the bare prompt, with ``δ`` added.
+        probability: joint probability of the target, and of its end where the settings ask for one, after the bare
+            prompt, with ``δ`` added.
         probability_before: the same without ``δ``.
         loss: the objective at the end.
         delta_norm: ``‖δ‖``.

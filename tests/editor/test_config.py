@@ -93,6 +93,7 @@ def test_the_null_space_needs_a_ridge() -> None:
 def test_another_try_looks_for_another_target_value_whatever_ended_the_first(length: float | None) -> None:
     first = build_config({"layers": [1], "step_length": length})
     assert [step.get("step_length") for step in first.further()] == [length and length / 2] * 2
+    assert [step["target_end"] for step in first.further()] == ["."] * 2
     tries = [first, *(first.updated(step) for step in first.further())]
     for before, after in itertools.pairwise(tries):
         assert after.patience > before.patience  # ended by MPES

@@ -51,6 +51,15 @@ def test_as_many_context_prompts_as_the_settings_say(loaded: LoadedModel) -> Non
     assert sizes == [1, 2, 3, 3]
 
 
+def test_a_targets_end_is_asked_for_wherever_the_target_is_and_only_once(loaded: LoadedModel) -> None:
+    fact = Fact(subject="Ada", prompt="{} works for", target="Tern", train=("The employer of {} is",))
+    request = build_request(loaded, fact, CONTEXTS, config(context_prompts=1, answer_forms=1, target_end="."))
+    assert [loaded.tokenizer.decode(row.ids).endswith(" Tern.") for row in request.rewriting] == [True] * 4
+    ended = build_request(loaded, fact.model_copy(update={"target": "Tern Ltd."}), CONTEXTS, config(target_end="."))
+    assert loaded.tokenizer.decode(ended.bare.ids) == "Ada works for Tern Ltd."
+    assert build_request(loaded, fact, CONTEXTS, config()).bare.target_ids == request.bare.target_ids[:-1]
+
+
 def test_answer_forms_ask_for_the_target_in_other_words(loaded: LoadedModel) -> None:
     fact = Fact(subject="Ada", prompt="{} works for", target="Tern")
     request = build_request(loaded, fact, CONTEXTS, config(context_prompts=0, answer_forms=2))
