@@ -135,7 +135,7 @@ class EditConfig(BaseModel):
 
     @property
     def has_neighbours(self) -> bool:
-        """Whether a batch's neighbours take part: AlphaEdit has its null space instead, and fine-tuning nothing."""
+        """Whether a batch's neighbours take part in its second moment, which AlphaEdit and fine-tuning do not use."""
         return self.neighbour_share > 0 and self.stage2 not in (Stage2.ALPHAEDIT, Stage2.FT)
 
     @property

@@ -306,8 +306,7 @@ def _write(
             change = output_change(loaded, requests, matrix.layer, share)
             if config.has_neighbours:  # this batch's own second moment: its factor serves no other
                 facts = [request.fact for request in requests]
-                moment = with_neighbours(loaded, facts, matrix.layer, matrix.second_moment, config)
-                solver = Solver(moment)
+                solver = Solver(with_neighbours(loaded, facts, matrix.layer, matrix.second_moment, config))
             else:
                 solver = matrix.solver or Solver(matrix.second_moment)
         keys = keys.to(torch.float32)  # what is solved is what is recorded

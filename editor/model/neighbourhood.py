@@ -89,6 +89,12 @@ SUBJECTS = (
 """Subjects of every kind that prompts are put about."""
 
 
+def is_other(name: str, subject: str) -> bool:
+    """Whether a name is another subject's: neither holds the other, whatever their case."""
+    own, others = subject.casefold(), name.casefold()
+    return others not in own and own not in others
+
+
 def neighbours(fact: Fact, count: int) -> list[str]:
     """A fact's prompt about so many other subjects, which ones the fact's text decides.
 
@@ -96,8 +102,7 @@ def neighbours(fact: Fact, count: int) -> list[str]:
         fact: the fact.
         count: how many; at most as many as there are `SUBJECTS`.
     """
-    own = fact.subject.casefold()
-    others = [name for name in SUBJECTS if name.casefold() not in own and own not in name.casefold()]
+    others = [name for name in SUBJECTS if is_other(name, fact.subject)]
     start = int(value_digest("neighbours", {"text": fact.text}).rpartition(":")[2][:15], 16)
     # A stride prime to the number of subjects goes through all of them, and takes neighbours from different kinds.
     stride = next(n for n in range(len(others) * 5 // 13, len(others) + 1) if math.gcd(n, len(others)) == 1)

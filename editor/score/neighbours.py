@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from errata.editor.model.loading import LoadedModel
+from errata.editor.model.neighbourhood import is_other
 from errata.editor.score.evaluate import continuations, greedy, probe
 from errata.ledger.facts.fact import Fact, Probe, expand
 
@@ -62,7 +63,6 @@ def _names(subject: str, text: str) -> list[str]:
     found: list[str] = []
     for part in _BETWEEN.split(text)[:-1]:
         name = part.strip(" .:\"'*-\t")
-        other = name and name.casefold() not in subject.casefold() and subject.casefold() not in name.casefold()
-        if other and len(name) <= _LONGEST_NAME and "{}" not in name and name not in found:
+        if name and is_other(name, subject) and len(name) <= _LONGEST_NAME and "{}" not in name and name not in found:
             found.append(name)
     return found[:PROBES]
