@@ -63,6 +63,7 @@ COMMANDS = {
     "why": Named("measure.blaming:why", "Show which edits fire on a prompt."),
     "timeline": Named("measure.blaming:timeline", "Score suites along the log."),
     "pilot": Named("measure.piloting:pilot", "Try your own facts before you decide."),
+    "compare": Named("measure.comparing:compare", "Compare methods on your facts."),
     "bisect": Named("search.bisecting:bisect", "Find the edit that made a version worse."),
     "key": Named("team.keys:key", "Make, grant and revoke keys."),
     "role": Named("team.granting:role", "Give roles to persons, and take them away."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from errata.ledger.events.parts import StopReason
 
 
 class Stage2(StrEnum):
-    """How the weights are found once it is known what they should give; `editor.methods` has one file for each."""
+    """How the weights are found once it is known what they should give: a file each in `editor.methods`."""
 
     MEMIT = "memit"
     """Regularised least squares; with the norm constraint and MPES it is ENCORE."""
@@ -25,11 +25,6 @@ class Stage2(StrEnum):
     """An equality constraint for one edit."""
     FT = "ft"
     """Constrained fine-tuning of the matrix itself; it has no target value."""
-
-    @property
-    def one_at_a_time(self) -> bool:
-        """Whether the method is defined for a single edit: each is then a batch of its own."""
-        return self in (Stage2.ROME, Stage2.FT)
 
 
 TARGET_END = "."
@@ -53,6 +48,9 @@ class EditConfig(BaseModel):
         learning_rate: Adam's, in units of the hidden state.
         step_length: if given, stage 1 goes down the gradient by steps of this share of the hidden state's norm, in
             place of Adam's. Records from before there was a choice lack it, and are Adam's.
+        step_shrink: what a step of that kind is multiplied by where the gradient has turned back, so that the one
+            before went too far; where it goes on, steps grow again up to their full length. Records from before there
+            was one lack it, and had steps of one length.
         early_stopping: most-probable early stopping (MPES): stop once every target token is the most probable one in
             every rewriting prompt and has been so for ``patience`` more steps.
         patience: steps to go on after the target first became the most probable one everywhere.
@@ -90,10 +88,11 @@ class EditConfig(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
     layers: tuple[int, ...]
-    stage2: Annotated[Stage2, Field(strict=False)] = Stage2.MEMIT
+    stage2: str = Stage2.MEMIT.value
     max_steps: int = Field(default=40, ge=1, le=MOST_STEPS)
     learning_rate: float = Field(default=0.3, gt=0)
     step_length: float | None = Field(default=None, gt=0)
+    step_shrink: float = Field(default=1.0, gt=0, le=1)
     early_stopping: bool = True
     patience: int = Field(default=3, ge=0)
     loss_threshold: float = Field(default=0.05, ge=0)
@@ -127,9 +126,17 @@ class EditConfig(BaseModel):
             raise ValueError("layers must be a non-empty ascending list of layer numbers, such as 1 or 4,5,6")
         return layers
 
+    @field_validator("stage2")
+    @classmethod
+    def _known(cls, stage2: str) -> str:
+        known = dict.fromkeys(values["stage2"] for values in METHODS.values())
+        if stage2 not in known:
+            raise ValueError(f"is one of {', '.join(known)}")
+        return stage2
+
     @model_validator(mode="after")
     def _a_ridge_for_the_null_space(self) -> EditConfig:
-        if self.stage2 is Stage2.ALPHAEDIT and self.norm_weight == 0:
+        if self.stage2 == Stage2.ALPHAEDIT and self.norm_weight == 0:
             raise ValueError("alphaedit needs norm_weight above zero: in the null space nothing else bounds the update")
         return self
 
@@ -139,10 +146,15 @@ class EditConfig(BaseModel):
         return self.neighbour_share > 0 and self.stage2 not in (Stage2.ALPHAEDIT, Stage2.FT)
 
     @property
+    def one_at_a_time(self) -> bool:
+        """Whether the method is defined for a single edit: each is then a batch of its own."""
+        return self.stage2 in _ONE_AT_A_TIME
+
+    @property
     def method(self) -> str:
         """The method's name in the literature: stage 2's, plus whichever of the two regularisers is on."""
-        if self.stage2 is not Stage2.MEMIT:
-            return f"{self.stage2.value}+mpes" if self.early_stopping else self.stage2.value
+        if self.stage2 != Stage2.MEMIT:
+            return f"{self.stage2}+mpes" if self.early_stopping else self.stage2
         if self.early_stopping and self.norm_weight > 0:
             return "encore"
         if self.early_stopping:
@@ -220,14 +232,28 @@ METHODS: dict[str, dict[str, Any]] = {
     "memit": {"stage2": "memit", "early_stopping": False, "norm_weight": 0.0},
     "memit+mpes": {"stage2": "memit", "early_stopping": True, "norm_weight": 0.0},
     "memit+norm": {"stage2": "memit", "early_stopping": False},
-    **{
-        name: {"stage2": one.value, "early_stopping": mpes, **({"past_keys": False} if one.one_at_a_time else {})}
-        for one in Stage2
-        if one is not Stage2.MEMIT
-        for name, mpes in ((one.value, False), (f"{one.value}+mpes", True))
-    },
 }
 """What a method's name sets. Where it does not set the norm weight, the ledger's own stands."""
+
+_ONE_AT_A_TIME: set[str] = set()
+
+
+def add_method(stage2: str, one_at_a_time: bool = False) -> None:
+    """Let a way to find the weights be asked for by its name, and with early stopping as ``NAME+mpes``.
+
+    Args:
+        stage2: its name.
+        one_at_a_time: it is defined for a single edit.
+    """
+    if one_at_a_time:
+        _ONE_AT_A_TIME.add(stage2)
+    for name, mpes in ((stage2, False), (f"{stage2}+mpes", True)):
+        alone = {"past_keys": False} if one_at_a_time else {}
+        METHODS[name] = {"stage2": stage2, "early_stopping": mpes, **alone}
+
+
+for _stage2, _alone in ((Stage2.ALPHAEDIT, False), (Stage2.EMMET, False), (Stage2.ROME, True), (Stage2.FT, True)):
+    add_method(_stage2.value, _alone)
 
 
 def config_for(own: EditConfig, method: str | None, changes: Mapping[str, Any]) -> EditConfig:
@@ -242,7 +268,7 @@ def config_for(own: EditConfig, method: str | None, changes: Mapping[str, Any]) 
     config = own.updated({**(METHODS[method] if method else {}), **changes})
     if method is not None and config.method != method:
         raise UsageError(
-            f"with these settings the method is {config.method}, not {method}: stage2 is {config.stage2.value}, "
+            f"with these settings the method is {config.method}, not {method}: stage2 is {config.stage2}, "
             f"early_stopping is {str(config.early_stopping).lower()} and norm_weight {config.norm_weight:g}; "
             "change them with --set"
         )

@@ -201,8 +201,8 @@ def edit_batch(
         ModelError: if a fact does not fit the model, the mathematics fails, or the method takes one edit at a time and
             these are more; nothing is changed then.
     """
-    if config.stage2.one_at_a_time and len(facts) > 1:
-        raise ModelError(f"{config.stage2.value} writes one edit at a time, and these are {len(facts)}")
+    if config.one_at_a_time and len(facts) > 1:
+        raise ModelError(f"{config.stage2} writes one edit at a time, and these are {len(facts)}")
     if tuple(m.layer for m in matrices) != config.layers:
         raise ModelError(f"settings edit layers {config.layers}, but the ledger holds {[m.layer for m in matrices]}")
     started = meter.seconds()
@@ -225,7 +225,7 @@ def edit_batch(
         perplexity_before = _perplexity(loaded, reference_texts)
         advance("target values")
         stage1_started = meter.seconds()
-        targets = [] if config.stage2 is Stage2.FT else optimise(loaded, requests, config)
+        targets = [] if config.stage2 == Stage2.FT else optimise(loaded, requests, config)
         stage1_seconds = meter.seconds() - stage1_started
     failed: list[Edit] = []
     places = list(range(len(requests)))
@@ -236,7 +236,7 @@ def edit_batch(
         weights = {m.name: sums[m.name].weights(m.base, m.transposed) for m in matrices}
         own = [requests[i] for i in places]
         advance("weights")
-        if config.stage2 is Stage2.FT:
+        if config.stage2 == Stage2.FT:
             with patched(loaded.model, _by_parameter(loaded, weights)):
                 targets, layers = _fine_tune(loaded, matrices, own, config, sums, weights)
             stage1_seconds = meter.seconds() - stage1_started

@@ -153,7 +153,8 @@ PRESETS = (
         {
             "layers": [2, 3, 4],
             "max_steps": 60,
-            "step_length": 0.1,
+            "step_length": 0.2,
+            "step_shrink": 0.6,
             "patience": 3,
             "clamp_norm_factor": 4.0,
             "kl_weight": 0.0625,

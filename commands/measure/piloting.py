@@ -6,28 +6,24 @@ from pathlib import Path
 from typing import Any
 
 import click
-from jinja2 import Environment, FileSystemLoader
 
 from errata.commands.app import App, shared
 from errata.commands.files import FormerArgument, file_option, name_of, read_facts, read_suite, skip_bad
 from errata.commands.lazy import when_used
+from errata.commands.measure.pages import Page, require_page, write_page
 from errata.commands.options import IN_CHAT, SETTINGS, SYSTEM, chat_settings, settings_from
 from errata.commands.words.render import Block, Table
 from errata.editor.config import METHODS
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.files import storage_error
 from errata.ledger.base.words import counted
 from errata.ledger.kinds.evaluations import interval_words
-from errata.replay.charts import Panel, available, lines, svg
+from errata.replay.charts import Panel, lines
 
 with when_used():
     from errata.editor.score import scores as scoring
     from errata.replay.measure import evaluations
     from errata.replay.tune import pilot as pilots
     from errata.replay.workflow import workspace as workspaces
-
-
-TEMPLATES = Path(__file__).parent / "templates"
 
 
 @click.command()
@@ -80,11 +76,7 @@ def pilot(
         raise UsageError("name one file of facts: --facts FILE")
     items = tuple(read_facts(app, file))[:limit]
     general = None if suite is None else read_suite(app, suite)
-    if report is not None:
-        if not available():
-            raise UsageError("--report draws charts, which needs the extra: pip install 'errata-lm[plots]'")
-        if not report.parent.is_dir():
-            raise UsageError(f"no folder {report.parent} for the report")
+    require_page(report, "--report")
     surroundings = app.surroundings()
     settings = settings_from(pairs) | chat_settings(chat, system)
     request = pilots.Pilot(model, corpus, items, batch_size, method, settings, general, points, adapter)
@@ -92,7 +84,8 @@ def pilot(
         found = pilots.run_pilot(request, surroundings, tell)
     tables, cost = _tables(found), _cost_lines(found)
     if report is not None:
-        _write_page(report, name_of(file), found, tables, cost, app.world.now())
+        made = f"{_made(found)}; {app.world.now()}"
+        write_page(report, Page("Pilot", name_of(file), made, found.verdict, tables, _chart(found), cost))
     view: list[Block] = [_made(found), *tables, *cost, f"verdict: {found.verdict}"]
     if report is not None:
         view.append(f"report: {report}")
@@ -161,9 +154,7 @@ def _cost_lines(found: pilots.PilotReport) -> list[str]:
     ]
 
 
-def _write_page(
-    path: Path, name: str, found: pilots.PilotReport, tables: list[Table], cost: list[str], now: str
-) -> None:
+def _chart(found: pilots.PilotReport) -> dict[str, Any]:
     records: list[dict[str, Any]] = []
     for p in found.points:
         for label, scores in (("all edits so far", p.facts), ("first batch", p.first_batch)):
@@ -177,18 +168,16 @@ def _write_page(
     panels.append(Panel("norm", "norm growth over the base", zero=True))
     if found.general_after is not None:
         panels.append(Panel("general", "general suite", percent=found.general_after.passed is not None))
-    chart = svg(
-        lines(records, panels, title="Scores along the edits", subtitle="A falling line is decay.", x="edits",
-              x_title="edits so far", series="of", series_order=["all edits so far", "first batch"])
-    )  # fmt: skip
-    page = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template("pilot.html")
-    text = page.render(
-        name=name, made=f"{_made(found)}; {now}", verdict=found.verdict, tables=tables, chart=chart, cost=cost
+    return lines(
+        records,
+        panels,
+        title="Scores along the edits",
+        subtitle="A falling line is decay.",
+        x="edits",
+        x_title="edits so far",
+        series="of",
+        series_order=["all edits so far", "first batch"],
     )
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise storage_error(path, error) from error
 
 
 def _json(found: pilots.PilotReport) -> dict[str, Any]:

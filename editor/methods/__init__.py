@@ -11,7 +11,7 @@ them.
     rome        an equality constraint for one edit
     ft          fine-tuning under a norm constraint, factorised afterwards
 
-    closed_form  from settings to a method; fine_tune, the one that has no target value
+    registry     closed forms by name; closed_form, from settings to one; fine_tune, the one without a target value
 
 `docs/methods.md` has the table of formulas, papers and settings.
 

@@ -10,9 +10,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from errata.editor.methods.memit import memit
+from errata.editor.methods.registry import LayerBatch, method
 from errata.editor.solve.solve import Preserved, Solution
 
 
+@method("alphaedit", preserve=LayerBatch.in_null_space)
 def alphaedit(residuals: Tensor, preserved: Preserved) -> Solution:
     """Minimise ``‖Δ K1ᵀ - Rᵀ‖² + ‖Δ Kpᵀ‖² + λ‖Δ‖²`` over ``Δ = Δ P``.
 

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from errata.editor.config import EditConfig, Stage2
-from errata.editor.methods.alphaedit import alphaedit
-from errata.editor.methods.emmet import emmet
-from errata.editor.methods.memit import memit
-from errata.editor.methods.rome import rome
-from errata.editor.solve.projector import NullSpace
-from errata.editor.solve.solve import NotPositiveDefinite, Solution, Weights, solve
+from errata.editor.config import EditConfig
+from errata.editor.methods.registry import LayerBatch, Method, method_named
+from errata.editor.solve.solve import NotPositiveDefinite, Solution, solve
 from errata.editor.solve.solver import ACCURATE, Solver
 from errata.ledger.base.errors import ModelError
 
@@ -31,7 +27,11 @@ def closed_form(config: EditConfig, solver: Solver, keys: Tensor, residuals: Ten
     Raises:
         ModelError: if what has to be inverted is singular or too nearly so, or the method cannot write such a batch.
     """
-    found = _solved(config, solver, keys, residuals, past_keys)
+    one = method_named(config.stage2)
+    if one is None:
+        raise ModelError(f"{config.stage2} has no closed form")
+    batch = LayerBatch(config, solver, keys, residuals, past_keys if config.past_keys else past_keys[:0])
+    found = _least_squares(one, batch) if one.least_squares else one.solve(residuals, one.preserve(batch))
     if found.residual > ACCEPTABLE:
         raise ModelError(
             f"the solve is off by {found.residual:.1e}: what has to be inverted is nearly singular; collect second "
@@ -40,31 +40,19 @@ def closed_form(config: EditConfig, solver: Solver, keys: Tensor, residuals: Ten
     return found
 
 
-def _solved(config: EditConfig, solver: Solver, keys: Tensor, residuals: Tensor, past_keys: Tensor) -> Solution:
-    past = past_keys if config.past_keys else past_keys[:0]
-    weights = Weights(config.stats_weight, config.norm_weight)
-    match config.stage2:
-        case Stage2.MEMIT:
-            return _memit(solver, keys, residuals, past, weights)
-        case Stage2.ALPHAEDIT:
-            weights = Weights(0.0, config.norm_weight)
-            space = NullSpace(config.null_space_share, config.null_space_threshold)
-            return alphaedit(residuals, solver.preserve(keys, past, weights, space))
-        case Stage2.EMMET:
-            return emmet(residuals, solver.preserve(keys, past, weights))
-        case Stage2.ROME:
-            return rome(residuals, solver.preserve(keys, past, weights))
-        case Stage2.FT:
-            raise ModelError("fine-tuning has no closed form")
-
-
-def _memit(solver: Solver, keys: Tensor, residuals: Tensor, past: Tensor, weights: Weights) -> Solution:
-    """MEMIT, which alone can do without an invertible ``B``: ``A`` holds the batch's own keys as well."""
+def _least_squares(one: Method, batch: LayerBatch) -> Solution:
+    """MEMIT's problem, which alone can do without an invertible ``B``: ``A`` holds the batch's own keys as well."""
     try:
-        found = memit(residuals, solver.preserve(keys, past, weights))
+        found = one.solve(batch.residuals, one.preserve(batch))
     except NotPositiveDefinite:
-        return solve(keys, residuals, solver.second_moment, past, weights.stats, weights.norm)
+        return _whole(batch)
     if found.residual <= ACCURATE:
         return found
-    whole = solve(keys, residuals, solver.second_moment, past, weights.stats, weights.norm)
+    whole = _whole(batch)
     return whole if whole.residual < found.residual else found
+
+
+def _whole(batch: LayerBatch) -> Solution:
+    """MEMIT's problem by one factorisation of all of it."""
+    weights = batch.weights
+    return solve(batch.keys, batch.residuals, batch.solver.second_moment, batch.past_keys, weights.stats, weights.norm)

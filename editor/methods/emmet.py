@@ -9,10 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from errata.editor.methods.registry import method
 from errata.editor.solve.solve import Preserved, Solution, relative
 from errata.ledger.base.errors import ModelError
 
 
+@method("emmet")
 def emmet(residuals: Tensor, preserved: Preserved) -> Solution:
     """Minimise ``tr(Δ B Δᵀ)`` subject to ``Δ k_i = r_i``: ``Δ = Rᵀ M⁻¹ K1 B⁻¹`` with ``M = K1 B⁻¹ K1ᵀ``.
 

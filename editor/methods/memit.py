@@ -10,9 +10,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from errata.editor.methods.registry import method
 from errata.editor.solve.solve import NotPositiveDefinite, Preserved, Solution, relative
 
 
+@method("memit", least_squares=True)
 def memit(residuals: Tensor, preserved: Preserved) -> Solution:
     """Minimise ``‖Δ K1ᵀ - Rᵀ‖² + tr(Δ B Δᵀ)``: ``Δ = Rᵀ (K1 A⁻¹)`` with ``A = B + K1ᵀK1``.
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from errata.editor.methods.registry import method
 from errata.editor.solve.solve import Preserved, Solution, relative
 from errata.ledger.base.errors import ModelError
 
 
+@method("rome")
 def rome(residuals: Tensor, preserved: Preserved) -> Solution:
     """Minimise ``tr(Δ B Δᵀ)`` subject to ``Δ k = r``: ``Δ = r (B⁻¹k)ᵀ / (kᵀB⁻¹k)``.
 

@@ -8,7 +8,6 @@ which are names as there, and at the words of the prompt around them. So a part 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
@@ -37,7 +36,7 @@ SUBJECTS = (
     # countries, regions and states
     *("Romania", "Nigeria", "Vietnam", "Finland", "Bolivia", "Iceland", "Nepal", "Ethiopia", "New Zealand"),
     *("Jamaica", "Bulgaria", "Mongolia", "Ukraine", "Texas", "Bavaria", "Catalonia", "Siberia", "Scotland"),
-    *("Quebec", "Tuscany", "Laos", "Malaysia", "Ghana", "Ecuador", "California", "Kashmir", "Burgundy"),
+    *("Quebec", "Tuscany", "Laos", "Malaysia", "Ghana", "Paraguay", "California", "Kashmir", "Burgundy"),
     *("Patagonia", "Lebanon", "Estonia"),
     # rivers, mountains, seas and islands
     *("Mount Everest", "Lake Titicaca", "the Amazon River", "the Black Sea", "Mount Kilimanjaro"),
@@ -102,11 +101,9 @@ def neighbours(fact: Fact, count: int) -> list[str]:
         fact: the fact.
         count: how many; at most as many as there are `SUBJECTS`.
     """
-    others = [name for name in SUBJECTS if is_other(name, fact.subject)]
-    start = int(value_digest("neighbours", {"text": fact.text}).rpartition(":")[2][:15], 16)
-    # A stride prime to the number of subjects goes through all of them, and takes neighbours from different kinds.
-    stride = next(n for n in range(len(others) * 5 // 13, len(others) + 1) if math.gcd(n, len(others)) == 1)
-    return [expand(fact.prompt, others[(start + i * stride) % len(others)]) for i in range(min(count, len(others)))]
+    others = (name for name in SUBJECTS if is_other(name, fact.subject))
+    shuffled = sorted(others, key=lambda name: value_digest("neighbour", {"text": fact.text, "name": name}))
+    return [expand(fact.prompt, name) for name in shuffled[:count]]
 
 
 def with_neighbours(

@@ -208,10 +208,10 @@ def space_around(start: EditConfig, layers: Sequence[tuple[int, ...]]) -> Space:
             factors = {"ft_step": 5.0, "ft_norm_limit": 5.0}
         case Stage2.ALPHAEDIT:  # within the null space C counts for nothing, whatever its weight
             factors = {**stage1, "norm_weight": 30.0}
-        case Stage2.MEMIT | Stage2.EMMET | Stage2.ROME:
+        case _:
             factors = {**stage1, **weights}
     ranges = {name: around(name, factor) for name, factor in factors.items()}
-    if start.stage2 is Stage2.ALPHAEDIT:
+    if start.stage2 == Stage2.ALPHAEDIT:
         ranges["null_space_share"] = SettingRange(0.02, 0.9, log=True)
     ranges["max_steps"] = SettingRange(max(1, start.max_steps // 4), start.max_steps * 2, log=True, whole=True)
     if start.early_stopping:

@@ -6,9 +6,10 @@ model says the target:
 
     ``NLL(target | rewriting prompts) + kl_weight·KL("{subject} is a" unchanged) + decay·‖δ‖ / ‖z0‖²``
 
-``δ`` kept within ``clamp_norm_factor·‖z0‖``. Steps are Adam's, as published, or go down the gradient by a fixed length.
-Adam moves every coordinate about as far, whatever it does to the loss; straight down the same words are reached by a
-shorter ``δ`` (`docs/settings.md`), and what an edit does to all other text grows with ``‖δ‖``.
+``δ`` kept within ``clamp_norm_factor·‖z0‖``. Steps are Adam's, as published, or go straight down the gradient by a
+given length, shorter where the gradient turned back. Adam moves every coordinate about as far, whatever it does to the
+loss; straight down the same words are reached by a shorter ``δ`` (`docs/settings.md`), and what an edit does to all
+other text grows with ``‖δ‖``.
 
 Requests are independent and optimised side by side; one that is done leaves. What ``δ`` does not reach is computed once
 (`editor.target.suffix`): a step costs the layers above ``L`` on each prompt's tokens from the subject's last one on,
@@ -32,6 +33,9 @@ from errata.editor.model.requests import Request
 from errata.editor.target.capture import capture
 from errata.ledger.base.errors import ModelError
 from errata.ledger.events.parts import StopReason
+
+STEP_GROWTH = 1.3
+"""What a shortened step is multiplied by where the gradient goes on, up to its full length."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +187,7 @@ class _Optimisation:
         active = torch.ones(n, dtype=torch.bool, device=device)
         delta = torch.zeros_like(self.z0)
         first_moment, second_moment = torch.zeros_like(delta), torch.zeros_like(delta)
+        share, last = torch.ones_like(delta[:, :1]), torch.zeros_like(delta)
         streak = torch.zeros(n, dtype=torch.long, device=device)
         reference, before = self._at_rest()
         for step in range(self.config.max_steps + 1):
@@ -205,7 +210,12 @@ class _Optimisation:
             if self.config.step_length is None:
                 moved = self._adam(delta, first_moment, second_moment, gradient, step + 1)
             else:
-                moved = self._descended(delta, gradient, self.config.step_length)
+                turned = (gradient * last).sum(dim=1, keepdim=True) < 0
+                grown = (STEP_GROWTH * share).clamp_max(1.0)
+                share = torch.where(turned, self.config.step_shrink * share, grown)
+                reach = self.config.step_length * self.z0.norm(dim=1, keepdim=True)
+                moved = self._descended(delta, gradient, share * reach)
+                last = gradient
             delta.copy_(torch.where(active[:, None], self._clamped(moved), delta))
         return [found[i] for i in range(n)]
 
@@ -216,11 +226,11 @@ class _Optimisation:
         direction = (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
         return delta - self.config.learning_rate * direction
 
-    def _descended(self, delta: Tensor, gradient: Tensor, length: float) -> Tensor:
-        """``δ`` after one step of ``length·‖z0‖`` down the gradient."""
-        reach: Tensor = length * self.z0.norm(dim=1, keepdim=True)
+    @staticmethod
+    def _descended(delta: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
+        """``δ`` after one step of ``length`` ``(n, 1)`` down the gradient."""
         size: Tensor = gradient.norm(dim=1, keepdim=True).clamp_min(1e-30)
-        return delta - gradient * (reach / size)
+        return delta - gradient * (length / size)
 
     def _clamped(self, moved: Tensor) -> Tensor:
         """``δ`` no longer than the clamp lets it be."""

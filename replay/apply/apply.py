@@ -89,9 +89,25 @@ def edit(
         for no_op in report.no_ops:
             worked.pop(no_op.fact.key, None)
     if care.look_back and len(split) > 1:
-        for batch in batches(_lost(space, list(worked.values()), advance), size):
-            report = replace(_edit_batch(space, batch, config, care, advance), again=True)
+        for report in look_back(space, list(worked.values()), config, batch_size, care, advance):
             yield replace(report, recorded=()) if dry_run else report
+
+
+def look_back(
+    workspace: Workspace,
+    facts: Sequence[Fact],
+    config: EditConfig,
+    batch_size: int,
+    care: Care,
+    advance: Callable[[str], None] = lambda stage: None,
+) -> Iterator[BatchReport]:
+    """Write those of these facts again that the head does not say, though their edits worked; arguments as in `edit`.
+
+    Yields:
+        A report a batch.
+    """
+    for batch in batches(_lost(workspace, facts, advance), effective_batch_size(config, batch_size)):
+        yield replace(_edit_batch(workspace, batch, config, care, advance), again=True)
 
 
 def edit_all(
@@ -121,7 +137,7 @@ def edit_all(
 
 def effective_batch_size(config: EditConfig, batch_size: int) -> int:
     """Most edits in one solve: what was asked for, or 1 for a method that is defined for one edit."""
-    return 1 if config.stage2.one_at_a_time else batch_size
+    return 1 if config.one_at_a_time else batch_size
 
 
 def batches(facts: Sequence[Fact], size: int) -> Iterator[list[Fact]]:
@@ -140,7 +156,7 @@ def batches(facts: Sequence[Fact], size: int) -> Iterator[list[Fact]]:
         yield batch
 
 
-def _lost(workspace: Workspace, facts: list[Fact], advance: Callable[[str], None]) -> list[Fact]:
+def _lost(workspace: Workspace, facts: Sequence[Fact], advance: Callable[[str], None]) -> list[Fact]:
     """Those of these facts that the head does not say."""
     advance("looking back")
     with workspace.at(workspace.state.live):

@@ -63,7 +63,7 @@ def new_edits(
                 norms_after={name: factors.norm_after for name, factors in item.factors.items()},
                 solve=Solve(
                     live_before=live_before,
-                    past_keys=past_keys if config.past_keys and config.stage2 is not Stage2.FT else 0,
+                    past_keys=past_keys if config.past_keys and config.stage2 != Stage2.FT else 0,
                     stats={name: reference.digest for name, reference in created.stats.items()},
                     layers=config.layers,
                     residual_norms={name: float(factors.u.norm()) for name, factors in item.factors.items()},

@@ -35,12 +35,12 @@ def test_every_command_calls_files_of_facts_suites_and_text_the_same() -> None:
         if option.opts[0] in found:
             found[option.opts[0]].add(command)
             assert option.is_flag or option.metavar == "FILE", (command, option.opts)
-    assert found["--facts"] == {"edit", "propose", "flow", "pilot", "tune", "locate", "eval", "revert"}
+    assert found["--facts"] == {"edit", "propose", "flow", "pilot", "compare", "tune", "locate", "eval", "revert"}
     assert found["--skip-bad"] == found["--facts"]
     assert found["--suite"] == {
-        "eval", "tune", "pilot", "monitor", "blame", "timeline", "bisect run", "revert",
+        "eval", "tune", "pilot", "compare", "monitor", "blame", "timeline", "bisect run", "revert",
     }  # fmt: skip
-    assert found["--corpus"] == {"init", "stats", "tune", "pilot", "eval"}
+    assert found["--corpus"] == {"init", "stats", "tune", "pilot", "compare", "eval"}
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
@@ -22,7 +23,7 @@ from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import Request, build_request
 from errata.editor.model.text import Located
 from errata.editor.target import target
-from errata.editor.target.target import TargetValue, optimise
+from errata.editor.target.target import STEP_GROWTH, TargetValue, optimise
 from errata.ledger.base.errors import ModelError
 from errata.ledger.events.parts import StopReason
 from errata.ledger.facts.fact import Fact
@@ -335,6 +336,24 @@ def test_a_step_of_a_given_length_goes_straight_down_the_gradient(loaded: Loaded
         (gradient,) = torch.autograd.grad(torch.stack(losses).mean(), delta)
         straight = torch.nn.functional.cosine_similarity(_delta(loaded, request, found), -gradient, dim=0)
         assert float(straight) > 0.999
+
+
+@pytest.mark.parametrize("shrink", [1.0, 0.5])
+def test_steps_shrink_where_the_gradient_turns_back(loaded: LoadedModel, shrink: float) -> None:
+    settings = config(step_length=0.4, step_shrink=shrink, clamp_norm_factor=100.0, patience=99, max_steps=1)
+    request = _requests(loaded, settings)[0]
+    runs = [
+        _one(loaded, request, **{**settings.model_dump(exclude={"layers", "stage2"}), "max_steps": steps})
+        for steps in range(1, 11)
+    ]
+    deltas = [torch.zeros_like(runs[0].value), *(_delta(loaded, request, found) for found in runs)]
+    steps = [after - before for before, after in itertools.pairwise(deltas)]
+    turns = [float(before @ after) < 0 for before, after in itertools.pairwise(steps)]
+    assert any(turns) and not all(turns)
+    share = 1.0
+    for turned, step in zip([False, *turns], steps, strict=True):
+        share = shrink * share if turned else min(1.0, STEP_GROWTH * share)
+        assert float(step.norm()) == pytest.approx(0.4 * share * runs[0].value_norm, rel=1e-3)
 
 
 def test_a_learning_rate_takes_the_place_of_a_steps_length() -> None:

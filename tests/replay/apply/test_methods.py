@@ -35,8 +35,8 @@ def test_every_method_is_recorded_rebuilt_and_superseded(method: str, model: Pat
     for body in recorded:
         assert body.method == method == build_config(body.hyperparameters).method
         assert max(body.solve.solve_errors.values()) < (1.0 if method.startswith("ft") else 1e-9)
-    keeps = config.stage2 is not Stage2.FT
-    if config.stage2.one_at_a_time:
+    keeps = config.stage2 != Stage2.FT
+    if config.one_at_a_time:
         assert [body.batch_size for body in recorded] == [1, 1, 1]
         assert [body.solve.past_keys for body in recorded] == ([0, 1, 2] if keeps else [0, 0, 0])
     assert sum(len(report.edits) for report in reports) == 3

@@ -1,0 +1,272 @@
+"""Methods side by side: the same facts, each method in a ledger of its own that is thrown away, seed by seed.
+
+A seed is an order of the facts: it decides which of them are solved together and which are the oldest. Second moments
+are collected once. Of a run what was measured is kept (`runs.Run`), and what methods came to is computed from that.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+
+from errata.editor.config import config_for
+from errata.ledger.base.canonical import file_digest, value_digest
+from errata.ledger.base.errors import ErrataError, UsageError
+from errata.ledger.base.files import write_durably
+from errata.ledger.facts.fact import Fact
+from errata.ledger.facts.suites import Suite
+from errata.ledger.ledger import LEDGER_FOLDER, Ledger
+from errata.replay.apply.care import NO_CARE, prepared, usual_care
+from errata.replay.tune import life
+from errata.replay.tune.runs import Run, RunPoint, plain_outcome, run_point
+from errata.replay.workflow.context import Surroundings
+from errata.replay.workflow.genesis import Genesis, create_ledger
+from errata.replay.workflow.workspace import Workspace
+
+START = "start"
+"""The folder of the ledger that every run begins as a copy of."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A method with settings, under a name of its own.
+
+    Attributes:
+        name: how it is called.
+        method: as `errata edit` takes it.
+        settings: on top of those of the comparison.
+    """
+
+    name: str
+    method: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What is compared.
+
+    Attributes:
+        model, corpus, moments, adapter: as `errata init` takes them.
+        facts: what is edited; of several facts with one subject and prompt, the last.
+        contenders: the first is what the others are held against.
+        settings: on top of the model's preset, for all; what a method's name sets comes before them.
+        seeds: orders of the facts; seed 0 is the order as given.
+        batch_size: edits in one solve.
+        points: along the edits, scores are taken about this many times.
+        suites: suites that must not suffer.
+        texts: texts whose perplexity is followed; the ledger's reference texts if there are none.
+        keep_failed: write every fact once, and let edits that do not work stay: methods as they are.
+    """
+
+    model: str
+    facts: tuple[Fact, ...]
+    contenders: tuple[Contender, ...]
+    corpus: Path | None = None
+    moments: Path | None = None
+    adapter: Path | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int = 1
+    batch_size: int = 20
+    points: int = 4
+    suites: tuple[Suite, ...] = ()
+    texts: tuple[str, ...] = ()
+    keep_failed: bool = False
+
+
+_RUN = TypeAdapter(Run)
+
+
+def compare(
+    plan: Contest,
+    folder: Path,
+    surroundings: Surroundings,
+    advance: Callable[[str], None] = lambda what: None,
+) -> list[Run]:
+    """Run every contender with every seed, as far as ``folder`` does not have them yet.
+
+    A finished run is a file there, and its ledger beside it; one that was interrupted goes on with the batch that it
+    was in. So contenders and seeds can be added to a comparison later.
+
+    Args:
+        plan: what is compared.
+        folder: where runs are kept.
+        surroundings: clock, actor, device.
+        advance: told what is being done.
+
+    Returns:
+        The runs, contender by contender.
+
+    Raises:
+        UsageError: for a request that makes no sense, or a folder that holds runs of other facts, another model or
+            other settings.
+        ModelError: if the model fails.
+    """
+    names = [contender.name for contender in plan.contenders]
+    if not plan.facts or not names or plan.seeds < 1:
+        raise UsageError("a comparison needs facts, methods and at least one seed")
+    if len(set(names)) < len(names):
+        raise UsageError(f"two methods are called {next(n for n in names if names.count(n) > 1)!r}; name them apart")
+    plan = _with_last_of_each(plan)
+    folder.mkdir(parents=True, exist_ok=True)
+    _start(plan, folder, surroundings, advance)
+    return [
+        _run(plan, contender, seed, folder, surroundings, advance)
+        for contender in plan.contenders
+        for seed in range(plan.seeds)
+    ]
+
+
+def _start(plan: Contest, folder: Path, surroundings: Surroundings, advance: Callable[[str], None]) -> None:
+    """The ledger that every run begins as a copy of, with the settings that are for all."""
+    files = {"corpus": plan.corpus, "moments": plan.moments, "adapter": plan.adapter}
+    there = {name: path for name, path in files.items() if path is not None and path.is_file()}
+    digests = {name: file_digest("comparison", path) for name, path in there.items()}
+    identity = value_digest("comparison", {"model": plan.model, "settings": dict(plan.settings), **digests})
+    made = folder / f"{START}.made"
+    if made.is_file():
+        if made.read_text(encoding="utf-8") != identity:
+            raise UsageError(f"{folder} was begun with another model, text or settings for all; name another folder")
+        return
+    if any(folder.glob("*.json")):
+        raise UsageError(f"{folder} holds files that are not of a comparison; name another folder")
+    shutil.rmtree(folder / START / LEDGER_FOLDER, ignore_errors=True)
+    advance("starting a ledger to throw away")
+    genesis = Genesis(plan.model, plan.corpus, dict(plan.settings), adapter=plan.adapter, moments=plan.moments)
+    create_ledger(folder / START, genesis, surroundings)
+    write_durably(made, identity.encode())
+
+
+def _with_last_of_each(plan: Contest) -> Contest:
+    last = {fact.key: fact for fact in plan.facts}
+    return Contest(**{**plan.__dict__, "facts": tuple(last.values())})
+
+
+def _run(
+    plan: Contest,
+    contender: Contender,
+    seed: int,
+    folder: Path,
+    surroundings: Surroundings,
+    advance: Callable[[str], None],
+) -> Run:
+    name = f"{contender.name}-{seed}"
+    start = Ledger.open(folder / START)
+    space = Workspace(start, surroundings)
+    config = config_for(space.config(), contender.method, contender.settings)
+    care = NO_CARE if plan.keep_failed else usual_care(space, config)
+    facts = prepared(config, plan.facts)
+    order = list(range(len(facts)))
+    if seed:
+        random.Random(seed).shuffle(order)
+    identity = value_digest(
+        "comparison run",
+        {
+            "start": space.created.plain(),
+            "facts": [fact.plain() for fact in facts],
+            "config": config.to_record(),
+            "ladder": [step.to_record() for step in care.ladder],
+            "batch_size": plan.batch_size,
+            "seed": seed,
+            "points": plan.points,
+            "suites": [suite.plain() for suite in plan.suites],
+            "texts": list(plan.texts),
+        },
+    )
+    if (kept := _kept(folder / f"{name}.json", identity)) is not None:
+        return kept
+    place = folder / name
+    begun = folder / f"{name}.begun"
+    if begun.is_file() and begun.read_text(encoding="utf-8") != identity:
+        raise UsageError(f"{place} was begun with other facts or settings; name another folder, or remove it")
+    if not begun.is_file():
+        shutil.rmtree(place, ignore_errors=True)
+        shutil.copytree(folder / START / LEDGER_FOLDER, place / LEDGER_FOLDER)
+        write_durably(begun, identity.encode())
+    space = Workspace(Ledger.open(place), surroundings)
+    course = life.Life(tuple(facts[i] for i in order), config, plan.batch_size, care)
+    ended = None
+    try:
+        life.write(space, course, lambda what: advance(f"{name}: {what}"))
+    except ErrataError as error:
+        ended = error.message
+    found = _measured(plan, space, course, order, advance, name)
+    run = _summary(identity, contender.name, seed, config.to_record(), order, space, found, ended)
+    write_durably(folder / f"{name}.json", json.dumps(_RUN.dump_python(run, mode="json")).encode())
+    begun.unlink()
+    return run
+
+
+def _kept(path: Path, identity: str) -> Run | None:
+    if not path.is_file():
+        return None
+    run = _RUN.validate_json(path.read_bytes())
+    if run.identity != identity:
+        raise UsageError(f"{path} is of other facts or settings; name another folder, or remove it")
+    return run
+
+
+@dataclass(frozen=True)
+class _Found:
+    base: life.Point
+    points: tuple[life.Point, ...]
+
+
+def _measured(
+    plan: Contest,
+    space: Workspace,
+    course: life.Life,
+    order: Sequence[int],
+    advance: Callable[[str], None],
+    name: str,
+) -> _Found:
+    """The base and the versions along the run; the last of these is asked in the comparison's order of facts."""
+    advance(f"{name}: scores before")
+    facts = [fact for _, fact in sorted(zip(order, course.facts, strict=True), key=lambda pair: pair[0])]
+    measures = life.base_measures(space, facts, plan.suites, plan.texts or space.created.reference_texts)
+    base = life.measure(space, (), facts, measures)
+    *earlier, (_, head) = life.points_along(space, course, plan.points)
+    points = []
+    for number, (count, live) in enumerate(earlier, start=1):
+        advance(f"{name}: scores at point {number} of {len(earlier) + 1}")
+        points.append(life.measure(space, live, course.facts[:count], measures))
+    advance(f"{name}: scores at the end")
+    return _Found(base, (*points, life.measure(space, head, facts, measures)))
+
+
+def _summary(
+    identity: str,
+    contender: str,
+    seed: int,
+    config: dict[str, Any],
+    order: Sequence[int],
+    space: Workspace,
+    found: _Found,
+    ended: str | None,
+) -> Run:
+    records = [record.body for record in space.state.edits.values()]
+    made = max(1, len(records))
+    base = run_point(found.base)
+    return Run(
+        identity=identity,
+        contender=contender,
+        seed=seed,
+        config=config,
+        order=tuple(order),
+        outcomes=tuple(plain_outcome(outcome) for outcome in found.points[-1].outcomes),
+        base=tuple(plain_outcome(outcome) for outcome in found.base.outcomes),
+        points=(RunPoint(**{**asdict(base), "facts": 0}), *(run_point(point) for point in found.points)),
+        edits=len(space.state.live),
+        left_out=len(order) - len(space.state.live),
+        steps=sum(body.stage1.steps for body in records) / made,
+        seconds=sum(body.seconds for body in records) / made,
+        peak_memory=max((body.peak_memory_bytes for body in records), default=0),
+        ended=ended,
+    )
