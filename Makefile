@@ -7,7 +7,7 @@ EVAL_VENV := .venv-eval
 EVAL_READY := $(EVAL_VENV)/.ready
 DEMO_DIR ?= build/demo
 
-.PHONY: demo demo-real test test-real test-long coverage test-eval lint types bench model docs clean help
+.PHONY: demo demo-real test test-real test-long coverage test-eval lint types bench bench-real model docs clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -81,6 +81,9 @@ types: $(READY) ## mypy, strict
 
 bench: $(READY) ## the tables that README and docs quote
 	$(BIN)/python -m bench
+
+bench-real: $(READY) ## methods on a real model: make bench-real MODEL=... FACTS=... OUT=... [MORE="--downstream ..."]
+	$(BIN)/python -m bench.real $(MODEL) --facts $(FACTS) --out $(OUT) $(MORE)
 
 docs: $(READY) ## the pages as a site, in build/site
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict

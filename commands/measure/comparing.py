@@ -43,6 +43,9 @@ with when_used():
 @file_option("moments", "--stats", help="Second moments that `errata stats export` wrote, in place of text.")
 @file_option("suites", "--suite", multiple=True, help="A suite that must not suffer; may be repeated.")
 @click.option("--batch-size", type=click.IntRange(min=1), default=20, show_default=True, help="Edits solved together.")
+@click.option(
+    "--capacity-bits", "bits", type=click.IntRange(1, 40), default=16, show_default=True, help="As for `errata init`."
+)
 @click.option("--adapter", type=click.Path(path_type=Path), help="As for `errata init`.")
 @IN_CHAT
 @SYSTEM
@@ -65,6 +68,7 @@ def compare(
     moments: Path | None,
     suites: tuple[Path, ...],
     batch_size: int,
+    bits: int,
     adapter: Path | None,
     chat: bool | None,
     system: str | None,
@@ -104,6 +108,7 @@ def compare(
         settings=common | chat_settings(chat, system),
         seeds=seeds,
         batch_size=batch_size,
+        capacity_bits=bits,
         points=points,
         suites=tuple(read_suite(app, suite) for suite in suites),
         keep_failed=keep_failed,
@@ -113,11 +118,11 @@ def compare(
     found = standing.standings(runs)
     base = standing.base_scores(runs)
     made = f"{counted(len(plan.facts), 'fact')} in batches of {batch_size}, {counted(seeds, 'order')}"
-    tables = [_scores(base, found), _ages(found), _harm(found), *_differences(found)]
+    tables = tables_of(base, found)
     ended = [f"{run.contender}, order {run.seed}: ended early: {run.ended}" for run in runs if run.ended]
     view: list[Block] = [made, *tables, *ended]
     if page is not None:
-        chart = lines(**_picture(runs, made))
+        chart = picture(runs, made)
         write_page(
             page, Page("Methods compared", name_of(facts), f"{made}; {app.world.now()}", "", tables, chart, ended)
         )
@@ -155,6 +160,16 @@ def _contenders(methods: str, own: dict[str, dict[str, str]]) -> tuple[Any, ...]
     if own:
         raise UsageError(f"--set {next(iter(own))}: is for a method that --methods does not name")
     return tuple(found)
+
+
+def tables_of(base: Any, found: Sequence[Any]) -> list[Table]:
+    """Scores, ages, harm and cost, and differences from the first method.
+
+    Args:
+        base: scores before any edit.
+        found: what each method came to (`replay.tune.runs.Standing`).
+    """
+    return [_scores(base, found), _ages(found), _harm(found), *_differences(found)]
 
 
 def _share(found: Any) -> str:
@@ -223,8 +238,8 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def _picture(runs: Sequence[Any], made: str) -> dict[str, Any]:
-    """Arguments of the chart: each method's means over its orders of the facts, along the edits."""
+def picture(runs: Sequence[Any], made: str) -> dict[str, Any]:
+    """The chart: each method's means over its orders of the facts, along the edits."""
     methods = list(dict.fromkeys(run.contender for run in runs))
     records = []
     for method in methods:
@@ -253,17 +268,17 @@ def _picture(runs: Sequence[Any], made: str) -> dict[str, Any]:
         Panel("norm", "norm / base's norm", note="How much did the edited matrix grow?"),
         Panel("drift", "mean relative distance", zero=True, note="How far did activations drift?"),
     ]
-    return {
-        "records": records,
-        "panels": panels,
-        "title": "Methods along the edits",
-        "subtitle": [made, "Each point asks all the facts that had been edited by then; at 0 all facts, on the base."],
-        "x": "facts",
-        "x_title": "facts edited",
-        "series": "method",
-        "series_order": methods,
-        "columns": 3,
-    }
+    return lines(
+        records,
+        panels,
+        title="Methods along the edits",
+        subtitle=[made, "Each point asks all the facts that had been edited by then; at 0 all facts, on the base."],
+        x="facts",
+        x_title="facts edited",
+        series="method",
+        series_order=methods,
+        columns=3,
+    )
 
 
 def _json(base: Any, found: Sequence[Any]) -> dict[str, Any]:

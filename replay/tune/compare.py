@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from errata.editor.config import config_for
+from errata.editor.solve.grid import CAPACITY_BITS
 from errata.ledger.base.canonical import file_digest, value_digest
 from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.base.files import write_durably
@@ -60,6 +61,7 @@ class Contest:
         settings: on top of the model's preset, for all; what a method's name sets comes before them.
         seeds: orders of the facts; seed 0 is the order as given.
         batch_size: edits in one solve.
+        capacity_bits: as `errata init` takes them; methods that nothing bounds need many.
         points: along the edits, scores are taken about this many times.
         suites: suites that must not suffer.
         texts: texts whose perplexity is followed; the ledger's reference texts if there are none.
@@ -75,6 +77,7 @@ class Contest:
     settings: Mapping[str, Any] = field(default_factory=dict)
     seeds: int = 1
     batch_size: int = 20
+    capacity_bits: int = CAPACITY_BITS
     points: int = 4
     suites: tuple[Suite, ...] = ()
     texts: tuple[str, ...] = ()
@@ -129,7 +132,9 @@ def _start(plan: Contest, folder: Path, surroundings: Surroundings, advance: Cal
     files = {"corpus": plan.corpus, "moments": plan.moments, "adapter": plan.adapter}
     there = {name: path for name, path in files.items() if path is not None and path.is_file()}
     digests = {name: file_digest("comparison", path) for name, path in there.items()}
-    identity = value_digest("comparison", {"model": plan.model, "settings": dict(plan.settings), **digests})
+    identity = value_digest(
+        "comparison", {"model": plan.model, "settings": dict(plan.settings), "bits": plan.capacity_bits, **digests}
+    )
     made = folder / f"{START}.made"
     if made.is_file():
         if made.read_text(encoding="utf-8") != identity:
@@ -139,7 +144,14 @@ def _start(plan: Contest, folder: Path, surroundings: Surroundings, advance: Cal
         raise UsageError(f"{folder} holds files that are not of a comparison; name another folder")
     shutil.rmtree(folder / START / LEDGER_FOLDER, ignore_errors=True)
     advance("starting a ledger to throw away")
-    genesis = Genesis(plan.model, plan.corpus, dict(plan.settings), adapter=plan.adapter, moments=plan.moments)
+    genesis = Genesis(
+        plan.model,
+        plan.corpus,
+        dict(plan.settings),
+        capacity_bits=plan.capacity_bits,
+        adapter=plan.adapter,
+        moments=plan.moments,
+    )
     create_ledger(folder / START, genesis, surroundings)
     write_durably(made, identity.encode())
 
