@@ -20,6 +20,7 @@ from typing import Any
 import click
 from transformers.utils import logging
 
+from bench.lifelong import BATCH, ROOM, SHORT
 from bench.shipped import surroundings
 from errata.commands.measure.comparing import picture, tables_of
 from errata.commands.words.render import Table, plain
@@ -34,11 +35,6 @@ from errata.replay.tune.compare import Contender, Contest, compare
 from errata.replay.tune.runs import Run, Standing, base_scores, standings
 from errata.replay.workflow.workspace import Workspace
 
-BATCH = 50
-SHORT = {"early_stopping": False, "loss_threshold": 0.0, "max_steps": 25}
-"""Stage 1 without early stopping: all of 25 steps, as many as the paper gives its methods at most."""
-ROOM = 32
-"""Capacity bits of the grid: nothing bounds the norm of some."""
 CORPUS_ONLY = {"neighbour_share": 0.0}
 METHODS = (
     Contender("encore", "encore", CORPUS_ONLY),
