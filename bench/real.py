@@ -22,11 +22,12 @@ from transformers.utils import logging
 
 from bench.lifelong import BATCH, ROOM, SHORT
 from bench.shipped import surroundings
-from errata.commands.measure.comparing import picture, tables_of
+from errata.commands.measure.comparing import in_points, picture, tables_of
 from errata.commands.words.render import Table, plain
 from errata.editor.model.loading import LoadedModel
 from errata.editor.score.evaluate import probe
 from errata.editor.score.intervals import paired
+from errata.ledger.base.canonical import value_digest
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.ledger import Ledger
@@ -98,8 +99,9 @@ def answers(loaded: LoadedModel, questions: Sequence[Question]) -> list[bool]:
 def downstream(folder: Path, runs: Sequence[Run], tasks: Mapping[str, list[Question]]) -> dict[str, dict[str, Any]]:
     """For each run what its head answers, and the same for the base; kept beside the runs."""
     found: dict[str, dict[str, Any]] = {}
+    asked = value_digest("downstream", {task: [list(one) for one in own] for task, own in tasks.items()})[-16:]
     for name in ("base", *(f"{run.contender}-{run.seed}" for run in runs)):
-        path = folder / f"downstream.{name}"
+        path = folder / f"downstream.{name}.{asked}"
         if not path.is_file():
             click.echo(f"downstream questions: {name}", err=True)
             space = Workspace(Ledger.open(folder / ("start" if name == "base" else name)), surroundings())
@@ -121,9 +123,8 @@ def downstream_table(found: Sequence[Standing], asked: Mapping[str, dict[str, An
 def _change(one: Standing, asked: Mapping[str, dict[str, Any]], task: str) -> str:
     before = [float(flag) for _ in one.runs for flag in asked["base"][task]]
     after = [float(flag) for run in one.runs for flag in asked[f"{one.name}-{run.seed}"][task]]
-    found = paired(before, after, "questions", as_share=True)
-    between = "" if found.low is None or found.high is None else f" ({100 * found.low:+.1f} to {100 * found.high:+.1f})"
-    return f"{100 * found.value:+.1f}{between}"
+    value, between = in_points(paired(before, after, "questions", as_share=True))
+    return f"{value} ({between})" if between else value
 
 
 @click.command()
@@ -144,11 +145,14 @@ def main(
 ) -> None:  # fmt: skip
     """Run the methods, or those that are named, and print their tables."""
     logging.disable_progress_bar()
-    wanted = None if methods is None else methods.split(",")
+    names = [one.name for one in (*METHODS, OURS)]
+    wanted = names if methods is None else methods.split(",")
+    if unknown := [name for name in wanted if name not in names]:
+        raise click.UsageError(f"no method {unknown[0]!r}; methods are {', '.join(names)}")
     contest = Contest(
         model,
         tuple(read_facts(facts)[:count]),
-        tuple(one for one in METHODS if wanted is None or one.name in wanted),
+        tuple(one for one in METHODS if one.name in wanted),
         moments=stats,
         settings={"chat": str(chat).lower()},
         seeds=seeds,
@@ -162,7 +166,7 @@ def main(
         click.echo(what, err=True)
 
     runs = compare(contest, out, surroundings(), tell) if contest.contenders else []
-    if wanted is None or OURS.name in wanted:
+    if OURS.name in wanted:
         runs += compare(replace(contest, contenders=(OURS,), keep_failed=False), out, surroundings(), tell)
     asked = downstream(out, runs, read_tasks(tasks, questions)) if tasks is not None else {}
     found = standings(runs)

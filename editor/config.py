@@ -256,6 +256,16 @@ for _stage2, _alone in ((Stage2.ALPHAEDIT, False), (Stage2.EMMET, False), (Stage
     add_method(_stage2.value, _alone)
 
 
+def require_method(name: str) -> None:
+    """See that there is a method of this name.
+
+    Raises:
+        UsageError: naming those that there are.
+    """
+    if name not in METHODS:
+        raise UsageError(f"no method {name!r}; methods are {', '.join(METHODS)}", method=name)
+
+
 def config_for(own: EditConfig, method: str | None, changes: Mapping[str, Any]) -> EditConfig:
     """A ledger's own settings with a method's and single ones on top; without a method the ledger's stand.
 
@@ -263,8 +273,8 @@ def config_for(own: EditConfig, method: str | None, changes: Mapping[str, Any]) 
         UsageError: for an unknown method, or a setting that makes no sense or that makes it another method than the
             one that was named.
     """
-    if method is not None and method not in METHODS:
-        raise UsageError(f"no method {method!r}; methods are {', '.join(METHODS)}", method=method)
+    if method is not None:
+        require_method(method)
     config = own.updated({**(METHODS[method] if method else {}), **changes})
     if method is not None and config.method != method:
         raise UsageError(

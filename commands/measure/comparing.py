@@ -22,9 +22,12 @@ from errata.replay.charts import Panel, lines
 
 with when_used():
     from errata.editor.methods import registry
+    from errata.editor.score import intervals
     from errata.editor.score import scores as scoring
+    from errata.replay.measure import evaluations
     from errata.replay.tune import compare as comparing
     from errata.replay.tune import runs as standing
+    from errata.replay.workflow import workspace as workspaces
 
 
 @click.command()
@@ -152,7 +155,7 @@ def _settings(pairs: Sequence[str]) -> tuple[dict[str, str], dict[str, dict[str,
     return settings_from(tuple(common)), {name: settings_from(tuple(given)) for name, given in own.items()}
 
 
-def _contenders(methods: str, own: dict[str, dict[str, str]]) -> tuple[Any, ...]:
+def _contenders(methods: str, own: dict[str, dict[str, str]]) -> tuple[comparing.Contender, ...]:
     found = []
     for part in filter(None, (part.strip() for part in methods.split(","))):
         name, equals, method = part.partition("=")
@@ -162,7 +165,7 @@ def _contenders(methods: str, own: dict[str, dict[str, str]]) -> tuple[Any, ...]
     return tuple(found)
 
 
-def tables_of(base: Any, found: Sequence[Any]) -> list[Table]:
+def tables_of(base: scoring.FactScores, found: Sequence[standing.Standing]) -> list[Table]:
     """Scores, ages, harm and cost, and differences from the first method.
 
     Args:
@@ -172,14 +175,14 @@ def tables_of(base: Any, found: Sequence[Any]) -> list[Table]:
     return [_scores(base, found), _ages(found), _harm(found), *_differences(found)]
 
 
-def _share(found: Any) -> str:
+def _share(found: intervals.Estimate | None) -> str:
     """A share with its interval."""
     if found is None:
         return ""
     return f"{found.value:.1%}" + ("" if found.low is None else f" ({found.low:.0%}-{found.high:.0%})")
 
 
-def _keys(base: Any) -> list[tuple[Any, Any]]:
+def _keys(base: scoring.FactScores) -> list[tuple[scoring.Family, scoring.DecidedBy]]:
     """Kinds of probes and decisions that there are, greedy ones first."""
     return [
         (family, decision)
@@ -189,20 +192,20 @@ def _keys(base: Any) -> list[tuple[Any, Any]]:
     ]
 
 
-def _scores(base: Any, found: Sequence[Any]) -> Table:
+def _scores(base: scoring.FactScores, found: Sequence[standing.Standing]) -> Table:
     keys = _keys(base)
     rows = [("base", *(_share(base.scores.get(key)) for key in keys))]
     rows += [(one.name, *(_share(one.scores.scores.get(key)) for key in keys)) for one in found]
     return Table(("method", *(f"{family.value}, {decision.value}" for family, decision in keys)), tuple(rows), "scores")
 
 
-def _ages(found: Sequence[Any]) -> Table:
+def _ages(found: Sequence[standing.Standing]) -> Table:
     groups = ("oldest", *(f"group {i}" for i in range(2, standing.AGES)), "newest")
     rows = tuple((one.name, *map(_share, one.ages)) for one in found)
     return Table(("method", *groups), rows, "said at the end, by age of the edit")
 
 
-def _harm(found: Sequence[Any]) -> Table:
+def _harm(found: Sequence[standing.Standing]) -> Table:
     names = list(found[0].runs[0].points[0].suites)
     rows = []
     for one in found:
@@ -223,22 +226,29 @@ def _harm(found: Sequence[Any]) -> Table:
     return Table(columns, tuple(rows), "what it did to the rest, and what it cost")
 
 
-def _differences(found: Sequence[Any]) -> list[Table]:
+def _differences(found: Sequence[standing.Standing]) -> list[Table]:
     rows = [
-        (one.name, f"{key[0].value}, {key[1].value}", f"{100 * estimate.value:+.1f}",
-         "" if estimate.low is None else f"{100 * estimate.low:+.1f} to {100 * estimate.high:+.1f}", f"{p:.3f}")
+        (one.name, f"{key[0].value}, {key[1].value}", *in_points(estimate), f"{p:.3f}")
         for one in found[1:]
         for key, (estimate, p) in sorted(one.against.items(), key=lambda item: (item[0][1].value, item[0][0].value))
-    ]  # fmt: skip
+    ]
     title = f"against {found[0].name}, fact by fact"
     return [Table(("method", "probes", "points", "95% interval", "p"), tuple(rows), title)] if rows else []
+
+
+def in_points(found: intervals.Estimate) -> tuple[str, str]:
+    """A difference of shares in percentage points, and its interval; empty without one."""
+    value = f"{100 * found.value:+.1f}"
+    if found.low is None or found.high is None:
+        return value, ""
+    return value, f"{100 * found.low:+.1f} to {100 * found.high:+.1f}"
 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
 
 
-def picture(runs: Sequence[Any], made: str) -> dict[str, Any]:
+def picture(runs: Sequence[standing.Run], made: str) -> dict[str, Any]:
     """The chart: each method's means over its orders of the facts, along the edits."""
     methods = list(dict.fromkeys(run.contender for run in runs))
     records = []
@@ -281,12 +291,12 @@ def picture(runs: Sequence[Any], made: str) -> dict[str, Any]:
     )
 
 
-def _json(base: Any, found: Sequence[Any]) -> dict[str, Any]:
-    def estimate(one: Any) -> dict[str, Any]:
-        return {"value": one.value, "low": one.low, "high": one.high, "n": one.n, "method": one.method}
+def _json(base: scoring.FactScores, found: Sequence[standing.Standing]) -> dict[str, Any]:
+    def row(name: str, decision: str, found: intervals.Estimate) -> dict[str, Any]:
+        return workspaces.score_row(name, decision, found).plain()
 
-    def scores(of: Any) -> list[dict[str, Any]]:
-        return [{"probes": f.value, "decided_by": d.value, **estimate(e)} for (f, d), e in of.scores.items()]
+    def scores(of: scoring.FactScores) -> list[dict[str, Any]]:
+        return [one.plain() for one in evaluations.score_rows(of)]
 
     return {
         "base": scores(base),
@@ -294,9 +304,9 @@ def _json(base: Any, found: Sequence[Any]) -> dict[str, Any]:
             {
                 "name": one.name,
                 "scores": scores(one.scores),
-                "by_age": [group and estimate(group) for group in one.ages],
+                "by_age": [group and row("efficacy", "greedy", group) for group in one.ages],
                 "against_first": [
-                    {"probes": f.value, "decided_by": d.value, **estimate(e), "p": p}
+                    {**row(f.value, d.value, e), "p": p}
                     for (f, d), (e, p) in one.against.items()
                 ],
                 "runs": [

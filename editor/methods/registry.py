@@ -7,17 +7,19 @@ which `load_methods` does for `errata compare --add FILE`.
 from __future__ import annotations
 
 import importlib.util
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 
 from torch import Tensor
 
-from errata.editor.config import EditConfig, Stage2, add_method
+from errata.editor.config import METHODS, EditConfig, Stage2, add_method
 from errata.editor.solve.projector import NullSpace
 from errata.editor.solve.solve import Preserved, Solution, Weights
 from errata.editor.solve.solver import Solver
+from errata.ledger.base.canonical import file_digest
 from errata.ledger.base.errors import UsageError
 
 
@@ -65,15 +67,18 @@ class Method:
         solve: from residuals ``(n, d_out)`` and ``K1 B⁻¹`` to factors.
         preserve: how ``K1 B⁻¹`` is found.
         least_squares: it is MEMIT's own problem, which can be solved without an invertible ``B``.
+        code: digest of the file that it came with; empty for the project's own.
     """
 
     solve: Solve
     preserve: Callable[[LayerBatch], Preserved]
     least_squares: bool
+    code: str = ""
 
 
 _METHODS: dict[str, Method] = {}
 _OWN = tuple(one.value for one in Stage2)
+_NAME = re.compile(r"[a-z][a-z0-9-]*")
 
 
 def method(
@@ -90,7 +95,14 @@ def method(
         preserve: how ``K1 B⁻¹`` is found.
         one_at_a_time: a method from outside is defined for a single edit: each is a batch, without past keys.
         least_squares: it is MEMIT's own problem, which can be solved without an invertible ``B``.
+
+    Raises:
+        UsageError: for another kind of name, or one that a method has already.
     """
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"{name!r} is no name for a method: lower-case letters, digits and hyphens, a letter first")
+    if name in _METHODS or (name not in _OWN and name in METHODS):
+        raise UsageError(f"there is a method {name!r} already; name yours apart")
 
     def named(solve: Solve) -> Solve:
         _METHODS[name] = Method(solve, preserve, least_squares)
@@ -115,20 +127,23 @@ def load_methods(path: Path) -> list[str]:
         The names that it added.
 
     Raises:
-        UsageError: there is no such file, it fails, or it names no method or one that is there already.
+        UsageError: there is no such file, it fails, or it names no method, or one that is there already.
     """
-    before = {name: method_named(name) for name in (*_OWN, *_METHODS)}
+    if not path.is_file():
+        raise UsageError(f"no file {path}")
+    before = {*map(method_named, _OWN), *_METHODS.values()}  # the project's own come first
     spec = importlib.util.spec_from_file_location(f"errata_method_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if spec is None or spec.loader is None:
         raise UsageError(f"{path} is not a file of Python code")
     try:
         spec.loader.exec_module(importlib.util.module_from_spec(spec))
+    except UsageError as error:
+        raise UsageError(f"{path}: {error.message}") from error
     except Exception as error:  # whatever somebody's code does wrong is theirs to read
         raise UsageError(f"{path} failed: {type(error).__name__}: {error}") from error
-    taken = [name for name, was in before.items() if _METHODS.get(name) is not was]
-    if taken:
-        raise UsageError(f"{path} names a method {taken[0]!r}, and there is one already")
-    added = [name for name in _METHODS if name not in before]
+    added = [name for name, found in _METHODS.items() if found not in before]
     if not added:
         raise UsageError(f"{path} names no method: it has no function under @method(NAME)")
+    code = file_digest("method", path)
+    _METHODS.update({name: replace(_METHODS[name], code=code) for name in added})
     return added

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
 
-from errata.editor.config import config_for
+from errata.editor.config import EditConfig, config_for, require_method
+from errata.editor.methods.registry import method_named
 from errata.editor.solve.grid import CAPACITY_BITS
 from errata.ledger.base.canonical import file_digest, value_digest
-from errata.ledger.base.errors import ErrataError, UsageError
+from errata.ledger.base.errors import GridExhausted, ModelError, UsageError
 from errata.ledger.base.files import write_durably
 from errata.ledger.facts.fact import Fact
 from errata.ledger.facts.suites import Suite
@@ -33,6 +35,9 @@ from errata.replay.workflow.workspace import Workspace
 
 START = "start"
 """The folder of the ledger that every run begins as a copy of."""
+MARKER = "comparison"
+"""The file that makes a folder one of a comparison, and says of which."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9+._-]*")
 
 
 @dataclass(frozen=True)
@@ -117,12 +122,22 @@ def compare(
         raise UsageError("a comparison needs facts, methods and at least one seed")
     if len(set(names)) < len(names):
         raise UsageError(f"two methods are called {next(n for n in names if names.count(n) > 1)!r}; name them apart")
-    plan = _with_last_of_each(plan)
+    for contender in plan.contenders:
+        if not _NAME.fullmatch(contender.name):
+            raise UsageError(f"{contender.name!r} is no name for a method's runs: letters, digits and + - _ .")
+        require_method(contender.method)
+    plan = replace(plan, facts=tuple({fact.key: fact for fact in plan.facts}.values()))
     folder.mkdir(parents=True, exist_ok=True)
     _start(plan, folder, surroundings, advance)
+    own = Workspace(Ledger.open(folder / START), surroundings).config()
+    configs = [config_for(own, contender.method, contender.settings) for contender in plan.contenders]
+    for contender, config in zip(plan.contenders, configs, strict=True):
+        if config.layers != own.layers:
+            raise UsageError(f"{contender.name} edits other layers than the rest; give all of them the same")
+    bases: dict[str, tuple[life.Measures, life.Point]] = {}
     return [
-        _run(plan, contender, seed, folder, surroundings, advance)
-        for contender in plan.contenders
+        _run(plan, contender, config, seed, folder, surroundings, advance, bases)
+        for contender, config in zip(plan.contenders, configs, strict=True)
         for seed in range(plan.seeds)
     ]
 
@@ -135,14 +150,16 @@ def _start(plan: Contest, folder: Path, surroundings: Surroundings, advance: Cal
     identity = value_digest(
         "comparison", {"model": plan.model, "settings": dict(plan.settings), "bits": plan.capacity_bits, **digests}
     )
-    made = folder / f"{START}.made"
-    if made.is_file():
-        if made.read_text(encoding="utf-8") != identity:
+    marker = folder / MARKER
+    if marker.is_file():
+        if marker.read_text(encoding="utf-8") != identity:
             raise UsageError(f"{folder} was begun with another model, text or settings for all; name another folder")
+    elif any(folder.iterdir()):
+        raise UsageError(f"{folder} holds other things than a comparison; name another folder")
+    else:
+        write_durably(marker, identity.encode())
+    if (folder / START / LEDGER_FOLDER).is_dir():
         return
-    if any(folder.glob("*.json")):
-        raise UsageError(f"{folder} holds files that are not of a comparison; name another folder")
-    shutil.rmtree(folder / START / LEDGER_FOLDER, ignore_errors=True)
     advance("starting a ledger to throw away")
     genesis = Genesis(
         plan.model,
@@ -153,43 +170,43 @@ def _start(plan: Contest, folder: Path, surroundings: Surroundings, advance: Cal
         moments=plan.moments,
     )
     create_ledger(folder / START, genesis, surroundings)
-    write_durably(made, identity.encode())
-
-
-def _with_last_of_each(plan: Contest) -> Contest:
-    last = {fact.key: fact for fact in plan.facts}
-    return Contest(**{**plan.__dict__, "facts": tuple(last.values())})
 
 
 def _run(
     plan: Contest,
     contender: Contender,
+    config: EditConfig,
     seed: int,
     folder: Path,
     surroundings: Surroundings,
     advance: Callable[[str], None],
+    bases: dict[str, tuple[life.Measures, life.Point]],
 ) -> Run:
     name = f"{contender.name}-{seed}"
-    start = Ledger.open(folder / START)
-    space = Workspace(start, surroundings)
-    config = config_for(space.config(), contender.method, contender.settings)
+    space = Workspace(Ledger.open(folder / START), surroundings)
     care = NO_CARE if plan.keep_failed else usual_care(space, config)
     facts = prepared(config, plan.facts)
     order = list(range(len(facts)))
     if seed:
         random.Random(seed).shuffle(order)
+    method = method_named(config.stage2)
+    asked = {
+        "start": space.created.plain(),
+        "facts": [fact.plain() for fact in facts],
+        "suites": [suite.plain() for suite in plan.suites],
+        "texts": list(plan.texts),
+    }
     identity = value_digest(
         "comparison run",
         {
-            "start": space.created.plain(),
-            "facts": [fact.plain() for fact in facts],
+            **asked,
             "config": config.to_record(),
+            "code": "" if method is None else method.code,
+            "keep_failed": plan.keep_failed,
             "ladder": [step.to_record() for step in care.ladder],
             "batch_size": plan.batch_size,
             "seed": seed,
             "points": plan.points,
-            "suites": [suite.plain() for suite in plan.suites],
-            "texts": list(plan.texts),
         },
     )
     if (kept := _kept(folder / f"{name}.json", identity)) is not None:
@@ -207,9 +224,14 @@ def _run(
     ended = None
     try:
         life.write(space, course, lambda what: advance(f"{name}: {what}"))
-    except ErrataError as error:
+    except (ModelError, GridExhausted) as error:
         ended = error.message
-    found = _measured(plan, space, course, order, advance, name)
+    key = value_digest("comparison base", asked)
+    if key not in bases:
+        advance("scores of the base")
+        measures = life.base_measures(space, facts, plan.suites, plan.texts or space.created.reference_texts)
+        bases[key] = measures, life.measure(space, (), facts, measures)
+    found = _measured(plan, space, course, facts, bases[key], lambda what: advance(f"{name}: {what}"))
     run = _summary(identity, contender.name, seed, config.to_record(), order, space, found, ended)
     write_durably(folder / f"{name}.json", json.dumps(_RUN.dump_python(run, mode="json")).encode())
     begun.unlink()
@@ -235,21 +257,18 @@ def _measured(
     plan: Contest,
     space: Workspace,
     course: life.Life,
-    order: Sequence[int],
+    facts: Sequence[Fact],
+    before: tuple[life.Measures, life.Point],
     advance: Callable[[str], None],
-    name: str,
 ) -> _Found:
     """The base and the versions along the run; the last of these is asked in the comparison's order of facts."""
-    advance(f"{name}: scores before")
-    facts = [fact for _, fact in sorted(zip(order, course.facts, strict=True), key=lambda pair: pair[0])]
-    measures = life.base_measures(space, facts, plan.suites, plan.texts or space.created.reference_texts)
-    base = life.measure(space, (), facts, measures)
+    measures, base = before
     *earlier, (_, head) = life.points_along(space, course, plan.points)
     points = []
     for number, (count, live) in enumerate(earlier, start=1):
-        advance(f"{name}: scores at point {number} of {len(earlier) + 1}")
+        advance(f"scores at point {number} of {len(earlier) + 1}")
         points.append(life.measure(space, live, course.facts[:count], measures))
-    advance(f"{name}: scores at the end")
+    advance("scores at the end")
     return _Found(base, (*points, life.measure(space, head, facts, measures)))
 
 

@@ -9,12 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from errata.editor.config import EditConfig
 from errata.editor.score.drift import drift, states_at_the_end
 from errata.editor.score.evaluate import SuiteResult, run_suite
 from errata.editor.score.fluency import likelihoods, perplexity
 from errata.editor.score.intervals import Estimate
-from errata.editor.score.scores import FactOutcome, ask_facts, prompts_of, standing_probes
+from errata.editor.score.scores import FactOutcome, ask_facts, standing_probes
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Suite
 from errata.ledger.kinds.edits import EditAttempted
@@ -118,21 +120,25 @@ class Measures:
         standing: for each fact, by its key, the locality probes that the base says.
         suites: suites that must not suffer.
         texts: texts whose perplexity and activations are followed.
+        states: the base's hidden states at their ends, ``(n, d)`` float64.
     """
 
     standing: Mapping[tuple[str, str], tuple[Probe, ...]]
     suites: tuple[Suite, ...]
     texts: tuple[str, ...]
+    states: Tensor
 
 
 def base_measures(
     workspace: Workspace, facts: Sequence[Fact], suites: Iterable[Suite], texts: Iterable[str]
 ) -> Measures:
     """Measures against this base."""
+    texts = tuple(texts)
     with workspace.at(()):
         standing = standing_probes(workspace.loaded, facts)
+        states = states_at_the_end(workspace.loaded, workspace.config().layers[-1], texts)
     pairs = zip(facts, standing, strict=True)
-    return Measures({fact.key: own for fact, own in pairs}, tuple(suites), tuple(texts))
+    return Measures({fact.key: own for fact, own in pairs}, tuple(suites), texts, states)
 
 
 def measure(workspace: Workspace, live: Iterable[int], facts: Sequence[Fact], measures: Measures) -> Point:
@@ -141,19 +147,17 @@ def measure(workspace: Workspace, live: Iterable[int], facts: Sequence[Fact], me
     Args:
         workspace: the ledger.
         live: the version's live edits.
-        facts: what is asked; prompts of any of the course's facts count as changed.
+        facts: what is asked.
         measures: what else is asked.
     """
-    layer = workspace.config().layers[-1]
-    base = states_at_the_end(workspace.loaded, layer, measures.texts)
     weights = workspace.materialiser.weights(live)
     with workspace.with_weights(weights):
         loaded = workspace.loaded
         standing = [measures.standing[fact.key] for fact in facts]
-        outcomes = ask_facts(loaded, facts, standing, comparison=True, changed=prompts_of(facts))
+        outcomes = ask_facts(loaded, facts, standing, comparison=True)
         suites = {suite.name: run_suite(loaded, suite) for suite in measures.suites}
         found = perplexity(likelihoods(loaded, measures.texts))
-        moved = drift(base, states_at_the_end(loaded, layer, measures.texts))
+        moved = drift(measures.states, states_at_the_end(loaded, workspace.config().layers[-1], measures.texts))
     norms = relative_norms(workspace, weights)
     return Point(len(facts), outcomes, suites, found, norms, moved.norm, moved.distance)
 
@@ -166,15 +170,14 @@ def points_along(workspace: Workspace, course: Life, count: int) -> list[tuple[i
     split = course.batches
     place = {fact.key: number for number, batch in enumerate(split) for fact in batch}
     state = workspace.state
-    every = max(1, len(split) // count)
     found = []
-    for batch in range(every, len(split), every):
+    for batch in sorted({round(i * len(split) / count) for i in range(1, count)} - {0, len(split)}):
         stop = next(
             (i for i, step in enumerate(state.steps) if any(place[_key(state, n)] >= batch for n in step.added)),
             len(state.steps),
         )
         found.append((sum(map(len, split[:batch])), live_after(state.steps[:stop])))
-    return [*found[: count - 1], (len(course.facts), tuple(state.live))]
+    return [*found, (len(course.facts), tuple(state.live))]
 
 
 def _key(state: State, number: int) -> tuple[str, str]:

@@ -12,16 +12,22 @@ from errata.editor import config
 from errata.editor.methods import registry
 from tests.support.command_line import SETTINGS, Errata
 
+NAMED = "from errata.editor.methods.registry import method\n@method('{}')\ndef f(r, p): ..."
 PAGE = Path(__file__).parents[3] / "docs" / "methods.md"
 
 
 @pytest.fixture
 def outside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Methods that a test adds are gone after it."""
+    _forgetting_added_methods(monkeypatch)
+
+
+def _forgetting_added_methods(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("memit", "emmet", "alphaedit", "rome"):
         registry.method_named(name)
     monkeypatch.setattr(registry, "_METHODS", dict(registry._METHODS))
     monkeypatch.setattr(config, "METHODS", dict(config.METHODS))
+    monkeypatch.setattr(registry, "METHODS", config.METHODS)
 
 
 def arguments(model: Path, methods: str, *more: str) -> tuple[str, ...]:
@@ -78,17 +84,32 @@ def test_a_method_is_added_by_the_pages_own_recipe(errata: Errata, here: Path, t
     assert evened["runs"][0]["points"][-1]["norm"] < memit["runs"][0]["points"][-1]["norm"]
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_a_run_of_a_method_whose_file_has_changed_is_not_taken_for_the_new_ones(
+    errata: Errata, here: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    command = arguments(tiny_llama, "evened+mpes", "--add", "evened.py", "--keep-failed", "--out", "runs")
+    codes = []
+    for text in (code, code if again else code.replace("median", "mean")):
+        (here / "evened.py").write_text(text, encoding="utf-8")
+        with monkeypatch.context() as patch:
+            _forgetting_added_methods(patch)
+            done = errata(*command)
+        codes.append(done.code)
+    assert codes == [0, 0 if again else 2] and (again or "is of other facts or settings" in done.err)
+
+
 @pytest.mark.usefixtures("outside")
 @pytest.mark.parametrize(
     ("code", "words"),
     [
         ("", "names no method"),
         ("1 / 0", "failed: ZeroDivisionError"),
-        (
-            "from errata.editor.methods.registry import method\n@method('memit')\ndef f(r, p): ...",
-            "there is one already",
-        ),
-        (None, "is not a file of Python code"),
+        (NAMED.format("memit"), "there is a method 'memit' already"),
+        (NAMED.format("encore"), "there is a method 'encore' already"),
+        (NAMED.format("a,b"), "'a,b' is no name for a method"),
+        (None, "no file mine.py"),
     ],
 )
 def test_a_file_that_adds_no_method_is_refused(

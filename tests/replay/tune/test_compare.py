@@ -64,7 +64,7 @@ def test_a_run_is_kept_and_more_may_join_but_nothing_else_passes_for_it(plan: Co
     more = replace(plan, contenders=(*plan.contenders, Contender("memit", "memit+mpes")), seeds=1)
     told: list[str] = []
     joined = compare(more, tmp_path / "runs", surroundings(), told.append)
-    assert joined[:2] == first and {line.partition(":")[0] for line in told} == {"memit-0"}
+    assert joined[:2] == first and {line.partition(":")[0] for line in told} == {"memit-0", "scores of the base"}
     with pytest.raises(UsageError, match=r"encore-0.json is of other facts or settings"):
         compare(replace(plan, facts=plan.facts[:3]), tmp_path / "runs", surroundings())
     with pytest.raises(UsageError, match=r"encore-0.json is of other facts or settings"):
@@ -98,7 +98,13 @@ def test_a_method_that_breaks_off_says_why_and_is_scored_all_the_same(plan: Cont
         ({"contenders": ()}, "needs facts, methods"),
         ({"facts": ()}, "needs facts, methods"),
         ({"contenders": (Contender("a", "encore"), Contender("a", "memit"))}, "two methods are called 'a'"),
-        ({"contenders": (Contender("a", "no-such"),)}, "no method 'no-such'"),
+        ({"contenders": (Contender("a", "encore"), Contender("b", "no-such"))}, "no method 'no-such'"),
+        ({"contenders": (Contender("../a", "encore"),)}, "'../a' is no name"),
+        ({"contenders": (Contender("a", "encore"), Contender("b", "encore", {"layers": "0"}))}, "b edits other layers"),
+        (
+            {"contenders": (Contender("a", "encore"), Contender("b", "encore", {"norm_weight": 0}))},
+            "is memit.mpes, not",
+        ),
     ],
 )
 def test_a_comparison_that_makes_no_sense_is_refused(
@@ -106,6 +112,29 @@ def test_a_comparison_that_makes_no_sense_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match=words):
         compare(replace(plan, **changes), tmp_path / "runs", surroundings())
+    assert not list((tmp_path / "runs").glob("*.json"))  # found before anything was run
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(plan: Contest, tmp_path: Path) -> None:
+    own = tmp_path / "runs" / "encore-0" / "thesis.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    with pytest.raises(UsageError, match="holds other things than a comparison"):
+        compare(plan, tmp_path / "runs", surroundings())
+    assert own.read_text() == "mine" and [path.name for path in (tmp_path / "runs").iterdir()] == ["encore-0"]
+
+
+@pytest.mark.parametrize(("facts", "count", "asked"), [(7, 4, [2, 4, 5, 7]), (8, 4, [2, 4, 6, 8]), (3, 8, [1, 2, 3])])
+def test_points_lie_evenly_along_the_edits(
+    plan: Contest, tmp_path: Path, facts: int, count: int, asked: list[int]
+) -> None:
+    many = tuple(Fact(subject=f"Vintner {i}", prompt="The owner of {}", target="the") for i in range(facts))
+    quick = {**SETTINGS, "max_steps": 1}
+    plan = replace(
+        plan, facts=many, contenders=plan.contenders[:1], seeds=1, batch_size=1, points=count, settings=quick
+    )
+    (run,) = compare(plan, tmp_path / "runs", surroundings())
+    assert [point.facts for point in run.points] == [0, *asked]
 
 
 def test_of_several_facts_with_one_subject_and_prompt_the_last_is_edited(plan: Contest, tmp_path: Path) -> None:
