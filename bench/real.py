@@ -86,7 +86,12 @@ def read_tasks(folder: Path, limit: int) -> dict[str, list[Question]]:
 
 
 def answers(loaded: LoadedModel, questions: Sequence[Question]) -> list[bool]:
-    """Whether the right answer is the most probable one, question by question."""
+    """Whether the right answer is the most probable one, question by question; those too long for the model are out."""
+
+    def fits(question: Question) -> bool:
+        return all(len(loaded.located(question[0], text).ids) <= loaded.max_positions for text in question[1])
+
+    questions = list(filter(fits, questions))
     asked = [Probe(prompt=prompt, target=text) for prompt, choices, _ in questions for text in choices]
     results = iter(probe(loaded, asked, batch_size=16, decide=False))
     found = []

@@ -10,7 +10,7 @@ import pytest
 
 from errata.editor import config
 from errata.editor.methods import registry
-from tests.support.command_line import SETTINGS, Errata
+from tests.support.command_line import SETTINGS, Errata, snapshot
 
 NAMED = "from errata.editor.methods.registry import method\n@method('{}')\ndef f(r, p): ..."
 PAGE = Path(__file__).parents[3] / "docs" / "methods.md"
@@ -47,12 +47,12 @@ def test_methods_are_shown_side_by_side_and_nothing_stays(
 ) -> None:
     scratch = tmp_path_factory.mktemp("scratch")
     monkeypatch.setattr(tempfile, "tempdir", str(scratch))
-    before = {path: path.read_bytes() for path in sorted((here / ".errata").rglob("*")) if path.is_file()}
+    before = snapshot(here / ".errata")
     more = ("--set", "light:stats_weight=0.001", "--suite", "suite.jsonl", "--batch-size", "2", "--html", "page.html")
     done = errata(*arguments(tiny_llama, "encore, light=encore", *more))
     assert done.code == 0, done.err
     assert list(scratch.iterdir()) == []
-    assert {path: path.read_bytes() for path in sorted((here / ".errata").rglob("*")) if path.is_file()} == before
+    assert snapshot(here / ".errata") == before
     for words in ("efficacy, greedy", "said at the end, by age", "perplexity", "against encore, fact by fact"):
         assert words in done.out
     page = (here / "page.html").read_text(encoding="utf-8")
