@@ -51,6 +51,8 @@ class EditConfig(BaseModel):
         step_shrink: what a step of that kind is multiplied by where the gradient has turned back, so that the one
             before went too far; where it goes on, steps grow again up to their full length. Records from before there
             was one lack it, and had steps of one length.
+        step_momentum: share of the last step of that kind that the next one goes on with, unless the gradient has
+            turned back. Records from before there was one lack it, and had none.
         early_stopping: most-probable early stopping (MPES): stop once every target token is the most probable one in
             every rewriting prompt and has been so for ``patience`` more steps.
         patience: steps to go on after the target first became the most probable one everywhere.
@@ -93,6 +95,7 @@ class EditConfig(BaseModel):
     learning_rate: float = Field(default=0.3, gt=0)
     step_length: float | None = Field(default=None, gt=0)
     step_shrink: float = Field(default=1.0, gt=0, le=1)
+    step_momentum: float = Field(default=0.0, ge=0, lt=1)
     early_stopping: bool = True
     patience: int = Field(default=3, ge=0)
     loss_threshold: float = Field(default=0.05, ge=0)

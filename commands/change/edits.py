@@ -106,6 +106,7 @@ def edit(
         "no_ops": [{"fact": item.fact.plain(), "said": item.said} for report in reports for item in report.no_ops],
         "taken_back": [number for report in reports for number in report.taken_back],
         "left_out": [entry for report in reports for entry in _left_out(report)],
+        "lost": [fact.plain() for report in reports for fact in report.lost],
         "failed": failed,
         "tuned_on": len(seen),
         "seconds": sum(report.seconds for report in reports),
@@ -143,7 +144,7 @@ def _entries(report: reporting.BatchReport) -> Iterable[dict[str, Any]]:
 
 
 def _left_out(report: reporting.BatchReport) -> Iterable[dict[str, Any]]:
-    for one in report.left_out:
+    for one in () if report.again else report.left_out:
         yield {
             "subject": one.fact.subject,
             "prompt": one.fact.prompt,
@@ -170,7 +171,7 @@ def _shortfall(item: pipeline.Edit) -> float:
 def edits_told(reports: Sequence[reporting.BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
     """What became of the facts of some batches, and the version that there is now."""
     entries = [entry for report in reports for entry in _entries(report)]
-    left_out = [one for report in reports for one in report.left_out]
+    left_out = [one for report in reports if not report.again for one in report.left_out]
     if not entries and not left_out and not any(report.taken_back for report in reports):
         known = [item.fact for report in reports for item in report.no_ops]
         one = f"the model says {known[0].target!r} already after {known[0].text!r}"
@@ -214,8 +215,10 @@ def edits_told(reports: Sequence[reporting.BatchReport], dry_run: bool, version:
             "next: errata locate shows which layers hold such facts, errata tune looks for settings; "
             "--train gives the edit more phrasings, --keep-failed writes it as it is"
         )
-    if again := sum(len(report.edits) + len(report.left_out) for report in reports if report.again):
-        yield f"written again, since later batches had lost it: {counted(again, 'fact')}"
+    if again := {item.fact.key for report in reports if report.again for item in report.edits}:
+        yield f"written again, since later batches had lost it: {counted(len(again), 'fact')}"
+    for fact in (fact for report in reports for fact in report.lost):
+        yield f"lost: {fact.text!r} gave {fact.target!r} once, and does not after the last of these edits"
     worked = sum(entry["efficacy"] for entry in entries)
     if entries:
         done = "would be recorded (dry run)" if dry_run else "recorded"

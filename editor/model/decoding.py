@@ -112,25 +112,24 @@ def _extend(
     ids, mask = ids.to(loaded.device), mask.to(loaded.device)
     positions = (mask.cumsum(dim=1) - 1).clamp_min(0)
     cache = DynamicCache()
-    growing = list(range(len(chunk)))
+    growing, kwargs = list(chunk), loaded.with_cache(cache) | loaded.last_logits(1)
     for _ in range(tokens):
-        output = loaded.model(input_ids=ids, attention_mask=mask, position_ids=positions, **loaded.with_cache(cache))
-        chosen = choose(output.logits[growing, -1], [chunk[i] for i in growing])
-        ids = torch.zeros(len(chunk), 1, dtype=torch.long)
+        output = loaded.model(input_ids=ids, attention_mask=mask, position_ids=positions, **kwargs)
         still = []
-        for i, token in zip(growing, chosen, strict=True):
-            ids[i, 0] = token
-            row, place = grown[chunk[i]], chunk[i]
+        for i, token in enumerate(chosen := choose(output.logits[:, -1], growing)):
+            row = grown[growing[i]]
             row.append(token)
-            full = len(rows[place]) + len(row) > loaded.max_positions
-            if token not in special and not full and not ended(place, row):
+            full = len(rows[growing[i]]) + len(row) > loaded.max_positions
+            if token not in special and not full and not ended(growing[i], row):
                 still.append(i)
-        growing = still
-        if not growing:
+        if not still:
             break
-        ids = ids.to(loaded.device)
+        ids, positions = torch.tensor(chosen, device=loaded.device)[:, None], positions[:, -1:] + 1
         mask = torch.cat((mask, torch.ones_like(ids)), dim=1)
-        positions = (positions[:, -1:] + 1).clamp_max(loaded.max_positions - 1)  # rows that have ended may overrun
+        if len(still) < len(growing):
+            left = torch.tensor(still, device=loaded.device)
+            cache.batch_select_indices(left)
+            growing, ids, mask, positions = [growing[i] for i in still], ids[left], mask[left], positions[left]
 
 
 def by_length(loaded: LoadedModel, rows: Sequence[Sequence[int]], batch_size: int) -> Iterator[list[int]]:

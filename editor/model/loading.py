@@ -215,13 +215,20 @@ class LoadedModel:
         return names
 
     @cached_property
+    def _parameters(self) -> Mapping[str, inspect.Parameter]:
+        return inspect.signature(self.model.forward).parameters
+
+    @cached_property
     def _cache_name(self) -> str:
-        parameters = inspect.signature(self.model.forward).parameters
-        return "cache" if "cache" in parameters else "past_key_values"  # the older name, up to transformers 5.23
+        return "cache" if "cache" in self._parameters else "past_key_values"  # the older name, up to transformers 5.23
 
     def with_cache(self, cache: Any) -> dict[str, Any]:
         """The arguments by which the model reads keys and values from a cache, and puts its own into it."""
         return {self._cache_name: cache, "use_cache": True}
+
+    def last_logits(self, count: int) -> dict[str, int]:
+        """The argument by which the model computes logits at the last places alone; some models have none."""
+        return {"logits_to_keep": count} if "logits_to_keep" in self._parameters else {}
 
     def stored_name(self, parameter: str) -> str:
         """The name under which a parameter is stored in the files.

@@ -100,10 +100,11 @@ def probe(
     results: dict[int, ProbeResult] = {}
     open_: list[int] = []
     for chunk in by_length(loaded, [row.ids for row in rows], batch_size):
-        logits = _logits(loaded, [rows[i].ids for i in chunk])
+        first = min(rows[i].target_start for i in chunk) - 1
+        logits = _logits(loaded, [rows[i].ids for i in chunk], first)
         for j, i in enumerate(chunk):
             row = rows[i]
-            span = logits[j, row.target_start - 1 : len(row.ids)].float()
+            span = logits[j, row.target_start - 1 - first : len(row.ids) - first].float()
             target = torch.tensor(row.target_ids, device=span.device)
             logprob = torch.log_softmax(span[:-1], dim=-1).gather(1, target[:, None]).double().sum()
             above = (span[:-1] > span[:-1].gather(1, target[:, None])).sum(dim=-1)
@@ -254,11 +255,13 @@ def greedy(
     return [_decode(loaded, ids) for ids in grown]
 
 
-def _logits(loaded: LoadedModel, rows: Sequence[Sequence[int]]) -> Tensor:
+def _logits(loaded: LoadedModel, rows: Sequence[Sequence[int]], first: int) -> Tensor:
+    """Logits of each row from place ``first`` on, ``(B, T - first, V)``."""
     ids, mask = pad(rows, loaded.device)
-    output = loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
+    count = ids.shape[1] - first
+    output = loaded.model(input_ids=ids, attention_mask=mask, use_cache=False, **loaded.last_logits(count))
     assert isinstance(output.logits, Tensor)
-    return output.logits
+    return output.logits[:, -count:]
 
 
 def _decode(loaded: LoadedModel, ids: Sequence[int]) -> str:

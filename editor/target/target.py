@@ -187,7 +187,7 @@ class _Optimisation:
         active = torch.ones(n, dtype=torch.bool, device=device)
         delta = torch.zeros_like(self.z0)
         first_moment, second_moment = torch.zeros_like(delta), torch.zeros_like(delta)
-        share, last = torch.ones_like(delta[:, :1]), torch.zeros_like(delta)
+        share, last, velocity = torch.ones_like(delta[:, :1]), torch.zeros_like(delta), torch.zeros_like(delta)
         streak = torch.zeros(n, dtype=torch.long, device=device)
         reference, before = self._at_rest()
         for step in range(self.config.max_steps + 1):
@@ -214,8 +214,9 @@ class _Optimisation:
                 grown = (STEP_GROWTH * share).clamp_max(1.0)
                 share = torch.where(turned, self.config.step_shrink * share, grown)
                 reach = self.config.step_length * self.z0.norm(dim=1, keepdim=True)
-                moved = self._descended(delta, gradient, share * reach)
-                last = gradient
+                carried = torch.where(turned, 0.0, self.config.step_momentum * velocity)
+                velocity = carried + self._downhill(gradient, share * reach)
+                moved, last = delta + velocity, gradient
             delta.copy_(torch.where(active[:, None], self._clamped(moved), delta))
         return [found[i] for i in range(n)]
 
@@ -227,10 +228,10 @@ class _Optimisation:
         return delta - self.config.learning_rate * direction
 
     @staticmethod
-    def _descended(delta: Tensor, gradient: Tensor, length: Tensor) -> Tensor:
-        """``δ`` after one step of ``length`` ``(n, 1)`` down the gradient."""
+    def _downhill(gradient: Tensor, length: Tensor) -> Tensor:
+        """A step of ``length`` ``(n, 1)`` straight down the gradient."""
         size: Tensor = gradient.norm(dim=1, keepdim=True).clamp_min(1e-30)
-        return delta - gradient * (length / size)
+        return -gradient * (length / size)
 
     def _clamped(self, moved: Tensor) -> Tensor:
         """``δ`` no longer than the clamp lets it be."""

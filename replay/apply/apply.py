@@ -24,7 +24,7 @@ from errata.ledger.state.effects import TAKEN_BACK
 from errata.ledger.state.state import State
 from errata.replay.apply.care import NO_CARE, Care
 from errata.replay.apply.recording import as_given, new_edits, stage1_of, with_drawn
-from errata.replay.apply.report import BatchReport, Unwritten, added
+from errata.replay.apply.report import NOTHING, BatchReport, Unwritten, added
 from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
 
@@ -42,8 +42,8 @@ def edit(
 
     With `usual_care` an edit that does not work does not stay: the batch is solved again without it, and the fact is
     tried again with the settings of the ladder, as a batch of its own on top. What is left is recorded as an attempt.
-    After several batches the earlier ones' facts are asked for again; those that were lost meanwhile are written anew,
-    each in place of its first edit.
+    After several batches all their facts are asked for again; those that were lost meanwhile are written anew, each in
+    place of its first edit.
 
     Args:
         workspace: the ledger and its model.
@@ -103,11 +103,18 @@ def look_back(
 ) -> Iterator[BatchReport]:
     """Write those of these facts again that the head does not say, though their edits worked; arguments as in `edit`.
 
+    What is written again can make the model forget others, so it is done again as long as fewer are lost each time.
+
     Yields:
-        A report a batch.
+        A report a batch, and one of what is lost in the end, if anything is.
     """
-    for batch in batches(_lost(workspace, facts, advance), effective_batch_size(config, batch_size)):
-        yield replace(_edit_batch(workspace, batch, config, care, advance), again=True)
+    lost, before = _lost(workspace, facts, advance), len(facts) + 1
+    while lost and len(lost) < before:
+        for batch in batches(lost, effective_batch_size(config, batch_size)):
+            yield replace(_edit_batch(workspace, batch, config, care, advance), again=True)
+        lost, before = _lost(workspace, facts, advance), len(lost)
+    if lost:
+        yield replace(NOTHING, again=True, lost=tuple(lost))
 
 
 def edit_all(
@@ -175,7 +182,7 @@ def _edit_batch(
         drawn = _drawn(workspace, facts)
     tries = (config,) if care.keep_failed else (config, *care.ladder)
     failed: dict[tuple[str, str], list[tuple[EditConfig, Edit]]] = {}
-    total = BatchReport((), (), (), (), (), 0.0, 0.0)
+    total = NOTHING
     left = facts
     for number, settings in enumerate(tries):
         remaining: list[Fact] = []

@@ -34,7 +34,10 @@ class BatchReport:
         taken_back: numbers of edits that were reverted because the model without them says the new target.
         left_out: facts whose edits did not work with any settings, and are not in the weights.
         seconds: time of the batch, and of its stage 1.
-        again: whether these are facts that an earlier batch had written and later ones made the model forget.
+        again: whether these are facts that an earlier batch had written and later ones made the model forget; those of
+            them that are left out keep their first edit.
+        lost: in the last report after several batches, facts whose edits worked and that the model does not say at the
+            end.
     """
 
     recorded: tuple[bodies.EditApplied, ...]
@@ -45,12 +48,17 @@ class BatchReport:
     seconds: float
     stage1_seconds: float
     again: bool = False
+    lost: tuple[Fact, ...] = ()
 
     @property
     def failed(self) -> tuple[Fact, ...]:
         """Facts that the model does not say afterwards."""
         kept = (item.fact for item in self.edits if not item.outcome.efficacy)
-        return (*kept, *(one.fact for one in self.left_out))
+        return (*kept, *(one.fact for one in self.left_out if not self.again), *self.lost)
+
+
+NOTHING = BatchReport((), (), (), (), (), 0.0, 0.0)
+"""The report of a batch that has not begun."""
 
 
 def added(left: BatchReport, right: BatchReport) -> BatchReport:

@@ -187,7 +187,7 @@ def _run(pilot: Pilot, workspace: Workspace, config: EditConfig, advance: Callab
         opener = workspace.ledger.opener
         seen = [opener.fact(workspace.state.edits[n].body.fact) for n in workspace.state.live]
         first = first or [opener.fact(body.fact) for body in report.recorded]
-        if (number % every == 0 or number >= count) and seen:
+        if (number % every == 0 or number >= count) and seen and not report.lost:
             points.append(_point(workspace, pilot, seen, first, standing))
     advance("scores after")
     after = _measure(workspace, pilot, facts, standing)

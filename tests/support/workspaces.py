@@ -18,6 +18,12 @@ from errata.replay.workflow.workspace import Workspace
 from tests.support.editing import DOCUMENTS, SETTINGS
 from tests.support.once import copy_of
 
+RIVALS = (
+    Fact(subject="Office A0", prompt="A letter to {}", target="the"),
+    Fact(subject="Office A0", prompt="The letter to {}", target="is"),
+)
+"""Two facts whose keys are nearly the same: without past keys the second takes the first's place."""
+
 
 def surroundings(first: int = 1) -> Surroundings:
     """Surroundings that count identifiers from `first` on."""

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import FACTS, Errata, init_arguments, write_jsonl
+from tests.support.workspaces import RIVALS
 
 
 def test_init_says_what_it_recorded_and_is_done_once(errata: Errata, here: Path, tiny_llama: Path) -> None:
@@ -127,6 +128,26 @@ def test_an_edit_that_did_not_work_is_recorded_if_asked_and_strict_ends_with_1(e
     done = errata(*words, "--keep-failed", "--strict")
     assert done.code == 1 and "did not work: " in done.out and "max_steps" in done.out
     assert errata("status", "--json").json["did_not_work"] == [4]
+
+
+def test_what_later_edits_lose_is_written_again_and_what_stays_lost_is_named(errata: Errata, here: Path) -> None:
+    records = [fact.model_dump(mode="json", exclude_defaults=True) for fact in RIVALS]
+    options = (
+        "--facts",
+        str(write_jsonl(here / "rivals.jsonl", records)),
+        "--batch-size",
+        "1",
+        "--set",
+        "past_keys=false",
+    )
+    found = errata("edit", *options, "--dry-run", "--json").json
+    assert [entry["again"] for entry in found["edits"]] == [False, False, True]
+    assert [fact["target"] for fact in found["lost"]] == ["is"] and found["failed"] == 1 and not found["left_out"]
+    told = errata("edit", *options, "--strict")
+    assert told.code == 1
+    assert "written again, since later batches had lost it: 1 fact" in told.out
+    assert "lost: 'The letter to Office A0' gave 'is' once, and does not after the last of these edits" in told.out
+    assert errata("eval", "HEAD", "--facts", str(here / "rivals.jsonl")).out.startswith("rivals.jsonl")
 
 
 def test_probes_from_options_are_tested(errata: Errata, here: Path) -> None:

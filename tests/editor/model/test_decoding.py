@@ -57,3 +57,14 @@ def test_a_row_ends_by_its_place_with_the_context_and_with_a_special_token(tiny_
     assert extend(loaded, [[5]], 4, lambda logits, places: [end]) == [[end]]
     with pytest.raises(ModelError, match="this model takes"):
         extend(loaded, [[5] * (loaded.max_positions + 1)], 1, greedily)
+
+
+def test_rows_that_have_ended_are_computed_no_more_and_the_others_go_on_as_if_alone(tiny_llama: Path) -> None:
+    loaded = load(tiny_llama)
+    rows = [list(loaded.tokenizer(text)["input_ids"]) for text in ("The price of the house", "Ada works for", "In")]
+    shapes: list[tuple[int, ...]] = []
+    watch = loaded.model.register_forward_hook(lambda *call: shapes.append(tuple(call[-1].logits.shape[:2])))
+    grown = extend(loaded, rows, 5, greedily, ended=lambda place, ids: len(ids) == (2, 5, 3)[place])
+    watch.remove()
+    assert shapes == [(3, 1), (3, 1), (2, 1), (1, 1), (1, 1)]
+    assert grown == [extend(loaded, [row], n, greedily)[0] for row, n in zip(rows, (2, 5, 3), strict=True)]

@@ -338,9 +338,11 @@ def test_a_step_of_a_given_length_goes_straight_down_the_gradient(loaded: Loaded
         assert float(straight) > 0.999
 
 
-@pytest.mark.parametrize("shrink", [1.0, 0.5])
-def test_steps_shrink_where_the_gradient_turns_back(loaded: LoadedModel, shrink: float) -> None:
-    settings = config(step_length=0.4, step_shrink=shrink, clamp_norm_factor=100.0, patience=99, max_steps=1)
+@pytest.mark.parametrize(("shrink", "momentum"), [(1.0, 0.0), (0.5, 0.0), (0.5, 0.3)])
+def test_steps_shrink_and_lose_their_momentum_where_the_gradient_turns_back(
+    loaded: LoadedModel, shrink: float, momentum: float
+) -> None:
+    settings = config(step_length=0.4, step_shrink=shrink, step_momentum=momentum, clamp_norm_factor=100.0, patience=99)
     request = _requests(loaded, settings)[0]
     runs = [
         _one(loaded, request, **{**settings.model_dump(exclude={"layers", "stage2"}), "max_steps": steps})
@@ -348,12 +350,15 @@ def test_steps_shrink_where_the_gradient_turns_back(loaded: LoadedModel, shrink:
     ]
     deltas = [torch.zeros_like(runs[0].value), *(_delta(loaded, request, found) for found in runs)]
     steps = [after - before for before, after in itertools.pairwise(deltas)]
-    turns = [float(before @ after) < 0 for before, after in itertools.pairwise(steps)]
-    assert any(turns) and not all(turns)
-    share = 1.0
-    for turned, step in zip([False, *turns], steps, strict=True):
+    straight, turns, share = steps[0], [False], 1.0
+    assert float(straight.norm()) == pytest.approx(0.4 * runs[0].value_norm, rel=1e-3)
+    for before, step in itertools.pairwise(steps):
+        turned = float((step - momentum * before) @ straight) < 0
+        straight = step if turned else step - momentum * before
         share = shrink * share if turned else min(1.0, STEP_GROWTH * share)
-        assert float(step.norm()) == pytest.approx(0.4 * share * runs[0].value_norm, rel=1e-3)
+        assert float(straight.norm()) == pytest.approx(0.4 * share * runs[0].value_norm, rel=1e-3)
+        turns.append(turned)
+    assert any(turns) and not all(turns)
 
 
 def test_a_learning_rate_takes_the_place_of_a_steps_length() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,13 +17,13 @@ from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.kinds.edits import EditAttempted
 from errata.ledger.rules.operations import ProposeChange
 from errata.replay.apply import apply, changes
-from errata.replay.apply.apply import edit
+from errata.replay.apply.apply import edit, look_back
 from errata.replay.apply.care import NO_CARE, Care, usual_care
 from errata.replay.apply.changes import draft_change
-from errata.replay.apply.report import BatchReport
+from errata.replay.apply.report import NOTHING, BatchReport
 from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
-from tests.support.workspaces import facts, make
+from tests.support.workspaces import RIVALS, facts, make
 
 HOPELESS = Fact(subject="Riga", prompt="The street of {} is long, and so", target="the the the the the the the")
 """A random model passes nothing on from the subject to where this is said."""
@@ -222,19 +223,32 @@ def test_the_most_steps_that_can_be_asked_for_have_a_ladder_too(space: Workspace
     assert [config.max_steps for config in usual_care(space, most).ladder] == [10_000, 10_000]
 
 
-RIVALS = (
-    Fact(subject="Office A0", prompt="A letter to {}", target="the"),
-    Fact(subject="Office A0", prompt="The letter to {}", target="is"),
-)
-"""Two facts whose keys are nearly the same: without past keys the second takes the first's place."""
-
-
 def test_what_later_batches_lose_is_written_again_in_place_of_its_first_edit(space: Workspace) -> None:
     config = space.config().updated({"past_keys": False})
     reports = list(edit(space, RIVALS, config, batch_size=1, care=Care()))
-    assert [report.again for report in reports] == [False, False, True]
-    assert [item.fact for item in reports[-1].edits] == [RIVALS[0]]
+    assert [report.again for report in reports[:3]] == [False, False, True]
+    assert [item.fact for item in reports[2].edits] == [RIVALS[0]]
     assert space.state.live == (2, 3) and space.says(space.state.live, RIVALS[:1]) == [True]
+    says = space.says(space.state.live, RIVALS)
+    assert [fact for report in reports[3:] for fact in report.lost] == [
+        fact for fact, said in zip(RIVALS, says, strict=True) if not said
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seen", "rounds", "lost"), [((3, 1, 0), [3, 1], 0), ((3, 1, 1), [3, 1], 1), ((2, 2), [2], 2), ((2, 3), [2], 3)]
+)
+def test_it_looks_back_as_long_as_fewer_are_lost_and_says_what_is_in_the_end(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch, seen: tuple[int, ...], rounds: list[int], lost: int
+) -> None:
+    written, counts = facts(4), iter(seen)
+    monkeypatch.setattr(apply, "_lost", lambda *_: written[: next(counts)])
+    monkeypatch.setattr(apply, "_edit_batch", lambda _, batch, *__: replace(NOTHING, no_ops=(batch[0],) * len(batch)))
+    reports = list(look_back(space, written, space.config(), 20, Care()))
+    assert all(report.again for report in reports)
+    assert [len(report.no_ops) for report in reports if not report.lost] == rounds
+    assert [len(report.lost) for report in reports if report.lost] == [lost] * bool(lost)
+    assert sum(len(report.failed) for report in reports) == lost
 
 
 def test_without_looking_back_what_later_batches_lose_stays_lost(space: Workspace) -> None:
@@ -246,5 +260,5 @@ def test_without_looking_back_what_later_batches_lose_stays_lost(space: Workspac
 def test_a_dry_run_looks_back_too(space: Workspace) -> None:
     config = space.config().updated({"past_keys": False})
     reports = list(edit(space, RIVALS, config, batch_size=1, dry_run=True, care=Care()))
-    assert [item.fact for item in reports[-1].edits] == [RIVALS[0]] and reports[-1].again
+    assert [item.fact for item in reports[2].edits] == [RIVALS[0]] and reports[2].again
     assert all(report.recorded == () for report in reports) and space.state.live == ()
