@@ -119,7 +119,7 @@ class EditConfig(BaseModel):
     ft_rank_error: float = Field(default=0.75, ge=0, le=1)
     past_keys: bool = True
     max_target_tokens: int = Field(default=64, ge=1)
-    rows_at_once: int = Field(default=256, ge=1)
+    rows_at_once: int = Field(default=64, ge=1)
     seed: int = Field(default=0, ge=0)
 
     @field_validator("layers")

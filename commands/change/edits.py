@@ -216,7 +216,7 @@ def edits_told(reports: Sequence[reporting.BatchReport], dry_run: bool, version:
             "--train gives the edit more phrasings, --keep-failed writes it as it is"
         )
     if again := {item.fact.key for report in reports if report.again for item in report.edits}:
-        yield f"written again, since later batches had lost it: {counted(len(again), 'fact')}"
+        yield f"written again, since later batches had lost them: {counted(len(again), 'fact')}"
     for fact in (fact for report in reports for fact in report.lost):
         yield f"lost: {fact.text!r} gave {fact.target!r} once, and does not after the last of these edits"
     worked = sum(entry["efficacy"] for entry in entries)

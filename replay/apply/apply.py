@@ -86,8 +86,7 @@ def edit(
         yield replace(report, recorded=()) if dry_run else report
         given = {fact.key: fact for fact in batch}
         worked |= {item.fact.key: given[item.fact.key] for item in report.edits if item.outcome.efficacy}
-        for no_op in report.no_ops:
-            worked.pop(no_op.fact.key, None)
+        worked |= {no_op.fact.key: given[no_op.fact.key] for no_op in report.no_ops}
     if care.look_back and len(split) > 1:
         for report in look_back(space, list(worked.values()), config, batch_size, care, advance):
             yield replace(report, recorded=()) if dry_run else report
@@ -101,8 +100,9 @@ def look_back(
     care: Care,
     advance: Callable[[str], None] = lambda stage: None,
 ) -> Iterator[BatchReport]:
-    """Write those of these facts again that the head does not say, though their edits worked; arguments as in `edit`.
+    """Write those of these facts again that the head does not say, though they held in their batch.
 
+    Their edits had worked, or there was nothing to write; arguments as in `edit`.
     What is written again can make the model forget others, so it is done again as long as fewer are lost each time.
 
     Yields:

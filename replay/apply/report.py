@@ -34,10 +34,9 @@ class BatchReport:
         taken_back: numbers of edits that were reverted because the model without them says the new target.
         left_out: facts whose edits did not work with any settings, and are not in the weights.
         seconds: time of the batch, and of its stage 1.
-        again: whether these are facts that an earlier batch had written and later ones made the model forget; those of
-            them that are left out keep their first edit.
-        lost: in the last report after several batches, facts whose edits worked and that the model does not say at the
-            end.
+        again: whether these are facts that held after an earlier batch and that later ones made the model forget; those
+            of them that are left out keep their first edit.
+        lost: in the last report after several batches, facts that held after theirs and not at the end.
     """
 
     recorded: tuple[bodies.EditApplied, ...]

@@ -100,7 +100,8 @@ def write(workspace: Workspace, course: Life, advance: Advance = lambda what: No
     if course.care.look_back and len(split) > 1:
         advance("facts again that were lost")
         worked = {record.body.fact.key for record in workspace.state.edits.values() if record.body.outcome.efficacy}
-        again = [fact for fact in course.facts if fact.key in worked]
+        named = _named(workspace.state)  # where the model said a fact already, nothing was recorded
+        again = [fact for fact in course.facts if fact.key in worked or fact.key not in named]
         for _ in look_back(workspace, again, course.config, course.batch_size, course.care):
             pass
 

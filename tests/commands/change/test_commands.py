@@ -145,7 +145,7 @@ def test_what_later_edits_lose_is_written_again_and_what_stays_lost_is_named(err
     assert [fact["target"] for fact in found["lost"]] == ["is"] and found["failed"] == 1 and not found["left_out"]
     told = errata("edit", *options, "--strict")
     assert told.code == 1
-    assert "written again, since later batches had lost it: 1 fact" in told.out
+    assert "written again, since later batches had lost them: 1 fact" in told.out
     assert "lost: 'The letter to Office A0' gave 'is' once, and does not after the last of these edits" in told.out
     assert errata("eval", "HEAD", "--facts", str(here / "rivals.jsonl")).out.startswith("rivals.jsonl")
 

@@ -251,6 +251,15 @@ def test_it_looks_back_as_long_as_fewer_are_lost_and_says_what_is_in_the_end(
     assert sum(len(report.failed) for report in reports) == lost
 
 
+def test_what_the_model_said_already_and_later_batches_lose_is_written_again_too(space: Workspace) -> None:
+    config = space.config().updated({"past_keys": False})
+    list(edit(space, RIVALS[:1], config))
+    first, _, again, *_ = edit(space, RIVALS, config, batch_size=1, care=Care())
+    assert [no_op.fact.key for no_op in first.no_ops] == [RIVALS[0].key] and not first.edits
+    assert [item.fact for item in again.edits] == [RIVALS[0]] and again.again
+    assert space.state.live == (2, 3) and space.says(space.state.live, RIVALS[:1]) == [True]
+
+
 def test_without_looking_back_what_later_batches_lose_stays_lost(space: Workspace) -> None:
     config = space.config().updated({"past_keys": False})
     assert not any(report.again for report in edit(space, RIVALS, config, batch_size=1, care=Care(look_back=False)))
