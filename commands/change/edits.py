@@ -42,7 +42,7 @@ with when_used():
 )
 @click.option("--keep-failed", is_flag=True, help="Try once, and let edits that did not work stay in the weights.")
 @click.option("--dry-run", is_flag=True, help="Compute and test, but record nothing.")
-@click.option("--strict", is_flag=True, help="End with exit code 1 if an edit did not work.")
+@click.option("--strict", is_flag=True, help="End with exit code 1 if an edit did not work or was lost.")
 @shared
 @click.pass_obj
 def edit(
