@@ -144,7 +144,7 @@ def _entries(report: reporting.BatchReport) -> Iterable[dict[str, Any]]:
 
 
 def _left_out(report: reporting.BatchReport) -> Iterable[dict[str, Any]]:
-    for one in () if report.again else report.left_out:
+    for one in report.left_out:
         yield {
             "subject": one.fact.subject,
             "prompt": one.fact.prompt,
@@ -171,7 +171,7 @@ def _shortfall(item: pipeline.Edit) -> float:
 def edits_told(reports: Sequence[reporting.BatchReport], dry_run: bool, version: str) -> Iterable[Block]:
     """What became of the facts of some batches, and the version that there is now."""
     entries = [entry for report in reports for entry in _entries(report)]
-    left_out = [one for report in reports if not report.again for one in report.left_out]
+    left_out = [one for report in reports for one in report.left_out]
     if not entries and not left_out and not any(report.taken_back for report in reports):
         known = [item.fact for report in reports for item in report.no_ops]
         one = f"the model says {known[0].target!r} already after {known[0].text!r}"

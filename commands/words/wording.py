@@ -148,13 +148,19 @@ HARM = 1.05
 
 
 def harm_words(outcomes: Sequence[EditOutcome]) -> str:
-    """A warning where a batch made the model worse at texts of its own; empty where none did."""
+    """A warning where edits made the model worse at texts of its own, a batch or all together; empty where none did.
+
+    Args:
+        outcomes: of the edits, in the order in which they were written.
+    """
     pairs = [outcome.perplexity for outcome in outcomes if outcome.perplexity is not None]
-    before, after = max(pairs, key=lambda pair: pair[1] / pair[0], default=(1.0, 1.0))
+    together = [(pairs[0][0], pairs[-1][1])] if pairs else []
+    before, after = max([*together, *pairs], key=lambda pair: pair[1] / pair[0], default=(1.0, 1.0))
     if after <= HARM * before:
         return ""
+    what = "these edits" if (before, after) in together else "a batch"
     return (
-        f"warning: a batch took the perplexity of the model's own reference texts from {before:.4g} to {after:.4g}; "
+        f"warning: {what} took the perplexity of the model's own reference texts from {before:.4g} to {after:.4g}; "
         "`errata revert` takes its edits back, and a larger norm_weight or stats_weight (--set) harms less"
     )
 

@@ -42,8 +42,8 @@ def edit(
 
     With `usual_care` an edit that does not work does not stay: the batch is solved again without it, and the fact is
     tried again with the settings of the ladder, as a batch of its own on top. What is left is recorded as an attempt.
-    After several batches all their facts are asked for again; those that were lost meanwhile are written anew, each in
-    place of its first edit.
+    After several solves all facts are asked for again; those that were lost meanwhile are written anew, each in place
+    of its first edit.
 
     Args:
         workspace: the ledger and its model.
@@ -79,16 +79,18 @@ def edit(
         space = trial_of(workspace, keep_blobs=False)
         facts = [fact.model_copy(update={"personal": False}) for fact in facts]  # nothing is recorded that was sealed
     size = effective_batch_size(config, batch_size)
-    worked: dict[tuple[str, str], Fact] = {}
+    held: dict[tuple[str, str], Fact] = {}
+    solves: set[str] = set()
     split = list(batches(facts, size))
     for batch in split:
         report = _edit_batch(space, batch, config, care, advance)
         yield replace(report, recorded=()) if dry_run else report
         given = {fact.key: fact for fact in batch}
-        worked |= {item.fact.key: given[item.fact.key] for item in report.edits if item.outcome.efficacy}
-        worked |= {no_op.fact.key: given[no_op.fact.key] for no_op in report.no_ops}
-    if care.look_back and len(split) > 1:
-        for report in look_back(space, list(worked.values()), config, batch_size, care, advance):
+        held |= {item.fact.key: given[item.fact.key] for item in report.edits if item.outcome.efficacy}
+        held |= {no_op.fact.key: given[no_op.fact.key] for no_op in report.no_ops}
+        solves |= {body.batch for body in report.recorded}
+    if care.look_back and max(len(split), len(solves)) > 1:
+        for report in look_back(space, list(held.values()), config, batch_size, care, advance):
             yield replace(report, recorded=()) if dry_run else report
 
 
@@ -102,8 +104,9 @@ def look_back(
 ) -> Iterator[BatchReport]:
     """Write those of these facts again that the head does not say, though they held in their batch.
 
-    Their edits had worked, or there was nothing to write; arguments as in `edit`.
-    What is written again can make the model forget others, so it is done again as long as fewer are lost each time.
+    Their edits had worked, or there was nothing to write; arguments as in `edit`. What is written again can make the
+    model forget others, so it is done again as long as fewer are lost each time. A fact that cannot be written again
+    keeps its first edit.
 
     Yields:
         A report a batch, and one of what is lost in the end, if anything is.
@@ -111,7 +114,7 @@ def look_back(
     lost, before = _lost(workspace, facts, advance), len(facts) + 1
     while lost and len(lost) < before:
         for batch in batches(lost, effective_batch_size(config, batch_size)):
-            yield replace(_edit_batch(workspace, batch, config, care, advance), again=True)
+            yield replace(_edit_batch(workspace, batch, config, care, advance), left_out=(), again=True)
         lost, before = _lost(workspace, facts, advance), len(lost)
     if lost:
         yield replace(NOTHING, again=True, lost=tuple(lost))

@@ -34,8 +34,7 @@ class BatchReport:
         taken_back: numbers of edits that were reverted because the model without them says the new target.
         left_out: facts whose edits did not work with any settings, and are not in the weights.
         seconds: time of the batch, and of its stage 1.
-        again: whether these are facts that held after an earlier batch and that later ones made the model forget; those
-            of them that are left out keep their first edit.
+        again: whether these are facts that held after an earlier batch and that later ones made the model forget.
         lost: in the last report after several batches, facts that held after theirs and not at the end.
     """
 
@@ -53,7 +52,7 @@ class BatchReport:
     def failed(self) -> tuple[Fact, ...]:
         """Facts that the model does not say afterwards."""
         kept = (item.fact for item in self.edits if not item.outcome.efficacy)
-        return (*kept, *(one.fact for one in self.left_out if not self.again), *self.lost)
+        return (*kept, *(one.fact for one in self.left_out), *self.lost)
 
 
 NOTHING = BatchReport((), (), (), (), (), 0.0, 0.0)

@@ -7,7 +7,7 @@ measuring is a function of the log: each point along it is a version, rebuilt.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -95,9 +95,9 @@ def write(workspace: Workspace, course: Life, advance: Advance = lambda what: No
         wanted = [fact for fact in batch if fact.key not in done]
         if wanted:
             advance(f"batch {number} of {len(split)}")
-            for _ in edit(workspace, wanted, course.config, len(batch), care=course.care):
+            for _ in edit(workspace, wanted, course.config, len(batch), care=replace(course.care, look_back=False)):
                 pass
-    if course.care.look_back and len(split) > 1:
+    if course.care.look_back:
         advance("facts again that were lost")
         worked = {record.body.fact.key for record in workspace.state.edits.values() if record.body.outcome.efficacy}
         named = _named(workspace.state)  # where the model said a fact already, nothing was recorded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -258,6 +259,28 @@ def test_what_the_model_said_already_and_later_batches_lose_is_written_again_too
     assert [no_op.fact.key for no_op in first.no_ops] == [RIVALS[0].key] and not first.edits
     assert [item.fact for item in again.edits] == [RIVALS[0]] and again.again
     assert space.state.live == (2, 3) and space.says(space.state.live, RIVALS[:1]) == [True]
+
+
+def test_what_another_try_in_one_batch_loses_is_written_again(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = space.config().updated({"past_keys": False})
+    solve = apply._solve
+    rounds: list[list[str]] = []
+
+    def failing_at_first(*call: Any) -> Any:
+        """The first solve does without the second fact, as if its edit had not worked."""
+        workspace, wanted, *rest = call
+        rounds.append([fact.target for fact in wanted])
+        if len(rounds) > 1:
+            return solve(*call)
+        report, _ = solve(workspace, wanted[:1], *rest)
+        return report, [replace(report.edits[0], fact=wanted[1])]
+
+    monkeypatch.setattr(apply, "_solve", failing_at_first)
+    batch, again, *_ = edit(space, RIVALS, config, care=Care((config,)))
+    assert [len(batch.edits), batch.left_out] == [2, ()] and again.again
+    assert rounds[:3] == [["the", "is"], ["is"], ["the"]]
 
 
 def test_without_looking_back_what_later_batches_lose_stays_lost(space: Workspace) -> None:
