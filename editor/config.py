@@ -53,6 +53,9 @@ class EditConfig(BaseModel):
             was one lack it, and had steps of one length.
         step_momentum: share of the last step of that kind that the next one goes on with, unless the gradient has
             turned back. Records from before there was one lack it, and had none.
+        fisher_weight: how much the metric in which a step of that kind goes steepest down is the Fisher information of
+            the hidden state (`editor.model.fisher`) beside the identity: with it the target is reached by changes that
+            other text hears least of. Records from before there was one lack it, and had none.
         early_stopping: most-probable early stopping (MPES): stop once every target token is the most probable one in
             every rewriting prompt and has been so for ``patience`` more steps.
         patience: steps to go on after the target first became the most probable one everywhere.
@@ -96,6 +99,7 @@ class EditConfig(BaseModel):
     step_length: float | None = Field(default=None, gt=0)
     step_shrink: float = Field(default=1.0, gt=0, le=1)
     step_momentum: float = Field(default=0.0, ge=0, lt=1)
+    fisher_weight: float = Field(default=0.0, ge=0)
     early_stopping: bool = True
     patience: int = Field(default=3, ge=0)
     loss_threshold: float = Field(default=0.05, ge=0)
@@ -141,6 +145,12 @@ class EditConfig(BaseModel):
     def _a_ridge_for_the_null_space(self) -> EditConfig:
         if self.stage2 == Stage2.ALPHAEDIT and self.norm_weight == 0:
             raise ValueError("alphaedit needs norm_weight above zero: in the null space nothing else bounds the update")
+        return self
+
+    @model_validator(mode="after")
+    def _steps_for_the_metric(self) -> EditConfig:
+        if self.fisher_weight > 0 and self.step_length is None:
+            raise ValueError("fisher_weight needs step_length: Adam's steps have a metric of their own")
         return self
 
     @property
@@ -217,7 +227,8 @@ class EditConfig(BaseModel):
     def updated(self, changes: Mapping[str, Any]) -> EditConfig:
         """These settings with some replaced; values may be strings, as a command line gives them.
 
-        A share of the null space takes the place of a threshold, and a learning rate that of a step's length.
+        A share of the null space takes the place of a threshold, and a learning rate that of a step's length and its
+        metric.
 
         Raises:
             UsageError: for an unknown name or a value that does not fit.
@@ -226,7 +237,7 @@ class EditConfig(BaseModel):
         if "null_space_share" in changes:
             own["null_space_threshold"] = None
         if "learning_rate" in changes and "step_length" not in changes:
-            own["step_length"] = None
+            own |= {"step_length": None, "fisher_weight": 0.0}
         return build_config({**own, **changes})
 
 

@@ -46,6 +46,8 @@ class EditedMatrix:
         second_moment: C, ``(d_in, d_in)`` float64.
         past_keys: ``(m, d_in)`` float32, keys of the live edits.
         solver: the tensor's own, kept by the caller from batch to batch; without one, nothing is known from before.
+        information: Fisher information of the hidden state after the layer, ``(d_out, d_out)`` float64, where it is
+            known and the layer is the last.
     """
 
     name: str
@@ -56,6 +58,7 @@ class EditedMatrix:
     second_moment: Tensor
     past_keys: Tensor
     solver: Solver | None = None
+    information: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -225,7 +228,7 @@ def edit_batch(
         perplexity_before = _perplexity(loaded, reference_texts)
         advance("target values")
         stage1_started = meter.seconds()
-        targets = [] if config.stage2 == Stage2.FT else optimise(loaded, requests, config)
+        targets = [] if config.stage2 == Stage2.FT else optimise(loaded, requests, config, matrices[-1].information)
         stage1_seconds = meter.seconds() - stage1_started
     failed: list[Edit] = []
     places = list(range(len(requests)))

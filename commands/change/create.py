@@ -129,6 +129,7 @@ def init(
         "source": created.source.plain() if created.source is not None else None,
         "edited": {name: tensor.plain() for name, tensor in created.edited.items()},
         "stats": {name: stats.plain() for name, stats in created.stats.items()},
+        "fisher": created.fisher.plain() if created.fisher is not None else None,
         "corpus": created.corpus.plain() if created.corpus is not None else None,
         "adapter": created.adapter.plain() if created.adapter is not None else None,
         "preset": created.preset,
@@ -149,6 +150,11 @@ def init(
         f"second moment of {created.stats[name].tokens:,} keys{own}"
         for name, tensor in created.edited.items()
     ]
+    if created.fisher is not None:
+        lines.append(
+            f"metric Fisher information of the hidden state after layer {created.fisher.layer}, of "
+            f"{created.fisher.tokens:,} gradients"
+        )
     app.show(data, [*lines, 'next: errata edit --subject S --prompt "... {} ..." --target T'])
 
 
@@ -234,7 +240,8 @@ def stats(context: click.Context, check: bool, corpus: Path | None, max_tokens: 
     now = _recomputed(app, corpus, max_tokens) if check else {}
     rows = []
     data: dict[str, Any] = {}
-    for name, reference in created.stats.items():
+    fisher = {} if created.fisher is None else {beginning.FISHER: created.fisher}
+    for name, reference in {**created.stats, **fisher}.items():
         same = now.get(name) == reference.digest if check else None
         data[name] = {**reference.plain(), "same": same}
         words = {None: "", True: "same", False: "differs"}[same]

@@ -55,7 +55,7 @@ def own_tokens(width: int) -> int:
 
 @dataclass(frozen=True)
 class SecondMoment:
-    """``C`` of one layer: ``(d_in, d_in)`` float64, symmetric, over ``tokens`` keys."""
+    """The mean of ``x xᵀ`` at one layer, ``(d, d)`` float64, over ``tokens`` rows: of keys it is ``C``."""
 
     layer: int
     matrix: Tensor
@@ -77,6 +77,10 @@ class Sums:
     sums: Mapping[int, Tensor]
 
 
+Rows = Callable[[int, Tensor, Tensor, Tensor], Mapping[int, Tensor]]
+"""Rows to average, by layer: of a batch's number, its tokens and mask ``(B, T)``, and which of its ``B·T`` places."""
+
+
 def collect(
     loaded: LoadedModel,
     documents: Iterable[str],
@@ -88,22 +92,57 @@ def collect(
 ) -> list[SecondMoment]:
     """Stream a corpus through the model and average ``k kᵀ`` for each layer.
 
-    Products within a batch are float32, which is far more exact than a sample is; sums over batches are float64.
-
     Args:
         loaded: the base model.
         documents: texts; empty ones are skipped.
         layers: layers whose edited matrix's inputs are wanted.
         settings: how much text, in what pieces.
-        advance: called with the number of tokens read so far, at the beginning and after each batch.
-        begun: where an earlier collection over the same documents was interrupted; the result has the same bits.
-        keep: called with the sums after each batch, before `advance`; they are only valid during the call.
+        advance: as of `average`.
+        begun: likewise.
+        keep: likewise.
 
     Raises:
         UsageError: if the corpus gives no key.
     """
     modules = {str(layer): loaded.adapter.edited_module(loaded.model, layer) for layer in layers}
+
+    def keys(_number: int, ids: Tensor, mask: Tensor, places: Tensor) -> dict[int, Tensor]:
+        with torch.no_grad(), recording(modules, last=str(max(layers))) as records:
+            loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
+        found = {layer: records[str(layer)].args[0] for layer in layers}
+        return {layer: each.reshape(-1, each.shape[-1])[places].to(torch.float32) for layer, each in found.items()}
+
     widths = {layer: loaded.adapter.shape(loaded.model, layer)[1] for layer in layers}
+    return average(loaded, documents, widths, settings, keys, advance, begun, keep)
+
+
+def average(
+    loaded: LoadedModel,
+    documents: Iterable[str],
+    widths: Mapping[int, int],
+    settings: StatsSettings,
+    rows: Rows,
+    advance: Callable[[int], None] = lambda tokens: None,
+    begun: Sums | None = None,
+    keep: Callable[[Sums], None] = lambda sums: None,
+) -> list[SecondMoment]:
+    """Stream a corpus, and average ``x xᵀ`` over rows ``x``.
+
+    Products within a batch are float32, which is far more exact than a sample is; sums over batches are float64.
+
+    Args:
+        loaded: the base model.
+        documents: texts; empty ones are skipped.
+        widths: how wide the rows of each layer are.
+        settings: how much text, in what pieces.
+        rows: gives a batch's rows, float32.
+        advance: called with the number of tokens read so far, at the beginning and after each batch.
+        begun: where an earlier collection over the same documents was interrupted; the result has the same bits.
+        keep: called with the sums after each batch, before `advance`; they are only valid during the call.
+
+    Raises:
+        UsageError: if the corpus gives no row.
+    """
     sums = {
         layer: torch.zeros(width, width, dtype=torch.float64, device=loaded.device)
         if begun is None
@@ -112,28 +151,23 @@ def collect(
     }
     done, count = (0, 0) if begun is None else (begun.batches, begun.tokens)
     advance(count)
-    for number, rows in enumerate(_batches(loaded, documents, settings)):
+    for number, pieces in enumerate(_batches(loaded, documents, settings)):
         if count >= settings.max_tokens:
             break
         if number < done:
             continue
-        ids, mask = pad(rows, loaded.device)
+        ids, mask = pad(pieces, loaded.device)
         keep_at = mask.bool()
         keep_at[:, : settings.skip_first] = False
-        left = settings.max_tokens - count
-        flat = keep_at.flatten().nonzero().squeeze(1)[:left]
-        with torch.no_grad(), recording(modules, last=str(max(layers))) as records:
-            loaded.model(input_ids=ids, attention_mask=mask, use_cache=False)
-        for layer in layers:
-            keys = records[str(layer)].args[0]
-            keys = keys.reshape(-1, keys.shape[-1])[flat].to(torch.float32)
-            sums[layer] += keys.T @ keys
-        count += int(flat.numel())
+        places = keep_at.flatten().nonzero().squeeze(1)[: settings.max_tokens - count]
+        for layer, found in rows(number, ids, mask, places).items():
+            sums[layer] += found.T @ found
+        count += int(places.numel())
         keep(Sums(number + 1, count, sums))
         advance(count)
     if count == 0:
         raise UsageError("the corpus gives no key: it is empty, or every document has a single token")
-    return [SecondMoment(layer, (sums[layer] / count).cpu(), count) for layer in layers]
+    return [SecondMoment(layer, (total / count).cpu(), count) for layer, total in sums.items()]
 
 
 def keys_in(loaded: LoadedModel, documents: Iterable[str], settings: StatsSettings) -> int:

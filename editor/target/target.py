@@ -7,7 +7,8 @@ model says the target:
     ``NLL(target | rewriting prompts) + kl_weight·KL("{subject} is a" unchanged) + decay·‖δ‖ / ‖z0‖²``
 
 ``δ`` kept within ``clamp_norm_factor·‖z0‖``. Steps are Adam's, as published, or go straight down the gradient by a
-given length, shorter where the gradient turned back. Adam moves every coordinate about as far, whatever it does to the
+given length, shorter where the gradient turned back; with the Fisher information for a metric (`editor.model.fisher`)
+that is down its inverse times the gradient. Adam moves every coordinate about as far, whatever it does to the
 loss; straight down the same words are reached by a shorter ``δ`` (`docs/settings.md`), and what an edit does to all
 other text grows with ``‖δ‖``.
 
@@ -28,6 +29,7 @@ import torch
 from torch import Tensor
 
 from errata.editor.config import EditConfig
+from errata.editor.model.fisher import metric
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import Request
 from errata.editor.target.capture import capture
@@ -66,20 +68,31 @@ class TargetValue:
     value_norm: float
 
 
-def optimise(loaded: LoadedModel, requests: Sequence[Request], config: EditConfig) -> list[TargetValue]:
+def optimise(
+    loaded: LoadedModel, requests: Sequence[Request], config: EditConfig, information: Tensor | None = None
+) -> list[TargetValue]:
     """Find a target value for each request.
 
     Args:
         loaded: the model as it stands before the batch.
         requests: encoded facts.
         config: settings; the hidden state after its last layer is optimised.
+        information: that state's Fisher information, ``(d, d)`` float64, for settings that have a weight for it.
 
     Raises:
-        ModelError: if a loss is NaN or infinite.
+        ModelError: if a loss is NaN or infinite, or the Fisher information is asked for and not known.
     """
+    uphill: Tensor | None = None
+    if config.fisher_weight > 0:
+        if information is None:
+            raise ModelError(
+                f"the settings have a fisher_weight, and the Fisher information after layer {config.layers[-1]} is not "
+                "known: `errata init` collects it where its settings have one; --set fisher_weight=0 does without"
+            )
+        uphill = metric(information, config.fisher_weight).to(loaded.device)
     found: dict[int, TargetValue] = {}
     for members in _groups(requests, config.rows_at_once):
-        values = _Optimisation(loaded, [requests[i] for i in members], config).run()
+        values = _Optimisation(loaded, [requests[i] for i in members], config, uphill).run()
         found.update(zip(members, values, strict=True))
     return [found[i] for i in range(len(requests))]
 
@@ -131,8 +144,10 @@ class _Reads:
 class _Optimisation:
     """The optimisation of requests that fit side by side."""
 
-    def __init__(self, loaded: LoadedModel, requests: Sequence[Request], config: EditConfig) -> None:
-        self.loaded, self.requests, self.config = loaded, requests, config
+    def __init__(
+        self, loaded: LoadedModel, requests: Sequence[Request], config: EditConfig, uphill: Tensor | None = None
+    ) -> None:
+        self.loaded, self.requests, self.config, self.uphill = loaded, requests, config, uphill
         rows = [row for request in requests for row in (*request.rewriting, request.divergence)]
         places = self._index()
         self.buckets = capture(loaded, config.layers[-1], rows, places)
@@ -227,9 +242,10 @@ class _Optimisation:
         direction = (m / (1 - 0.9**step)) / ((v / (1 - 0.999**step)).sqrt() + 1e-8)
         return delta - self.config.learning_rate * direction
 
-    @staticmethod
-    def _downhill(gradient: Tensor, length: Tensor) -> Tensor:
-        """A step of ``length`` ``(n, 1)`` straight down the gradient."""
+    def _downhill(self, gradient: Tensor, length: Tensor) -> Tensor:
+        """A step of ``length`` ``(n, 1)`` that goes steepest down in the metric."""
+        if self.uphill is not None:
+            gradient = gradient @ self.uphill
         size: Tensor = gradient.norm(dim=1, keepdim=True).clamp_min(1e-30)
         return -gradient * (length / size)
 

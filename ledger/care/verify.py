@@ -143,8 +143,8 @@ def references(events: Iterable[Event]) -> dict[str, list[int]]:
     erased = _erased(events)
     for event in events:
         match event.body:
-            case LedgerCreated(stats=stats, corpus=corpus):
-                blobs = [ref.blob for ref in stats.values()]
+            case LedgerCreated(stats=stats, corpus=corpus, fisher=fisher):
+                blobs = [ref.blob for ref in (*stats.values(), *([] if fisher is None else [fisher]))]
                 if corpus is not None and corpus.blob is not None:
                     blobs.append(corpus.blob)
             case EditApplied(number=number) if number in erased:

@@ -40,12 +40,14 @@ class LedgerCreated(SparseRecord, Body):
         preset: the name of the preset that the hyperparameters came from, None for the defaults.
         files: further files of the model's folder that decide what it says, such as its chat template, with their
             digests. Ledgers that are older name none.
+        fisher: the Fisher information of the hidden state after the last edited layer, where the hyperparameters of the
+            beginning had a weight for it.
         corpus: the text behind the second moments; None in ledgers that are older than it.
         reference_texts: short texts of the base model's own, whose perplexity is measured with every batch.
         source: the file that the model's folder was made from, if it was.
     """
 
-    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"files", "corpus", "reference_texts", "source"})
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"files", "corpus", "reference_texts", "source", "fisher"})
 
     model: Line
     family: Line
@@ -65,6 +67,7 @@ class LedgerCreated(SparseRecord, Body):
     corpus: CorpusRef | None = None
     reference_texts: tuple[str, ...] = ()
     source: ModelSource | None = None
+    fisher: StatsRef | None = None
 
 
 class NewEdit(SparseRecord):

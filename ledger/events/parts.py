@@ -43,7 +43,7 @@ class EditedTensor(Record):
 
 
 class StatsRef(Record):
-    """Where a tensor's second moment C lies: the blob, the digest of what it was made from, and how much."""
+    """Where a second moment of keys or gradients lies: the blob, the digest of what it was made from, and how much."""
 
     blob: Digest
     digest: Digest

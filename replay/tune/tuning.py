@@ -11,13 +11,15 @@ each trial from the number of trials before: an interrupted search and one in a 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from errata.editor.config import EditConfig, build_config
+from errata.editor.model.fisher import fisher, fisher_settings
 from errata.editor.model.hooks import patched
 from errata.editor.model.requests import prompts_a_fact
 from errata.editor.model.stats import collect
@@ -96,8 +98,13 @@ class Workbench:
         others = [layer for layer in layers if layer not in own]
         self._matrices = {layer: self._own(name) for layer, name in own.items()}
         self._collected: dict[str, Any] | None = None
+        self._text = partial(text_behind, created.corpus, workspace.ledger.blobs, corpus)
+        self._information: dict[int, torch.Tensor] = {}
+        if workspace.information is not None:
+            self._information[max(own)] = workspace.information
+        self._advance = advance
         if others:
-            text = text_behind(created.corpus, workspace.ledger.blobs, corpus)
+            text = self._text()
             advance(
                 f"averaging keys of layers {', '.join(map(str, others))}, of which the ledger has no second moments"
             )
@@ -121,6 +128,8 @@ class Workbench:
         meter = self.workspace.surroundings.meter
         above = adapter.layer_count(model) - 1 - config.layers[-1]
         matrices = [self._matrices[layer] for layer in config.layers]
+        if config.fisher_weight > 0:
+            matrices[-1] = replace(matrices[-1], information=self._information_after(config.layers[-1]))
         used = dict.fromkeys((matrix.name for matrix in matrices), 0.0)
         seconds, steps, edits = 0.0, 0, 0
         contexts = self.workspace.created.context_prompts
@@ -145,6 +154,16 @@ class Workbench:
         many = max(1, edits)
         work = steps * prompts_a_fact(config, contexts) * (above + 1) / many
         return Trial(number, config, found, seconds / many, work, steps / many, failed)
+
+    def _information_after(self, layer: int) -> torch.Tensor:
+        """The Fisher information after a layer; collected where the ledger has another one's."""
+        if layer not in self._information:
+            text = self._text()
+            self._advance(f"averaging gradients after layer {layer}, of which the ledger has no Fisher information")
+            read = fisher_settings(self.loaded.adapter.shape(self.loaded.model, layer)[0], text.settings)
+            found = fisher(self.loaded, text.documents(), layer, read, self.workspace.config().seed)
+            self._information[layer] = found.matrix
+        return self._information[layer]
 
     def baseline(self, facts: Sequence[Fact], general: Sequence[Probe]) -> Baseline:
         """What holds on the base."""

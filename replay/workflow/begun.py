@@ -59,21 +59,21 @@ class Begun:
         data = canonical_bytes([{"texts": list(batch.texts), "tokens": batch.tokens} for batch in batches])
         self._cache("text").save(identity, {"text": bytes_tensor(data)})
 
-    def sums(self, identity: str, layers: Sequence[int]) -> Sums | None:
+    def sums(self, identity: str, layers: Sequence[int], what: str = "sums") -> Sums | None:
         """The sums over the first batches for these inputs, if there are any."""
-        found = self._load("sums", identity)
+        found = self._load(what, identity)
         if found is None:
             return None
         batches, tokens = found["read"].tolist()
         return Sums(batches, tokens, {layer: found[f"layer.{layer}"] for layer in layers})
 
-    def keep_sums(self, identity: str, sums: Sums) -> None:
+    def keep_sums(self, identity: str, sums: Sums, what: str = "sums") -> None:
         """Keep sums, if they were not kept a moment ago."""
         started = self._seconds()
         if started < self._next:
             return
         layers = {f"layer.{layer}": tensor for layer, tensor in sums.sums.items()}
-        self._cache("sums").save(identity, {"read": torch.tensor([sums.batches, sums.tokens]), **layers})
+        self._cache(what).save(identity, {"read": torch.tensor([sums.batches, sums.tokens]), **layers})
         now = self._seconds()
         self._next = now + max(KEEP_EVERY, KEEP_SHARE * (now - started))
 

@@ -16,6 +16,7 @@ import torch
 from errata.editor.config import EditConfig, build_config
 from errata.editor.model import adapter_files
 from errata.editor.model.adapter_check import check_adapter
+from errata.editor.model.fisher import fisher_digest, fisher_settings
 from errata.editor.model.gguf_files import gguf_path
 from errata.editor.model.loading import LoadedModel, ModelFiles, dtype_name, load_model, resolve_model
 from errata.editor.model.own_text import context_prompts, write_few
@@ -38,6 +39,7 @@ from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.moments import (
     Advance,
     Identity,
+    SourcedMoment,
     moments_over,
     require_corpus,
     text_behind,
@@ -46,6 +48,9 @@ from errata.replay.workflow.stats_file import encode_moment, read_stats
 
 REFERENCE_TEXTS, REFERENCE_TOKENS = 8, 48
 """How many texts of the model's own are recorded to measure perplexity on, and most tokens of each."""
+
+FISHER = "Fisher information"
+"""What it is called beside the names of tensors that have second moments."""
 
 PRESET = "errata.json"
 """A file of this name beside a model's weights may hold the hyperparameters that its makers found to suit it."""
@@ -169,12 +174,10 @@ def _create(
     prompts = context_prompts(loaded, genesis.context_prompts, config.seed)
     identity = Identity(base, tokenizer, loaded.files.config_digest())
     if genesis.moments is not None:
-        found = read_stats(genesis.moments, identity, config.layers)
+        found = read_stats(genesis.moments, identity, config)
     else:
         bound = {"software": surroundings.software, "device": surroundings.device}
-        found = moments_over(
-            loaded, identity, config.layers, genesis.corpus, genesis.stats, config.seed, begun, bound, advance
-        )
+        found = moments_over(loaded, identity, config, genesis.corpus, genesis.stats, begun, bound, advance)
     advance("sampling reference texts", 0, 0)
     references = write_few(loaded, REFERENCE_TEXTS, REFERENCE_TOKENS, config.seed, "reference")
     advance("writing the ledger", 0, 0)
@@ -186,15 +189,7 @@ def _create(
             tempfile.TemporaryDirectory(dir=folder, prefix=f"{LEDGER_FOLDER}.making-") as scratch,
         ):
             ledger = Ledger.create(Path(scratch))
-            stats = {
-                names[moment.found.layer]: StatsRef(
-                    blob=ledger.blobs.put(encode_moment(moment.found.matrix)),
-                    digest=moment.digest,
-                    tokens=moment.found.tokens,
-                    layer=moment.found.layer,
-                )
-                for moment in found.moments
-            }
+            stats = {names[moment.found.layer]: _kept(ledger, moment) for moment in found.moments}
             corpus = found.corpus
             if corpus is not None and found.text is not None:
                 corpus = corpus.model_copy(update={"blob": ledger.blobs.put(found.text)})
@@ -217,6 +212,7 @@ def _create(
                 corpus=corpus,
                 reference_texts=tuple(references),
                 source=source,
+                fisher=None if found.fisher is None else _kept(ledger, found.fisher),
             )
             ledger.execute(
                 RecordEvent(body), actor=surroundings.actor, now=surroundings.now(), new_id=surroundings.new_id
@@ -226,6 +222,12 @@ def _create(
     except OSError as error:
         raise storage_error(folder, error) from error
     return Ledger.open(folder)
+
+
+def _kept(ledger: Ledger, moment: SourcedMoment) -> StatsRef:
+    """A second moment, put among the ledger's blobs."""
+    blob = ledger.blobs.put(encode_moment(moment.found.matrix))
+    return StatsRef(blob=blob, digest=moment.digest, tokens=moment.found.tokens, layer=moment.found.layer)
 
 
 def _base(
@@ -317,7 +319,7 @@ def compare_stats(
         max_tokens: as it was given at genesis, for a file.
 
     Yields:
-        ``(tensor, recorded, recomputed)``.
+        ``(tensor, recorded, recomputed)``; the Fisher information is named `FISHER`.
 
     Raises:
         UsageError, BlobMissing, BlobDamaged, Damaged: as of `text_behind`.
@@ -326,6 +328,15 @@ def compare_stats(
     for name, reference in created.stats.items():
         now = stats_digest(created.base_digest, created.tokenizer_digest, text.digest, reference.layer, text.settings)
         yield name, reference.digest, now
+    if (own := created.fisher) is not None:
+        name = max(created.edited, key=lambda name: created.edited[name].layer)
+        read = fisher_settings(created.edited[name].shape[0], text.settings)
+        seed = build_config(created.hyperparameters).seed
+        yield (
+            FISHER,
+            own.digest,
+            fisher_digest(created.base_digest, created.tokenizer_digest, text.digest, own.layer, read, seed),
+        )
 
 
 def _edited(loaded: LoadedModel, name: str, layer: int, capacity_bits: int) -> EditedTensor:

@@ -6,7 +6,7 @@ it is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,9 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
+from errata.editor.config import EditConfig
 from errata.editor.model import adapter_files
+from errata.editor.model.fisher import fisher, fisher_digest, fisher_settings
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.own_text import OwnText, Sampled, write_batch
 from errata.editor.model.stats import (
@@ -69,33 +71,33 @@ class Moments:
         corpus: the text; None where a file of second moments comes from a ledger that did not record it.
         text: the text itself, if the model wrote it.
         moments: one for each edited layer.
+        fisher: the Fisher information of the hidden state after the last of them, where it is wanted.
     """
 
     corpus: CorpusRef | None
     text: bytes | None
     moments: tuple[SourcedMoment, ...]
+    fisher: SourcedMoment | None = None
 
 
 def moments_over(
     loaded: LoadedModel,
     identity: Identity,
-    layers: Sequence[int],
+    config: EditConfig,
     corpus: Path | None,
     settings: StatsSettings | None,
-    seed: int,
     begun: Begun,
     bound: Any,
     advance: Advance,
 ) -> Moments:
-    """Collect second moments over a corpus file, or over text that the model writes.
+    """Collect second moments over a corpus file, or over text that the model writes, and the Fisher information.
 
     Args:
         loaded: the base model.
         identity: its digests.
-        layers: the edited layers.
+        config: the edited layers, the seed of what is drawn, and whether the Fisher information is wanted.
         corpus: the file; None has the model write text.
         settings: how much text, in what pieces; the usual ones if None.
-        seed: of the model's own text.
         begun: what an interrupted start left.
         bound: JSON of what else the bits depend on, such as versions of software and the device.
         advance: told how far it is.
@@ -104,6 +106,7 @@ def moments_over(
         UsageError: the corpus is not UTF-8 text, or gives no key.
         ModelError: the model computes NaN or infinity.
     """
+    layers, seed = config.layers, config.seed
     if settings is None:
         width = max(loaded.adapter.shape(loaded.model, layer)[1] for layer in layers)
         settings = settings_for(own_tokens(width) if corpus is None else None)
@@ -135,7 +138,25 @@ def moments_over(
         SourcedMoment(one, stats_digest(identity.base, identity.tokenizer, reference.digest, one.layer, settings))
         for one in found
     )
-    return Moments(reference, text, tuple(moments))
+    information = None
+    if config.fisher_weight > 0:
+        layer = layers[-1]
+        read = fisher_settings(loaded.adapter.shape(loaded.model, layer)[0], settings)
+        name = fisher_digest(identity.base, identity.tokenizer, reference.digest, layer, read, seed)
+        own = value_digest("fisher sums", {**inputs, "digest": name})
+        most = min(total, read.max_tokens)
+        measured = fisher(
+            loaded,
+            texts(),
+            layer,
+            read,
+            seed,
+            lambda tokens: advance("averaging gradients over the same text", tokens, most),
+            begun.sums(own, [layer], "fisher"),
+            lambda sums: begun.keep_sums(own, sums, "fisher"),
+        )
+        information = SourcedMoment(measured, name)
+    return Moments(reference, text, tuple(moments), information)
 
 
 def own_text(

@@ -1,10 +1,10 @@
 """Second moments as one file: to share them, and to begin a ledger with without reading a corpus again.
 
-One safetensors file: a float64 tensor `layer.N` for each layer, and `corpus`, the bytes of the text if the model wrote
-it itself. The metadata's `errata` is JSON of what they belong to: digests of the model's tensors, its tokenizer and its
-configuration; of each layer the digest of what its second moment was made from (model, tokenizer, corpus, settings) and
-that of the matrix. A ledger is bound to its second moments from the first event on, so a file of them is only ever read
-by `errata init --stats`.
+One safetensors file: a float64 tensor `layer.N` for each layer, `fisher` where the ledger has the Fisher information,
+and `corpus`, the bytes of the text if the model wrote it itself. The metadata's `errata` is JSON of what they belong
+to: digests of the model's tensors, its tokenizer and its configuration; of each matrix the digest of what it was made
+from (model, tokenizer, corpus, settings) and its own. A ledger is bound to its second moments from the first event on,
+so a file of them is only ever read by `errata init --stats`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load, save
 from torch import Tensor
 
+from errata.editor.config import EditConfig
 from errata.editor.model.stats import SecondMoment
 from errata.ledger.base.canonical import digest
 from errata.ledger.base.digests import BLOB_DOMAIN
@@ -41,6 +42,7 @@ class StatsRecord(Record):
         base, tokenizer, config: digests of the model that they are of.
         corpus: the text, if it is known.
         layers: a second moment each, as a ledger refers to it.
+        fisher: the Fisher information, if the ledger has it.
     """
 
     format: int
@@ -49,6 +51,7 @@ class StatsRecord(Record):
     config: Digest
     corpus: CorpusRef | None
     layers: tuple[StatsRef, ...]
+    fisher: StatsRef | None = None
 
 
 def encode_moment(matrix: Tensor) -> bytes:
@@ -83,21 +86,29 @@ def export_stats(ledger: Ledger, path: Path) -> StatsRecord:
     created = ledger.state().genesis
     references = tuple(sorted(created.stats.values(), key=lambda reference: reference.layer))
     tensors = {f"layer.{one.layer}": load(ledger.blobs.get(one.blob))["second_moment"] for one in references}
+    if created.fisher is not None:
+        tensors["fisher"] = load(ledger.blobs.get(created.fisher.blob))["second_moment"]
     text = stored_text(created.corpus, ledger.blobs)
     if text is not None:
         tensors["corpus"] = bytes_tensor(text)
-    record = StatsRecord(format=FORMAT, corpus=created.corpus, layers=references, **asdict(identity_of(created)))
+    record = StatsRecord(
+        format=FORMAT,
+        corpus=created.corpus,
+        layers=references,
+        fisher=created.fisher,
+        **asdict(identity_of(created)),
+    )
     write_durably(path, bytes(save(tensors, metadata={"errata": json.dumps(record.plain(), sort_keys=True)})))
     return record
 
 
-def read_stats(path: Path, identity: Identity, layers: Sequence[int]) -> Moments:
+def read_stats(path: Path, identity: Identity, config: EditConfig) -> Moments:
     """Second moments from a file that `export_stats` wrote.
 
     Args:
         path: the file.
         identity: the digests of the model that they are wanted for.
-        layers: the layers that they are wanted for; the file may hold others, too.
+        config: the layers that they are wanted for, and whether the Fisher information is; the file may hold more.
 
     Raises:
         UsageError: there is no such file, it is not one of these, or it was made for another model or other layers.
@@ -109,24 +120,34 @@ def read_stats(path: Path, identity: Identity, layers: Sequence[int]) -> Moments
     if others:
         raise UsageError(f"{path} was made for another model: {' and '.join(others)} differ from this one's")
     held = {reference.layer: reference for reference in record.layers}
+    layers = config.layers
     missing = [layer for layer in layers if layer not in held]
     if missing:
         raise UsageError(
             f"{path} holds second moments of {_layers(held)}, and this ledger is to edit {_layers(layers)}; "
             "choose with --layers, or collect them with --corpus FILE or without it"
         )
-    moments = []
-    for layer in layers:
-        matrix = tensors.get(f"layer.{layer}")
-        if matrix is None or digest(BLOB_DOMAIN, encode_moment(matrix)) != held[layer].blob:
-            raise Damaged(f"{path} is damaged: the second moment of layer {layer} is not the one that it names")
-        moments.append(SourcedMoment(SecondMoment(layer, matrix, held[layer].tokens), held[layer].digest))
+    information = record.fisher if config.fisher_weight > 0 else None
+    if config.fisher_weight > 0 and (information is None or information.layer != layers[-1]):
+        raise UsageError(
+            f"{path} does not hold the Fisher information after layer {layers[-1]}, which fisher_weight needs; "
+            "leave the file away, or --set fisher_weight=0"
+        )
+
+    def sourced(name: str, what: str, reference: StatsRef) -> SourcedMoment:
+        matrix = tensors.get(name)
+        if matrix is None or digest(BLOB_DOMAIN, encode_moment(matrix)) != reference.blob:
+            raise Damaged(f"{path} is damaged: the {what} of layer {reference.layer} is not the one that it names")
+        return SourcedMoment(SecondMoment(reference.layer, matrix, reference.tokens), reference.digest)
+
+    moments = [sourced(f"layer.{layer}", "second moment", held[layer]) for layer in layers]
     text = None
     if record.corpus is not None and record.corpus.blob is not None:
         text = tensors["corpus"].numpy().tobytes() if "corpus" in tensors else b""
         if digest(BLOB_DOMAIN, text) != record.corpus.blob:
             raise Damaged(f"{path} is damaged: its text is not the one that it names")
-    return Moments(record.corpus, text, tuple(moments))
+    fisher = None if information is None else sourced("fisher", "Fisher information", information)
+    return Moments(record.corpus, text, tuple(moments), fisher)
 
 
 def _read(path: Path) -> tuple[StatsRecord, dict[str, Tensor]]:

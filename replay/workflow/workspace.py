@@ -146,6 +146,16 @@ class Workspace(Writer):
         }
 
     @cached_property
+    def information(self) -> Tensor | None:
+        """The Fisher information recorded at genesis, ``(d_out, d_out)`` float64; None where there was none.
+
+        Raises:
+            BlobMissing, BlobDamaged: if its blob is not as it was recorded.
+        """
+        reference = self.created.fisher
+        return None if reference is None else load_tensors(self.ledger.blobs.get(reference.blob))["second_moment"]
+
+    @cached_property
     def solvers(self) -> dict[str, Solver]:
         """A solver for each edited tensor: what stage 2 knows from the batches before, and its factors on disk."""
         return self.new_solvers()

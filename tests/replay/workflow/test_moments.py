@@ -17,18 +17,20 @@ from errata.ledger.base.canonical import digest
 from errata.ledger.base.errors import BlobMissing, Damaged, Refused, UsageError
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.ledger import Ledger
+from errata.ledger.store.blobs import FolderBlobs
 from errata.replay.tune.tuning import Workbench
 from errata.replay.workflow import begun as begun_module
 from errata.replay.workflow.begun import FOLDER
-from errata.replay.workflow.genesis import Genesis, compare_stats, create_ledger
+from errata.replay.workflow.genesis import FISHER, Genesis, compare_stats, create_ledger
 from errata.replay.workflow.moments import texts_of
 from errata.replay.workflow.stats_file import encode_moment, export_stats
 from errata.replay.workflow.workspace import Workspace
 from tests.support.collecting import gc
-from tests.support.editing import DOCUMENTS, SETTINGS, load
+from tests.support.editing import DOCUMENTS, FACTS, SETTINGS, load
 from tests.support.workspaces import surroundings
 
 STATS = StatsSettings(max_tokens=300, batch_size=2)
+WITH_FISHER = {**SETTINGS, "step_length": 0.1, "fisher_weight": 1.0}
 
 
 @pytest.fixture(autouse=True)
@@ -146,21 +148,23 @@ def test_a_few_texts_are_as_many_as_asked_for(tiny_llama: Path) -> None:
     assert len(texts) == 3 and texts == write_few(loaded, 3, 10, seed=0, purpose="reference")
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, WITH_FISHER])
 @pytest.mark.parametrize("own", [True, False])
 def test_an_interrupted_start_goes_on_and_gives_the_bits_of_one_that_was_not(
-    own: bool, tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
+    own: bool, settings: dict[str, object], tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(begun_module, "KEEP_EVERY", 0.0)
     corpus = None if own else corpus_at(tmp_path)
-    create_ledger(tmp_path / "whole", genesis(tiny_llama, corpus), surroundings())
+    given = genesis(tiny_llama, corpus, settings=settings)
+    create_ledger(tmp_path / "whole", given, surroundings())
     folder, said, interruptions = tmp_path / "again", list[str](), 0
     while not (folder / ".errata").exists():  # a batch has 12 steps: each run gets one batch further
         try:
-            create_ledger(folder, genesis(tiny_llama, corpus), surroundings(), interrupt_at(15, 1), said.append)
+            create_ledger(folder, given, surroundings(), interrupt_at(15, 2), said.append)
         except Interrupted:
             interruptions += 1
             assert (folder / FOLDER).is_dir() and not (folder / ".errata").exists()
-    assert interruptions >= 3
+    assert interruptions >= 2
     assert contents(folder) == contents(tmp_path / "whole")
     assert Ledger.open(folder).state().head == Ledger.open(tmp_path / "whole").state().head
     assert not (folder / FOLDER).exists()
@@ -258,3 +262,44 @@ def test_a_ledger_that_is_there_is_refused_before_anything_is_sampled(tmp_path: 
     create_ledger(tmp_path, genesis(tiny_llama), surroundings())
     with pytest.raises(Refused):
         create_ledger(tmp_path, genesis(tiny_llama), surroundings(), interrupt_at(0, 0))
+
+
+def test_the_fisher_information_is_recorded_where_the_settings_have_a_weight_for_it(
+    tmp_path: Path, tiny_llama: Path
+) -> None:
+    plain = create_ledger(tmp_path / "plain", genesis(tiny_llama), surroundings())
+    assert plain.state().genesis.fisher is None and Workspace(plain, surroundings()).information is None
+    ledger = create_ledger(tmp_path / "a", genesis(tiny_llama, settings=WITH_FISHER), surroundings())
+    created = ledger.state().genesis
+    assert created.fisher is not None and created.fisher.layer == 1
+    information = Workspace(ledger, surroundings()).information
+    assert information is not None and information.shape == (created.edited[next(iter(created.edited))].shape[0],) * 2
+    rows = list(compare_stats(created, ledger.blobs, None, None))
+    assert [name for name, _, _ in rows] == [*created.stats, FISHER]
+    assert all(recorded == now for _, recorded, now in rows)
+    assert not gc(tmp_path / "a" / ".errata").dropped
+    FolderBlobs(tmp_path / "a" / ".errata" / "objects", tmp_path / "lock").path(created.fisher.blob).unlink()
+    assert not is_sound(verify(ledger))
+
+
+def test_a_file_brings_the_fisher_information_or_is_refused(tmp_path: Path, tiny_llama: Path) -> None:
+    given = genesis(tiny_llama, settings=WITH_FISHER)
+    first = create_ledger(tmp_path / "a", given, surroundings())
+    export_stats(first, tmp_path / "with.safetensors")
+    taken = replace(given, stats=None, moments=tmp_path / "with.safetensors")
+    assert create_ledger(tmp_path / "b", taken, surroundings()).state().head == first.state().head
+    export_stats(create_ledger(tmp_path / "c", genesis(tiny_llama), surroundings()), tmp_path / "without.safetensors")
+    with pytest.raises(UsageError, match="does not hold the Fisher information after layer 1"):
+        create_ledger(tmp_path / "d", replace(taken, moments=tmp_path / "without.safetensors"), surroundings())
+
+
+def test_trials_of_other_layers_collect_the_fisher_information_that_they_need(tmp_path: Path, tiny_llama: Path) -> None:
+    ledger = create_ledger(tmp_path / "one", genesis(tiny_llama, settings=WITH_FISHER), surroundings())
+    own = Workspace(ledger, surroundings())
+    bench = Workbench(own, [1, 2], None, 4)
+    base = bench.baseline(FACTS[:1], ())
+    tried = bench.measure(0, own.config().updated({"layers": [2]}), FACTS[:1], base)
+    assert not tried.failed and tried.scores is not None
+    two = genesis(tiny_llama, settings={**WITH_FISHER, "layers": "2"})
+    expected = Workspace(create_ledger(tmp_path / "two", two, surroundings()), surroundings()).information
+    assert expected is not None and torch.equal(bench._information_after(2), expected)
