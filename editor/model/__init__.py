@@ -8,6 +8,8 @@
     architecture   adapters: where a model family keeps the parts that editing needs
     chat           the form in which a model is chatted with: its tokenizer's own template around what the user says
     decoding       rows of tokens continued side by side, by whatever chooses the next token
+    fisher         Fisher information of a hidden state: how much a change of it, at any token of any text, changes
+                   what is said
     folders        What transformers loads from a model's folder, and folders that cannot be edited, found out before
                    it is loaded
     gguf_files     GGUF, llama.cpp's file format: what a file holds, and the ordinary model folder that transformers
