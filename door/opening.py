@@ -14,7 +14,7 @@ from errata.door.opened import OpenLedger
 
 with when_used():
     from errata.commands.change import create
-    from errata.editor.model import stats as averages
+    from errata.editor.preserve import stats as averages
     from errata.replay.workflow import genesis as beginning
     from errata.replay.workflow import workspace as workspaces
 

@@ -54,8 +54,8 @@ class EditConfig(BaseModel):
         step_momentum: share of the last step of that kind that the next one goes on with, unless the gradient has
             turned back. Records from before there was one lack it, and had none.
         fisher_weight: how much the metric in which a step of that kind goes steepest down is the Fisher information of
-            the hidden state (`editor.model.fisher`) beside the identity: with it the target is reached by changes that
-            other text hears least of. Records from before there was one lack it, and had none.
+            the hidden state (`editor.preserve.fisher`) beside the identity: with it the target is reached by changes
+            that other text hears least of. Records from before there was one lack it, and had none.
         early_stopping: most-probable early stopping (MPES): stop once every target token is the most probable one in
             every rewriting prompt and has been so for ``patience`` more steps.
         patience: steps to go on after the target first became the most probable one everywhere.
@@ -74,7 +74,7 @@ class EditConfig(BaseModel):
         chat_system: the system prompt of chats; empty for none.
         stats_weight: λp, weight of the second moment C.
         neighbour_share: share of C that is taken over the batch's own prompts about other subjects
-            (`editor.model.neighbourhood`). Records from before there was one lack it, and had none.
+            (`editor.preserve.neighbourhood`). Records from before there was one lack it, and had none.
         neighbours: how many other subjects each prompt is put about.
         norm_weight: λn, the Frobenius norm constraint; AlphaEdit's λ.
         null_space_share: AlphaEdit may change the directions of C's smallest eigenvalues that together hold at most

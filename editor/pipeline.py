@@ -18,8 +18,8 @@ from errata.editor.methods.fine_tune import fine_tune
 from errata.editor.model.after_norm import landed_values, output_change
 from errata.editor.model.hooks import patched
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.neighbourhood import with_neighbours
 from errata.editor.model.requests import Request, build_request, keys_and_hidden
+from errata.editor.preserve.neighbourhood import with_neighbours
 from errata.editor.score.evaluate import continuations, probe, tokens_to_see
 from errata.editor.score.fluency import likelihoods, perplexity
 from errata.editor.score.scores import outcomes_of, own_targets, standing_probes

@@ -21,7 +21,7 @@ from errata.ledger.events.parts import ModelSource
 from errata.ledger.facts.fact_files import read_facts as read_known_facts
 
 with when_used():
-    from errata.editor.model import stats as averages
+    from errata.editor.preserve import stats as averages
     from errata.replay.tune import first_trial
     from errata.replay.workflow import genesis as beginning
     from errata.replay.workflow import stats_file

@@ -1,4 +1,4 @@
-"""A model and its text: adapters, loading, tokens, second moments, facts as requests.
+"""A model and its text: adapters, loading, tokens, facts as requests.
 
     adapter_check  whether what an adapter says is true of a model, found out by running it; nothing is taken on
                    trust
@@ -8,20 +8,14 @@
     architecture   adapters: where a model family keeps the parts that editing needs
     chat           the form in which a model is chatted with: its tokenizer's own template around what the user says
     decoding       rows of tokens continued side by side, by whatever chooses the next token
-    fisher         Fisher information of a hidden state: how much a change of it, at any token of any text, changes
-                   what is said
     folders        What transformers loads from a model's folder, and folders that cannot be edited, found out before
                    it is loaded
     gguf_files     GGUF, llama.cpp's file format: what a file holds, and the ordinary model folder that transformers
                    makes of it
     hooks          looking into a model and patching its weights, always undone on the way out
     loading        A base model: its files, their digests, and the model loaded from them
-    neighbourhood  The same prompts about other subjects: what a batch of facts must leave alone first of all
-    own_text       text of a model's own: a corpus, reference texts, and the context prompts that rewriting prompts
-                   stand behind
     requests       A fact as stage 1 and stage 2 see it: its rewriting prompts and its divergence prompt, encoded,
                    and its key
-    stats          second moments of keys over a text corpus: ``C = E[k kᵀ]``, what stage 2 preserves
     text           from text to tokens: where the subject ends and the target begins
 
 May import: config.

@@ -13,5 +13,5 @@
                says
     choice     what makes settings good, and which of several that were tried to take
 
-May import: config, model.
+May import: config, model, preserve.
 """

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.neighbourhood import is_other
+from errata.editor.preserve.neighbourhood import is_other
 from errata.editor.score.evaluate import continuations, greedy, probe
 from errata.ledger.facts.fact import Fact, Probe, expand
 

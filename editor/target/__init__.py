@@ -4,5 +4,5 @@
     suffix   the layers above the edited one, recomputed on suffixes only
     target   stage 1: target values, the hidden states that make the model say the targets
 
-May import: config, model.
+May import: config, model, preserve.
 """

@@ -7,10 +7,10 @@ model says the target:
     ``NLL(target | rewriting prompts) + kl_weight·KL("{subject} is a" unchanged) + decay·‖δ‖ / ‖z0‖²``
 
 ``δ`` kept within ``clamp_norm_factor·‖z0‖``. Steps are Adam's, as published, or go straight down the gradient by a
-given length, shorter where the gradient turned back; with the Fisher information for a metric (`editor.model.fisher`)
-that is down its inverse times the gradient. Adam moves every coordinate about as far, whatever it does to the
-loss; straight down the same words are reached by a shorter ``δ`` (`docs/settings.md`), and what an edit does to all
-other text grows with ``‖δ‖``.
+given length, shorter where the gradient turned back; with the Fisher information for a metric
+(`editor.preserve.fisher`) that is down its inverse times the gradient. Adam moves every coordinate about as far,
+whatever it does to the loss; straight down the same words are reached by a shorter ``δ`` (`docs/settings.md`), and what
+an edit does to all other text grows with ``‖δ‖``.
 
 Requests are independent and optimised side by side; one that is done leaves. What ``δ`` does not reach is computed once
 (`editor.target.suffix`): a step costs the layers above ``L`` on each prompt's tokens from the subject's last one on,
@@ -29,9 +29,9 @@ import torch
 from torch import Tensor
 
 from errata.editor.config import EditConfig
-from errata.editor.model.fisher import metric
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import Request
+from errata.editor.preserve.fisher import metric
 from errata.editor.target.capture import capture
 from errata.ledger.base.errors import ModelError
 from errata.ledger.events.parts import StopReason

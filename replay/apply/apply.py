@@ -372,7 +372,6 @@ def matrices_of(
     """The edited tensors with these exact sums, past keys and solvers by stored name, by ascending layer."""
     created = workspace.created
     matrices = []
-    last = max(spec.layer for spec in created.edited.values())
     for name, spec in sorted(created.edited.items(), key=lambda item: item[1].layer):
         matrices.append(
             EditedMatrix(
@@ -384,7 +383,7 @@ def matrices_of(
                 second_moment=workspace.second_moments[name],
                 past_keys=past_keys[name],
                 solver=solvers[name],
-                information=workspace.information if spec.layer == last else None,
+                information=workspace.information if created.fisher and spec.layer == created.fisher.layer else None,
             )
         )
     return matrices

@@ -19,11 +19,11 @@ from typing import Any
 import torch
 
 from errata.editor.config import EditConfig, build_config
-from errata.editor.model.fisher import fisher, fisher_settings
 from errata.editor.model.hooks import patched
 from errata.editor.model.requests import prompts_a_fact
-from errata.editor.model.stats import collect
 from errata.editor.pipeline import EditedMatrix, check_facts, edit_batch, with_batch
+from errata.editor.preserve.fisher import fisher, fisher_settings
+from errata.editor.preserve.stats import collect
 from errata.editor.score.choice import Baseline, Scores, Space, Trial, baseline, choose, score, trial_record
 from errata.editor.solve.grid import CAPACITY_BITS, ExactSum, capacity, choose_exponent
 from errata.editor.solve.solver import Solver
@@ -100,8 +100,8 @@ class Workbench:
         self._collected: dict[str, Any] | None = None
         self._text = partial(text_behind, created.corpus, workspace.ledger.blobs, corpus)
         self._information: dict[int, torch.Tensor] = {}
-        if workspace.information is not None:
-            self._information[max(own)] = workspace.information
+        if created.fisher is not None and workspace.information is not None:
+            self._information[created.fisher.layer] = workspace.information
         self._advance = advance
         if others:
             text = self._text()

@@ -14,8 +14,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from errata.editor.model.own_text import Sampled
-from errata.editor.model.stats import Sums
+from errata.editor.preserve.own_text import Sampled
+from errata.editor.preserve.stats import Sums
 from errata.ledger.base.canonical import canonical_bytes, parse
 from errata.ledger.ledger import LEDGER_FOLDER
 from errata.replay.workflow.factor_cache import FactorCache

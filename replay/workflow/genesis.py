@@ -16,11 +16,11 @@ import torch
 from errata.editor.config import EditConfig, build_config
 from errata.editor.model import adapter_files
 from errata.editor.model.adapter_check import check_adapter
-from errata.editor.model.fisher import fisher_digest, fisher_settings
 from errata.editor.model.gguf_files import gguf_path
 from errata.editor.model.loading import LoadedModel, ModelFiles, dtype_name, load_model, resolve_model
-from errata.editor.model.own_text import context_prompts, write_few
-from errata.editor.model.stats import StatsSettings, stats_digest
+from errata.editor.preserve.fisher import fisher_digest, fisher_settings
+from errata.editor.preserve.own_text import context_prompts, write_few
+from errata.editor.preserve.stats import StatsSettings, stats_digest
 from errata.editor.presets import preset_for, preset_named
 from errata.editor.solve.grid import CAPACITY_BITS, choose_exponent
 from errata.ledger.base.digests import base_digest
@@ -329,8 +329,8 @@ def compare_stats(
         now = stats_digest(created.base_digest, created.tokenizer_digest, text.digest, reference.layer, text.settings)
         yield name, reference.digest, now
     if (own := created.fisher) is not None:
-        name = max(created.edited, key=lambda name: created.edited[name].layer)
-        read = fisher_settings(created.edited[name].shape[0], text.settings)
+        hidden_size = next(iter(created.edited.values())).shape[0]
+        read = fisher_settings(hidden_size, text.settings)
         seed = build_config(created.hyperparameters).seed
         yield (
             FISHER,

@@ -16,10 +16,10 @@ from pydantic import TypeAdapter
 
 from errata.editor.config import EditConfig
 from errata.editor.model import adapter_files
-from errata.editor.model.fisher import fisher, fisher_digest, fisher_settings
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.own_text import OwnText, Sampled, write_batch
-from errata.editor.model.stats import (
+from errata.editor.preserve.fisher import fisher, fisher_digest, fisher_settings
+from errata.editor.preserve.own_text import OwnText, Sampled, write_batch
+from errata.editor.preserve.stats import (
     SecondMoment,
     StatsSettings,
     collect,

@@ -19,7 +19,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from errata.editor.config import EditConfig
-from errata.editor.model.stats import SecondMoment
+from errata.editor.preserve.stats import SecondMoment
 from errata.ledger.base.canonical import digest
 from errata.ledger.base.digests import BLOB_DOMAIN
 from errata.ledger.base.errors import Damaged, UsageError

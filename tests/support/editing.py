@@ -8,8 +8,8 @@ import torch
 
 from errata.editor.config import EditConfig, build_config
 from errata.editor.model.loading import LoadedModel, load_model
-from errata.editor.model.stats import StatsSettings, collect
 from errata.editor.pipeline import EditedMatrix, Meter
+from errata.editor.preserve.stats import StatsSettings, collect
 from errata.editor.solve.grid import ExactSum, choose_exponent
 from errata.ledger.facts.fact import Fact, Probe
 

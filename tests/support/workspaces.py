@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from errata.editor.model.stats import StatsSettings
 from errata.editor.pipeline import Meter
+from errata.editor.preserve.stats import StatsSettings
 from errata.editor.score.evaluate import continuations
 from errata.ledger.facts.fact import Fact
 from errata.ledger.ledger import Ledger

@@ -12,10 +12,10 @@ from errata.editor.model.after_norm import landed_values
 from errata.editor.model.architecture import ADAPTERS, adapter_for
 from errata.editor.model.hooks import patched, recording
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.own_text import context_prompts
 from errata.editor.model.requests import build_request
 from errata.editor.model.text import locate
 from errata.editor.pipeline import edit_batch
+from errata.editor.preserve.own_text import context_prompts
 from errata.editor.target.capture import capture
 from errata.ledger.base.errors import ModelError
 from errata.ledger.facts.fact import Fact

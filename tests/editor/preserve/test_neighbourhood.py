@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from errata.editor.config import EditConfig
-from errata.editor.model.neighbourhood import SUBJECTS, neighbours, with_neighbours
-from errata.editor.model.stats import StatsSettings, collect
 from errata.editor.pipeline import edit_batch
+from errata.editor.preserve.neighbourhood import SUBJECTS, neighbours, with_neighbours
+from errata.editor.preserve.stats import StatsSettings, collect
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import Fact
 from tests.support.editing import FACTS, METER, config, load, matrices

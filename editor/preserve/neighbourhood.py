@@ -15,7 +15,7 @@ from torch import Tensor
 
 from errata.editor.config import EditConfig
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.stats import StatsSettings, collect
+from errata.editor.preserve.stats import StatsSettings, collect
 from errata.ledger.base.canonical import value_digest
 from errata.ledger.facts.fact import Fact, expand
 

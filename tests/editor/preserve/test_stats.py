@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from errata.editor.model.hooks import recording
-from errata.editor.model.stats import StatsSettings, collect, stats_digest
+from errata.editor.preserve.stats import StatsSettings, collect, stats_digest
 from errata.ledger.base.errors import UsageError
 from tests.support.editing import DOCUMENTS, load
 

@@ -12,6 +12,7 @@ Legend: ``B`` pieces of text, ``T`` tokens of the longest, ``d`` hidden size.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -22,8 +23,9 @@ from torch import Tensor, nn
 
 from errata.editor.model.hooks import recording
 from errata.editor.model.loading import LoadedModel
-from errata.editor.model.stats import SecondMoment, StatsSettings, Sums, average
+from errata.editor.preserve.stats import SecondMoment, StatsSettings, Sums, average
 from errata.ledger.base.canonical import value_digest
+from errata.ledger.base.errors import ModelError
 
 PLACES_AT_ONCE = 256
 """Places of a batch whose logits are held side by side."""
@@ -72,6 +74,7 @@ def fisher(
 
     Raises:
         UsageError: if there is no text.
+        ModelError: if the model computes NaN or infinity, or no change of the state changes what is said.
     """
     edited = loaded.adapter.layer(loaded.model, layer)
     above = loaded.adapter.upper_layers(loaded.model, layer)
@@ -93,7 +96,12 @@ def fisher(
         return {layer: found.reshape(-1, found.shape[-1])[places].to(torch.float32)}
 
     width, _ = loaded.adapter.shape(loaded.model, layer)
-    return average(loaded, documents, {layer: width}, settings, gradients, advance, begun, keep)[0]
+    (found,) = average(loaded, documents, {layer: width}, settings, gradients, advance, begun, keep)
+    if not 0 < float(found.matrix.trace()) < math.inf:
+        raise ModelError(
+            f"the gradients after layer {layer} are zero or not finite; --set fisher_weight=0 does without"
+        )
+    return found
 
 
 @contextmanager
@@ -117,6 +125,8 @@ def _gradient(loaded: LoadedModel, states: Tensor, drawing: torch.Generator) -> 
     """Of the negative log-likelihood of drawn labels, by final hidden states ``(n, d)``."""
     read = states.requires_grad_(True)
     logprobs = torch.log_softmax(loaded.adapter.logits(loaded.model, read), dim=-1)
+    if not bool(torch.isfinite(logprobs).all()):
+        raise ModelError("the model computes NaN or infinity on the text that its gradients are averaged over")
     labels = torch.multinomial(logprobs.detach().exp(), 1, generator=drawing)
     (found,) = torch.autograd.grad(-logprobs.gather(1, labels).sum(), read)
     return found

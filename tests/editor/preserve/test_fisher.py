@@ -11,10 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from errata.editor.model.fisher import fisher, fisher_digest, fisher_settings, metric
+from errata.editor.model.hooks import patched
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import build_request
-from errata.editor.model.stats import StatsSettings
+from errata.editor.preserve.fisher import fisher, fisher_digest, fisher_settings, metric
+from errata.editor.preserve.stats import StatsSettings
 from errata.editor.target.target import optimise
 from errata.ledger.base.errors import ModelError, UsageError
 from tests.support.editing import DOCUMENTS, FACTS, config, load
@@ -88,6 +89,13 @@ def test_after_the_last_layer_nothing_is_above(loaded: LoadedModel) -> None:
     last = loaded.adapter.layer_count(loaded.model) - 1
     found = fisher(loaded, DOCUMENTS[:4], last, READ, seed=0).matrix
     assert bool(torch.isfinite(found).all()) and float(found.diagonal().min()) > 0
+
+
+def test_gradients_that_are_not_numbers_are_refused(loaded: LoadedModel) -> None:
+    name = loaded.adapter.edited_parameter(LAYER + 1)
+    broken = torch.full_like(loaded.model.get_parameter(name), torch.nan)
+    with patched(loaded.model, {name: broken}), pytest.raises(ModelError, match="computes NaN or infinity"):
+        fisher(loaded, DOCUMENTS[:4], LAYER, READ, seed=0)
 
 
 def test_an_average_that_was_interrupted_goes_on_to_the_same_bits(loaded: LoadedModel, information: Tensor) -> None:
