@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -56,6 +56,8 @@ class EditConfig(BaseModel):
         fisher_weight: how much the metric in which a step of that kind goes steepest down is the Fisher information of
             the hidden state (`editor.preserve.fisher`) beside the identity: with it the target is reached by changes
             that other text hears least of. Records from before there was one lack it, and had none.
+        matmul_dtype: dtype of the factors in stage 1's products, where the model's weights are float32
+            (`editor.target.products`). Records from before there was a choice lack it, and are float32.
         early_stopping: most-probable early stopping (MPES): stop once every target token is the most probable one in
             every rewriting prompt and has been so for ``patience`` more steps.
         patience: steps to go on after the target first became the most probable one everywhere.
@@ -100,6 +102,7 @@ class EditConfig(BaseModel):
     step_shrink: float = Field(default=1.0, gt=0, le=1)
     step_momentum: float = Field(default=0.0, ge=0, lt=1)
     fisher_weight: float = Field(default=0.0, ge=0)
+    matmul_dtype: Literal["float32", "bfloat16"] = "float32"
     early_stopping: bool = True
     patience: int = Field(default=3, ge=0)
     loss_threshold: float = Field(default=0.05, ge=0)

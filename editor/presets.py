@@ -160,6 +160,7 @@ PRESETS = (
             "step_shrink": 0.6,
             "step_momentum": 0.3,
             "fisher_weight": 1.0,
+            "matmul_dtype": "bfloat16",
             "patience": 3,
             "clamp_norm_factor": 4.0,
             "kl_weight": 0.0625,

@@ -181,19 +181,21 @@ class Suffixes:
             return _FixedCache(caught.keys, caught.values)
         raise ModelError("this model's layers do not use the cache of attention keys and values that stage 1 needs")
 
-    def check(self, states: Tensor) -> None:
+    def check(self, states: Tensor, rounded: bool = False) -> None:
         """See that states with nothing added are the whole pass's.
 
         A state that is not finite is the optimiser's to tell: it knows what the user can do about it.
 
         Args:
             states: what ``run`` gave for zeros, ``(R, d)``.
+            rounded: whether both were computed with 16 bits, whatever dtype they have.
 
         Raises:
             ModelError: where they differ: this model's layers need more than the suffix.
         """
         found, expected = states.detach().float(), self.final.float()
-        limit = TOLERANCE_16_BIT if self.final.dtype in (torch.bfloat16, torch.float16) else TOLERANCE
+        rounded = rounded or self.final.dtype in (torch.bfloat16, torch.float16)
+        limit = TOLERANCE_16_BIT if rounded else TOLERANCE
         error = (found - expected).norm(dim=1) / expected.norm(dim=1).clamp_min(1e-6)
         if bool((error > limit).any()):
             raise ModelError(

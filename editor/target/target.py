@@ -23,6 +23,7 @@ Legend: ``n`` requests, ``B`` rewriting and divergence prompts of all requests, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -33,6 +34,7 @@ from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import Request
 from errata.editor.preserve.fisher import metric
 from errata.editor.target.capture import capture
+from errata.editor.target.products import products_in_bfloat16
 from errata.ledger.base.errors import ModelError
 from errata.ledger.events.parts import StopReason
 
@@ -91,9 +93,11 @@ def optimise(
             )
         uphill = metric(information, config.fisher_weight).to(loaded.device)
     found: dict[int, TargetValue] = {}
-    for members in _groups(requests, config.rows_at_once):
-        values = _Optimisation(loaded, [requests[i] for i in members], config, uphill).run()
-        found.update(zip(members, values, strict=True))
+    upper = loaded.adapter.upper_layers(loaded.model, config.layers[-1])
+    with products_in_bfloat16(upper) if config.matmul_dtype == "bfloat16" else nullcontext():
+        for members in _groups(requests, config.rows_at_once):
+            values = _Optimisation(loaded, [requests[i] for i in members], config, uphill).run()
+            found.update(zip(members, values, strict=True))
     return [found[i] for i in range(len(requests))]
 
 
@@ -304,7 +308,7 @@ class _Optimisation:
         states = [bucket.run(delta[self.owner[bucket.rows]]) for bucket in self.buckets]
         if first:
             for bucket, found in zip(self.buckets, states, strict=True):
-                bucket.check(found)
+                bucket.check(found, self.config.matmul_dtype == "bfloat16")
         logits = self._logits(torch.cat(states))
         logprobs = torch.log_softmax(logits, dim=-1)
         divergence, owner, token = self.reads.divergence[index], self.reads.owner[index], self.reads.token[index]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ from errata.editor.preserve.own_text import context_prompts, write_few
 from errata.editor.preserve.stats import StatsSettings, stats_digest
 from errata.editor.presets import preset_for, preset_named
 from errata.editor.solve.grid import CAPACITY_BITS, choose_exponent
+from errata.editor.target.products import PAYS_FROM, bfloat16_pays
 from errata.ledger.base.digests import base_digest
 from errata.ledger.base.errors import ModelError, Refused, UsageError
 from errata.ledger.base.files import storage_error, sync_folder
@@ -141,9 +142,9 @@ def create_ledger(
     _require_one_source(genesis)
     begun = Begun(folder, surroundings.meter.seconds, say)
     if (gguf := gguf_path(genesis.model)) is None:
-        return _create(folder, genesis, surroundings, begun, advance)
+        return _create(folder, genesis, surroundings, begun, advance, say)
     with dequantised(gguf, folder, lambda what: advance(what, 0, 0), say) as made:
-        return _create(folder, replace(genesis, model=str(made.folder)), surroundings, begun, advance, made.source)
+        return _create(folder, replace(genesis, model=str(made.folder)), surroundings, begun, advance, say, made.source)
 
 
 def _create(
@@ -152,6 +153,7 @@ def _create(
     surroundings: Surroundings,
     begun: Begun,
     advance: Advance,
+    say: Callable[[str], None],
     source: ModelSource | None = None,
 ) -> Ledger:
     path = resolve_model(genesis.model)
@@ -161,7 +163,7 @@ def _create(
     adapter = None if genesis.adapter is None else adapter_files.read_adapter(genesis.adapter)
     loaded = load_model(path, surroundings.device, adapter)
     start = initial_settings(loaded, path, genesis.settings)
-    config = start.config
+    config = _affordable(start.config, genesis.settings, surroundings, say)
     for layer in config.layers:
         loaded.adapter.require_editable(loaded.model, layer)
     names = {layer: loaded.stored_name(loaded.adapter.edited_parameter(layer)) for layer in config.layers}
@@ -293,6 +295,19 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
     if config.chat:
         loaded.with_system(config.chat_system).require_chat()
     return Start(config, name)
+
+
+def _affordable(
+    config: EditConfig, settings: Mapping[str, Any], surroundings: Surroundings, say: Callable[[str], None]
+) -> EditConfig:
+    """A preset's products in bfloat16 only where the machine is made for them; what somebody set stays."""
+    if config.matmul_dtype == "float32" or "matmul_dtype" in settings:
+        return config
+    ratio = bfloat16_pays(torch.device(surroundings.device), surroundings.meter.seconds)
+    if ratio >= PAYS_FROM:
+        return config
+    say(f"this machine multiplies in bfloat16 {ratio:.1f} times as fast as in float32, so matmul_dtype is float32")
+    return config.updated({"matmul_dtype": "float32"})
 
 
 def preset_reason(created: bodies.LedgerCreated) -> str:
