@@ -20,20 +20,19 @@ from typing import Any
 import click
 from transformers.utils import logging
 
+from bench.kept import BASE, Answers, Kept, chart, read, render, write
 from bench.lifelong import BATCH, ROOM, SHORT
 from bench.shipped import surroundings
-from errata.commands.measure.comparing import in_points, picture, tables_of
-from errata.commands.words.render import Table, plain
+from errata.commands.options import settings_from
 from errata.editor.model.loading import LoadedModel
 from errata.editor.score.evaluate import probe
-from errata.editor.score.intervals import paired
 from errata.ledger.base.canonical import value_digest
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.fact_files import read_facts
 from errata.ledger.ledger import Ledger
 from errata.replay.charts import save
-from errata.replay.tune.compare import Contender, Contest, compare
-from errata.replay.tune.runs import Run, Standing, base_scores, standings
+from errata.replay.tune.compare import START, Contender, Contest, compare
+from errata.replay.tune.runs import Run
 from errata.replay.workflow.workspace import Workspace
 
 CORPUS_ONLY = {"neighbour_share": 0.0}
@@ -101,35 +100,20 @@ def answers(loaded: LoadedModel, questions: Sequence[Question]) -> list[bool]:
     return found
 
 
-def downstream(folder: Path, runs: Sequence[Run], tasks: Mapping[str, list[Question]]) -> dict[str, dict[str, Any]]:
+def downstream(folder: Path, runs: Sequence[Run], tasks: Mapping[str, list[Question]]) -> dict[str, Answers]:
     """For each run what its head answers, and the same for the base; kept beside the runs."""
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, Answers] = {}
     asked = value_digest("downstream", {task: [list(one) for one in own] for task, own in tasks.items()})[-16:]
-    for name in ("base", *(f"{run.contender}-{run.seed}" for run in runs)):
+    for name in (BASE, *(f"{run.contender}-{run.seed}" for run in runs)):
         path = folder / f"downstream.{name}.{asked}"
         if not path.is_file():
             click.echo(f"downstream questions: {name}", err=True)
-            space = Workspace(Ledger.open(folder / ("start" if name == "base" else name)), surroundings())
+            space = Workspace(Ledger.open(folder / (START if name == BASE else name)), surroundings())
             with space.at(space.state.live):
                 said = {task: answers(space.loaded, questions) for task, questions in tasks.items()}
             path.write_text(json.dumps(said), encoding="utf-8")
         found[name] = json.loads(path.read_text(encoding="utf-8"))
     return found
-
-
-def downstream_table(found: Sequence[Standing], asked: Mapping[str, dict[str, Any]]) -> Table:
-    """Each task's score on the base, and the change in points, question by question, with its interval."""
-    base = asked["base"]
-    rows = [("base", *(f"{sum(base[task]) / len(base[task]):.1%} of {len(base[task])}" for task in base))]
-    rows += [(one.name, *(_change(one, asked, task) for task in base)) for one in found]
-    return Table(("method", *base), tuple(rows), "downstream, points against the base")
-
-
-def _change(one: Standing, asked: Mapping[str, dict[str, Any]], task: str) -> str:
-    before = [float(flag) for _ in one.runs for flag in asked["base"][task]]
-    after = [float(flag) for run in one.runs for flag in asked[f"{one.name}-{run.seed}"][task]]
-    value, between = in_points(paired(before, after, "questions", as_share=True))
-    return f"{value} ({between})" if between else value
 
 
 @click.command()
@@ -139,14 +123,19 @@ def _change(one: Standing, asked: Mapping[str, dict[str, Any]], task: str) -> st
 @click.option("--count", default=1000, show_default=True, help="How many facts.")
 @click.option("--seeds", default=1, show_default=True, help="Orders of the facts.")
 @click.option("--methods", help="Names, with commas. Default: all of them.")
+@click.option("--corpus", type=click.Path(path_type=Path), help="Text for second moments; default: of the model's own.")
 @click.option("--stats", type=click.Path(path_type=Path), help="Second moments from `errata stats export`.")
 @click.option("--downstream", "tasks", type=click.Path(path_type=Path), help="Folder of downstream questions.")
 @click.option("--questions", default=200, show_default=True, help="How many of each downstream task.")
 @click.option("--texts", type=click.Path(path_type=Path), help="Held-out text, one document a line.")
 @click.option("--chat/--no-chat", default=False, help="Edit in chat, too.")
+@click.option("--set", "pairs", multiple=True, metavar="NAME=VALUE", help="A hyperparameter, for all methods.")
+@click.option("--kept", type=click.Path(path_type=Path), help="Add the runs to this file (`bench.kept`).")
 def main(
-    model: str, facts: Path, out: Path, count: int, seeds: int, methods: str | None, stats: Path | None,
-    tasks: Path | None, questions: int, texts: Path | None, chat: bool,
+    model: str, facts: Path, out: Path, count: int, seeds: int, methods: str | None, corpus: Path | None,
+    stats: Path | None,
+    tasks: Path | None, questions: int, texts: Path | None, chat: bool, pairs: tuple[str, ...],
+    kept: Path | None,
 ) -> None:  # fmt: skip
     """Run the methods, or those that are named, and print their tables."""
     logging.disable_progress_bar()
@@ -158,8 +147,9 @@ def main(
         model,
         tuple(read_facts(facts)[:count]),
         tuple(one for one in METHODS if one.name in wanted),
+        corpus=corpus,
         moments=stats,
-        settings={"chat": str(chat).lower()},
+        settings={"chat": str(chat).lower(), **settings_from(pairs)},
         seeds=seeds,
         batch_size=BATCH,
         capacity_bits=ROOM,
@@ -174,11 +164,16 @@ def main(
     if OURS.name in wanted:
         runs += compare(replace(contest, contenders=(OURS,), keep_failed=False), out, surroundings(), tell)
     asked = downstream(out, runs, read_tasks(tasks, questions)) if tasks is not None else {}
-    found = standings(runs)
-    tables = [*tables_of(base_scores(runs), found), *([downstream_table(found, asked)] if asked else [])]
-    text = plain(tables)
+    made = f"{Path(model).stem}: {len(contest.facts):,} facts in batches of {BATCH}"
+    came = Kept(made, value_digest("real facts", [fact.plain() for fact in contest.facts])).with_runs(runs, asked)
+    if kept is not None:
+        before = read(kept) if kept.is_file() else replace(came, runs=(), downstream={})
+        if before.facts != came.facts:
+            raise click.UsageError(f"{kept} is of other facts")
+        write(before.with_runs(runs, asked), kept)
+    text = render(came)
     (out / "real.txt").write_text(text + "\n", encoding="utf-8")
-    save(picture(runs, f"{len(contest.facts):,} facts in batches of {BATCH}"), out / "real.svg")
+    save(chart(came), out / "real.svg")
     click.echo(text)
 
 
