@@ -182,12 +182,12 @@ def edit_batch(
     meter: Meter,
     advance: Callable[[str], None] = lambda stage: None,
     reference_texts: Sequence[str] = (),
-    leave_out: bool = False,
+    stands: Callable[[EditOutcome], bool] = lambda outcome: True,
 ) -> BatchResult:
     """Edit facts together in one solve a layer.
 
-    With ``leave_out`` edits that do not work are taken out and stage 2 is solved again for the others, until all that
-    are left work; their target values are those that were found beside the ones that failed.
+    Edits whose outcome does not stand are taken out and stage 2 is solved again for the others, until all that are left
+    do; their target values are those that were found beside the ones that failed.
 
     Args:
         loaded: the base model; it has its own weights again afterwards.
@@ -198,7 +198,7 @@ def edit_batch(
         meter: clock and memory.
         advance: told the name of each stage when it begins.
         reference_texts: texts whose perplexity is measured before the batch and after it.
-        leave_out: whether edits that do not work are left out.
+        stands: whether an edit of this outcome may stay.
 
     Raises:
         ModelError: if a fact does not fit the model, the mathematics fails, or the method takes one edit at a time and
@@ -259,7 +259,7 @@ def edit_batch(
             Edit(requests[i].fact, targets[i], {name: layer.rows[row] for name, layer in layers.items()}, outcome)
             for row, (i, outcome) in enumerate(zip(places, outcomes, strict=True))
         ]
-        bad = {i for i, item in zip(places, edits, strict=True) if leave_out and not item.outcome.efficacy}
+        bad = {i for i, item in zip(places, edits, strict=True) if not stands(item.outcome)}
         if not bad:
             break
         failed += [item for i, item in zip(places, edits, strict=True) if i in bad]
@@ -301,23 +301,30 @@ def _write(
     values = torch.stack([target.value for target in targets]).double()  # (n, d_out)
     with patched(loaded.model, _by_parameter(loaded, weights)):
         wanted = landed_values(loaded, requests, config.layers[-1], values)
+        solvers = _solvers(loaded, matrices, requests, config)
     written: dict[str, _WrittenLayer] = {}
     for matrix in matrices:
         with patched(loaded.model, _by_parameter(loaded, weights)):
             keys, hidden = keys_and_hidden(loaded, requests, matrix.layer, config)
             share = spread(wanted - hidden, matrix.layer, config.layers)
             change = output_change(loaded, requests, matrix.layer, share)
-            if config.has_neighbours:  # this batch's own second moment: its factor serves no other
-                facts = [request.fact for request in requests]
-                solver = Solver(with_neighbours(loaded, facts, matrix.layer, matrix.second_moment, config))
-            else:
-                solver = matrix.solver or Solver(matrix.second_moment)
         keys = keys.to(torch.float32)  # what is solved is what is recorded
-        solution = closed_form(config, solver, keys, change.residual, matrix.past_keys)
+        solution = closed_form(config, solvers[matrix.name], keys, change.residual, matrix.past_keys)
         layer = _put(matrix, solution, keys, sums, weights)
         rows = [replace(row, shortfall=float(part)) for row, part in zip(layer.rows, change.shortfall, strict=True)]
         written[matrix.name] = replace(layer, rows=rows)
     return written
+
+
+def _solvers(
+    loaded: LoadedModel, matrices: Sequence[EditedMatrix], requests: Sequence[Request], config: EditConfig
+) -> dict[str, Solver]:
+    """The tensors' own solvers; where the batch's neighbours take part, others, whose factors serve it alone."""
+    if not config.has_neighbours:
+        return {matrix.name: matrix.solver or Solver(matrix.second_moment) for matrix in matrices}
+    moments = {matrix.layer: matrix.second_moment for matrix in matrices}
+    moments = with_neighbours(loaded, [request.fact for request in requests], moments, config)
+    return {matrix.name: Solver(moments[matrix.layer]) for matrix in matrices}
 
 
 def _fine_tune(

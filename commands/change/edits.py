@@ -205,11 +205,7 @@ def edits_told(reports: Sequence[reporting.BatchReport], dry_run: bool, version:
             if not item.outcome.efficacy:
                 yield f"did not work: {item.fact.text!r} gives {item.outcome.said_after!r} ({_how(item)})"
     for missed in left_out:
-        last = missed.tries[-1][1]
-        yield (
-            f"left out: after {counted(len(missed.tries), 'attempt')} {missed.fact.text!r} gives "
-            f"{last.outcome.said_after!r} and not {missed.fact.target!r} ({_how(last)}); the weights are without it"
-        )
+        yield f"left out: after {counted(len(missed.tries), 'attempt')} {_why(missed)}; the weights are without it"
     if left_out:
         yield (
             "next: errata locate shows which layers hold such facts, errata tune looks for settings; "
@@ -231,6 +227,17 @@ def edits_told(reports: Sequence[reporting.BatchReport], dry_run: bool, version:
         yield Loud(harm)
     if not dry_run:
         yield f"version {short(version)}"
+
+
+def _why(missed: reporting.Unwritten) -> str:
+    """Why a fact's last attempt is not in the weights."""
+    fact, item = missed.fact, missed.tries[-1][1]
+    if item.outcome.efficacy and (texts := item.outcome.perplexity) is not None:
+        return (
+            f"{fact.text!r} would give {fact.target!r} at the price of all other text: the perplexity of the reference "
+            f"texts would be {texts[1]:.1f} and not {texts[0]:.1f}"
+        )
+    return f"{fact.text!r} gives {item.outcome.said_after!r} and not {fact.target!r} ({_how(item)})"
 
 
 def _how(item: pipeline.Edit) -> str:

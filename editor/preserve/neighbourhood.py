@@ -8,7 +8,7 @@ which are names as there, and at the words of the prompt around them. So a part 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -107,18 +107,23 @@ def neighbours(fact: Fact, count: int) -> list[str]:
 
 
 def with_neighbours(
-    loaded: LoadedModel, facts: Sequence[Fact], layer: int, second_moment: Tensor, config: EditConfig
-) -> Tensor:
-    """A layer's second moment with the share of the batch's neighbours in it, ``(d_in, d_in)`` float64.
+    loaded: LoadedModel, facts: Sequence[Fact], second_moments: Mapping[int, Tensor], config: EditConfig
+) -> dict[int, Tensor]:
+    """Layers' second moments with the share of the batch's neighbours in them, ``(d_in, d_in)`` float64 each.
+
+    All layers are read in one pass: what the batch changes in one of them hardly moves the neighbours' keys in the
+    next, for that is what they are here for.
 
     Args:
-        loaded: the model as it stands.
+        loaded: the model as it stands before the batch.
         facts: the batch.
-        layer: the layer.
-        second_moment: C, over the ledger's corpus.
+        second_moments: C over the ledger's corpus, by layer.
         config: gives the share, and the number of neighbours a fact.
     """
     prompts = [prompt for fact in facts for prompt in neighbours(fact, config.neighbours)]
     every = StatsSettings(max_tokens=1 << 40, window=loaded.max_positions, batch_size=64)
-    (found,) = collect(loaded, prompts, [layer], every)
-    return torch.lerp(second_moment, found.matrix.to(second_moment), config.neighbour_share)
+    found = collect(loaded, prompts, sorted(second_moments), every)
+    return {
+        one.layer: torch.lerp(own := second_moments[one.layer], one.matrix.to(own), config.neighbour_share)
+        for one in found
+    }

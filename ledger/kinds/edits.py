@@ -39,7 +39,7 @@ class Attempt(Record):
 
 
 class EditAttempted(Body):
-    """A fact was tried and left out: the model did not say the target. The weights are as they were.
+    """A fact was tried and left out: the model did not say the target, or at too high a price. Nothing was changed.
 
     Attributes:
         fact: the fact; None if it is personal.
@@ -164,8 +164,8 @@ def _check_attempted(fold: Fold, body: EditAttempted) -> None:
     if body.fact is not None and (body.fact.personal or body.fact.sealed is not None):
         raise Refused("an attempt at a personal fact is recorded without the fact")
     for attempt in body.attempts:
-        if attempt.outcome.efficacy:
-            raise Refused("an attempt that worked is an edit")
+        if attempt.outcome.efficacy and attempt.outcome.perplexity is None:
+            raise Refused("an attempt that worked is an edit, unless it tells what it did to other text")
         if body.fact is None and (attempt.outcome.said_before or attempt.outcome.said_after):
             raise Refused("what the model says of a personal fact is not recorded")
 

@@ -16,6 +16,7 @@ from errata.editor.solve.grid import ExactSum
 from errata.editor.solve.solver import Solver
 from errata.ledger.base.errors import ErrataError, ModelError, Refused, UsageError
 from errata.ledger.events import bodies
+from errata.ledger.events.parts import EditOutcome
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.kinds.edits import Attempt, EditAttempted
@@ -189,15 +190,21 @@ def _edit_batch(
     left = facts
     for number, settings in enumerate(tries):
         remaining: list[Fact] = []
-        for part in batches(left, effective_batch_size(settings, len(left))):
+        stands = care.stands(another_try=number > 0)
+        parts = list(batches(left, effective_batch_size(settings, len(left))))
+        while parts:
+            part = parts.pop(0)
             try:
-                report, bad = _solve(workspace, part, drawn, settings, care.keep_failed, advance)
+                report, bad = _solve(workspace, part, drawn, settings, stands, advance)
             except ErrataError as error:
                 if number == 0 or not isinstance(error, ModelError):
                     error.fields["recorded"] = [body.number for body in total.recorded]
                     raise
                 remaining += part  # the mathematics of another try failed, and wrote nothing
                 continue
+            if len(part) > 1 and any(item.outcome.efficacy for item in bad):
+                parts = [*([fact] for fact in part if fact.key in {item.fact.key for item in bad}), *parts]
+                bad = []  # together they did too much harm, and one by one perhaps not
             total = added(total, report)
             for item in bad:
                 failed.setdefault(item.fact.key, []).append((settings, item))
@@ -240,10 +247,10 @@ def _solve(
     facts: list[Fact],
     drawn: Mapping[tuple[str, str], tuple[Probe, ...]],
     config: EditConfig,
-    keep_failed: bool,
+    stands: Callable[[EditOutcome], bool],
     advance: Callable[[str], None],
 ) -> tuple[BatchReport, list[Edit]]:
-    """Solve facts together and record the edits that work; those that do not are given back.
+    """Solve facts together and record the edits that may stand; those that may not are given back.
 
     What is recorded was solved without the others (`edit_batch`).
     """
@@ -279,7 +286,7 @@ def _solve(
             workspace.surroundings.meter,
             advance,
             workspace.created.reference_texts,
-            leave_out=not keep_failed,
+            stands=stands,
         )
         seconds, stage1_seconds = seconds + result.seconds, stage1_seconds + result.stage1_seconds
         given = {fact.key: fact for fact in facts}

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from errata.editor.config import EditConfig
 from errata.editor.presets import preset_named
+from errata.ledger.events.parts import EditOutcome
 from errata.ledger.facts.fact import Fact
 from errata.replay.workflow.workspace import Workspace
+
+
+def harm(outcome: EditOutcome) -> float:
+    """By which share an edit raised the perplexity of the reference texts; 0 where it was not measured."""
+    return 0.0 if outcome.perplexity is None else outcome.perplexity[1] / outcome.perplexity[0] - 1
 
 
 @dataclass(frozen=True)
@@ -19,6 +25,8 @@ class Care:
         ladder: settings for another try of the facts whose edits did not work, one after the other.
         keep_failed: let edits that did not work stay in the weights; nothing is tried again or looked back on then.
         draw: draw locality probes for facts that bring none.
+        most_harm: largest share by which another try may raise the perplexity of the reference texts. What is hard to
+            write needs a larger change, and where a subject's last token is a common one all text hears of it.
         look_back: after the last of several batches, write facts again that later ones made the model forget.
     """
 
@@ -26,6 +34,13 @@ class Care:
     keep_failed: bool = False
     draw: bool = True
     look_back: bool = True
+    most_harm: float = 0.05
+
+    def stands(self, another_try: bool) -> Callable[[EditOutcome], bool]:
+        """Which edits may stay: all of them, or those that work, and in another try do not do much harm."""
+        if self.keep_failed:
+            return lambda outcome: True
+        return lambda outcome: outcome.efficacy and not (another_try and harm(outcome) > self.most_harm)
 
 
 NO_CARE = Care(keep_failed=True, draw=False, look_back=False)

@@ -204,6 +204,7 @@ def _run(
             "code": "" if method is None else method.code,
             "keep_failed": plan.keep_failed,
             "ladder": [step.to_record() for step in care.ladder],
+            "most_harm": care.most_harm,
             "batch_size": plan.batch_size,
             "seed": seed,
             "points": plan.points,

@@ -41,7 +41,8 @@ def test_no_subject_stands_there_twice() -> None:
 def test_the_second_moment_is_shared_out(tiny_llama: Path) -> None:
     loaded = load(tiny_llama)
     (matrix,) = matrices(loaded)
-    half = with_neighbours(loaded, FACTS, matrix.layer, matrix.second_moment, config(neighbour_share=0.5, neighbours=3))
+    settings = config(neighbour_share=0.5, neighbours=3)
+    half = with_neighbours(loaded, FACTS, {matrix.layer: matrix.second_moment}, settings)[matrix.layer]
     prompts = [text for fact in FACTS for text in neighbours(fact, 3)]
     (own,) = collect(loaded, prompts, [matrix.layer], StatsSettings(window=loaded.max_positions, batch_size=64))
     assert torch.allclose(half, (matrix.second_moment + own.matrix) / 2, atol=1e-12)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from errata.commands.change.edits import edits_told
 from errata.editor.config import EditConfig
 from errata.editor.pipeline import Edit
 from errata.editor.score import neighbours
@@ -16,8 +17,9 @@ from errata.ledger.base.errors import ModelError, Refused
 from errata.ledger.events.change_parts import EditFacts
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.kinds.edits import EditAttempted
-from errata.ledger.rules.operations import ProposeChange
+from errata.ledger.rules.operations import ProposeChange, RecordEvent
 from errata.replay.apply import apply, changes
+from errata.replay.apply import care as care_room
 from errata.replay.apply.apply import edit, look_back
 from errata.replay.apply.care import NO_CARE, Care, usual_care
 from errata.replay.apply.changes import draft_change
@@ -65,6 +67,39 @@ def test_a_failed_edit_is_tried_again_on_top_of_the_others_and_recorded_with_wha
     assert report.left_out == () and len(report.recorded) == 2
     assert {body.hyperparameters["max_steps"] for body in report.recorded} == {space.config().max_steps}
     assert all(space.says(space.state.live, facts(2))) and attempts(space) == []
+
+
+def test_another_try_that_harms_other_text_too_much_is_left_out_and_said_to_be(space: Workspace) -> None:
+    weak = space.config().updated({"max_steps": 1})
+    (report,) = edit(space, facts(2), weak, care=Care((space.config(),), most_harm=-1.0))
+    assert report.edits == () and space.state.live == ()
+    assert [len(one.tries) for one in report.left_out] == [2, 2]
+    assert all(one.tries[-1][1].outcome.efficacy for one in report.left_out)
+    told = " ".join(str(block) for block in edits_told([report], False, space.state.version))
+    assert f"{facts(1)[0].text!r} would give {facts(1)[0].target!r} at the price of all other text" in told
+    (report,) = edit(space, facts(2), space.config(), care=Care((space.config(),), most_harm=-1.0))
+    assert len(report.edits) == 2  # the first try is the user's own
+
+
+def test_an_attempt_that_worked_and_tells_no_harm_is_refused(space: Workspace) -> None:
+    list(edit(space, [HOPELESS], space.config(), care=Care()))
+    (attempt,) = attempts(space)
+    (only,) = attempt.attempts
+    worked = only.model_copy(update={"outcome": only.outcome.model_copy(update={"efficacy": True, "perplexity": None})})
+    with pytest.raises(Refused, match="an attempt that worked is an edit, unless it tells what it did to other text"):
+        space.execute(RecordEvent(attempt.model_copy(update={"attempts": (worked,)})))
+
+
+def test_where_tries_harm_too_much_together_each_is_tried_alone(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([1.0, 1.0, 0.0, 1.0])
+    monkeypatch.setattr(care_room, "harm", lambda outcome: next(found))
+    weak = space.config().updated({"max_steps": 1})
+    (report,) = edit(space, facts(2), weak, care=Care((space.config(),)))
+    assert [item.fact for item in report.edits] == facts(1)
+    assert [one.fact for one in report.left_out] == facts(2)[1:]
+    assert len(report.left_out[0].tries) == 2 and len(attempts(space)) == 1
 
 
 def test_every_try_is_on_record_where_none_helped(space: Workspace) -> None:
