@@ -119,11 +119,27 @@ def _groups(requests: Sequence[Request], rows_at_once: int) -> Iterator[list[int
 
 @dataclass
 class _Score:
-    """One forward pass: objective, hits and the bare prompt's target probability, each ``(n,)``."""
+    """One step's look: objective, hits and the bare prompt's target probability, each ``(n,)``; gradient ``(n, d)``."""
 
     loss: Tensor
+    gradient: Tensor
     most_probable: Tensor
     probability: Tensor
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What some positions add to each request's look, ``(n,)`` each.
+
+    Attributes:
+        loss: to the objective.
+        misses: target tokens that are not the most probable ones.
+        chosen: to the log-probability of the bare prompt's target.
+    """
+
+    loss: Tensor
+    misses: Tensor
+    chosen: Tensor
 
 
 @dataclass(frozen=True)
@@ -210,8 +226,7 @@ class _Optimisation:
         streak = torch.zeros(n, dtype=torch.long, device=device)
         reference, before = self._at_rest()
         for step in range(self.config.max_steps + 1):
-            current = delta.clone().requires_grad_(True)
-            score = self._score(current, reference, first=step == 0)
+            score = self._score(delta, reference, first=step == 0)
             if not bool(torch.isfinite(score.loss).all()):
                 cure = "lower the learning rate" if step else "the model itself computes NaN or infinity"
                 raise ModelError(f"the loss of a target value is not finite; {cure}")
@@ -222,7 +237,7 @@ class _Optimisation:
             kept[list(found)] = False
             if not bool(kept.any()):
                 break
-            (gradient,) = torch.autograd.grad(score.loss[kept].sum(), current)
+            gradient = score.gradient
             if not bool(kept.equal(active)):
                 active = kept
                 self.buckets = [left for b in self.buckets if (left := b.keep(active[self.owner[b.rows]])) is not None]
@@ -275,7 +290,7 @@ class _Optimisation:
             most_probable=bool(score.most_probable[i]),
             probability=float(score.probability[i]),
             probability_before=before,
-            loss=float(score.loss[i].detach()),
+            loss=float(score.loss[i]),
             delta_norm=float(delta.norm()),
             value_norm=float(self.z0[i].norm()),
         )
@@ -288,39 +303,46 @@ class _Optimisation:
         divergence = self.reads.divergence[index]
         reference = torch.empty(len(self.requests), logprobs.shape[-1], device=logprobs.device)
         reference[self.reads.owner[index[divergence]]] = logprobs[divergence]
-        return reference, self._probability(logprobs, index)
+        chosen = logprobs.gather(1, self.reads.token[index][:, None]).squeeze(1)
+        return reference, self._sums(chosen * self.reads.bare[index], index).exp()
 
     def _logits(self, hidden: Tensor) -> Tensor:
         return self.loaded.adapter.logits(self.loaded.model, hidden)
-
-    def _probability(self, logprobs: Tensor, index: Tensor) -> Tensor:
-        """Joint probability of each request's target after its bare prompt, ``(n,)``."""
-        chosen = logprobs.gather(1, self.reads.token[index][:, None]).squeeze(1)
-        return self._sums(chosen * self.reads.bare[index], index).exp()
 
     def _sums(self, values: Tensor, index: Tensor) -> Tensor:
         """Sum what was read at positions ``index`` by request, ``(n,)``."""
         return torch.zeros(len(self.requests), device=values.device).index_add(0, self.reads.owner[index], values)
 
     def _score(self, delta: Tensor, reference: Tensor, first: bool) -> _Score:
-        """The objective with ``δ`` ``(n, d)`` added; requests that have left score nothing. At first ``δ`` is zero."""
-        index = torch.cat([bucket.read_index for bucket in self.buckets])
-        states = [bucket.run(delta[self.owner[bucket.rows]]) for bucket in self.buckets]
-        if first:
-            for bucket, found in zip(self.buckets, states, strict=True):
-                bucket.check(found, self.config.matmul_dtype == "bfloat16")
-        logits = self._logits(torch.cat(states))
-        logprobs = torch.log_softmax(logits, dim=-1)
+        """The objective with ``δ`` ``(n, d)`` added, and its gradient; requests that have left score nothing.
+
+        The objective is a sum over what is read, so the gradient is taken bucket by bucket: what the layers keep for it
+        is kept of one bucket at a time. At first ``δ`` is zero.
+        """
+        delta = delta.detach().requires_grad_(True)
+        norm = (delta.pow(2).sum(dim=1) + 1e-20).sqrt()
+        decay = self.config.decay * norm / self.z0.norm(dim=1) ** 2
+        (gradient,) = torch.autograd.grad(decay.sum(), delta)
+        loss, misses, chosen = decay.detach(), torch.zeros_like(norm), torch.zeros_like(norm)
+        for bucket in self.buckets:
+            states = bucket.run(delta[self.owner[bucket.rows]])
+            if first:
+                bucket.check(states, self.config.matmul_dtype == "bfloat16")
+            found = self._read(self._logits(states), bucket.read_index, reference)
+            gradient += torch.autograd.grad(found.loss.sum(), delta)[0]
+            loss += found.loss.detach()
+            misses += found.misses
+            chosen += found.chosen
+        return _Score(loss, gradient, misses == 0, chosen.exp())
+
+    def _read(self, logits: Tensor, index: Tensor, reference: Tensor) -> _Part:
+        """What logits ``(R, vocabulary)`` at positions ``index`` add to each request's objective."""
         divergence, owner, token = self.reads.divergence[index], self.reads.owner[index], self.reads.token[index]
+        logprobs = torch.log_softmax(logits, dim=-1)
         chosen = logprobs.gather(1, token[:, None]).squeeze(1)
         nll = self._sums(-chosen * self.reads.weight[index], index)
         now = logprobs[divergence]
         drift = self._sums((now.exp() * (now - reference[owner[divergence]])).sum(dim=-1), index[divergence])
-        norm = (delta.pow(2).sum(dim=1) + 1e-20).sqrt()
-        decay = self.config.decay * norm / self.z0.norm(dim=1) ** 2
-        misses = ((logits.argmax(dim=-1) != token) & ~divergence).float()
-        return _Score(
-            nll + self.config.kl_weight * drift + decay,
-            self._sums(misses, index) == 0,
-            self._probability(logprobs.detach(), index),
-        )
+        misses = ((logits.detach().argmax(dim=-1) != token) & ~divergence).float()
+        bare = self._sums(chosen.detach() * self.reads.bare[index], index)
+        return _Part(nll + self.config.kl_weight * drift, self._sums(misses, index), bare)
