@@ -154,6 +154,8 @@ def _left_out(report: reporting.BatchReport) -> Iterable[dict[str, Any]]:
                 {
                     "hyperparameters": config.to_record(),
                     "said_after": item.outcome.said_after,
+                    "efficacy": item.outcome.efficacy,
+                    "perplexity": item.outcome.perplexity,
                     "steps": item.target.steps,
                     "stop_reason": item.target.stop_reason.value,
                     "probability": item.target.probability,
