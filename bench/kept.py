@@ -3,7 +3,7 @@
     python -m bench.kept bench/results/real-smollm2.json --picture docs/pictures/real-smollm2.svg
 
 A run has what each fact's probes gave, as a row of digits a kind of probe, so that methods run on different days are
-compared fact by fact. Runs that are kept are of the same facts.
+compared fact by fact. Runs in one file have model, text, settings for all and facts in common.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ class Kept:
 
     Attributes:
         made: what was done, in words.
-        facts: digest of the facts, in their order.
+        common: digest of what all of them have in common.
         runs: by contender and seed, in the order in which they came.
         downstream: `BASE` or ``contender-seed`` -> answers.
     """
 
     made: str
-    facts: str
+    common: str
     runs: tuple[Run, ...] = ()
     downstream: Mapping[str, Answers] = field(default_factory=dict)
 
@@ -65,7 +65,7 @@ def read(path: Path) -> Kept:
         name: {task: [digit == "1" for digit in digits] for task, digits in own.items()}
         for name, own in data["downstream"].items()
     }
-    return Kept(data["made"], data["facts"], tuple(map(_RUN.validate_python, runs)), downstream)
+    return Kept(data["made"], data["common"], tuple(map(_RUN.validate_python, runs)), downstream)
 
 
 def write(kept: Kept, path: Path) -> None:
@@ -81,7 +81,7 @@ def write(kept: Kept, path: Path) -> None:
         for name, own in kept.downstream.items()
     }
     base = _packed(kept.runs[0].base)
-    data = {"made": kept.made, "facts": kept.facts, "base": base, "runs": runs, "downstream": downstream}
+    data = {"made": kept.made, "common": kept.common, "base": base, "runs": runs, "downstream": downstream}
     path.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

@@ -116,6 +116,16 @@ def downstream(folder: Path, runs: Sequence[Run], tasks: Mapping[str, list[Quest
     return found
 
 
+def _common(folder: Path, contest: Contest, questions: int) -> str:
+    """Digest of what runs in one table have in common; text that the model wrote itself differs by machine."""
+    start = Ledger.open(folder / START).state().genesis
+    text = start.corpus.digest if start.corpus is not None and start.corpus.source == "file" else ""
+    facts = [fact.plain() for fact in contest.facts]
+    settings = {name: value for name, value in start.hyperparameters.items() if name != "matmul_dtype"}
+    common = {"base": start.base_digest, "text": text, "settings": settings, "facts": facts, "questions": questions}
+    return value_digest("real runs", {**common, "batch_size": contest.batch_size, "texts": list(contest.texts)})
+
+
 @click.command()
 @click.argument("model")
 @click.option("--facts", type=click.Path(path_type=Path), required=True, help="Facts to edit, in this order.")
@@ -133,8 +143,7 @@ def downstream(folder: Path, runs: Sequence[Run], tasks: Mapping[str, list[Quest
 @click.option("--kept", type=click.Path(path_type=Path), help="Add the runs to this file (`bench.kept`).")
 def main(
     model: str, facts: Path, out: Path, count: int, seeds: int, methods: str | None, corpus: Path | None,
-    stats: Path | None,
-    tasks: Path | None, questions: int, texts: Path | None, chat: bool, pairs: tuple[str, ...],
+    stats: Path | None, tasks: Path | None, questions: int, texts: Path | None, chat: bool, pairs: tuple[str, ...],
     kept: Path | None,
 ) -> None:  # fmt: skip
     """Run the methods, or those that are named, and print their tables."""
@@ -165,11 +174,11 @@ def main(
         runs += compare(replace(contest, contenders=(OURS,), keep_failed=False), out, surroundings(), tell)
     asked = downstream(out, runs, read_tasks(tasks, questions)) if tasks is not None else {}
     made = f"{Path(model).stem}: {len(contest.facts):,} facts in batches of {BATCH}"
-    came = Kept(made, value_digest("real facts", [fact.plain() for fact in contest.facts])).with_runs(runs, asked)
+    came = Kept(made, _common(out, contest, questions)).with_runs(runs, asked)
     if kept is not None:
         before = read(kept) if kept.is_file() else replace(came, runs=(), downstream={})
-        if before.facts != came.facts:
-            raise click.UsageError(f"{kept} is of other facts")
+        if before.common != came.common:
+            raise click.UsageError(f"{kept} is of another model, text, settings or facts")
         write(before.with_runs(runs, asked), kept)
     text = render(came)
     (out / "real.txt").write_text(text + "\n", encoding="utf-8")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.words import counted, short
 from errata.ledger.events import bodies
-from errata.ledger.events.parts import EditOutcome, Origin
+from errata.ledger.events.parts import HARM, EditOutcome, Origin
 from errata.ledger.events.policy import Policy
 from errata.ledger.events.words import capabilities, fact_words, gate_words, origin_words, policy_rows
 from errata.ledger.kinds.checkouts import VersionCheckedOut
@@ -143,10 +143,6 @@ def added(hits: Iterable[tuple[int, int] | None]) -> tuple[int, int] | None:
     return (sum(pair[0] for pair in found), sum(pair[1] for pair in found)) if found else None
 
 
-HARM = 1.05
-"""A growth of the reference texts' perplexity that is told."""
-
-
 def harm_words(outcomes: Sequence[EditOutcome]) -> str:
     """A warning where edits made the model worse at texts of its own, a batch or all together; empty where none did.
 
@@ -156,7 +152,7 @@ def harm_words(outcomes: Sequence[EditOutcome]) -> str:
     pairs = [outcome.perplexity for outcome in outcomes if outcome.perplexity is not None]
     together = [(pairs[0][0], pairs[-1][1])] if pairs else []
     before, after = max([*together, *pairs], key=lambda pair: pair[1] / pair[0], default=(1.0, 1.0))
-    if after <= HARM * before:
+    if after <= (1 + HARM) * before:
         return ""
     what = "these edits" if (before, after) in together else "a batch"
     return (

@@ -67,8 +67,10 @@ def products_in_bfloat16(modules: Iterable[nn.Module]) -> Iterator[None]:
 
 
 def _rounded(weight: Tensor, bias: Tensor | None) -> Callable[[Tensor], Tensor]:
+    product: Callable[[Tensor, Tensor], Tensor] = _Product.apply
+
     def forward(x: Tensor) -> Tensor:
-        found: Tensor = _Product.apply(x, weight)  # type: ignore[no-untyped-call]
+        found = product(x, weight)
         return found if bias is None else found + bias
 
     return forward

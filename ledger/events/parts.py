@@ -145,6 +145,10 @@ class Solve(Record):
     solve_errors: dict[str, NonNegative]
 
 
+HARM = 0.05
+"""A share by which edits may raise the perplexity of the reference texts before it counts as harm."""
+
+
 class EditOutcome(SparseRecord):
     """The edit's own probes, run after its batch: hits and totals; locality counts the probes that held before it.
 
@@ -162,6 +166,11 @@ class EditOutcome(SparseRecord):
     said_after: str
     questions: tuple[Count, Count] | None = None
     perplexity: tuple[NonNegative, NonNegative] | None = None
+
+    @property
+    def harm(self) -> float:
+        """By which share the batch raised the perplexity of the reference texts; 0 where it was not measured."""
+        return 0.0 if self.perplexity is None else self.perplexity[1] / self.perplexity[0] - 1
 
 
 class Origin(Record):

@@ -202,13 +202,15 @@ def _edit_batch(
                     raise
                 remaining += part  # the mathematics of another try failed, and wrote nothing
                 continue
-            if len(part) > 1 and any(item.outcome.efficacy for item in bad):
-                parts = [*([fact] for fact in part if fact.key in {item.fact.key for item in bad}), *parts]
-                bad = []  # together they did too much harm, and one by one perhaps not
             total = added(total, report)
+            keys = {item.fact.key for item in bad}
+            again = [fact for fact in part if fact.key in keys]
+            if len(part) > 1 and any(item.outcome.efficacy for item in bad):
+                parts = [*([fact] for fact in again), *parts]  # too much harm together is perhaps not one by one
+                continue
             for item in bad:
                 failed.setdefault(item.fact.key, []).append((settings, item))
-            remaining += [fact for fact in part if any(fact.key == item.fact.key for item in bad)]
+            remaining += again
         left = remaining
         if not left:
             break

@@ -7,14 +7,9 @@ from dataclasses import dataclass
 
 from errata.editor.config import EditConfig
 from errata.editor.presets import preset_named
-from errata.ledger.events.parts import EditOutcome
+from errata.ledger.events.parts import HARM, EditOutcome
 from errata.ledger.facts.fact import Fact
 from errata.replay.workflow.workspace import Workspace
-
-
-def harm(outcome: EditOutcome) -> float:
-    """By which share an edit raised the perplexity of the reference texts; 0 where it was not measured."""
-    return 0.0 if outcome.perplexity is None else outcome.perplexity[1] / outcome.perplexity[0] - 1
 
 
 @dataclass(frozen=True)
@@ -34,13 +29,13 @@ class Care:
     keep_failed: bool = False
     draw: bool = True
     look_back: bool = True
-    most_harm: float = 0.05
+    most_harm: float = HARM
 
     def stands(self, another_try: bool) -> Callable[[EditOutcome], bool]:
         """Which edits may stay: all of them, or those that work, and in another try do not do much harm."""
         if self.keep_failed:
             return lambda outcome: True
-        return lambda outcome: outcome.efficacy and not (another_try and harm(outcome) > self.most_harm)
+        return lambda outcome: outcome.efficacy and not (another_try and outcome.harm > self.most_harm)
 
 
 NO_CARE = Care(keep_failed=True, draw=False, look_back=False)

@@ -15,11 +15,11 @@ from errata.editor.score import neighbours
 from errata.editor.score.evaluate import probe
 from errata.ledger.base.errors import ModelError, Refused
 from errata.ledger.events.change_parts import EditFacts
+from errata.ledger.events.parts import EditOutcome
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.kinds.edits import EditAttempted
 from errata.ledger.rules.operations import ProposeChange, RecordEvent
 from errata.replay.apply import apply, changes
-from errata.replay.apply import care as care_room
 from errata.replay.apply.apply import edit, look_back
 from errata.replay.apply.care import NO_CARE, Care, usual_care
 from errata.replay.apply.changes import draft_change
@@ -94,7 +94,7 @@ def test_where_tries_harm_too_much_together_each_is_tried_alone(
     space: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = iter([1.0, 1.0, 0.0, 1.0])
-    monkeypatch.setattr(care_room, "harm", lambda outcome: next(found))
+    monkeypatch.setattr(EditOutcome, "harm", property(lambda outcome: next(found)))
     weak = space.config().updated({"max_steps": 1})
     (report,) = edit(space, facts(2), weak, care=Care((space.config(),)))
     assert [item.fact for item in report.edits] == facts(1)
