@@ -11,11 +11,13 @@ import random
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter
+from safetensors import safe_open
+from safetensors.torch import save as encoded
 
 from errata.editor.config import EditConfig, config_for, require_method
 from errata.editor.methods.registry import method_named
@@ -28,7 +30,7 @@ from errata.ledger.facts.suites import Suite
 from errata.ledger.ledger import LEDGER_FOLDER, Ledger
 from errata.replay.apply.care import NO_CARE, prepared, usual_care
 from errata.replay.tune import life
-from errata.replay.tune.runs import Run, RunPoint, plain_outcome, run_point
+from errata.replay.tune.runs import Outcome, Run, RunPoint, plain_outcome, run_point
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.genesis import Genesis, create_ledger
 from errata.replay.workflow.workspace import Workspace
@@ -134,7 +136,7 @@ def compare(
     for contender, config in zip(plan.contenders, configs, strict=True):
         if config.layers != own.layers:
             raise UsageError(f"{contender.name} edits other layers than the rest; give all of them the same")
-    bases: dict[str, tuple[life.Measures, life.Point]] = {}
+    bases: dict[str, _Base] = {}
     return [
         _run(plan, contender, config, seed, folder, surroundings, advance, bases)
         for contender, config in zip(plan.contenders, configs, strict=True)
@@ -180,7 +182,7 @@ def _run(
     folder: Path,
     surroundings: Surroundings,
     advance: Callable[[str], None],
-    bases: dict[str, tuple[life.Measures, life.Point]],
+    bases: dict[str, _Base],
 ) -> Run:
     name = f"{contender.name}-{seed}"
     space = Workspace(Ledger.open(folder / START), surroundings)
@@ -229,11 +231,10 @@ def _run(
         ended = error.message
     key = value_digest("comparison base", asked)
     if key not in bases:
-        advance("scores of the base")
-        measures = life.base_measures(space, facts, plan.suites, plan.texts or space.created.reference_texts)
-        bases[key] = measures, life.measure(space, (), facts, measures)
-    found = _measured(plan, space, course, facts, bases[key], lambda what: advance(f"{name}: {what}"))
-    run = _summary(identity, contender.name, seed, config.to_record(), order, space, found, ended)
+        bases[key] = _base(plan, space, facts, folder / f"base.{key[-16:]}.safetensors", advance)
+    base = bases[key]
+    points = _measured(plan, space, course, facts, base.measures, lambda what: advance(f"{name}: {what}"))
+    run = _summary(identity, contender.name, seed, config.to_record(), order, space, base, points, ended)
     write_durably(folder / f"{name}.json", json.dumps(_RUN.dump_python(run, mode="json")).encode())
     begun.unlink()
     return run
@@ -249,9 +250,35 @@ def _kept(path: Path, identity: str) -> Run | None:
 
 
 @dataclass(frozen=True)
-class _Found:
-    base: life.Point
-    points: tuple[life.Point, ...]
+class _Base:
+    measures: life.Measures
+    point: RunPoint
+    outcomes: tuple[Outcome, ...]
+
+
+_BASE_SAID = TypeAdapter(tuple[RunPoint, tuple[Outcome, ...], tuple[tuple[int, ...], ...]])
+"""The base's point and outcomes, and the places of each fact's locality probes that stand."""
+
+
+def _base(plan: Contest, space: Workspace, facts: Sequence[Fact], path: Path, advance: Callable[[str], None]) -> _Base:
+    """What is asked along every run and what the base says to it, from ``path`` where it is kept already."""
+    texts = plan.texts or space.created.reference_texts
+    if path.is_file():
+        with safe_open(path, framework="pt") as file:
+            point, outcomes, places = _BASE_SAID.validate_json(file.metadata()["said"])
+            states = file.get_tensor("states")
+        standing = {fact.key: tuple(fact.locality[i] for i in own) for fact, own in zip(facts, places, strict=True)}
+        return _Base(life.Measures(standing, plan.suites, texts, states), point, outcomes)
+    advance("scores of the base")
+    measures = life.base_measures(space, facts, plan.suites, texts)
+    found = life.measure(space, (), facts, measures)
+    base = _Base(measures, run_point(found), tuple(map(plain_outcome, found.outcomes)))
+    places = tuple(
+        tuple(i for i, item in enumerate(fact.locality) if item in measures.standing[fact.key]) for fact in facts
+    )
+    said = _BASE_SAID.dump_json((base.point, base.outcomes, places)).decode()
+    write_durably(path, encoded({"states": measures.states}, metadata={"said": said}))
+    return base
 
 
 def _measured(
@@ -259,18 +286,17 @@ def _measured(
     space: Workspace,
     course: life.Life,
     facts: Sequence[Fact],
-    before: tuple[life.Measures, life.Point],
+    measures: life.Measures,
     advance: Callable[[str], None],
-) -> _Found:
-    """The base and the versions along the run; the last of these is asked in the comparison's order of facts."""
-    measures, base = before
+) -> list[life.Point]:
+    """The versions along the run; the last of these is asked in the comparison's order of facts."""
     *earlier, (_, head) = life.points_along(space, course, plan.points)
     points = []
     for number, (count, live) in enumerate(earlier, start=1):
         advance(f"scores at point {number} of {len(earlier) + 1}")
         points.append(life.measure(space, live, course.facts[:count], measures))
     advance("scores at the end")
-    return _Found(base, (*points, life.measure(space, head, facts, measures)))
+    return [*points, life.measure(space, head, facts, measures)]
 
 
 def _summary(
@@ -280,21 +306,21 @@ def _summary(
     config: dict[str, Any],
     order: Sequence[int],
     space: Workspace,
-    found: _Found,
+    base: _Base,
+    points: Sequence[life.Point],
     ended: str | None,
 ) -> Run:
     records = [record.body for record in space.state.edits.values()]
     made = max(1, len(records))
-    base = run_point(found.base)
     return Run(
         identity=identity,
         contender=contender,
         seed=seed,
         config=config,
         order=tuple(order),
-        outcomes=tuple(plain_outcome(outcome) for outcome in found.points[-1].outcomes),
-        base=tuple(plain_outcome(outcome) for outcome in found.base.outcomes),
-        points=(RunPoint(**{**asdict(base), "facts": 0}), *(run_point(point) for point in found.points)),
+        outcomes=tuple(plain_outcome(outcome) for outcome in points[-1].outcomes),
+        base=base.outcomes,
+        points=(replace(base.point, facts=0), *map(run_point, points)),
         edits=len(space.state.live),
         left_out=len(order) - len(space.state.live),
         steps=sum(body.stage1.steps for body in records) / made,

@@ -64,7 +64,8 @@ def test_a_run_is_kept_and_more_may_join_but_nothing_else_passes_for_it(plan: Co
     more = replace(plan, contenders=(*plan.contenders, Contender("memit", "memit+mpes")), seeds=1)
     told: list[str] = []
     joined = compare(more, tmp_path / "runs", surroundings(), told.append)
-    assert joined[:2] == first and {line.partition(":")[0] for line in told} == {"memit-0", "scores of the base"}
+    assert joined[:2] == first and {line.partition(":")[0] for line in told} == {"memit-0"}
+    assert timeless(joined[2]) == timeless(compare(more, tmp_path / "afresh", surroundings())[2])
     with pytest.raises(UsageError, match=r"encore-0.json is of other facts or settings"):
         compare(replace(plan, facts=plan.facts[:3]), tmp_path / "runs", surroundings())
     with pytest.raises(UsageError, match=r"encore-0.json is of other facts or settings"):
