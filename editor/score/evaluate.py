@@ -83,38 +83,57 @@ class SuiteResult:
 
 @torch.no_grad()
 def probe(
-    loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64, *, decide: bool = True
+    loaded: LoadedModel, probes: Sequence[Probe], batch_size: int = 64, *, decide: bool | Sequence[bool] = True
 ) -> list[ProbeResult]:
     """Evaluate probes (full-text prompt and target each); results in the given order.
+
+    What several probes begin with alike is run once: answers of one token to a question cost what one of them does.
 
     Args:
         loaded: the model.
         probes: what is asked.
         batch_size: rows of one forward pass.
-        decide: whether it is wanted what the model says; without, only the likelihoods of the targets are.
+        decide: whether it is wanted what the model says, for all probes or for each; without, only the likelihoods of
+            the targets are, and ``says_target`` is False.
 
     Raises:
         ModelError: if a probe does not fit the model's context, or is one of chat and the model has no chat template.
     """
     rows = [loaded.located(p.prompt, p.target, chat=p.chat) for p in probes]
+    deciding = [decide] * len(rows) if isinstance(decide, bool) else decide
+    carried = _carried([row.ids if flag else row.ids[:-1] for row, flag in zip(rows, deciding, strict=True)])
     results: dict[int, ProbeResult] = {}
     open_: list[int] = []
-    for chunk in by_length(loaded, [row.ids for row in rows], batch_size):
-        first = min(rows[i].target_start for i in chunk) - 1
-        logits = _logits(loaded, [rows[i].ids for i in chunk], first)
-        for j, i in enumerate(chunk):
+    for chunk in by_length(loaded, [ids for ids, _ in carried], batch_size):
+        first = min(rows[i].target_start for j in chunk for i in carried[j][1]) - 1
+        logits = _logits(loaded, [carried[j][0] for j in chunk], first)
+        for own, i in ((own, i) for own, j in zip(logits, chunk, strict=True) for i in carried[j][1]):
             row = rows[i]
-            span = logits[j, row.target_start - 1 - first : len(row.ids) - first].float()
+            span = own[row.target_start - 1 - first : len(row.ids) - first].float()
+            scored = span[: len(row.target_ids)]
             target = torch.tensor(row.target_ids, device=span.device)
-            logprob = torch.log_softmax(span[:-1], dim=-1).gather(1, target[:, None]).double().sum()
-            above = (span[:-1] > span[:-1].gather(1, target[:, None])).sum(dim=-1)
-            said = None if probes[i].chat else _said(loaded, row, span.argmax(dim=-1).tolist(), probes[i].target)
-            if said is None and decide:
+            logprob = torch.log_softmax(scored, dim=-1).gather(1, target[:, None]).double().sum()
+            above = (scored > scored.gather(1, target[:, None])).sum(dim=-1)
+            said = None
+            if deciding[i] and not probes[i].chat:
+                said = _said(loaded, row, span.argmax(dim=-1).tolist(), probes[i].target)
+            if said is None and deciding[i]:
                 open_.append(i)
             results[i] = ProbeResult(bool(said), float(logprob), len(target), 1.0 + float(above.double().mean()))
     for i, said in _decide(loaded, probes, rows, open_, batch_size):
         results[i] = replace(results[i], says_target=said)
     return [results[i] for i in range(len(rows))]
+
+
+def _carried(rows: Sequence[tuple[int, ...]]) -> list[tuple[tuple[int, ...], list[int]]]:
+    """The rows that have to be run, and the places of those that each begins with: one pass gives their logits, too."""
+    found: list[tuple[tuple[int, ...], list[int]]] = []
+    for i in sorted(range(len(rows)), key=rows.__getitem__, reverse=True):
+        if found and found[-1][0][: len(rows[i])] == rows[i]:
+            found[-1][1].append(i)
+        else:
+            found.append((rows[i], [i]))
+    return found
 
 
 def _said(loaded: LoadedModel, row: Located, chosen: Sequence[int], target: str) -> bool | None:
@@ -183,11 +202,15 @@ def run_suite(loaded: LoadedModel, suite: Suite, batch_size: int = 64, draw: int
 
 def ask(loaded: LoadedModel, suite: Suite, batch_size: int = 64) -> tuple[list[ProbeResult], list[ProbeResult]]:
     """Put a suite's probes to the model: results for the targets, and for the rivals that they are compared with."""
-    results = probe(loaded, suite.probes, batch_size)
-    if suite.metric is not Metric.PROBABILITY_COMPARISON:
-        return results, []
-    others = [p.model_copy(update={"target": p.against}) for p in suite.probes if p.against is not None]
-    return results, probe(loaded, others, batch_size)
+    others = (
+        [p.model_copy(update={"target": p.against}) for p in suite.probes if p.against is not None]
+        if suite.metric is Metric.PROBABILITY_COMPARISON
+        else []
+    )
+    count = len(suite.probes)
+    deciding = [True] * count + [False] * len(others)
+    results = probe(loaded, [*suite.probes, *others], batch_size, decide=deciding)
+    return results[:count], results[count:]
 
 
 def scored(suite: Suite, results: Sequence[ProbeResult], rivals: Sequence[ProbeResult]) -> SuiteResult:

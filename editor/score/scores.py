@@ -116,8 +116,9 @@ def ask_facts(
     wanted = dict.fromkeys(_bare(item) for _, item, _, _ in every)
     rivals = dict.fromkeys(_bare(item, rival) for _, item, _, rival in every if rival is not None)
     compared = [item for item in rivals if item not in wanted]
-    results = dict(zip(wanted, probe(loaded, list(wanted)), strict=True))
-    results |= dict(zip(compared, probe(loaded, compared, decide=False), strict=True))
+    deciding = [True] * len(wanted) + [False] * len(compared)
+    every_probe = [*wanted, *compared]
+    results = dict(zip(every_probe, probe(loaded, every_probe, decide=deciding), strict=True))
     return tuple(_outcome(own, results) for own in asked)
 
 

@@ -305,3 +305,25 @@ def test_a_prompt_longer_than_the_context_is_refused(loaded: LoadedModel) -> Non
         probe(loaded, [Probe(prompt=";" * 256, target="Lund")])
     with pytest.raises(ModelError, match="this model takes 256"):
         continuations(loaded, [";" * 257])
+
+
+def test_what_probes_begin_with_alike_is_run_once(loaded: LoadedModel) -> None:
+    asked = [
+        *(Probe(prompt="The capital of Ostravia is", target=target) for target in ("Lund", "2", "Bergen", "to")),
+        *(Probe(prompt=prompt, target="Bergen") for prompt in ("The capital", "Ada works for")),
+        PROBES[1],
+    ]
+    deciding = [True, *(False for _ in asked[1:])]
+    alone = [probe(loaded, [one], decide=flag)[0] for one, flag in zip(asked, deciding, strict=True)]
+    rows = [loaded.located(one.prompt, one.target).ids for one in asked]
+    read = {row if flag else row[:-1] for row, flag in zip(rows, deciding, strict=True)}
+    needed = [row for row in read if not any(row == other[: len(row)] for other in read - {row})]
+    run: list[int] = []
+    layer = loaded.adapter.layer(loaded.model, 0)
+    handle = layer.register_forward_pre_hook(lambda _module, args: run.append(args[0].shape[0]))
+    together = probe(loaded, asked, decide=deciding)
+    handle.remove()
+    assert run[0] == len(needed) < len(asked)
+    for one, other in zip(together, alone, strict=True):
+        assert (one.says_target, one.tokens, one.rank) == (other.says_target, other.tokens, other.rank)
+        assert one.log_probability == pytest.approx(other.log_probability, rel=1e-4)
