@@ -173,7 +173,7 @@ PRESETS = (
             "norm_weight": 4.0,
         },
         "tuned here on facts of demo/real and of CounterFact, some sixty settings tried on these; all hundred of "
-        "demo/real: efficacy 99 %, paraphrases 66 % greedy, in chat 82 %, other facts kept 73 %; more in "
+        "demo/real: efficacy 99 %, paraphrases 67 % greedy, in chat 82 %, other facts kept 73 %; more in "
         "docs/real-models.md",
         ladder=(
             {**_ANOTHER_TRY, "stats_weight": 500.0},

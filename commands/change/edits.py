@@ -15,6 +15,7 @@ from errata.commands.words.wording import harm_words, outcome_words
 from errata.editor.config import METHODS, config_for
 from errata.ledger.base.errors import ErrataError
 from errata.ledger.base.words import counted, short
+from errata.ledger.events.parts import StopReason
 
 with when_used():
     from errata.editor import pipeline
@@ -234,6 +235,11 @@ def edits_told(reports: Sequence[reporting.BatchReport], dry_run: bool, version:
 def _why(missed: reporting.Unwritten) -> str:
     """Why a fact's last attempt is not in the weights."""
     fact, item = missed.fact, missed.tries[-1][1]
+    if item.target.stop_reason is StopReason.ATTENTION_SINK:
+        return (
+            f"the edit of {fact.text!r} was given up: where its subject ends the model keeps an attention sink, the "
+            "same in every text; put another word in front of the subject"
+        )
     if item.outcome.efficacy and (texts := item.outcome.perplexity) is not None:
         return (
             f"{fact.text!r} would give {fact.target!r} at the price of all other text: the perplexity of the reference "

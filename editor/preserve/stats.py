@@ -1,13 +1,13 @@
 """Second moments of keys over a text corpus: ``C = E[k kᵀ]``, what stage 2 preserves.
 
-Source: Meng et al., "Mass-Editing Memory in a Transformer" (ICLR 2023), equation 14. The first position is left out:
-its massive activations would dominate C, and no subject ends there.
+Source: Meng et al., "Mass-Editing Memory in a Transformer" (ICLR 2023), equation 14.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,13 +27,23 @@ class StatsSettings:
         max_tokens: keys to read at most; fewer if the corpus is shorter.
         window: longest piece of a document, in tokens.
         batch_size: pieces that run side by side (part of the digest: it may change the last bits).
-        skip_first: leading positions of each piece that are left out.
+        skip_first: leading positions of each piece that are left out. None leaves out a token that the tokenizer puts
+            before every text, which is no text. Where it puts none, the first word of a text counts as every other:
+            models keep an attention sink there (Xiao et al. 2024, arXiv 2309.17453), and what is in no second moment
+            is free to be changed.
     """
 
     max_tokens: int = 200_000
     window: int = 256
     batch_size: int = 32
-    skip_first: int = 1
+    skip_first: int | None = None
+
+    def read_by(self, tokenizer: Any) -> StatsSettings:
+        """The same for a tokenizer, with ``skip_first`` decided."""
+        if self.skip_first is not None:
+            return self
+        begins = tokenizer("a", add_special_tokens=True)["input_ids"][0] in tokenizer.all_special_ids
+        return replace(self, skip_first=int(begins))
 
 
 def settings_for(max_tokens: int | None) -> StatsSettings:
@@ -149,6 +159,7 @@ def average(
         else begun.sums[layer].to(loaded.device, copy=True)
         for layer, width in widths.items()
     }
+    settings = settings.read_by(loaded.tokenizer)
     done, count = (0, 0) if begun is None else (begun.batches, begun.tokens)
     advance(count)
     for number, pieces in enumerate(_batches(loaded, documents, settings)):
@@ -172,6 +183,8 @@ def average(
 
 def keys_in(loaded: LoadedModel, documents: Iterable[str], settings: StatsSettings) -> int:
     """How many keys `collect` reads of these documents."""
+    settings = settings.read_by(loaded.tokenizer)
+    assert settings.skip_first is not None
     count = 0
     for rows in _batches(loaded, documents, settings):
         count += sum(len(row) - settings.skip_first for row in rows)
@@ -188,7 +201,7 @@ def stats_digest(base: str, tokenizer: str, corpus: str, layer: int, settings: S
         tokenizer: the tokenizer's digest.
         corpus: the corpus's digest.
         layer: the layer.
-        settings: the settings.
+        settings: the settings, as the tokenizer has them read (`StatsSettings.read_by`).
     """
     record = {"base": base, "tokenizer": tokenizer, "corpus": corpus, "layer": layer, **asdict(settings)}
     return digest("second-moment", canonical_bytes(record))
@@ -203,7 +216,7 @@ def _batches(loaded: LoadedModel, documents: Iterable[str], settings: StatsSetti
         ids = list(loaded.tokenizer(text.strip(), add_special_tokens=True)["input_ids"])
         for start in range(0, len(ids), window):
             piece = ids[start : start + window]
-            if len(piece) > settings.skip_first:
+            if len(piece) > (settings.skip_first or 0):
                 batch.append(piece)
             if len(batch) == settings.batch_size:
                 yield batch

@@ -41,6 +41,11 @@ from errata.ledger.events.parts import StopReason
 STEP_GROWTH = 1.3
 """What a shortened step is multiplied by where the gradient goes on, up to its full length."""
 
+SINK = 4.0
+"""A state so many times as long as the median one is an attention sink's: a massive activation at the first tokens of a
+text, alike in every text (Sun et al. 2024, arXiv 2402.17762). No subject can be told by it, and whatever is written
+there all text hears of."""
+
 
 @dataclass(frozen=True)
 class TargetValue:
@@ -183,6 +188,8 @@ class _Optimisation:
         for bucket in self.buckets:
             states[bucket.rows] = bucket.hidden[:, 0].float()
         self.z0 = states[first]  # (n, d)
+        norms = torch.cat([bucket.hidden.float().norm(dim=2).flatten() for bucket in self.buckets])
+        self.at_sink = (self.z0.norm(dim=1) > SINK * norms.median()).tolist()
 
     def _index(self) -> list[tuple[int, int]]:
         """Row and position of everything that the loss reads, in the order of `_Reads`."""
@@ -277,7 +284,10 @@ class _Optimisation:
     def _stopping(self, score: _Score, streak: Tensor, step: int, active: Tensor) -> dict[int, StopReason]:
         """The active requests that end here, and why."""
         hits, losses = streak.tolist(), score.loss.tolist()
-        asked = ((i, self.config.stop_reason(hits[i], losses[i], step)) for i in active.nonzero().squeeze(1).tolist())
+        asked = (
+            (i, StopReason.ATTENTION_SINK if self.at_sink[i] else self.config.stop_reason(hits[i], losses[i], step))
+            for i in active.nonzero().squeeze(1).tolist()
+        )
         return {i: reason for i, reason in asked if reason is not None}
 
     def _finish(

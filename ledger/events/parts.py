@@ -110,6 +110,8 @@ class StopReason(StrEnum):
     MOST_PROBABLE = "most_probable"
     LOSS_THRESHOLD = "loss_threshold"
     MAX_STEPS = "max_steps"
+    ATTENTION_SINK = "attention_sink"
+    """Before the first step: the subject's last token is where the model keeps an attention sink."""
 
 
 class Stage1(Record):

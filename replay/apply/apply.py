@@ -16,7 +16,7 @@ from errata.editor.solve.grid import ExactSum
 from errata.editor.solve.solver import Solver
 from errata.ledger.base.errors import ErrataError, ModelError, Refused, UsageError
 from errata.ledger.events import bodies
-from errata.ledger.events.parts import EditOutcome
+from errata.ledger.events.parts import EditOutcome, StopReason
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.kinds.edits import Attempt, EditAttempted
@@ -187,7 +187,7 @@ def _edit_batch(
     tries = (config,) if care.keep_failed else (config, *care.ladder)
     failed: dict[tuple[str, str], list[tuple[EditConfig, Edit]]] = {}
     total = NOTHING
-    left = facts
+    left, hopeless = facts, list[Fact]()
     for number, settings in enumerate(tries):
         remaining: list[Fact] = []
         stands = care.stands(another_try=number > 0)
@@ -210,11 +210,13 @@ def _edit_batch(
                 continue
             for item in bad:
                 failed.setdefault(item.fact.key, []).append((settings, item))
-            remaining += again
+            sinks = {item.fact.key for item in bad if item.target.stop_reason is StopReason.ATTENTION_SINK}
+            hopeless += [fact for fact in again if fact.key in sinks]  # other settings do not move it
+            remaining += [fact for fact in again if fact.key not in sinks]
         left = remaining
         if not left:
             break
-    left_out = tuple(Unwritten(fact, tuple(failed[fact.key])) for fact in left)
+    left_out = tuple(Unwritten(fact, tuple(failed[fact.key])) for fact in (*hopeless, *left))
     seconds = workspace.surroundings.meter.seconds() - started
     if left_out:
         _record_attempts(workspace, left_out, before.version, seconds / len(facts))

@@ -21,7 +21,7 @@ class Care:
         keep_failed: let edits that did not work stay in the weights; nothing is tried again or looked back on then.
         draw: draw locality probes for facts that bring none.
         most_harm: largest share by which another try may raise the perplexity of the reference texts. What is hard to
-            write needs a larger change, and where a subject's last token is a common one all text hears of it.
+            write needs a larger change, and all text may hear of it.
         look_back: after the last of several batches, write facts again that later ones made the model forget.
     """
 

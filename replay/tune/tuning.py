@@ -98,7 +98,7 @@ class Workbench:
         others = [layer for layer in layers if layer not in own]
         self._matrices = {layer: self._own(name) for layer, name in own.items()}
         self._collected: dict[str, Any] | None = None
-        self._text = partial(text_behind, created.corpus, workspace.ledger.blobs, corpus)
+        self._text = partial(text_behind, created, workspace.ledger.blobs, corpus)
         self._information: dict[int, torch.Tensor] = {}
         if created.fisher is not None and workspace.information is not None:
             self._information[created.fisher.layer] = workspace.information

@@ -339,7 +339,7 @@ def compare_stats(
     Raises:
         UsageError, BlobMissing, BlobDamaged, Damaged: as of `text_behind`.
     """
-    text = text_behind(created.corpus, blobs, corpus, max_tokens)
+    text = text_behind(created, blobs, corpus, max_tokens)
     for name, reference in created.stats.items():
         now = stats_digest(created.base_digest, created.tokenizer_digest, text.digest, reference.layer, text.settings)
         yield name, reference.digest, now

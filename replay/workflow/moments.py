@@ -7,7 +7,7 @@ it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from errata.editor.preserve.stats import (
 )
 from errata.ledger.base.canonical import canonical_bytes, digest, file_digest, parse, value_digest
 from errata.ledger.base.errors import Damaged, UsageError
+from errata.ledger.events.bodies import LedgerCreated
 from errata.ledger.events.parts import CorpusRef
 from errata.ledger.store.blobs import BlobStore
 from errata.replay.workflow.begun import Begun
@@ -110,6 +111,7 @@ def moments_over(
     if settings is None:
         width = max(loaded.adapter.shape(loaded.model, layer)[1] for layer in layers)
         settings = settings_for(own_tokens(width) if corpus is None else None)
+    settings = settings.read_by(loaded.tokenizer)
     inputs = {**asdict(identity), "adapter": adapter_files.to_record(loaded.adapter).plain(), "bound": bound}
     text: bytes | None = None
     texts: Callable[[], Iterable[str]]
@@ -187,13 +189,11 @@ class Text:
     settings: StatsSettings
 
 
-def text_behind(
-    reference: CorpusRef | None, blobs: BlobStore, corpus: Path | None, max_tokens: int | None = None
-) -> Text:
+def text_behind(created: LedgerCreated, blobs: BlobStore, corpus: Path | None, max_tokens: int | None = None) -> Text:
     """The text behind a ledger's second moments.
 
     Args:
-        reference: how the first event names it.
+        created: the first event.
         blobs: the ledger's.
         corpus: the corpus file; None takes the text that the model wrote itself, and how it was read.
         max_tokens: as it was given at genesis, for a file.
@@ -205,12 +205,27 @@ def text_behind(
     """
     if corpus is not None:
         require_corpus(corpus)
-        return Text(partial(documents, corpus), file_digest(CORPUS_DOMAIN, corpus), settings_for(max_tokens))
-    text = stored_text(reference, blobs)
+        found = file_digest(CORPUS_DOMAIN, corpus)
+        return Text(partial(documents, corpus), found, _settings_behind(created, found, settings_for(max_tokens)))
+    text = stored_text(created.corpus, blobs)
     if text is None:
         raise UsageError("the text behind the second moments is a corpus file; give it as --corpus FILE")
     settings, texts = _own(text)
     return Text(lambda: texts, digest(CORPUS_DOMAIN, text), settings)
+
+
+def _settings_behind(created: LedgerCreated, corpus: str, settings: StatsSettings) -> StatsSettings:
+    """How a file was read at genesis: with or without the first position of each piece, as its digests tell."""
+    recorded = {(one.layer, one.digest) for one in created.stats.values()}
+    for skip_first in (0, 1):
+        settings = replace(settings, skip_first=skip_first)
+        now = (
+            (one.layer, stats_digest(created.base_digest, created.tokenizer_digest, corpus, one.layer, settings))
+            for one in created.stats.values()
+        )
+        if not recorded.isdisjoint(now):
+            break
+    return settings
 
 
 def texts_of(corpus: bytes) -> list[str]:

@@ -9,16 +9,18 @@ import pytest
 import torch
 
 from errata.editor.model.hooks import recording
-from errata.editor.preserve.stats import StatsSettings, collect, stats_digest
+from errata.editor.preserve.stats import StatsSettings, collect, keys_in, stats_digest
 from errata.ledger.base.errors import UsageError
 from tests.support.editing import DOCUMENTS, load
+from tests.support.tiny import save_tiny
 
 
-@pytest.mark.parametrize("model", ["tiny_llama", "tiny_gpt2"])
-def test_the_streamed_second_moment_is_the_average_over_all_but_first_positions(
-    model: str, request: pytest.FixtureRequest
+@pytest.mark.parametrize("family", ["llama", "gpt2"])
+@pytest.mark.parametrize("with_bos", [True, False])
+def test_the_streamed_second_moment_is_the_average_over_all_positions_but_a_beginning_of_text(
+    family: str, with_bos: bool, tmp_path: Path
 ) -> None:
-    loaded = load(request.getfixturevalue(model))
+    loaded = load(save_tiny(tmp_path, family, tokenizer="bytes+bos" if with_bos else "bytes"))
     documents = DOCUMENTS[:7]
     (moment,) = collect(loaded, [*documents, "", "  "], [1], StatsSettings(batch_size=3))
     total, count = torch.zeros(64, 64, dtype=torch.float64), 0
@@ -26,10 +28,10 @@ def test_the_streamed_second_moment_is_the_average_over_all_but_first_positions(
         ids = torch.tensor([loaded.tokenizer(text)["input_ids"]])
         with torch.no_grad(), recording({"k": loaded.adapter.edited_module(loaded.model, 1)}) as records:
             loaded.model(input_ids=ids)
-        keys = records["k"].args[0][0, 1:].double()
+        keys = records["k"].args[0][0, int(with_bos) :].double()
         total += keys.T @ keys
         count += len(keys)
-    assert moment.tokens == count
+    assert moment.tokens == count == keys_in(loaded, documents, StatsSettings(batch_size=3))
     assert torch.allclose(moment.matrix, total / count, rtol=1e-4, atol=1e-7)
     assert torch.equal(moment.matrix, moment.matrix.T)
 
@@ -50,7 +52,7 @@ def test_an_empty_corpus_is_refused(tiny_llama: Path) -> None:
 
 
 def test_the_digest_depends_on_everything_the_moment_depends_on() -> None:
-    settings = StatsSettings()
+    settings = StatsSettings(skip_first=1)
     arguments = {"base": "b", "tokenizer": "t", "corpus": "c", "layer": 1, "settings": settings}
     changes = [
         {"base": "x"},

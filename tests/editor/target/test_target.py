@@ -442,3 +442,17 @@ def test_the_model_and_its_hooks_are_as_before(loaded: LoadedModel) -> None:
     assert all(torch.equal(value, before[name]) for name, value in loaded.model.named_parameters())
     assert all(value.grad is None for value in loaded.model.parameters())
     assert not any(module._forward_hooks for module in loaded.model.modules())
+
+
+def test_where_the_model_keeps_an_attention_sink_nothing_is_looked_for(tiny_llama: Path) -> None:
+    loaded = load(tiny_llama)
+    requests = _requests(loaded, config(), (FACTS[0].model_copy(update={"subject": "Norwind~"}), *FACTS[1:]))
+    before = optimise(loaded, requests, config())
+    bare = requests[0].bare
+    with torch.no_grad():
+        loaded.model.get_input_embeddings().weight[bare.ids[bare.subject_last]] *= 1000
+    found = optimise(loaded, requests, config())
+    assert (found[0].steps, found[0].stop_reason, found[0].delta_norm) == (0, StopReason.ATTENTION_SINK, 0.0)
+    assert [one.steps for one in found[1:]] == [one.steps for one in before[1:]]
+    assert [one.stop_reason for one in found[1:]] == [one.stop_reason for one in before[1:]]
+    assert max(map(_difference, found[1:], before[1:])) < 1e-4

@@ -13,9 +13,10 @@ from errata.editor.config import EditConfig
 from errata.editor.pipeline import Edit
 from errata.editor.score import neighbours
 from errata.editor.score.evaluate import probe
+from errata.editor.target import target
 from errata.ledger.base.errors import ModelError, Refused
 from errata.ledger.events.change_parts import EditFacts
-from errata.ledger.events.parts import EditOutcome
+from errata.ledger.events.parts import EditOutcome, StopReason
 from errata.ledger.facts.fact import Fact, Probe, fact_digest
 from errata.ledger.kinds.edits import EditAttempted
 from errata.ledger.rules.operations import ProposeChange, RecordEvent
@@ -100,6 +101,18 @@ def test_where_tries_harm_too_much_together_each_is_tried_alone(
     assert [item.fact for item in report.edits] == facts(1)
     assert [one.fact for one in report.left_out] == facts(2)[1:]
     assert len(report.left_out[0].tries) == 2 and len(attempts(space)) == 1
+
+
+def test_a_subject_that_ends_at_an_attention_sink_is_not_tried_again_and_the_reason_is_told(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "SINK", 0.0)
+    (report,) = edit(space, facts(1), space.config(), care=usual_care(space, space.config()))
+    assert report.edits == () and [len(one.tries) for one in report.left_out] == [1]
+    (attempt,) = attempts(space)
+    assert [one.stage1.stop_reason for one in attempt.attempts] == [StopReason.ATTENTION_SINK]
+    told = " ".join(str(block) for block in edits_told([report], False, space.state.version))
+    assert f"the edit of {facts(1)[0].text!r} was given up: where its subject ends the model keeps an attention" in told
 
 
 def test_every_try_is_on_record_where_none_helped(space: Workspace) -> None:

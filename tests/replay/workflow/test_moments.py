@@ -104,6 +104,20 @@ def test_a_corpus_file_is_named_by_its_digest_and_stays_where_it_is(tmp_path: Pa
         list(compare_stats(created, ledger.blobs, None, None))
 
 
+@pytest.mark.parametrize("skip_first", [None, 0, 1])
+def test_how_a_corpus_file_was_read_is_told_by_the_digests(
+    tmp_path: Path, tiny_gpt2: Path, skip_first: int | None
+) -> None:
+    stats = StatsSettings(max_tokens=300, skip_first=skip_first)
+    ledger = create_ledger(tmp_path, genesis(tiny_gpt2, corpus_at(tmp_path), stats=stats), surroundings())
+    created = ledger.state().genesis
+    rows = list(compare_stats(created, ledger.blobs, corpus_at(tmp_path), 300))
+    assert [recorded == now for _, recorded, now in rows] == [True]
+    assert [recorded == now for _, recorded, now in compare_stats(created, ledger.blobs, corpus_at(tmp_path), 200)] == [
+        False
+    ]
+
+
 def test_the_text_is_referred_to_as_second_moments_are(tmp_path: Path, tiny_llama: Path) -> None:
     ledger = create_ledger(tmp_path, genesis(tiny_llama), surroundings())
     corpus = ledger.state().genesis.corpus
