@@ -14,8 +14,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import linear
+from torch.nn.functional import linear, pad
 
+BLOCK = 128
+"""Rows of a product are filled up to whole blocks of so many, so that shapes, of which there are as many as ways for
+requests to leave, stay few: oneDNN prepares each, and keeps what it prepared."""
 PAYS_FROM = 1.5
 """How many times as fast products in bfloat16 have to be to be worth their rounding."""
 
@@ -27,13 +30,21 @@ class _Product(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         """``(..., d_in)`` float32 and ``(d_out, d_in)`` bfloat16 to ``(..., d_out)`` float32."""
         ctx.weight = weight
-        return linear(x.bfloat16(), weight).float()
+        return _in_blocks(x, lambda rows: linear(rows, weight))
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         """``(..., d_out)`` float32 to ``(..., d_in)`` float32."""
         (gradient,) = gradients
-        return (gradient.bfloat16() @ ctx.weight).float(), None
+        return _in_blocks(gradient, lambda rows: rows @ ctx.weight), None
+
+
+def _in_blocks(x: Tensor, product: Callable[[Tensor], Tensor]) -> Tensor:
+    """A product of ``x``'s rows in bfloat16, ``(..., d)``, computed on whole blocks of them; float32."""
+    rows = x.bfloat16().reshape(-1, x.shape[-1])
+    count = len(rows)
+    found = product(pad(rows, (0, 0, 0, -count % BLOCK)))[:count].float()
+    return found.reshape(*x.shape[:-1], found.shape[-1])
 
 
 @contextmanager

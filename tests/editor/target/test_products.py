@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import linear
 from transformers.pytorch_utils import Conv1D
 
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import build_request
-from errata.editor.target.products import bfloat16_pays, products_in_bfloat16
+from errata.editor.target import products
+from errata.editor.target.products import BLOCK, bfloat16_pays, products_in_bfloat16
 from errata.editor.target.target import optimise
 from errata.ledger.facts.fact import Fact
 from errata.replay.workflow import genesis
@@ -106,3 +108,26 @@ def test_a_preset_has_them_only_where_the_machine_is_made_for_them(monkeypatch: 
 def test_how_much_they_pay_is_the_ratio_of_the_shortest_times() -> None:
     ticks = iter([t for took in ([6.0] * 5 + [4.0] + [3.0] * 5 + [2.0]) for t in (0.0, took)])
     assert bfloat16_pays(torch.device("cpu"), lambda: next(ticks)) == 2.0
+
+
+@pytest.mark.parametrize("rows", [1, BLOCK - 1, BLOCK, BLOCK + 1])
+def test_rows_are_multiplied_in_whole_blocks_and_only_they_come_back(
+    rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def counted(x: Tensor, weight: Tensor) -> Tensor:
+        seen.append(len(x))
+        return linear(x, weight)
+
+    monkeypatch.setattr(products, "linear", counted)
+    layer = nn.Linear(8, 4)
+    layer.weight.requires_grad_(False)
+    x = torch.randn(1, rows, 8, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
+    with products_in_bfloat16([layer]):
+        found = layer(x)
+        (gradient,) = torch.autograd.grad(found.sum(), x)
+    rounded = layer.weight.detach().bfloat16().float()
+    assert seen == [-(-rows // BLOCK) * BLOCK] and found.shape == (1, rows, 4)
+    assert torch.allclose(found.detach() - layer.bias, x.bfloat16().float() @ rounded.T, atol=2e-2)
+    assert torch.allclose(gradient, rounded.sum(dim=0).expand_as(gradient), atol=2e-2)
