@@ -209,7 +209,7 @@ def edits_told(reports: Sequence[reporting.BatchReport], dry_run: bool, version:
                 yield f"did not work: {item.fact.text!r} gives {item.outcome.said_after!r} ({_how(item)})"
     for missed in left_out:
         yield f"left out: after {counted(len(missed.tries), 'attempt')} {_why(missed)}; the weights are without it"
-    if left_out:
+    if not all(map(_at_sink, left_out)):
         yield (
             "next: errata locate shows which layers hold such facts, errata tune looks for settings; "
             "--train gives the edit more phrasings, --keep-failed writes it as it is"
@@ -232,10 +232,15 @@ def edits_told(reports: Sequence[reporting.BatchReport], dry_run: bool, version:
         yield f"version {short(version)}"
 
 
+def _at_sink(missed: reporting.Unwritten) -> bool:
+    """Whether no setting and no phrasing beside it would help."""
+    return missed.tries[-1][1].target.stop_reason is StopReason.ATTENTION_SINK
+
+
 def _why(missed: reporting.Unwritten) -> str:
     """Why a fact's last attempt is not in the weights."""
     fact, item = missed.fact, missed.tries[-1][1]
-    if item.target.stop_reason is StopReason.ATTENTION_SINK:
+    if _at_sink(missed):
         return (
             f"the edit of {fact.text!r} was given up: where its subject ends the model keeps an attention sink, the "
             "same in every text; put another word in front of the subject"

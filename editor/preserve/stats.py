@@ -6,7 +6,7 @@ Source: Meng et al., "Mass-Editing Memory in a Transformer" (ICLR 2023), equatio
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -38,12 +38,11 @@ class StatsSettings:
     batch_size: int = 32
     skip_first: int | None = None
 
-    def read_by(self, tokenizer: Any) -> StatsSettings:
-        """The same for a tokenizer, with ``skip_first`` decided."""
+    def skipped(self, tokenizer: Any) -> int:
+        """How many leading positions are left out of what a tokenizer gives."""
         if self.skip_first is not None:
-            return self
-        begins = tokenizer("a", add_special_tokens=True)["input_ids"][0] in tokenizer.all_special_ids
-        return replace(self, skip_first=int(begins))
+            return self.skip_first
+        return int(tokenizer("a", add_special_tokens=True)["input_ids"][0] in tokenizer.all_special_ids)
 
 
 def settings_for(max_tokens: int | None) -> StatsSettings:
@@ -159,7 +158,7 @@ def average(
         else begun.sums[layer].to(loaded.device, copy=True)
         for layer, width in widths.items()
     }
-    settings = settings.read_by(loaded.tokenizer)
+    skip = settings.skipped(loaded.tokenizer)
     done, count = (0, 0) if begun is None else (begun.batches, begun.tokens)
     advance(count)
     for number, pieces in enumerate(_batches(loaded, documents, settings)):
@@ -169,7 +168,7 @@ def average(
             continue
         ids, mask = pad(pieces, loaded.device)
         keep_at = mask.bool()
-        keep_at[:, : settings.skip_first] = False
+        keep_at[:, :skip] = False
         places = keep_at.flatten().nonzero().squeeze(1)[: settings.max_tokens - count]
         for layer, found in rows(number, ids, mask, places).items():
             sums[layer] += found.T @ found
@@ -183,11 +182,10 @@ def average(
 
 def keys_in(loaded: LoadedModel, documents: Iterable[str], settings: StatsSettings) -> int:
     """How many keys `collect` reads of these documents."""
-    settings = settings.read_by(loaded.tokenizer)
-    assert settings.skip_first is not None
+    skip = settings.skipped(loaded.tokenizer)
     count = 0
     for rows in _batches(loaded, documents, settings):
-        count += sum(len(row) - settings.skip_first for row in rows)
+        count += sum(len(row) - skip for row in rows)
         if count >= settings.max_tokens:
             return settings.max_tokens
     return count
@@ -201,14 +199,14 @@ def stats_digest(base: str, tokenizer: str, corpus: str, layer: int, settings: S
         tokenizer: the tokenizer's digest.
         corpus: the corpus's digest.
         layer: the layer.
-        settings: the settings, as the tokenizer has them read (`StatsSettings.read_by`).
+        settings: the settings, ``skip_first`` as it was.
     """
     record = {"base": base, "tokenizer": tokenizer, "corpus": corpus, "layer": layer, **asdict(settings)}
     return digest("second-moment", canonical_bytes(record))
 
 
 def _batches(loaded: LoadedModel, documents: Iterable[str], settings: StatsSettings) -> Iterator[list[list[int]]]:
-    window = min(settings.window, loaded.max_positions)
+    window, skip = min(settings.window, loaded.max_positions), settings.skipped(loaded.tokenizer)
     batch: list[list[int]] = []
     for text in documents:
         if not text.strip():
@@ -216,7 +214,7 @@ def _batches(loaded: LoadedModel, documents: Iterable[str], settings: StatsSetti
         ids = list(loaded.tokenizer(text.strip(), add_special_tokens=True)["input_ids"])
         for start in range(0, len(ids), window):
             piece = ids[start : start + window]
-            if len(piece) > (settings.skip_first or 0):
+            if len(piece) > skip:
                 batch.append(piece)
             if len(batch) == settings.batch_size:
                 yield batch

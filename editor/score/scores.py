@@ -116,9 +116,8 @@ def ask_facts(
     wanted = dict.fromkeys(_bare(item) for _, item, _, _ in every)
     rivals = dict.fromkeys(_bare(item, rival) for _, item, _, rival in every if rival is not None)
     compared = [item for item in rivals if item not in wanted]
-    deciding = [True] * len(wanted) + [False] * len(compared)
-    every_probe = [*wanted, *compared]
-    results = dict(zip(every_probe, probe(loaded, every_probe, decide=deciding), strict=True))
+    deciding = dict.fromkeys(wanted, True) | dict.fromkeys(compared, False)
+    results = dict(zip(deciding, probe(loaded, list(deciding), decide=list(deciding.values())), strict=True))
     return tuple(_outcome(own, results) for own in asked)
 
 

@@ -111,7 +111,7 @@ def moments_over(
     if settings is None:
         width = max(loaded.adapter.shape(loaded.model, layer)[1] for layer in layers)
         settings = settings_for(own_tokens(width) if corpus is None else None)
-    settings = settings.read_by(loaded.tokenizer)
+    settings = replace(settings, skip_first=settings.skipped(loaded.tokenizer))
     inputs = {**asdict(identity), "adapter": adapter_files.to_record(loaded.adapter).plain(), "bound": bound}
     text: bytes | None = None
     texts: Callable[[], Iterable[str]]

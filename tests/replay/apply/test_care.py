@@ -113,6 +113,7 @@ def test_a_subject_that_ends_at_an_attention_sink_is_not_tried_again_and_the_rea
     assert [one.stage1.stop_reason for one in attempt.attempts] == [StopReason.ATTENTION_SINK]
     told = " ".join(str(block) for block in edits_told([report], False, space.state.version))
     assert f"the edit of {facts(1)[0].text!r} was given up: where its subject ends the model keeps an attention" in told
+    assert "next:" not in told  # neither layers nor settings nor phrasings beside this one would help
 
 
 def test_every_try_is_on_record_where_none_helped(space: Workspace) -> None:
