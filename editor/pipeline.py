@@ -301,7 +301,7 @@ def _write(
     values = torch.stack([target.value for target in targets]).double()  # (n, d_out)
     with patched(loaded.model, _by_parameter(loaded, weights)):
         wanted = landed_values(loaded, requests, config.layers[-1], values)
-        solvers = _solvers(loaded, matrices, requests, config)
+        moments = _with_neighbours(loaded, matrices, requests, config)
     written: dict[str, _WrittenLayer] = {}
     for matrix in matrices:
         with patched(loaded.model, _by_parameter(loaded, weights)):
@@ -309,22 +309,29 @@ def _write(
             share = spread(wanted - hidden, matrix.layer, config.layers)
             change = output_change(loaded, requests, matrix.layer, share)
         keys = keys.to(torch.float32)  # what is solved is what is recorded
-        solution = closed_form(config, solvers[matrix.name], keys, change.residual, matrix.past_keys)
+        solver = _solver(matrix, moments.pop(matrix.layer, None))  # one layer's factor at a time
+        solution = closed_form(config, solver, keys, change.residual, matrix.past_keys)
         layer = _put(matrix, solution, keys, sums, weights)
         rows = [replace(row, shortfall=float(part)) for row, part in zip(layer.rows, change.shortfall, strict=True)]
         written[matrix.name] = replace(layer, rows=rows)
     return written
 
 
-def _solvers(
+def _with_neighbours(
     loaded: LoadedModel, matrices: Sequence[EditedMatrix], requests: Sequence[Request], config: EditConfig
-) -> dict[str, Solver]:
-    """The tensors' own solvers; where the batch's neighbours take part, others, whose factors serve it alone."""
+) -> dict[int, Tensor]:
+    """Second moments by layer with the batch's neighbours in them; none where neighbours take no part."""
     if not config.has_neighbours:
-        return {matrix.name: matrix.solver or Solver(matrix.second_moment) for matrix in matrices}
-    moments = {matrix.layer: matrix.second_moment for matrix in matrices}
-    moments = with_neighbours(loaded, [request.fact for request in requests], moments, config)
-    return {matrix.name: Solver(moments[matrix.layer]) for matrix in matrices}
+        return {}
+    own = {matrix.layer: matrix.second_moment for matrix in matrices}
+    return with_neighbours(loaded, [request.fact for request in requests], own, config)
+
+
+def _solver(matrix: EditedMatrix, moment: Tensor | None) -> Solver:
+    """The tensor's own solver; with the batch's neighbours in C another one, whose factor serves this batch alone."""
+    if moment is not None:
+        return Solver(moment)
+    return matrix.solver or Solver(matrix.second_moment)
 
 
 def _fine_tune(

@@ -124,7 +124,7 @@ def with_neighbours(
     prompts = [prompt for fact in facts for prompt in neighbours(fact, config.neighbours)]
     every = StatsSettings(max_tokens=1 << 40, window=loaded.max_positions, batch_size=64)
     found = collect(loaded, prompts, sorted(second_moments), every)
-    return {
-        one.layer: torch.lerp(own := second_moments[one.layer], one.matrix.to(own), config.neighbour_share)
-        for one in found
-    }
+    mixed = {one.layer: one.matrix.to(second_moments[one.layer]) for one in found}
+    for layer, matrix in mixed.items():
+        torch.lerp(second_moments[layer], matrix, config.neighbour_share, out=matrix)
+    return mixed

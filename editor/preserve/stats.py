@@ -177,7 +177,7 @@ def average(
         advance(count)
     if count == 0:
         raise UsageError("the corpus gives no key: it is empty, or every document has a single token")
-    return [SecondMoment(layer, (total / count).cpu(), count) for layer, total in sums.items()]
+    return [SecondMoment(layer, total.div_(count).cpu(), count) for layer, total in sums.items()]
 
 
 def keys_in(loaded: LoadedModel, documents: Iterable[str], settings: StatsSettings) -> int:
