@@ -86,6 +86,7 @@ class App:
         unlock: what opens the acting person's key (`commands.unlocking`).
         ledger_option: the folder named by --ledger or ERRATA_DIR, if any.
         base: where the base model is now, if --base or ERRATA_BASE says so; its digests decide.
+        caches: a folder on another disk for large caches, if ERRATA_CACHE names one.
         as_json: one JSON document on stdout instead of text.
         actor: who acts, if --actor or ERRATA_ACTOR says so.
         key: the name of the key that signs, if --key or ERRATA_KEY says so.
@@ -99,6 +100,7 @@ class App:
     unlock: Callable[[App], signing.SignerSource] = field(repr=False)
     ledger_option: Path | None = None
     base: Path | None = None
+    caches: Path | None = None
     as_json: bool = False
     actor: str = ""
     key: str | None = None
@@ -111,16 +113,20 @@ class App:
     _stdin_read: bool = field(default=False, repr=False)
 
     def named(self, ledger: Path | None, base: Path | None, actor: str | None, key: str | None) -> None:
-        """Take what is named, or else what ERRATA_DIR, ERRATA_BASE, ERRATA_ACTOR and ERRATA_KEY say."""
+        """Take what is named, or else what ERRATA_DIR, ERRATA_BASE, ERRATA_ACTOR and ERRATA_KEY say.
+
+        ERRATA_CACHE has no option beside it: where caches are is a matter of the machine.
+        """
         environment = self.world.environment
         self.ledger_option = ledger or (Path(environment["ERRATA_DIR"]) if environment.get("ERRATA_DIR") else None)
         self.base = base or (Path(environment["ERRATA_BASE"]) if environment.get("ERRATA_BASE") else None)
+        self.caches = Path(environment["ERRATA_CACHE"]) if environment.get("ERRATA_CACHE") else None
         self.actor = actor or environment.get("ERRATA_ACTOR", "")
         self.key = key or environment.get("ERRATA_KEY") or None
 
     def ledger(self) -> ledgers.Ledger:
         """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
-        found = ledgers.Ledger.open(self.ledger_folder())
+        found = ledgers.Ledger.open(self.ledger_folder(), self.caches)
         if not self._warned:
             self._warned = True
             with suppress(ErrataError):  # damage is for the command to tell, or to mend

@@ -32,7 +32,7 @@ class OpenVersions(OpenLog):
         *,
         without: Sequence[Edit] = (),
         only: Sequence[Edit] = (),
-        copy: bool = False,
+        link: bool = False,
         base_name: str | None = None,
     ) -> Written:
         """Write a version as a folder that transformers loads as it is.
@@ -42,7 +42,8 @@ class OpenVersions(OpenLog):
             folder: must not exist or be empty; it is there whole or not at all.
             without: edits to leave out.
             only: edits to keep; all if left out.
-            copy: copy every file: nothing shares the base's bytes on disk.
+            link: where the disk has no reflinks, make unedited shards hard links to the base's, which must not be
+                written into.
             base_name: what its card calls the base model; its name on the hub or its folder's if left out.
 
         Raises:
@@ -50,7 +51,7 @@ class OpenVersions(OpenLog):
             ModelChanged: the base is not the one that the ledger began with.
         """
         live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
-        done = writing_out.checkout(self._workspace, live, Path(folder), address, share=not copy, base_name=base_name)
+        done = writing_out.checkout(self._workspace, live, Path(folder), address, link=link, base_name=base_name)
         line = f"{done.made.folder}: version {short(done.made.version)}, {counted(len(live), 'live edit')}"
         return _written(done.made.folder, done.made.version, done.recorded, [line])
 

@@ -4,7 +4,7 @@
 .errata/ledger.seal   the digest of its bytes (`ledger.store.seal`)
 .errata/objects/      the blobs (`ledger.store.blobs`)
 .errata/vault/        the keys of personal facts (`ledger.secrets.vault`)
-.errata/cache/        whatever can be made again; safe to delete
+.errata/cache/        whatever can be made again; safe to delete (`ledger.store.caches`)
 .errata/lock          held while somebody reads or appends
 """
 
@@ -18,6 +18,7 @@ from typing import Self
 from errata.ledger.base.errors import HeadConflict, LedgerDamaged, LedgerNotFound, Refused
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import storage_error, sync_folder
+from errata.ledger.base.own import see_own
 from errata.ledger.base.signing import Signed, Signer, SignerSource, written
 from errata.ledger.events.bodies import EditApplied, EditReverted, FactErased
 from errata.ledger.events.change_parts import EditFacts, EraseFact, RevertThem
@@ -37,6 +38,7 @@ from errata.ledger.secrets.vault import FolderVault, MemoryVault, Vault
 from errata.ledger.state.event_signatures import DOMAIN
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore, FolderBlobs
+from errata.ledger.store.caches import CACHE, Caches
 from errata.ledger.store.sqlite import SqliteStore
 from errata.ledger.store.store import EventStore
 
@@ -63,6 +65,23 @@ def ledger_folder(folder: Path) -> Path:
     if folder.name == LEDGER_FOLDER or (folder / DATABASE).exists():
         return folder
     return folder / LEDGER_FOLDER
+
+
+def own_folder(folder: Path) -> Path:
+    """The ledger's own folder, given it or the folder that holds it, seen to be what a ledger's has to be.
+
+    Raises:
+        LedgerNotFound: there is none.
+        LedgerDamaged: something in it is a link, or no file or folder, or on another disk (`ledger.base.own`).
+    """
+    root = ledger_folder(folder)
+    if not root.is_dir():
+        raise LedgerNotFound(str(folder))
+    try:
+        see_own(root)
+    except OSError as error:
+        raise storage_error(error.filename or root, error) from error
+    return root
 
 
 def event_signer(signer: Signer) -> Sign:
@@ -103,8 +122,9 @@ class Ledger:
         opener: reads personal facts.
     """
 
-    def __init__(self, folder: Path | None, store: EventStore, blobs: BlobStore) -> None:
+    def __init__(self, folder: Path | None, store: EventStore, blobs: BlobStore, elsewhere: Path | None = None) -> None:
         self.folder = folder
+        self._caches = None if folder is None else Caches(folder, elsewhere)
         self.store = store
         self.blobs = blobs
         self.vault: Vault = MemoryVault() if folder is None else FolderVault(folder / "vault", folder / LOCK)
@@ -125,11 +145,12 @@ class Ledger:
         root = ledger_folder(folder)
         try:
             (root / "objects").mkdir(parents=True, exist_ok=True)
-            (root / "cache").mkdir(exist_ok=True)
+            (root / CACHE).mkdir(exist_ok=True)
             sync_folder(root)
             sync_folder(root.parent)
         except OSError as error:
             raise storage_error(root, error) from error
+        own_folder(root)
         hit("create.folder_made")
         store = SqliteStore(root / DATABASE)
         store.initialise()
@@ -138,33 +159,45 @@ class Ledger:
         return cls(root, store, FolderBlobs(root / "objects", store.lock_path))
 
     @classmethod
-    def open(cls, folder: Path) -> Self:
+    def open(cls, folder: Path, elsewhere: Path | None = None) -> Self:
         """Open the ledger in `folder` or in `folder/.errata`; nothing is written.
+
+        Args:
+            folder: the ledger's.
+            elsewhere: a folder on another disk for its large caches (`ledger.store.caches`).
 
         Raises:
             LedgerNotFound: there is none.
-            LedgerDamaged: the database is missing, unreadable, or behind its seal.
+            LedgerDamaged: the database is missing, unreadable, or behind its seal; or the folder has links in it.
             NewerSchema: a newer Errata wrote it.
         """
-        root = ledger_folder(folder)
-        if not root.is_dir():
-            raise LedgerNotFound(str(folder))
+        root = own_folder(folder)
         store = SqliteStore(root / DATABASE)
         store.head()
-        return cls(root, store, FolderBlobs(root / "objects", store.lock_path))
+        return cls(root, store, FolderBlobs(root / "objects", store.lock_path), elsewhere)
 
     @property
-    def cache(self) -> Path:
-        """The folder for what can be made again.
+    def caches(self) -> Caches:
+        """Where large files that can be made again are kept.
 
         Raises:
             LedgerNotFound: a ledger in memory has no folder.
         """
-        if self.folder is None:
+        if self._caches is None:
             raise LedgerNotFound("memory")
+        return self._caches
+
+    @property
+    def cache(self) -> Path:
+        """The folder for locks, journals and whatever else is small and can be made again.
+
+        Raises:
+            LedgerNotFound: a ledger in memory has no folder.
+        """
+        own = self.caches.own
         with suppress(OSError):
-            (self.folder / "cache").mkdir(exist_ok=True)
-        return self.folder / "cache"
+            own.mkdir(exist_ok=True)
+        return own
 
     def state(self) -> State:
         """The state at the log's head; only events that are new since the last call are read.
@@ -274,4 +307,4 @@ class Ledger:
         Raises:
             StorageFailed: something could not be deleted; a second call goes on.
         """
-        drop_erased(self.state(), self.blobs, self.vault, None if self.folder is None else self.cache)
+        drop_erased(self.state(), self.blobs, self.vault, self._caches)

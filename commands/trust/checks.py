@@ -18,7 +18,7 @@ from errata.ledger.base.words import counted, sized
 from errata.ledger.care.gc import Sort, collect
 from errata.ledger.care.verify import is_sound
 from errata.ledger.care.verify import verify as check
-from errata.ledger.ledger import DATABASE, ledger_folder
+from errata.ledger.ledger import DATABASE, own_folder
 from errata.ledger.store.sqlite import SqliteStore
 from errata.ledger.witness.checkpoints import against, known_keys
 from errata.ledger.witness.merkle import MerkleTree
@@ -62,7 +62,7 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
     """
     folder = app.ledger_folder()
     if reseal:
-        SqliteStore(ledger_folder(folder) / DATABASE).reseal()
+        SqliteStore(own_folder(folder) / DATABASE).reseal()
     pinned, keys = _pinned(against, trusted)
     with app.progress("checking the log and the blobs") as tell:
         findings = check(folder, deep=deep)
@@ -114,7 +114,7 @@ def _pinned(file: Path | None, trusted: tuple[str, ...]) -> tuple[Checkpoint | N
 
 def _held_against(app: App, pinned: Checkpoint, keys: list[VerifierKey]) -> list[Finding]:
     try:
-        rows = list(SqliteStore(ledger_folder(app.ledger_folder()) / DATABASE).raw())  # also what cannot be opened
+        rows = list(SqliteStore(own_folder(app.ledger_folder()) / DATABASE).raw())  # also what cannot be opened
     except ErrataError as error:
         what = f"could not be held against the log: {error.message}"
         return [damage(f"checkpoint @{pinned.size}", what, Trouble.UNCHECKED)]

@@ -95,7 +95,7 @@ def tag(
 @click.argument("folder", type=click.Path(path_type=Path))
 @WITHOUT
 @ONLY
-@click.option("--copy", is_flag=True, help="Copy every file: nothing shares the base's bytes on disk.")
+@click.option("--link", is_flag=True, help="Hard links to the base, where the disk has no reflinks.")
 @BASE_NAME
 @shared
 @click.pass_obj
@@ -105,14 +105,14 @@ def checkout(
     folder: Path,
     without: tuple[str, ...],
     only: tuple[str, ...],
-    copy: bool,
+    link: bool,
     base_name: str | None,
 ) -> None:
     r"""Write a version as a model folder.
 
     The folder loads in transformers as it is, and its README says what it is. FOLDER must not exist or be empty; it is
     there whole or not at all. Only shards that hold edited tensors are written. The others are reflinks where the disk
-    can do that, else hard links to the base: load those, but do not write into them in place (or use --copy).
+    can do that, else copies, or with --link hard links to the base: load those, but never write into them.
 
     \b
     Examples:
@@ -123,7 +123,7 @@ def checkout(
     workspace = app.workspace()
     with app.progress("checking the base model") as tell:
         address = narrowed(version, without, only)
-        done = writing_out.checkout(workspace, live, folder, address, share=not copy, base_name=base_name, tell=tell)
+        done = writing_out.checkout(workspace, live, folder, address, link=link, base_name=base_name, tell=tell)
     made = done.made
     data = {
         "folder": str(made.folder),
@@ -144,11 +144,10 @@ def checkout(
         f"{made.folder}: version {short(made.version)}, {counted(len(live), 'live edit')}",
         f"written: {', '.join(made.written)}",
     ]
-    because = "as asked" if copy else "because neither reflink nor hard link worked here"
     for shards, how in (
         (made.reflinked, "shared with the base by reflink"),
         (made.hard_linked, "shared with the base by hard link"),
-        (made.copied, f"copied, {because}"),
+        (made.copied, "copied"),
     ):
         if shards:
             lines.append(f"{how}: {counted(len(shards), 'shard')}")

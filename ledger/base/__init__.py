@@ -7,6 +7,7 @@
     files       files that are there whole or not at all, and the ledger folder's lock
     findings    what `verify` has to say, what that means, and what to do about it
     json_files  reading JSON and JSONL files so that every complaint names the file and the line or record
+    own         folders that are ours: nothing is deleted or overwritten behind a link, or on a disk mounted inside
     records     `Record`: the frozen, strict model that everything crossing a border is made of
     signing     signatures: Ed25519 keys that name actors (RFC 8032), and what exactly is signed
     times       dates and times as people write them: each names a period, from its first instant to its last

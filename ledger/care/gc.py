@@ -14,7 +14,7 @@ some of what it would have, and the next one goes on from there.
 
 from __future__ import annotations
 
-import shutil
+import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,17 +22,19 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from errata.ledger.base.errors import BlobMissing, LedgerDamaged, LedgerNotFound, UsageError
+from errata.ledger.base.errors import BlobMissing, LedgerDamaged, UsageError
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import TEMPORARY, storage_error
 from errata.ledger.base.findings import Severity
+from errata.ledger.base.own import opened, remove
 from errata.ledger.care.verify import examine_log, named_digests, orphans
-from errata.ledger.ledger import DATABASE, ledger_folder
+from errata.ledger.ledger import DATABASE, own_folder
 from errata.ledger.rules.evolve import fold
 from errata.ledger.secrets.erasing import drop_erased, leftovers
-from errata.ledger.secrets.vault import FolderVault, destroy
+from errata.ledger.secrets.vault import FolderVault
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import FolderBlobs
+from errata.ledger.store.caches import Caches, folders_in
 from errata.ledger.store.sqlite import SqliteStore
 
 DROPPED = ".dropped-"
@@ -54,7 +56,7 @@ class Sort(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """What has to be known of the folder `cache`; names are relative to it.
+    """What has to be known of the folders that caches are in; names are relative to each.
 
     Attributes:
         caches: folders whose files can all be made again.
@@ -110,19 +112,17 @@ def collect(
         folder: the ledger's folder, or the one that holds it.
         now: the time, RFC 3339 in UTC; ages are counted from files' modification times to it.
         grace: seconds. With 0 a command that is recording at this very moment can lose its blob and fail.
-        places: what the caller knows of the folder `cache`.
+        places: what the caller knows of the folders that caches are in.
         caches: whether caches go too; the grace period is not for them, since nothing depends on them.
         dry_run: delete nothing.
 
     Raises:
         LedgerNotFound: there is none.
-        LedgerDamaged: the log is damaged; nothing was deleted.
+        LedgerDamaged: the log is damaged, or the folder has links in it; nothing was deleted.
         StorageFailed: something could not be deleted; what was deleted before is gone.
         UsageError: a negative grace period.
     """
-    root = ledger_folder(folder)
-    if not root.is_dir():
-        raise LedgerNotFound(str(folder))
+    root = own_folder(folder)
     if not grace >= 0:
         raise UsageError(f"a grace period is zero or more, not {grace:g}")
     store = SqliteStore(root / DATABASE)
@@ -141,7 +141,7 @@ def collect(
         work.keys(store, state, vault)
         foreign = work.unfinished(blobs, places)
         if caches:
-            work.caches(root / "cache", places)
+            work.caches(places)
     except OSError as error:
         raise storage_error(error.filename or root, error) from error
     return Collected(tuple(work.dropped), tuple(work.young), tuple(foreign))
@@ -158,6 +158,7 @@ class _Work:
 
     def __init__(self, root: Path, limit: float, dry_run: bool) -> None:
         self.root = root
+        self._caches = Caches(root)
         self.limit = limit
         self.dry_run = dry_run
         self.dropped: list[Item] = []
@@ -186,7 +187,7 @@ class _Work:
         for one in leftovers(state, blobs, vault):
             self.dropped.append(Item(Sort.ERASED, one.name, (self.root / one.name).stat().st_size))
         if not self.dry_run:
-            drop_erased(state, blobs, vault, self.root / "cache")
+            drop_erased(state, blobs, vault, self._caches)
 
     def keys(self, store: SqliteStore, state: State, vault: FolderVault) -> None:
         """Drop keys of facts that no event names."""
@@ -206,26 +207,35 @@ class _Work:
                 self._sort_out(Sort.UNFINISHED, path)
             else:
                 foreign.append(self._name(path))
-        cache = self.root / "cache"
         starts = (TEMPORARY, *places.unfinished)
-        scratch = [cache / name for name in places.scratch]
-        inside = (path for path in _files(cache) if not any(path.is_relative_to(folder) for folder in scratch))
+        scratch = self._folders(places.scratch)
+        inside = (
+            path
+            for place in self._caches.places()
+            for path in _files(place)
+            if not any(path.is_relative_to(folder) for folder in scratch)
+        )
         keys = sorted((self.root / "vault").glob(TEMPORARY + "*"))
         for path in (*sorted(self.root.glob(TEMPORARY + "*")), *keys, *inside):
             if path.is_file() and path.name.startswith(starts):
                 self._sort_out(Sort.UNFINISHED, path)
         for folder in scratch:
-            for entry in sorted(folder.iterdir()) if folder.is_dir() else ():
+            for entry in sorted(folder.iterdir()):
                 self._sort_out(Sort.UNFINISHED, entry)
         return foreign
 
-    def caches(self, cache: Path, places: Places) -> None:
+    def caches(self, places: Places) -> None:
         """Drop files that can be made again, but for those that are still being written."""
-        for name in places.caches:
-            for path in _files(cache / name):
+        for folder in self._folders(places.caches):
+            for path in _files(folder):
                 if not path.name.startswith((TEMPORARY, *places.unfinished)):
                     with suppress(FileNotFoundError):  # whoever keeps them may have made room meanwhile
                         self._drop(Item(Sort.CACHE, self._name(path), path.stat().st_size), path)
+
+    def _folders(self, names: tuple[str, ...]) -> list[Path]:
+        """The folders of these names in all places that have them."""
+        inside = [folder for place in self._caches.places() for folder in folders_in(place)]
+        return [folder for name in names for folder in inside if folder.name == name]
 
     def _sort_out(self, sort: Sort, path: Path) -> None:
         """Drop a file or a scratch folder unless it is young."""
@@ -240,12 +250,13 @@ class _Work:
 
     def _drop(self, item: Item, path: Path) -> None:
         if not self.dry_run:
+            top = self._top(path)
             if path.is_dir() and not path.is_symlink():
-                _remove_folder(path)
+                _remove_folder(top, path)
             elif path.parent == self.root / "vault":
-                destroy(path)
+                FolderVault(path.parent, self.root).destroy(path)
             else:
-                path.unlink(missing_ok=True)
+                remove(top, path)
             hit("gc.deleted")
         self.dropped.append(item)
 
@@ -254,12 +265,20 @@ class _Work:
             return False
         return max((one.lstat().st_mtime for one in _within(path)), default=0.0) > self.limit
 
+    def _top(self, path: Path) -> Path:
+        """The folder of ours that a path is in: the ledger's, or one for caches on another disk."""
+        return next((place for place in self._caches.places()[1:] if path.is_relative_to(place)), self.root)
+
     def _name(self, path: Path) -> str:
-        return path.relative_to(self.root).as_posix()
+        inside = path.is_relative_to(self.root)
+        return (path.relative_to(self.root) if inside else path).as_posix()
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.is_file())
+    """The files in a folder that no link leads to."""
+    if not folder.is_dir() or folder.is_symlink():
+        return []
+    return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
 def _within(path: Path) -> Iterator[Path]:
@@ -269,10 +288,11 @@ def _within(path: Path) -> Iterator[Path]:
         yield from path.rglob("*")
 
 
-def _remove_folder(path: Path) -> None:
+def _remove_folder(top: Path, path: Path) -> None:
     """Delete a folder. Deleting makes it young, so it first gets a name by which the next collection knows it."""
     condemned = path if path.name.startswith(DROPPED) else path.with_name(DROPPED + path.name)
     if condemned != path:
-        path.rename(condemned)
+        with opened(top, path.parent) as parent:
+            os.rename(path.name, condemned.name, src_dir_fd=parent, dst_dir_fd=parent)
     hit("gc.folder_renamed")
-    shutil.rmtree(condemned)
+    remove(top, condemned)

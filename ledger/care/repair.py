@@ -20,14 +20,14 @@ from itertools import chain
 from pathlib import Path
 
 from errata.ledger.base.canonical import digest
-from errata.ledger.base.errors import BlobDamaged, BlobMissing, HeadConflict, LedgerDamaged, Refused
+from errata.ledger.base.errors import BlobDamaged, BlobMissing, HeadConflict, LedgerDamaged, LedgerNotFound, Refused
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import TEMPORARY, locked, storage_error, sync_folder
 from errata.ledger.base.findings import Finding
 from errata.ledger.care.verify import examine_log, is_sound, references, verify
 from errata.ledger.drafts import waiting_blobs
 from errata.ledger.events.envelope import EMPTY_HEAD, Event, Head, StoredEvent, event_hash
-from errata.ledger.ledger import DATABASE, ledger_folder
+from errata.ledger.ledger import DATABASE, own_folder
 from errata.ledger.rules.evolve import fold
 from errata.ledger.store.blobs import BlobStore, FolderBlobs
 from errata.ledger.store.connection import fold_in_log, has_pending_log, transaction, translated, writing
@@ -90,9 +90,10 @@ def repair(folder: Path, other: Path) -> Repair:
 
 
 def _opened(folder: Path) -> tuple[SqliteStore, FolderBlobs]:
-    root = ledger_folder(folder)
-    if not root.is_dir():
-        raise LedgerDamaged(str(folder), "no ledger is here")
+    try:
+        root = own_folder(folder)
+    except LedgerNotFound as error:
+        raise LedgerDamaged(str(folder), "no ledger is here") from error
     store = SqliteStore(root / DATABASE)
     return store, FolderBlobs(root / "objects", store.lock_path)
 

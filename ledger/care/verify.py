@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from errata.ledger.base.canonical import canonical_bytes, parse
-from errata.ledger.base.errors import ErrataError, FactSealed
+from errata.ledger.base.errors import ErrataError, FactSealed, LedgerDamaged, LedgerNotFound
 from errata.ledger.base.findings import Finding, Severity, Trouble, damage, note
 from errata.ledger.drafts import edits_of, waiting
 from errata.ledger.events.bodies import EditApplied, FactErased, LedgerCreated
@@ -27,7 +27,7 @@ from errata.ledger.kinds.chain import unpack
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
 from errata.ledger.kinds.table import BODIES, KINDS
-from errata.ledger.ledger import DATABASE, Ledger, ledger_folder
+from errata.ledger.ledger import DATABASE, Ledger, own_folder
 from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.log_check import LogCheck
 from errata.ledger.secrets.erasing import leftovers
@@ -49,9 +49,12 @@ def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
         deep: also recompute the digests of all factors.
     """
     if not isinstance(ledger, Ledger):
-        root = ledger_folder(ledger)
-        if not root.is_dir():
-            return [damage(str(root), "no ledger here", Trouble.LOST)]
+        try:
+            root = own_folder(ledger)
+        except LedgerNotFound:
+            return [damage(str(ledger), "no ledger here", Trouble.LOST)]
+        except LedgerDamaged as error:
+            return [damage(error.where, error.what, Trouble.FILE)]
         ledger = Ledger(root, SqliteStore(root / DATABASE), FolderBlobs(root / "objects"))
     findings, rows, events = examine_log(ledger.store, ledger.blobs)
     state = fold(events)

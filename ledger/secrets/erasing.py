@@ -10,19 +10,17 @@ Nothing is deleted that an edit which was not erased needs.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from errata.ledger.base.errors import BlobDamaged, BlobMissing
 from errata.ledger.base.failpoints import hit
-from errata.ledger.base.files import storage_error
 from errata.ledger.kinds.checkouts import VersionCheckedOut
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.secrets.vault import Vault
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore
+from errata.ledger.store.caches import Caches
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +86,23 @@ def leftovers(state: State, blobs: BlobStore, vault: Vault) -> Iterator[Leftover
             yield Leftover(erasure.seq, token, None)
 
 
-def drop_erased(state: State, blobs: BlobStore, vault: Vault, cache: Path | None) -> None:
+def drop_erased(state: State, blobs: BlobStore, vault: Vault, caches: Caches | None) -> None:
     """Delete what should be gone; nothing where nothing is left over.
 
     Args:
         state: what the log says.
         blobs: the ledger's.
         vault: its keys.
-        cache: the folder of its caches; None for a ledger in memory. Every folder in it goes: what they hold can be
-            made again, and what was made with an erased edit is not told apart from the rest. Files beside them stay:
-            they are locks and journals, which hold nothing of an edit.
+        caches: its caches; None for a ledger in memory. Every folder in them goes: what they hold can be made again,
+            and what was made with an erased edit is not told apart from the rest. Files beside them stay: they are
+            locks and journals, which hold nothing of an edit.
 
     Raises:
         StorageFailed: something could not be deleted; what was deleted before is gone, and a second call goes on.
     """
     left = tuple(leftovers(state, blobs, vault))
-    if left and cache is not None:
-        _empty(cache)
+    if left and caches is not None:
+        caches.empty()
     for one in left:
         if one.blob is not None:
             blobs.drop(one.blob)
@@ -144,13 +142,3 @@ def _is_there(blobs: BlobStore, blob: str) -> bool:
     except BlobDamaged:
         pass  # what is left of it may still say something
     return True
-
-
-def _empty(cache: Path) -> None:
-    """Delete the folders in a folder."""
-    try:
-        for folder in sorted(path for path in cache.glob("*") if path.is_dir() and not path.is_symlink()):
-            shutil.rmtree(folder)
-            hit("erase.cache_dropped")
-    except OSError as error:
-        raise storage_error(error.filename or cache, error) from error

@@ -10,7 +10,6 @@ left: an unfinished write may hold a key.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import Protocol
 from errata.ledger.base.errors import FactSealed
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import TEMPORARY, locked, storage_error, sync_folder, write_durably
+from errata.ledger.base.own import destroy
 
 KEY_BYTES = 32
 _TOKEN = re.compile(r"[0-9a-f]{32}")
@@ -135,10 +135,10 @@ class FolderVault:
         with locked(self._lock, exclusive=True):
             try:
                 for unfinished in self.root.glob(TEMPORARY + "*"):
-                    destroy(unfinished)
+                    self.destroy(unfinished)
                 found = path.is_file()
                 if found:
-                    destroy(path)
+                    self.destroy(path)
                 if self.root.is_dir():
                     sync_folder(self.root)
             except OSError as error:
@@ -150,11 +150,10 @@ class FolderVault:
         with suppress(FileNotFoundError):
             yield from sorted(path.name for path in self.root.iterdir() if _TOKEN.fullmatch(path.name))
 
+    def destroy(self, path: Path) -> None:
+        """Overwrite a key's file, and delete it.
 
-def destroy(path: Path) -> None:
-    """Overwrite a file with random bytes, see that they are on the disk, and delete it."""
-    with path.open("r+b") as file:
-        file.write(os.urandom(max(KEY_BYTES, path.stat().st_size)))
-        file.flush()
-        os.fsync(file.fileno())
-    path.unlink()
+        Raises:
+            OSError: it is not there, or cannot be overwritten.
+        """
+        destroy(self.root.parent, path, KEY_BYTES)

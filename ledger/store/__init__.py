@@ -1,6 +1,7 @@
 """Where the log and its blobs lie: SQLite sealed to the bit, and content-addressed files.
 
     blobs        content-addressed bytes, named by their digest in the domain `blob`
+    caches       where a ledger keeps what can be made again: its own folder `cache`, or large things on another disk
     connection   connections to the ledger's database, and SQLite's errors as ours
     deltas       A batch's factors as a blob: safetensors with `u/<tensor>`, `v/<tensor>` and `k/<tensor>` for each
                  edited tensor

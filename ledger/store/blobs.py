@@ -18,6 +18,7 @@ from errata.ledger.base.digests import BLOB_DOMAIN
 from errata.ledger.base.errors import BlobDamaged, BlobMissing, StorageFailed
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import TEMPORARY, locked, storage_error, sync_folder, write_durably
+from errata.ledger.base.own import remove
 
 _PREFIX = "blake3:"
 _HEX = frozenset("0123456789abcdef")
@@ -236,7 +237,7 @@ class FolderBlobs:
         path = self._place(digest)
         try:
             if path.exists():
-                path.unlink()
+                remove(self.root, path)
                 sync_folder(path.parent)
         except OSError as error:
             raise storage_error(path, error) from error

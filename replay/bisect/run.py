@@ -6,9 +6,9 @@ goes on from there, and a conclusion that was recorded just before the kill is n
 
 from __future__ import annotations
 
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from errata.editor.score.lm_task import TaskResult, run_task
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.own import remove
 from errata.ledger.facts.suites import SAMPLED, Suite, suite_digest
 from errata.ledger.kinds.bisections import BisectionConcluded
 from errata.replay.bisect.conclude import conclusion_body, recorded_already
@@ -167,9 +168,10 @@ def bisect_with_command(
             card = partial(card_of, workspace.ledger, live, "a version under bisection")
             return checkout_stream(workspace.files, weights, weights.items(), folder, card).version
 
-    scratch = workspace.ledger.cache / "bisect"
+    scratch = workspace.ledger.caches.folder("bisect")
     with alone(workspace.ledger.cache, SCRATCH_LOCK):
-        shutil.rmtree(scratch, ignore_errors=True)  # what a killed run left
+        with suppress(OSError):
+            remove(scratch.parent, scratch)  # what a killed run left
         scratch.mkdir(parents=True, exist_ok=True)
         noisy = how.strategy.noise is not None
         oracle = CommandOracle(command, shell.environment, scratch, write, shell.output, noisy)

@@ -3,9 +3,9 @@
 An edited tensor has the dtype and shape of the base's. So a shard with edited tensors is the base's shard with some
 ranges of bytes replaced: header, metadata and the other tensors stay as they are, and edited tensors are written into
 their places one by one, as they are made. (A further shard that repeats some tensors would not do: loaders read every
-tensor of every shard that the index lists, and which of two wins is left to chance.) The other shards share the base's
-bytes on disk: by a reflink, else a hard link, else they are copied. Everything goes into a folder beside the
-destination that is renamed at the end (`replay.export.whole_folder`), and the base is only read.
+tensor of every shard that the index lists, and which of two wins is left to chance.) The other shards are
+reflinks where the disk can do that, else copies: what is done to them does nothing to the base. Everything goes into a
+folder beside the destination that is renamed at the end (`replay.export.whole_folder`), and the base is only read.
 """
 
 from __future__ import annotations
@@ -67,10 +67,10 @@ class CheckoutResult:
 
 
 def checkout(
-    files: ModelFiles, weights: Mapping[str, Tensor], destination: Path, card: ModelCard, *, share: bool = True
+    files: ModelFiles, weights: Mapping[str, Tensor], destination: Path, card: ModelCard, *, link: bool = False
 ) -> CheckoutResult:
     """Write a version whose edited tensors are in memory, by stored name. See `checkout_stream`."""
-    return checkout_stream(files, weights, weights.items(), destination, lambda digests: card, share=share)
+    return checkout_stream(files, weights, weights.items(), destination, lambda digests: card, link=link)
 
 
 def checkout_stream(
@@ -80,7 +80,7 @@ def checkout_stream(
     destination: Path,
     card: Callable[[Mapping[str, str]], ModelCard],
     *,
-    share: bool = True,
+    link: bool = False,
 ) -> CheckoutResult:
     """Write a version, of which no more than one edited tensor is in memory at a time.
 
@@ -90,8 +90,8 @@ def checkout_stream(
         tensors: each of them with its name, once, as stored (dtype and orientation), in any order.
         destination: a folder that does not exist or is empty.
         card: given the digests of the tensors as written, what README.md and errata_version.json state.
-        share: whether unedited shards may share the base's bytes. A hard link is the same file under a second name:
-            whoever writes into it in place changes the base too. False copies them.
+        link: whether unedited shards may be hard links where the disk has no reflinks. That is the base's file under a
+            second name: whoever writes into it in place changes the base too.
 
     Returns:
         What was written.
@@ -119,7 +119,7 @@ def checkout_stream(
                 layouts[file] = _begin_shard(source.resolve(), target, by_shard[file])
                 hit("checkout.shard_begun")
             elif file in files.shards.values():
-                way = sharing.share(source.resolve(), target) if share else sharing.copy(source, target)
+                way = sharing.share(source.resolve(), target, link)
                 done[way].append(file)
             else:
                 sharing.copy(source, target)

@@ -34,8 +34,8 @@ def reshard(
 ) -> ModelFiles:
     """Write the copy. It is there whole or not at all.
 
-    Shards without edited tensors are reflinks where the disk can do that, else hard links, else copies. Other files are
-    copied, but for hidden ones and weights in other formats.
+    Shards without edited tensors are reflinks where the disk can do that, else copies. Other files are copied, but for
+    hidden ones and weights in other formats.
 
     Args:
         files: the base model.
@@ -78,7 +78,7 @@ def reshard(
         ordered = sorted(names, key=lambda name: (-_item_size(*places[name], name), name))
         _write(building / EDITED_SHARD, {name: places[name] for name in ordered}, {"format": "pt"})
         weight_map |= dict.fromkeys(names, EDITED_SHARD)
-        advance("linking the other files")
+        advance("copying the other files")
         gone = {file for file in shards if any(files.shards[name] == file for name in names)} | {INDEX}
         for relative in model_files(files):
             file = relative.as_posix()

@@ -30,21 +30,23 @@ class Sharing(StrEnum):
     COPIED = "copied"
 
 
-def share(source: Path, target: Path) -> Sharing:
-    """Give ``target`` the bytes of ``source``: by a reflink, else a hard link, else a copy.
+def share(source: Path, target: Path, link: bool = False) -> Sharing:
+    """Give ``target`` the bytes of ``source``: by a reflink, else a hard link if that is asked for, else a copy.
 
     Raises:
         OSError: neither worked, or ``target`` exists.
     """
     if reflink(source, target):
         return Sharing.REFLINKED
-    try:
-        target.hardlink_to(source)
-    except FileExistsError:
-        raise
-    except OSError:
-        return copy(source, target)
-    return Sharing.HARD_LINKED
+    if link:
+        try:
+            target.hardlink_to(source)
+        except FileExistsError:
+            raise
+        except OSError:
+            return copy(source, target)
+        return Sharing.HARD_LINKED
+    return copy(source, target)
 
 
 def reflink(source: Path, target: Path) -> bool:

@@ -32,6 +32,7 @@ from errata.ledger.base.canonical import RunningDigest, parts_digest, value_dige
 from errata.ledger.base.errors import Damaged
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import sync_folder, try_lock, write_at
+from errata.ledger.base.own import remove
 from errata.ledger.store.tensor_file import Place, header, read_layout
 
 _SUFFIX = ".keyframe"
@@ -212,7 +213,7 @@ class Keyframes:
 
     def _drop(self, path: Path) -> None:
         with contextlib.suppress(OSError):
-            path.unlink()
+            remove(self._folder.parent, path)
 
 
 def kept(frames: Sequence[frozenset[int]], room: int) -> tuple[int, ...]:
@@ -344,4 +345,4 @@ def _drop_unfinished(folder: Path) -> None:
     for path in folder.glob(f"{_UNFINISHED}*"):
         with contextlib.suppress(OSError), path.open("rb") as file:
             if try_lock(file):
-                path.unlink()
+                remove(folder.parent, path)

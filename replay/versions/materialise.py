@@ -99,7 +99,7 @@ class Materialiser:
         self._keyframes: Keyframes | None = None
         if keyframes and ledger.folder is not None:
             stored = {name: stored_shape(spec) for name, spec in self.specs.items()}
-            self._keyframes = Keyframes(ledger.cache / "keyframes", self._version_of, stored, rule)
+            self._keyframes = Keyframes(ledger.caches.folder("keyframes"), self._version_of, stored, rule)
         self._base: dict[str, Tensor] = {}
         self._last: tuple[frozenset[int], dict[str, ExactSum]] | None = None
 

@@ -7,8 +7,8 @@ other inputs or is damaged is passed over, with a word. What is gone on from giv
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -17,6 +17,7 @@ from torch import Tensor
 from errata.editor.preserve.own_text import Sampled
 from errata.editor.preserve.stats import Sums
 from errata.ledger.base.canonical import canonical_bytes, parse
+from errata.ledger.base.own import remove
 from errata.ledger.ledger import LEDGER_FOLDER
 from errata.replay.workflow.factor_cache import FactorCache
 
@@ -79,7 +80,8 @@ class Begun:
 
     def clear(self) -> None:
         """Forget everything: the ledger is there, or is not to be."""
-        shutil.rmtree(self._folder, ignore_errors=True)  # which follows no link
+        with suppress(OSError):
+            remove(self._folder.parent, self._folder)
 
     def _load(self, what: str, identity: str) -> dict[str, Tensor] | None:
         folder = self._folder / what

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from errata.editor.model.loading import digest_tensor
 from errata.ledger.base.canonical import value_digest
+from errata.ledger.base.own import remove
 
 _SUFFIX = ".factor"
 
@@ -72,12 +73,12 @@ class FactorCache:
     def drop(self, name: str) -> None:
         """Forget a name."""
         with contextlib.suppress(OSError):
-            self._path(name).unlink()
+            remove(self._folder.parent, self._path(name))
 
     def _prune(self) -> None:
         files = sorted(self._folder.glob(f"*{_SUFFIX}"), key=lambda path: path.stat().st_mtime_ns, reverse=True)
         for path in files[self._keep :]:
-            path.unlink(missing_ok=True)
+            remove(self._folder.parent, path)
 
     def _path(self, name: str) -> Path:
         return self._folder / (name.rpartition(":")[2][:32] + _SUFFIX)

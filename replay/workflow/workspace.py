@@ -162,8 +162,9 @@ class Workspace(Writer):
 
     def new_solvers(self) -> dict[str, Solver]:
         """Solvers that know of no batch: what they give does not depend on what this process did before."""
-        on_disk = self.ledger.folder is not None
-        store = FactorCache(self.ledger.cache / "factors", keep=2 * len(self.created.edited)) if on_disk else None
+        store = None
+        if self.ledger.folder is not None:
+            store = FactorCache(self.ledger.caches.folder("factors"), keep=2 * len(self.created.edited))
         return {
             name: Solver(moment, self.created.stats[name].blob, store) for name, moment in self.second_moments.items()
         }

@@ -87,7 +87,7 @@ def checkout(
     destination: Path,
     address: str,
     *,
-    share: bool = True,
+    link: bool = False,
     base_name: str | None = None,
     tell: Tell = lambda stage: None,
 ) -> FolderWritten:
@@ -98,7 +98,7 @@ def checkout(
         live: the version's edits.
         destination: a folder that does not exist or is empty.
         address: how the version was asked for; its card says so.
-        share: whether unedited shards may share the base's bytes on disk.
+        link: whether unedited shards may be hard links to the base's.
         base_name: what its card calls the base model; None takes its name on the hub, or its folder's.
         tell: told the name of each stage.
 
@@ -107,7 +107,7 @@ def checkout(
         ModelChanged: the base is not the one that the ledger began with.
     """
     began, numbers = workspace.surroundings.meter.seconds(), tuple(sorted(live))
-    made = _write_folder(workspace, numbers, destination, address, share, base_name, tell)
+    made = _write_folder(workspace, numbers, destination, address, link, base_name, tell)
     cost = cost_of(
         workspace,
         began,
@@ -222,7 +222,7 @@ def temporary_checkout(
 ) -> Iterator[CheckoutResult]:
     """A checkout that is gone after the block, and not recorded."""
     with temporary_folder(workspace) as folder:
-        yield _write_folder(workspace, live, folder, address, True, base_name, tell)
+        yield _write_folder(workspace, live, folder, address, False, base_name, tell)
 
 
 @contextmanager
@@ -231,7 +231,7 @@ def temporary_folder(workspace: Workspace) -> Iterator[Path]:
 
     It has the base's name, for programs that take a model's name from its folder.
     """
-    scratch = workspace.ledger.cache / "checkouts"
+    scratch = workspace.ledger.caches.folder("checkouts")
     scratch.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=scratch, prefix="checkout-") as room:
         yield Path(room) / Path(workspace.created.model).name
@@ -285,7 +285,7 @@ def _write_folder(
     live: tuple[int, ...],
     destination: Path,
     address: str,
-    share: bool,
+    link: bool,
     base_name: str | None,
     tell: Tell,
 ) -> CheckoutResult:
@@ -299,5 +299,5 @@ def _write_folder(
         workspace.materialiser.stream(live),
         destination,
         lambda digests: card_of(workspace.ledger, live, address, digests, base_name),
-        share=share,
+        link=link,
     )

@@ -34,9 +34,7 @@ def test_a_resharded_base_has_one_shard_to_check_out(errata: Errata, here: Path,
     assert done.json["model"] == str((here / "mine").resolve())
     shown = errata("checkout", "HEAD", "out")
     assert shown.code == 0 and "written: model-edited.safetensors\n" in shown.out
-    assert "shared with the base by " in shown.out and "1 shard\n" in shown.out
-    copied = errata("checkout", "HEAD", "copy", "--copy")
-    assert copied.code == 0 and "copied, as asked: 1 shard\n" in copied.out
+    assert "1 shard\n" in shown.out and "hard link" not in shown.out
     again = errata("init", str(tiny_llama), "--corpus", "corpus.txt", "--reshard", "mine", "--ledger", "other")
     assert again.code == 2 and "not empty" in again.err
 
@@ -51,10 +49,27 @@ def test_a_disk_without_links_is_told(errata: Errata, here: Path, tiny_llama_sha
         raise OSError(95, "Operation not supported")
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Path, "hardlink_to", refuse)
         patch.setattr(sharing, "reflink", lambda source, target: False)
-        done = errata("checkout", "HEAD", "out")
-    assert done.code == 0 and "copied, because neither reflink nor hard link worked here: " in done.out
+        assert "shared with the base by hard link: " in errata("checkout", "HEAD", "linked", "--link").out
+        patch.setattr(Path, "hardlink_to", refuse)
+        done = errata("checkout", "HEAD", "out", "--link")
+    assert done.code == 0 and "\ncopied: " in done.out
+
+
+def test_a_test_command_that_writes_into_its_folder_does_nothing_to_the_base(
+    errata: Errata, here: Path, tiny_llama_sharded: Path
+) -> None:
+    base = Path(shutil.copytree(tiny_llama_sharded, here / "base"))
+    shutil.rmtree(here / ".errata")
+    assert errata(*init_arguments(base, here / "corpus.txt")).code == 0
+    fact = ("--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "of")
+    assert errata("edit", *fact, "--keep-failed").code == 0
+    before = {path.name: path.read_bytes() for path in base.iterdir()}
+    assert errata("bisect", "start", "base", "HEAD").code == 0
+    spoil = 'for file in "$ERRATA_MODEL"/*; do echo spoiled > "$file"; done; touch spoiled; exit 1'
+    errata("bisect", "run", "--", "sh", "-c", spoil)
+    assert (here / "spoiled").exists()
+    assert {path.name: path.read_bytes() for path in base.iterdir()} == before
 
 
 def test_edit_shows_before_and_after_and_what_worked(errata: Errata, here: Path) -> None:

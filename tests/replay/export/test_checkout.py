@@ -157,10 +157,9 @@ def test_a_hub_name_is_told_from_a_path(model: str, hub: str | None, public: str
     assert (hub_name(model), public_name(model)) == (hub, public)
 
 
-def test_without_sharing_every_file_is_a_copy(tmp_path: Path, model: Path) -> None:
-    result, _, _ = make(tmp_path, model, share=False)
-    assert result.shared == ()
-    assert set(result.written) | set(result.copied) == set(ModelFiles(model).shards.values())
+def test_no_file_is_the_bases_own_unless_that_is_asked_for(tmp_path: Path, model: Path) -> None:
+    result, _, _ = make(tmp_path, model)
+    assert result.hard_linked == ()
     for path in result.folder.rglob("*"):
         assert not path.is_file() or path.stat().st_nlink == 1
 
