@@ -3,6 +3,7 @@
     words      how things are told: tables, and events, policies and changes in words
     app        what every command shares: the ledger, the workspace, output, progress
     files      files of facts and suites as arguments: named alike by every command, `-` for standard input
+    outputs    where a command writes: never into a ledger, and over nothing that is something else
     pager      long output on a terminal goes through a pager
     options    options that several commands share
     unlocking  which key signs for whoever acts, and where its passphrase comes from

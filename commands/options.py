@@ -12,6 +12,7 @@ import click
 
 from errata.commands.app import App, F
 from errata.commands.files import file_option, read_facts, skip_bad, tidied
+from errata.commands.outputs import A_CHART, output_option
 from errata.commands.words.change_view import proposal_number
 from errata.ledger.base.errors import UsageError
 from errata.ledger.facts.fact import ChatQuestion, Fact, Probe
@@ -36,7 +37,7 @@ EVERY = click.option(
 INCLUDE_PATH = click.option(
     "--include-path", "folders", multiple=True, type=click.Path(path_type=Path), help="A folder with tasks; repeatable."
 )
-CHART = click.option("--chart", type=click.Path(path_type=Path), help="Draw it too: a .svg, .png or .json file.")
+CHART = output_option("--chart", kind=A_CHART, help="Draw it too: a .svg, .png or .json file.")
 PROPOSAL = click.argument(
     "number", metavar="PROPOSAL", callback=lambda context, parameter, value: proposal_number(value)
 )

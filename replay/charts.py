@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.files import storage_error
+from errata.ledger.base.files import write_file
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 VERSION = "6.4"
@@ -104,11 +104,7 @@ def save(spec: Mapping[str, Any], path: Path) -> None:
         data = (json.dumps(themed(spec), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
     else:
         data = svg(spec).encode() if path.suffix == ".svg" else png(spec)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(data)
-    except OSError as error:
-        raise storage_error(path, error) from error
+    write_file(path, data)
 
 
 def save_all(specs: Mapping[str, Mapping[str, Any]], folder: Path) -> list[Path]:

@@ -12,6 +12,7 @@ from errata.commands.app import App, shared
 from errata.commands.files import file_option
 from errata.commands.lazy import InOrder, when_used
 from errata.commands.options import SETTINGS, settings_from
+from errata.commands.outputs import Output
 from errata.commands.words.render import Table
 from errata.demo import REAL
 from errata.editor.presets import PRESETS
@@ -54,7 +55,7 @@ with when_used():
 )
 @click.option(
     "--reshard",
-    type=click.Path(path_type=Path),
+    type=Output(),
     metavar="FOLDER",
     help="Base the ledger on a copy of MODEL in FOLDER that keeps the edited tensors in a shard of their own.",
 )
@@ -261,7 +262,7 @@ def _recomputed(app: App, corpus: Path | None, max_tokens: int | None) -> dict[s
 
 
 @stats.command("export")
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=Output())
 @shared
 @click.pass_obj
 def export(app: App, file: Path) -> None:

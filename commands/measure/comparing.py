@@ -15,6 +15,7 @@ from errata.commands.files import file_option, name_of, read_facts, read_suite, 
 from errata.commands.lazy import when_used
 from errata.commands.measure.pages import Page, require_page, write_page
 from errata.commands.options import IN_CHAT, SYSTEM, chat_settings, settings_from
+from errata.commands.outputs import A_PAGE, Output, output_option
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted
@@ -55,8 +56,8 @@ with when_used():
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first N facts.")
 @click.option("--points", type=click.IntRange(min=1), default=4, show_default=True, help="Points along the edits.")
 @click.option("--keep-failed", is_flag=True, help="Methods as they are: every fact is written once, and stays.")
-@click.option("--out", type=click.Path(path_type=Path), help="Keep runs in this folder, and go on with those in it.")
-@click.option("--html", "page", type=click.Path(path_type=Path), help="Also write a page; needs the extra `plots`.")
+@click.option("--out", type=Output(), help="Keep runs in this folder, and go on with those in it.")
+@output_option("--html", "page", kind=A_PAGE, help="Also write a page; needs the extra `plots`.")
 @shared
 @click.pass_obj
 def compare(

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader
 
 from errata.commands.words.render import Table
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.files import storage_error
+from errata.ledger.base.files import write_file
 from errata.replay.charts import available, svg
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -62,7 +62,4 @@ def write_page(path: Path, page: Page) -> None:
     """
     template = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template("trial.html")
     text = template.render(page=page, chart=svg(page.chart))
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise storage_error(path, error) from error
+    write_file(path, text.encode("utf-8"))

@@ -12,6 +12,7 @@ from errata.commands.files import FormerArgument, file_option, name_of, read_fac
 from errata.commands.lazy import when_used
 from errata.commands.measure.pages import Page, require_page, write_page
 from errata.commands.options import IN_CHAT, SETTINGS, SYSTEM, chat_settings, settings_from
+from errata.commands.outputs import A_PAGE, output_option
 from errata.commands.words.render import Block, Table
 from errata.editor.config import METHODS
 from errata.ledger.base.errors import UsageError
@@ -41,9 +42,7 @@ with when_used():
 @SYSTEM
 @click.option("--limit", type=click.IntRange(min=1), help="Use only the first N facts.")
 @click.option("--points", type=click.IntRange(min=1), default=8, show_default=True, help="Points of the decay curve.")
-@click.option(
-    "--report", type=click.Path(path_type=Path), help="Also write a page of its own; needs the extra `plots`."
-)
+@output_option("--report", kind=A_PAGE, help="Also write a page of its own; needs the extra `plots`.")
 @shared
 @click.pass_obj
 def pilot(

@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.outputs import A_CHART, A_PAGE, output_option
 from errata.commands.search.showing import belief_table, moment, session_of, tests_table
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.files import storage_error
+from errata.ledger.base.files import write_file
 from errata.ledger.base.words import counted, public_name, short
 from errata.ledger.events.envelope import Event
 from errata.replay import charts
@@ -26,7 +27,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 
 @click.command()
-@click.option("--chart", type=click.Path(path_type=Path), help="Also draw it: .svg, .png or .json; needs `plots`.")
+@output_option("--chart", kind=A_CHART, help="Also draw it: .svg, .png or .json; needs `plots`.")
 @shared
 @click.pass_obj
 def visualise(app: App, chart: Path | None) -> None:
@@ -93,7 +94,7 @@ def _standing_json(course: Course) -> dict[str, Any]:
 
 @click.command()
 @click.argument("address", metavar="[@SEQ]", required=False)
-@click.option("--html", type=click.Path(path_type=Path), help="Also write a page of its own.")
+@output_option("--html", kind=A_PAGE, help="Also write a page of its own.")
 @shared
 @click.pass_obj
 def report(app: App, address: str | None, html: Path | None) -> None:
@@ -175,9 +176,5 @@ def _write_page(path: Path, course: Course, told: dict[str, Any], now: str) -> b
         chart=charts.svg(picture(course)) if drawn else "",
         now=now,
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise storage_error(path, error) from error
+    write_file(path, text.encode("utf-8"))
     return drawn

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from errata.commands.app import App, shared
 from errata.commands.lazy import InOrder
 from errata.commands.options import PROPOSAL
+from errata.commands.outputs import Output
 from errata.commands.team.showing import show_change
 from errata.ledger.base.errors import BadRecord, UsageError
 from errata.ledger.base.files import write_durably
@@ -93,7 +94,7 @@ def break_glass() -> None:
 
 @break_glass.command()
 @PROPOSAL
-@click.option("--out", "file", required=True, type=click.Path(path_type=Path), help="Where your decision is written.")
+@click.option("--out", "file", required=True, type=Output(), help="Where your decision is written.")
 @click.option("--reason", default="", help="Why, in your words; part of what you sign.")
 @shared
 @click.pass_obj

@@ -9,6 +9,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import InOrder
+from errata.commands.outputs import Output
 from errata.commands.words.render import Block, Table
 from errata.ledger.audit.bundle import MANIFEST
 from errata.ledger.audit.verify_bundle import examine, fingerprint
@@ -37,7 +38,7 @@ def audit() -> None:
     "--from", "start", metavar="EVENT", default="@1", show_default=True, help="The first event: @17, a tag, e12."
 )
 @click.option("--to", "end", metavar="EVENT", default="HEAD", show_default=True, help="The last one: @42, a tag, HEAD.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A folder that does not exist yet.")
+@click.option("--out", type=Output(), required=True, help="A folder that does not exist yet.")
 @click.option("--pdf/--no-pdf", default=True, show_default=True, help="The report as a PDF too, which needs Pango.")
 @click.option("--core", is_flag=True, help="Only what checking takes: no Parquet, statements, BOM or report.")
 @click.option("--sign", is_flag=True, help="Sign manifest, checkpoint and statements with your key.")

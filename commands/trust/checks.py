@@ -10,6 +10,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
+from errata.commands.outputs import Output
 from errata.commands.trust.tampering import read_checkpoint
 from errata.commands.words.render import Block, Table, write
 from errata.ledger.base.errors import ErrataError, UsageError
@@ -183,7 +184,7 @@ def gc(app: App, dry_run: bool, grace: float, caches: bool) -> None:
 
 
 @click.command()
-@click.argument("folder", type=click.Path(path_type=Path), default="errata-demo")
+@click.argument("folder", type=Output(), default="errata-demo")
 @shared
 @click.pass_obj
 def demo(app: App, folder: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from errata.commands.app import App, shared
+from errata.commands.outputs import Output
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import BadRecord, FactConflict, LedgerDamaged, UsageError
 from errata.ledger.base.files import write_durably
@@ -26,7 +27,7 @@ from errata.ledger.witness.notes import Checkpoint, SignatureType, VerifierKey, 
 
 
 @click.command()
-@click.option("--pin", type=click.Path(path_type=Path), help="Write it to this file, outside the ledger.")
+@click.option("--pin", type=Output(), help="Write it to this file, outside the ledger.")
 @click.option(
     "--witness",
     type=click.Path(path_type=Path),

@@ -11,6 +11,7 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
 from errata.commands.options import BASE_NAME, ONLY, WITHOUT, narrowed
+from errata.commands.outputs import Output
 from errata.commands.versions.versions import recorded
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
@@ -25,7 +26,7 @@ OUTTYPES = ("f32", "f16", "bf16")
 
 @click.command()
 @click.argument("version")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=Output())
 @click.option("--adapter", is_flag=True, help="A LoRA adapter in PEFT's format; PATH is a folder.")
 @click.option("--rank", type=click.IntRange(min=1), help="The adapter's rank; the smallest exact one if left out.")
 @click.option("--since", metavar="VERSION", help="Start the adapter from this version, not from the base model.")

@@ -10,6 +10,7 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.lazy import when_used
 from errata.commands.options import BASE_NAME, ONLY, WITHOUT, narrowed
+from errata.commands.outputs import Output
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import facts_changed
 from errata.ledger.base.errors import ErrataError, Refused, UsageError
@@ -92,7 +93,7 @@ def tag(
 
 @click.command()
 @click.argument("version")
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Output())
 @WITHOUT
 @ONLY
 @click.option("--link", is_flag=True, help="Hard links to the base, where the disk has no reflinks.")

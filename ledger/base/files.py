@@ -69,6 +69,19 @@ def write_durably(path: Path, data: bytes, *, mode: int = 0o644, at: Callable[[s
                 temporary.unlink()
 
 
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file for people as `write_durably` does, and the folders above it.
+
+    Raises:
+        StorageFailed: as of `write_durably`.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise storage_error(path, error) from error
+    write_durably(path.absolute(), data)
+
+
 def _write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:

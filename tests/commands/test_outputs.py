@@ -1,0 +1,109 @@
+"""What a command writes goes into no ledger, and over nothing that is something else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from errata.cli import main
+from errata.commands.outputs import A_CHART, A_PAGE, Kind, Output, ledger_around, output_option
+from tests.support.command_line import Errata
+
+
+def commands(group: click.Command, words: tuple[str, ...] = ()) -> list[tuple[tuple[str, ...], click.Command]]:
+    if not isinstance(group, click.Group):
+        return [(words, group)]
+    context = click.Context(group)
+    found = []
+    for name in group.list_commands(context):
+        inner = group.get_command(context, name)
+        assert inner is not None
+        found += commands(inner, (*words, name))
+    return found
+
+
+def test_every_option_for_a_page_or_a_chart_is_guarded() -> None:
+    """An option whose help says that something is written takes an `Output`."""
+    for words, command in commands(main):
+        for param in command.params:
+            told = getattr(param, "help", None) or ""
+            if isinstance(param.type, click.Path) and ("rite" in told or "raw" in told) and param.name != "converter":
+                assert isinstance(param.type, Output), (words, param.name)
+
+
+@pytest.mark.parametrize("place", [".errata/ledger.html", ".errata/objects/ab/page.html", "door/cache/page.html"])
+def test_nothing_is_written_into_a_ledger(errata: Errata, here: Path, place: str) -> None:
+    (here / "door").symlink_to(here / ".errata")
+    for words in (("bisect", "report", "--html", place), ("checkout", "HEAD", place), ("stats", "export", place)):
+        refused = errata(*words)
+        assert refused.code == 2 and "lies in the ledger" in refused.err, words
+    assert not (here / place).exists()
+
+
+def test_a_page_is_not_written_over_the_log(errata: Errata, here: Path) -> None:
+    before = (here / ".errata" / "ledger.db").read_bytes()
+    assert errata("bisect", "report", "--html", ".errata/ledger.db", "--force").code == 2
+    assert (here / ".errata" / "ledger.db").read_bytes() == before
+
+
+OTHERS: list[tuple[Kind, str, bytes]] = [
+    (A_PAGE, "page.html", b"my notes"),
+    (A_CHART, "config.json", b'{"hidden_size": 64}'),
+    (A_CHART, "photo.png", b"\xff\xd8\xff"),
+    (A_CHART, "drawing.svg", b"gzip"),
+]
+OWN: list[tuple[Kind, str, bytes]] = [
+    (A_PAGE, "page.html", b"<!DOCTYPE html>\n<p>old"),
+    (A_PAGE, "page.htm", b""),
+    (A_CHART, "chart.json", b'{"$schema": "https://vega.github.io/schema/vega-lite/v5.json"}'),
+    (A_CHART, "chart.png", b"\x89PNG\r\n\x1a\n"),
+    (A_CHART, "chart.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>"),
+]
+
+
+def asked(kind: Kind, *words: str) -> tuple[int, Any]:
+    """How a command ends that has an option of this kind, and the path that it was given."""
+    given: list[Path] = []
+
+    @click.command()
+    @output_option("--to", kind=kind)
+    def command(to: Path) -> None:
+        given.append(to)
+
+    try:
+        command.main(list(words), standalone_mode=False)
+    except click.ClickException as error:
+        return error.exit_code, error.format_message()
+    return 0, given
+
+
+@pytest.mark.parametrize(("kind", "name", "data"), OTHERS)
+def test_a_file_of_another_kind_is_written_over_only_when_forced(
+    tmp_path: Path, kind: Kind, name: str, data: bytes
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    code, said = asked(kind, "--to", str(path))
+    assert code == 2 and "--force writes over it" in said
+    assert asked(kind, "--to", str(path), "--force") == (0, [path])
+
+
+@pytest.mark.parametrize(("kind", "name", "data"), OWN)
+def test_a_file_of_its_own_kind_is_written_over(tmp_path: Path, kind: Kind, name: str, data: bytes) -> None:
+    path = tmp_path / name
+    path.write_bytes(data)
+    assert asked(kind, "--to", str(path)) == (0, [path])
+
+
+@pytest.mark.parametrize("name", ["page.txt", "page", "folder.html", "link.html"])
+def test_no_page_is_written_under_another_name_or_through_a_link(tmp_path: Path, name: str) -> None:
+    (tmp_path / "folder.html").mkdir()
+    (tmp_path / "link.html").symlink_to(tmp_path / "page.html")
+    assert asked(A_PAGE, "--to", str(tmp_path / name), "--force")[0] == 2
+
+
+def test_a_folder_beside_a_ledger_is_in_none(here: Path) -> None:
+    assert ledger_around(here / "out") is None and ledger_around(here / ".errata") == (here / ".errata").resolve()
