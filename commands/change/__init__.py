@@ -8,5 +8,5 @@
     undoing    `errata undo`: take the last change back. It needs no model
     tuning     `errata tune` and `errata settings`: how the ledger edits when nobody says otherwise
 
-May import: app, files, lazy, options, words.
+May import: app, files, lazy, options, outputs, words.
 """

@@ -10,5 +10,5 @@
                 decides; pages, what both of these write
     costs       `errata report`: what the log adds up to
 
-May import: app, files, lazy, options, words.
+May import: app, files, lazy, options, outputs, words.
 """

@@ -6,5 +6,5 @@
     running    `errata bisect run`: a suite, a task or a command tests versions until the culprit is found
     showing    what they share: the session, and a bisection's course as text and as JSON
 
-May import: app, files, lazy, options, unlocking, words.
+May import: app, files, lazy, options, outputs, unlocking, words.
 """

@@ -13,5 +13,5 @@
     policies   `errata policy`: show, set and check what the ledger asks of those who change it
     showing    what was recorded of a change, and where it stands
 
-May import: app, files, lazy, options, unlocking, words.
+May import: app, files, lazy, options, outputs, unlocking, words.
 """

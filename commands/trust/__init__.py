@@ -4,5 +4,5 @@
     checks     `errata verify`, `errata gc` and `errata demo`
     tampering  `errata checkpoint`, `errata prove` and `errata fsck`
 
-May import: app, lazy, words.
+May import: app, lazy, outputs, words.
 """

@@ -5,5 +5,5 @@
                      model
     versions   `errata tag`, `errata checkout` and `errata diff`
 
-May import: app, lazy, options, words.
+May import: app, lazy, options, outputs, words.
 """
