@@ -7,7 +7,6 @@ on stderr and an exit code.
 from __future__ import annotations
 
 import errno
-import json
 import os
 import sys
 import traceback
@@ -21,8 +20,8 @@ from errata import __version__, world
 from errata.commands.app import App, laid_out
 from errata.commands.lazy import LazyGroup, Named
 from errata.commands.unlocking import Unlocking
-from errata.commands.words.render import printable
 from errata.ledger.base.errors import ErrataError, StorageFull
+from errata.ledger.base.words import json_text, shown
 
 USAGE, DAMAGED, MODEL, INTERRUPTED = 2, 5, 6, 130
 
@@ -218,10 +217,10 @@ def _fail(error: dict[str, Any], code: int, as_json: bool, debug: bool) -> int:
     if debug:
         traceback.print_exc()
     if as_json:
-        sys.stdout.write(json.dumps({"error": {**error, "exit_code": code}}, indent=2, ensure_ascii=False) + "\n")
-    message = printable(str(error["message"]))
-    lines = message.split("\n") if "records" in error.get("fields", {}) else [message]
-    sys.stderr.writelines(f"errata: {' '.join(line.split())}\n" for line in lines)
+        sys.stdout.write(json_text({"error": {**error, "exit_code": code}}) + "\n")
+    message, records = str(error["message"]), error.get("fields", {}).get("records", [])
+    lines = [message.split("\n")[0], *(f"{one['where']}: {one['what']}" for one in records)] if records else [message]
+    sys.stderr.writelines(f"errata: {shown(' '.join(line.split()))}\n" for line in lines)
     return code
 
 

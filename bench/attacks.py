@@ -13,8 +13,8 @@ from typing import Any
 
 from bench.attack_kinds import KINDS, Attack
 from bench.governed import go_on, work
+from errata.ledger.audit.alone.checks import examine
 from errata.ledger.audit.bundle import build, read_range
-from errata.ledger.audit.verify_bundle import examine
 from errata.ledger.base.errors import ErrataError
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.ledger import DATABASE, LEDGER_FOLDER, Ledger

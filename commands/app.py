@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,8 +11,9 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from errata.commands.lazy import when_used
-from errata.commands.words.render import Loud, View, console, printable, write
+from errata.commands.words.render import Loud, View, console, write
 from errata.ledger.base.errors import ErrataError, UnknownVersion, UsageError
+from errata.ledger.base.words import json_text, shown
 
 with when_used():
     from errata.commands import pager as paging
@@ -202,7 +202,7 @@ class App:
     def show(self, data: Any, view: View, *, pager: bool = False) -> None:
         """Show a result: `data` as one JSON document with --json, else `view`, if asked for through a pager."""
         if self.as_json:
-            self.world.out.write(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            self.world.out.write(json_text(data) + "\n")
             self.world.out.flush()
             return
         if not (pager and self.world.out.isatty()):
@@ -224,7 +224,7 @@ class App:
 
     def say(self, line: str) -> None:
         """Log a line on stderr."""
-        self.world.err.write(printable(line) + "\n")
+        self.world.err.write(shown(line) + "\n")
         self.world.err.flush()
 
     @contextmanager
@@ -246,10 +246,8 @@ class App:
 
             yield log
             return
-        with console(self.world.err).status(printable(start)) as status:
-            yield lambda what, done=0, total=0, unit="tokens": status.update(
-                printable(paced.line(what, done, total, unit))
-            )
+        with console(self.world.err).status(shown(start)) as status:
+            yield lambda what, done=0, total=0, unit="tokens": status.update(shown(paced.line(what, done, total, unit)))
 
 
 def laid_out(command: F) -> F:

@@ -18,6 +18,7 @@ from typing import Any
 
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.files import write_file
+from errata.ledger.base.words import json_text, shown
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"
 VERSION = "6.4"
@@ -78,6 +79,7 @@ def svg(spec: Mapping[str, Any]) -> str:
     """
     drawn = str(_renderer().vegalite_to_svg(themed(spec), vl_version=VERSION, allowed_base_urls=[]))
     names = {name: f"d{i}" for i, name in enumerate(dict.fromkeys(_DEFINITION.findall(drawn)))}
+    drawn = "\n".join(map(shown, drawn.split("\n")))
     return _NAMED.sub(lambda found: found[1] + names.get(found[2], found[2]) + found[3], drawn)
 
 
@@ -101,7 +103,7 @@ def save(spec: Mapping[str, Any], path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise UsageError(f"{path.name} cannot be a chart: its name ends in {', '.join(SUFFIXES)}")
     if path.suffix == ".json":
-        data = (json.dumps(themed(spec), indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
+        data = (json_text(themed(spec), indent=1) + "\n").encode()
     else:
         data = svg(spec).encode() if path.suffix == ".svg" else png(spec)
     write_file(path, data)

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader
 from errata.commands.words.render import Table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.files import write_file
+from errata.ledger.base.words import harmless
 from errata.replay.charts import available, svg
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -60,6 +61,8 @@ def write_page(path: Path, page: Page) -> None:
     Raises:
         StorageFailed: it cannot be written.
     """
-    template = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True).get_template("trial.html")
+    template = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, finalize=harmless).get_template(
+        "trial.html"
+    )
     text = template.render(page=page, chart=svg(page.chart))
     write_file(path, text.encode("utf-8"))

@@ -15,7 +15,7 @@ from errata.commands.search.showing import belief_table, moment, session_of, tes
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.files import write_file
-from errata.ledger.base.words import counted, public_name, short
+from errata.ledger.base.words import counted, harmless, public_name, short
 from errata.ledger.events.envelope import Event
 from errata.replay import charts
 from errata.replay.bisect import conclusions
@@ -166,7 +166,9 @@ def _write_page(path: Path, course: Course, told: dict[str, Any], now: str) -> b
     from jinja2 import Environment, FileSystemLoader
 
     drawn = charts.available()
-    environment = Environment(loader=FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, finalize=harmless, trim_blocks=True, lstrip_blocks=True
+    )
     environment.filters |= {"moment": moment, "public_name": public_name}
     text = environment.get_template("bisection.html").render(
         told=told,

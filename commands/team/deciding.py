@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import click
@@ -16,7 +15,7 @@ from errata.commands.team.showing import show_change
 from errata.ledger.base.errors import BadRecord, UsageError
 from errata.ledger.base.files import write_durably
 from errata.ledger.base.records import describe
-from errata.ledger.base.words import short
+from errata.ledger.base.words import json_text, short
 from errata.ledger.events.change_parts import ReviewVerdict, SignedDecision
 from errata.replay.record import changes
 
@@ -109,7 +108,7 @@ def sign(app: App, number: int, file: Path, reason: str) -> None:
         raise UsageError(f"{file} exists already; name a file that does not")
     decision = changes.sign_break_glass(app.writer(), number, reason)
     data = decision.plain()
-    write_durably(file.absolute(), (json.dumps(data, indent=2, ensure_ascii=False) + "\n").encode("utf-8"))
+    write_durably(file.absolute(), (json_text(data) + "\n").encode("utf-8"))
     app.show(data, [f"{file}: {decision.person} takes part in applying p{number} ({short(decision.subject)})"])
 
 

@@ -132,7 +132,7 @@ def show(app: App, which: str, pem: bool) -> None:
     text = public_pem(name).decode()
     data = {**_about(name, card, record, trust), "pem": text}
     if pem:
-        app.show(data, [text.rstrip("\n")])
+        app.show(data, text.rstrip("\n").split("\n"))
         return
     view: list[Block] = [name, f"person   {data['person'] or 'nobody that is known here'}"]
     if card is not None:

@@ -64,7 +64,7 @@ def show(app: App, name: str | None, toml: bool) -> None:
         raise BadRecord(name, f"no policy of this name comes with Errata; there are {', '.join(PRESETS)}")
     text = toml_of(found)
     data = {"policy": found.plain(), "digest": found.digest, "in_force_since": since, "toml": text}
-    app.show(data, [text.rstrip("\n")] if toml else [head, *policy_view(found)])
+    app.show(data, text.rstrip("\n").split("\n") if toml else [head, *policy_view(found)])
 
 
 @policy.command("set")

@@ -11,9 +11,11 @@ from errata.commands.app import App, shared
 from errata.commands.lazy import InOrder
 from errata.commands.outputs import Output
 from errata.commands.words.render import Block, Table
+from errata.ledger.audit.alone.checks import NoBundle, examine
+from errata.ledger.audit.alone.encoding import fingerprint
+from errata.ledger.audit.alone.program import program
 from errata.ledger.audit.bundle import MANIFEST
-from errata.ledger.audit.verify_bundle import examine, fingerprint
-from errata.ledger.base.errors import UsageError
+from errata.ledger.base.errors import Damaged, UsageError
 from errata.ledger.base.words import counted, short
 from errata.replay.export.audit_bundle import export_bundle
 
@@ -109,11 +111,12 @@ def verify(app: App, bundle: Path, manifest_digest: str | None, checkpoint: Path
     Example:
       errata audit verify ./bundle --manifest-digest sha256:69a45537aa...
     """
-    if not bundle.is_dir():
-        raise UsageError(f"{bundle} is not a folder")
     if checkpoint is not None and not checkpoint.is_file():
         raise UsageError(f"{checkpoint} is not a file")
-    report: dict[str, Any] = examine(bundle, manifest_digest, checkpoint)
+    try:
+        report: dict[str, Any] = examine(bundle, manifest_digest, checkpoint, program())
+    except NoBundle as error:
+        raise Damaged(f"{bundle}: {error}") from error
     view: list[Block] = []
     if report["findings"]:
         rows = tuple((one["severity"], one["where"], one["what"]) for one in report["findings"])

@@ -204,9 +204,9 @@ def demo(app: App, folder: Path) -> None:
         for number, scene in enumerate(story.tell(folder, surroundings), start=1):
             scenes.append({"title": scene.title, "command": scene.command, "lines": scene.lines, "data": scene.data})
             if not app.as_json:
-                view: list[Block] = [f"\n{number}. {scene.title}", f"   $ {scene.command}"]
+                view: list[Block] = ["", f"{number}. {scene.title}", f"   $ {scene.command}"]
                 if scene.rows:
                     view.append(Table(scene.columns, scene.rows))
                 write([*view, *(f"   {line}" for line in scene.lines)], app.world.out)
             tell("going on")
-    app.show({"folder": str(folder), "scenes": scenes}, [f"\nlook around: errata --ledger {folder} log"])
+    app.show({"folder": str(folder), "scenes": scenes}, ["", f"look around: errata --ledger {folder} log"])

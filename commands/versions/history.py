@@ -9,7 +9,7 @@ import click
 
 from errata.commands.app import App, shared
 from errata.commands.words.change_view import change_data, change_view, is_proposal, proposal_number, unreviewed_lines
-from errata.commands.words.render import Block, Loud, Table, printable
+from errata.commands.words.render import Block, Loud, Table
 from errata.commands.words.wording import (
     edit_json,
     edit_lines,
@@ -20,7 +20,7 @@ from errata.commands.words.wording import (
     version_json,
 )
 from errata.ledger.base.errors import UnknownEdit, UsageError
-from errata.ledger.base.words import counted, short
+from errata.ledger.base.words import counted, short, shown
 from errata.ledger.events.envelope import Event
 from errata.ledger.kinds.checkouts import VersionCheckedOut, checkout_words
 from errata.ledger.kinds.edits import grid_limit
@@ -127,7 +127,7 @@ def _words(event: Event, loud: set[int], before: str = "") -> str:
 
 def in_one_line(text: str) -> str:
     """A text that is one line on whatever shows it, and as loud as it was."""
-    line = printable(text, newlines=False)
+    line = shown(text)
     return Loud(line) if isinstance(text, Loud) else line
 
 

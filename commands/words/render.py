@@ -1,4 +1,8 @@
-"""Tables and lines: rich on a terminal, HTML in a notebook, plain text elsewhere."""
+"""Tables and lines: rich on a terminal, HTML in a notebook, plain text elsewhere.
+
+A block that is no table is one line, and a cell is a part of one: whatever else they hold is escaped
+(`ledger.base.words.shown`), so that no recorded text looks like a line that Errata wrote.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,8 @@ import html
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TextIO
+
+from errata.ledger.base.words import shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,7 +22,7 @@ LONGEST_CELL = 60
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under headings; cells are texts that are shown as they are.
+    """Rows under headings.
 
     Attributes:
         columns: the headings.
@@ -60,11 +66,6 @@ def as_html(view: View) -> str:
     )
 
 
-def printable(text: str, newlines: bool = True) -> str:
-    """Text without control characters, which could make a terminal show something else than what is recorded."""
-    return "".join(c if c.isprintable() or (newlines and c == "\n") else " " if c.isspace() else "\ufffd" for c in text)
-
-
 def console(stream: TextIO) -> Console:
     """A rich console on a stream; loads rich."""
     from rich.console import Console
@@ -80,13 +81,13 @@ def _write_rich(view: View, stream: TextIO) -> None:
     screen = console(stream)
     for block in view:
         if isinstance(block, str):
-            screen.print(Text(printable(block), style=_style(block)))
+            screen.print(Text(shown(block), style=_style(block)))
             continue
-        table = RichTable(title=block.title or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+        table = RichTable(title=shown(block.title) or None, box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
         for name in block.columns:
             table.add_column(name, overflow="fold")
         for row in block.rows:
-            table.add_row(*(Text(printable(cell, newlines=False)) for cell in row), style=_style(*row))
+            table.add_row(*(Text(shown(cell)) for cell in row), style=_style(*row))
         screen.print(table, soft_wrap=False)
 
 
@@ -96,7 +97,7 @@ def _style(*texts: str) -> str:
 
 def _plain(view: View) -> Iterator[str]:
     for block in view:
-        yield _plain_table(block) if isinstance(block, Table) else printable(block)
+        yield _plain_table(block) if isinstance(block, Table) else shown(block)
 
 
 def _plain_table(table: Table) -> str:
@@ -105,13 +106,13 @@ def _plain_table(table: Table) -> str:
         [_cell(cell, table.whole or i == last) for i, cell in enumerate(row)] for row in (table.columns, *table.rows)
     ]
     widths = [max(len(row[i]) for row in rows) for i in range(len(table.columns))]
-    lines = [table.title] if table.title else []
+    lines = [shown(table.title)] if table.title else []
     lines += [_aligned(row, widths) for row in rows]
     return "\n".join(lines)
 
 
 def _cell(text: str, whole: bool) -> str:
-    line = printable(text, newlines=False)
+    line = shown(text)
     return line if whole or len(line) <= LONGEST_CELL else line[: LONGEST_CELL - 1] + "\u2026"
 
 
@@ -128,4 +129,4 @@ def _html_table(table: Table) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(printable(text))
+    return html.escape(shown(text))

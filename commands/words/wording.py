@@ -216,7 +216,7 @@ def policy_view(policy: Policy) -> list[Block]:
     )
     view: list[Block] = [Table(("", "asks"), tuple(policy_rows(policy)), whole=True)]
     if roles:
-        view.append(Table(("role", "may"), roles, title="\nroles", whole=True))
+        view += ["", Table(("role", "may"), roles, title="roles", whole=True)]
     if gates:
-        view.append(Table(("gate", "lets through", "suite", "measured"), gates, title="\ngates", whole=True))
+        view += ["", Table(("gate", "lets through", "suite", "measured"), gates, title="gates", whole=True)]
     return view

@@ -1,5 +1,6 @@
 """A range of the log for an auditor: the bundle, its reports and tables, and the program that checks it alone.
 
+    alone          the check of an audit bundle by itself: without the rest of Errata, its ledger or any model
     bundle         audit bundles: a range of the log as files that an auditor checks without the ledger, the model
                    or this program
     changes        a change set as an auditor is told of it: who asked, who worked it out, who said yes, and what
@@ -14,7 +15,6 @@
                    out as a page
     master_copy    the master copy: a range of the log read edit by edit, each with all that the events say of it
     templates      the texts of report and README
-    verify_bundle  check an Errata audit bundle by itself: without Errata, its ledger or any model
     views          what an audit bundle holds besides its records: the range for other tools, and for people
     words          rows of the master copy, and what a policy asks, in the words of the report
 

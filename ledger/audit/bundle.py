@@ -27,14 +27,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from errata.ledger.audit import verify_bundle
+from errata.ledger.audit.alone.checks import FORMAT
+from errata.ledger.audit.alone.encoding import fingerprint
+from errata.ledger.audit.alone.program import program
+from errata.ledger.audit.alone.tables import VIEWS, csv_bytes
 from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.audit.master_copy import edit_rows
 from errata.ledger.audit.range import AuditRange, context, whole_range
 from errata.ledger.base.canonical import canonical_bytes, digest
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.signing import Signer
-from errata.ledger.base.words import public_name
+from errata.ledger.base.words import public_name, shown
 from errata.ledger.events.bodies import EditApplied
 from errata.ledger.events.envelope import Event, StoredEvent
 from errata.ledger.rules.evolve import fold
@@ -101,14 +104,14 @@ def build(read: AuditRange, more: Mapping[str, bytes], signer: Signer | None = N
     head = read.state.head
     manifest = canonical_bytes(
         {
-            "format": verify_bundle.FORMAT,
+            "format": FORMAT,
             "ledger": read.events[0].hash,
             "from": read.first,
             "to": head.seq,
             "head": head.hash,
             "root": checkpoint.root.hex(),
             "signer": None if signer is None else signer.key,
-            "files": {name: verify_bundle.fingerprint(data) for name, data in files.items()},
+            "files": {name: fingerprint(data) for name, data in files.items()},
         }
     )
     files[MANIFEST] = manifest
@@ -139,14 +142,14 @@ def _own_files(read: AuditRange, checkpoint: Checkpoint) -> dict[str, bytes]:
         "events.jsonl": b"".join(lines[event.seq] for event in within),
         "context.jsonl": b"".join(lines[event.seq] for event in read.context),
         "edits.jsonl": b"".join(canonical_bytes(row.plain()) + b"\n" for row in read.rows),
-        "edits.csv": verify_bundle.csv_bytes(list(EditRow.model_fields), [row.plain() for row in read.rows]),
+        "edits.csv": csv_bytes(list(EditRow.model_fields), [row.plain() for row in read.rows]),
         "keys.json": canonical_bytes([_key(record) for record in read.state.trust.keys.values()]),
         "checkpoint.txt": checkpoint.note.encode("utf-8"),
         "proofs.json": canonical_bytes(proofs),
         "README.txt": _readme(read).encode("utf-8"),
-        "verify_bundle.py": Path(verify_bundle.__file__).read_bytes(),
+        "verify_bundle.py": program(),
     }
-    for name, kinds in verify_bundle.VIEWS.items():
+    for name, kinds in VIEWS.items():
         files[name] = b"".join(lines[event.seq] for event in within if event.kind in kinds)
     return files
 
@@ -176,7 +179,7 @@ def _readme(read: AuditRange) -> str:
         .read_text(encoding="utf-8")
         .format(
             ledger=read.events[0].hash,
-            model=public_name(created.model),
+            model=shown(public_name(created.model)),
             base=created.base_digest,
             first=read.first,
             last=head.seq,

@@ -25,7 +25,7 @@ from errata.ledger.audit.words import (
     policy_words,
 )
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.words import public_name, short, when
+from errata.ledger.base.words import harmless, public_name, short, when
 from errata.ledger.events.words import action_lines, numbers
 from errata.ledger.state.trust import ChangeStatus
 
@@ -87,6 +87,7 @@ def _render(found: AuditReport, limits: Limits, *, paper: bool) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=StrictUndefined,
+        finalize=harmless,
     )
     environment.filters |= {function.__name__: function for function in _FILTERS}
     rows = found.read.rows

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from errata.ledger.base.errors import BadRecord, StorageFailed
+from errata.ledger.base.canonical import canonical_bytes
+from errata.ledger.base.errors import BadRecord, NotCanonical, StorageFailed
 
 Numbered = tuple[str, dict[str, object]]
 """Where a record stands (`file:line 3`, `file: record 3`), and the record."""
@@ -113,15 +115,19 @@ def _good(records: Iterator[tuple[str, dict[str, object] | BadRecord]]) -> Itera
 
 
 def _object(where: str, value: object) -> dict[str, object] | BadRecord:
-    if isinstance(value, dict):
-        return value
-    return BadRecord(where, f"a record is a JSON object, and this is a {type(value).__name__}")
+    """A record that can be hashed and recorded: what no canonical JSON holds would fail in the middle of the work."""
+    if not isinstance(value, dict):
+        return BadRecord(where, f"a record is a JSON object, and this is a {type(value).__name__}")
+    try:
+        canonical_bytes(value)
+    except NotCanonical as error:
+        return BadRecord(where, error.message)
+    return value
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     record = dict(pairs)
     if len(record) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for i, key in enumerate(keys) if key in keys[:i])
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
         raise ValueError(f"the field {twice!r} occurs twice")
     return record

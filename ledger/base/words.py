@@ -2,9 +2,56 @@
 
 from __future__ import annotations
 
+import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import PurePath
+from typing import Any
+
+_JOINERS = "\u200c\u200d"
+"""What joins letters or keeps them apart: Persian, Indic scripts and emoji are written with it."""
+
+
+def shown(text: str) -> str:
+    """Text from anywhere, as one line that hides nothing and that a terminal does not obey.
+
+    Control characters, line breaks, marks that change the direction of writing, and others that nobody sees are
+    escaped as in Python. All that people read goes through here, whatever it is shown on.
+    """
+    return text if text.isprintable() else "".join(c if _is_plain(c) else _escape(c) for c in text)
+
+
+def harmless(value: Any) -> Any:
+    """A template's value: text as `shown` gives it, and what is markup already as it is."""
+    return shown(value) if isinstance(value, str) and not hasattr(value, "__html__") else value
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """A value as JSON that can be shown: what `shown` escapes is escaped in its strings, and all else is as it is.
+
+    Raises:
+        ValueError: NaN or infinity, which JSON has not.
+    """
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(c if c == "\n" or _is_plain(c) else _units(c) for c in text)
+
+
+def _is_plain(character: str) -> bool:
+    return character.isprintable() or character in _JOINERS or unicodedata.category(character) == "Zs"
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
+    return named or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}")
+
+
+def _units(character: str) -> str:
+    """A character as JSON escapes it, in UTF-16's units."""
+    return json.dumps(character)[1:-1]
 
 
 def counted(number: int, what: str, plural: str = "") -> str:

@@ -34,6 +34,10 @@ def _at_most_one_placeholder(prompt: str) -> str:
 def _not_blank(text: str) -> str:
     if not text.strip():
         raise ValueError("must not be empty")
+    return _encodable(text)
+
+
+def _encodable(text: str) -> str:
     text.encode("utf-8")  # a lone surrogate is a ValueError here, and has no canonical JSON later
     return text
 
@@ -50,6 +54,7 @@ Text = Annotated[str, StringConstraints(max_length=LONGEST_TEXT)]
 Target = Annotated[
     str, StringConstraints(max_length=LONGEST_TARGET), BeforeValidator(_strip), AfterValidator(_not_blank)
 ]
+Name = Annotated[str, AfterValidator(_encodable)]
 SomeText = Annotated[Text, AfterValidator(_not_blank)]
 Subject = Annotated[Text, AfterValidator(_bare)]
 Prompt = Annotated[Text, AfterValidator(_one_placeholder)]
@@ -132,11 +137,11 @@ class Fact(SparseRecord):
     subject: Subject
     prompt: Prompt
     target: Target
-    id: str | None = None
+    id: Name | None = None
     old: Target | None = None
     paraphrases: tuple[Paraphrase, ...] = ()
     locality: tuple[Probe, ...] = ()
-    relation: str | None = None
+    relation: Name | None = None
     portability: tuple[Probe, ...] = ()
     personal: bool = False
     sealed: Sealed | None = None

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from errata.ledger.base.words import short
+from errata.ledger.base.words import json_text, short
 from errata.ledger.ledger import Ledger
 from errata.replay.export.adapter_export import LoraAdapter
 from errata.replay.export.checkout import CARD_FILE, VERSION_FILE
@@ -32,7 +31,7 @@ class AdapterCard:
 
     def files(self) -> dict[str, str]:
         """The files' texts, by name."""
-        machine_readable = json.dumps(self.to_json(), indent=2, ensure_ascii=False) + "\n"
+        machine_readable = json_text(self.to_json()) + "\n"
         return {CARD_FILE: self.to_markdown(), VERSION_FILE: machine_readable}
 
     def to_json(self) -> dict[str, Any]:

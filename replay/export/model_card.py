@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.words import hub_name, public_name, short
+from errata.ledger.base.words import hub_name, json_text, public_name, short, shown
 from errata.ledger.ledger import Ledger
 
-_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"} | {"\n": " ", "\r": " "})
+_MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_[]<>|#"})
 
 
 @dataclass(frozen=True)
@@ -66,8 +66,8 @@ class ModelCard:
     def to_json_text(self) -> str:
         """`to_json` as text, an edit a line, so that a long history is still quick to write and to compare."""
         plain = self.to_json()
-        lines = [json.dumps(edit, ensure_ascii=False) for edit in plain["edits"]]
-        text = json.dumps({**plain, "edits": []}, indent=2, ensure_ascii=False) + "\n"
+        lines = [json_text(edit, indent=None) for edit in plain["edits"]]
+        text = json_text({**plain, "edits": []}) + "\n"
         edits = "[\n    " + ",\n    ".join(lines) + "\n  ]" if lines else "[]"
         return text.replace('"edits": []', f'"edits": {edits}', 1)  # in a text, these quotes would be escaped
 
@@ -113,7 +113,7 @@ class ModelCard:
         else:
             lines.append("None: this is the base model.")
         lines += ["", "## Edited tensors", "", "| tensor | digest |", "|---|---|"]
-        lines += [f"| `{name}` | `{digest}` |" for name, digest in sorted(self.tensor_digests.items())]
+        lines += [f"| {markdown_text(name)} | `{digest}` |" for name, digest in sorted(self.tensor_digests.items())]
         lines += [
             "",
             "## How to check it",
@@ -194,5 +194,5 @@ def name_of_base(model: str, base_name: str | None) -> str:
 
 
 def markdown_text(text: str) -> str:
-    """Text that Markdown shows as it is, on one line."""
-    return text.translate(_MARKDOWN)
+    """Text that Markdown shows as `shown` gives it."""
+    return shown(text).translate(_MARKDOWN)

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Annotated, Any, Union, get_args, get_origin
 
+from errata.ledger.audit.alone.tables import flat
 from errata.ledger.audit.edit_row import EditRow
-from errata.ledger.audit.verify_bundle import flat
 from errata.ledger.base.errors import UsageError
 
 TABLE = "edits.parquet"

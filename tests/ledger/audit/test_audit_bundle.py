@@ -19,14 +19,15 @@ import rfc8785
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from errata.ledger.audit import verify_bundle
+from errata.ledger.audit.alone.checks import NoBundle, examine
+from errata.ledger.audit.alone.encoding import canonical, encode, fingerprint, parse
+from errata.ledger.audit.alone.merkle_tree import Tree, root_by_path
 from errata.ledger.audit.bundle import Bundle, build, read_range
 from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.audit.formats import dsse
 from errata.ledger.audit.formats.attestations import PAYLOAD_TYPE
 from errata.ledger.audit.master_copy import edit_rows
 from errata.ledger.audit.range import event_at, whole_range
-from errata.ledger.audit.verify_bundle import canonical, encode, examine
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.signing import PrivateKey, Signed, written
 from errata.ledger.events.envelope import EMPTY_HEAD, GENESIS, StoredEvent, event_hash
@@ -62,7 +63,10 @@ def write(bundle: Bundle, folder: Path) -> Path:
 
 
 def errors(folder: Path, **told: Any) -> list[str]:
-    report = examine(folder, **told)
+    try:
+        report = examine(folder, **told)
+    except NoBundle as error:
+        return [str(error)]
     wrong = [f"{one['where']}: {one['what']}" for one in report["findings"] if one["severity"] == "error"]
     assert report["sound"] == (not wrong)
     return wrong
@@ -232,7 +236,7 @@ def test_an_unsigned_manifest_is_held_by_what_it_says_and_by_its_digest(log: Tea
     made = bundle_of(log, last=4)
     folder = write(made, tmp_path / "bundle")
     data = made.files["manifest.json"]
-    sha256 = verify_bundle.fingerprint(data)["sha256"]
+    sha256 = fingerprint(data)["sha256"]
     for told in (made.digest, f"sha256:{sha256}"):
         assert errors(folder, manifest_digest=told) == []
     assert "is not the one that was asked for" in errors(folder, manifest_digest=some_digest("other"))[0]
@@ -402,7 +406,7 @@ def test_a_table_that_was_changed_with_its_digest_is_not_what_the_events_say(bun
         data = bundle.files[name]
         other = data.replace(b"ada", b"eve") if b"ada" in data else data.replace(b"0", b"1", 1)
         assert other != data
-        files = manifest["files"] | {name: verify_bundle.fingerprint(other)}
+        files = manifest["files"] | {name: fingerprint(other)}
         changed = canonical(manifest | {"files": files, "signer": None})
         (folder / "manifest.sig").unlink(missing_ok=True)
         (folder / "manifest.json").write_bytes(changed)
@@ -426,7 +430,7 @@ def test_whatever_is_written_into_a_file_is_a_finding_and_no_crash(
     other = content[:place] + inside + content[place + length :]
     if other != content:
         manifest = json.loads(bundle.files["manifest.json"]) | {"signer": None}
-        manifest["files"][name] = verify_bundle.fingerprint(other)
+        manifest["files"][name] = fingerprint(other)
         files = dict(bundle.files) | {name: other, "manifest.json": canonical(manifest)}
         del files["manifest.sig"]
         assert errors(write(Bundle(files, "", None), tmp_path_factory.mktemp("forged") / "bundle"))
@@ -438,7 +442,7 @@ def test_a_parquet_file_that_was_changed_is_found_where_pyarrow_is_there(
     made, fewer = bundle_of(log), bundle_of(log, last=20)
     files = dict(made.files) | {"edits.parquet": fewer.files["edits.parquet"]}
     manifest = json.loads(files["manifest.json"])
-    manifest["files"]["edits.parquet"] = verify_bundle.fingerprint(files["edits.parquet"])
+    manifest["files"]["edits.parquet"] = fingerprint(files["edits.parquet"])
     folder = write(Bundle(files | {"manifest.json": canonical(manifest)}, "", None), tmp_path / "bundle")
     assert errors(folder) == ["edits.parquet: is not what the events say"]
     monkeypatch.setitem(sys.modules, "pyarrow", None)
@@ -494,7 +498,7 @@ def test_numbers_of_every_magnitude_are_written_as_rfc_8785_says(exponent: int, 
 def test_values_are_written_as_rfc_8785_says(value: Any) -> None:
     data = rfc8785.dumps(value)
     assert canonical(value) == data
-    assert canonical(verify_bundle.parse(data)) == data
+    assert canonical(parse(data)) == data
 
 
 @pytest.mark.parametrize(
@@ -503,7 +507,7 @@ def test_values_are_written_as_rfc_8785_says(value: Any) -> None:
 )
 def test_what_is_not_canonical_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match="."):
-        verify_bundle.parse(data)
+        parse(data)
 
 
 @given(st.integers(1, 40), st.data())
@@ -511,10 +515,10 @@ def test_every_leaf_is_proven_under_every_root(size: int, data: st.DataObject) -
     hashes = [some_digest(n) for n in range(size)]
     tree, index = MerkleTree.of_events(hashes), data.draw(st.integers(0, size - 1))
     path = tree.inclusion(index)
-    assert verify_bundle.root_by_path(index, size, hashes[index].encode(), path) == tree.root()
+    assert root_by_path(index, size, hashes[index].encode(), path) == tree.root()
     if path:
-        assert verify_bundle.root_by_path(index, size, hashes[index].encode(), path[:-1]) != tree.root()
-    own = verify_bundle.Tree(index, tree.before(index))
+        assert root_by_path(index, size, hashes[index].encode(), path[:-1]) != tree.root()
+    own = Tree(index, tree.before(index))
     assert own.root == tree.root(index)
     for end, one in enumerate(hashes[index:], start=index + 1):
         own.add(one.encode())
@@ -530,7 +534,7 @@ def test_statements_say_what_the_events_say_in_signed_envelopes(bundle: Bundle, 
     def repacked(lines: list[bytes]) -> list[str]:
         data = b"".join(line + b"\n" for line in lines)
         manifest = json.loads(bundle.files["manifest.json"])
-        manifest["files"][name] = verify_bundle.fingerprint(data)
+        manifest["files"][name] = fingerprint(data)
         (folder / name).write_bytes(data)
         (folder / "manifest.json").write_bytes(canonical(manifest))
         (folder / "manifest.sig").write_text(key_of("ada").sign("manifest", canonical(manifest)) + "\n")
@@ -561,7 +565,7 @@ def payload_of(line: bytes) -> bytes:
 def test_the_tree_is_that_of_rfc_6962() -> None:
     """The eight leaves and the root that implementations of Certificate Transparency are held against."""
     leaves = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
-    tree = verify_bundle.Tree(0, [])
+    tree = Tree(0, [])
     assert tree.root.hex() == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
     for leaf in leaves:
         tree.add(bytes.fromhex(leaf))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from errata.ledger.audit.alone.checks import examine
 from errata.ledger.audit.bundle import build, read_range
 from errata.ledger.audit.edit_row import Retention
-from errata.ledger.audit.verify_bundle import examine
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ErasePersonal
 from tests.support.personal import TEXTS, apply_personal, spellings, token_of, told_in

@@ -142,6 +142,10 @@ def test_one_array_and_lines_are_the_same_facts(tmp_path: Path) -> None:
         ('{"requested_rewrite": 3}', "requested_rewrite: must be an object"),
         ('{"prompt": "Ada is", "subject": "Ada", "target_new": 3}', "target_new: must be a text"),
         ("NaN", "a record is"),
+        ('{"subject": "A", "prompt": "{} is", "target": "x", "id": "\\ud800"}', "canonical JSON"),
+        ('{"subject": "A", "prompt": "{} is", "target": "x", "relation": "\\ud800"}', "canonical JSON"),
+        ('{"subject": "A", "prompt": "{} is", "target": "x", "id": 99999999999999999999}', "canonical JSON"),
+        ('{"subject": "A", "prompt": "{} is", "target": "x", "id": 1e400}', "canonical JSON"),
     ],
 )
 def test_a_malformed_line_is_named(tmp_path: Path, line: str, complaint: str) -> None:
