@@ -115,7 +115,7 @@ def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 @click.option("--debug", is_flag=True, help="Print a stack trace when something fails.")
 @click.option("--device", default="cpu", show_default=True, help="Where models run, as torch names it.")
-@click.option("--threads", type=click.IntRange(min=1), help="Threads of the arithmetic.")
+@click.option("--threads", type=click.IntRange(1, 1024), help="Threads of the arithmetic.")
 @click.option("--actor", help="Who acts (or ERRATA_ACTOR); recorded.")
 @click.option("--key", help="The name of the key that signs (or ERRATA_KEY).")
 @click.option("--passphrase-file", type=click.Path(path_type=Path), help="Its first line opens the key.")

@@ -101,7 +101,8 @@ def prepare_torch(device: str, threads: int | None) -> str:
         torch.set_num_threads(threads)
     try:
         chosen = torch.device(device)
-        torch.empty(0, device=chosen)
+        if torch.zeros(1, device=chosen).sum().item() != 0:
+            raise RuntimeError("it does not compute")
     except (RuntimeError, AssertionError) as error:
         raise UsageError(f"device {device!r} is not available: {str(error).splitlines()[0]}") from None
     return str(chosen)

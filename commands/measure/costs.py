@@ -36,7 +36,7 @@ def report() -> None:
     metavar="WORDS",
     help="Sum by these: any of month, method, requester, device.",
 )
-@click.option("--price-per-hour", "price", type=click.FloatRange(min=0), metavar="X", help="What an hour costs.")
+@click.option("--price-per-hour", "price", type=click.FloatRange(0, 1e9), metavar="X", help="What an hour costs.")
 @click.option("--currency", default="", metavar="NAME", help="What the price is in, such as EUR.")
 @shared
 @click.pass_obj

@@ -15,7 +15,7 @@ from errata.commands.search.showing import belief_table, moment, session_of, tes
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.files import write_file
-from errata.ledger.base.words import counted, harmless, public_name, short
+from errata.ledger.base.words import counted, harmless, public_name, short, whole
 from errata.ledger.events.envelope import Event
 from errata.replay import charts
 from errata.replay.bisect import conclusions
@@ -113,7 +113,7 @@ def report(app: App, address: str | None, html: Path | None) -> None:
     if place is not None and not place.isdecimal():
         raise UsageError(f"{address!r} is not a place of the log; `errata log` shows them, such as @131")
     ledger = app.ledger()
-    course = recorded(ledger.state(), None if place is None else int(place))
+    course = recorded(ledger.state(), None if place is None else whole(place))
     told = _told(course, ledger.events())
     view = list(_report(course, told))
     if html is not None:

@@ -14,7 +14,7 @@ from errata.commands.team.governing import change_access, done_json, done_view
 from errata.commands.team.keys import key, key_named, own_card
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.words import counted, short
+from errata.ledger.base.words import counted, short, whole
 from errata.ledger.events.change_parts import GrantKey, GrantRole, RevokeKey, RevokeRole
 from errata.ledger.events.words import step_words
 from errata.ledger.kinds.table import words_of
@@ -162,9 +162,9 @@ def list_roles(app: App) -> None:
 
 def _seq(text: str, last: int) -> int:
     found = _SEQ.fullmatch(text)
-    if found is None or int(found[1]) > last:
+    if found is None or whole(found[1]) > last:
         raise UsageError(f"{text!r} is not an event of this log: write @1 to @{last}")
-    return int(found[1])
+    return whole(found[1])
 
 
 def _touched_json(found: Touched | None) -> dict[str, Any]:

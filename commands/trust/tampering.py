@@ -15,7 +15,7 @@ from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import BadRecord, FactConflict, LedgerDamaged, UsageError
 from errata.ledger.base.files import write_durably
 from errata.ledger.base.findings import Finding, Severity
-from errata.ledger.base.words import counted, short
+from errata.ledger.base.words import counted, short, whole
 from errata.ledger.care.repair import repair
 from errata.ledger.care.verify import examine_log, is_sound, verify
 from errata.ledger.events.envelope import StoredEvent
@@ -102,8 +102,8 @@ def prove(app: App, address: str, size: int | None) -> None:
     """
     ledger = app.ledger()
     state = ledger.state()
-    if address.startswith("@") and address[1:].isdigit():
-        seq = int(address[1:])
+    if address.startswith("@") and address[1:].isdecimal():
+        seq = whole(address[1:])
     else:
         seq = state.edits[resolve_edit(state, address)].seq
     hashes = [row.hash for row in ledger.store.raw()]

@@ -6,12 +6,12 @@ the family has them `after` and `softcap` (`editor.model.architecture.Adapter`).
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 
 from errata.editor.model.architecture import Adapter
 from errata.ledger.base.errors import BadRecord, UsageError
+from errata.ledger.base.json_files import json_value
 from errata.ledger.events.parts import AdapterNames
 
 
@@ -26,7 +26,7 @@ def read_adapter(path: Path) -> Adapter:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the adapter's file {path} cannot be read: {error}") from None
     try:
-        values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json.loads(text)
+        values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json_value(text)
     except (tomllib.TOMLDecodeError, ValueError) as error:
         kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
         raise UsageError(f"the adapter's file {path} is not {kind}: {error}") from None

@@ -9,7 +9,6 @@ index lists it.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from errata.ledger.base.errors import Damaged, ModelError, UsageError
+from errata.ledger.base.json_files import json_value
 from errata.ledger.base.words import ranges
 
 CONFIG = "config.json"
@@ -72,7 +72,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise UsageError(f"{folder} is not a model's folder: it has no {CONFIG}")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = json_value(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise Damaged(f"{path} is not JSON: {error}") from None
     if not isinstance(config, dict):
@@ -185,7 +185,7 @@ def _quantisation(config: Mapping[str, Any]) -> str | None:
 def _shards(folder: Path, index: str) -> dict[str, str]:
     path = folder / index
     try:
-        mapping = json.loads(path.read_text(encoding="utf-8"))["weight_map"]
+        mapping = json_value(path.read_text(encoding="utf-8"))["weight_map"]
         listed_in = {str(name): str(file) for name, file in mapping.items()}
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Damaged(f"{path} is not an index of safetensors files") from None

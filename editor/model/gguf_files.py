@@ -21,6 +21,7 @@ import torch
 
 from errata.editor.model.loading import first_line
 from errata.ledger.base.errors import ModelError, UsageError
+from errata.ledger.base.json_files import json_value
 
 MISSING = "GGUF files need the extra `gguf`: pip install 'errata-lm[gguf]'"
 
@@ -219,7 +220,7 @@ def _drop_tokens_from(count: int, path: Path) -> None:
 
     transformers gives any byte-level vocabulary GPT-2's `<|endoftext|>`, for which a model without it has no embedding.
     """
-    stored = json.loads(path.read_text(encoding="utf-8"))
+    stored = json_value(path.read_text(encoding="utf-8"))
     kept = [one for one in stored["added_tokens"] if one["id"] < count]
     if kept != stored["added_tokens"]:
         text = json.dumps({**stored, "added_tokens": kept}, ensure_ascii=False, indent=2)

@@ -13,6 +13,7 @@ from errata.ledger.audit.changes import applied_changes
 from errata.ledger.audit.edit_row import EditRow
 from errata.ledger.audit.master_copy import batches
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.words import whole
 from errata.ledger.events import bodies
 from errata.ledger.events.bodies import LedgerCreated
 from errata.ledger.events.envelope import Event, StoredEvent
@@ -89,7 +90,7 @@ def event_at(events: Sequence[Event], address: str) -> int:
     if text == "HEAD":
         return len(events)
     if text.removeprefix("@").isdecimal() and text.isascii():
-        return int(text.removeprefix("@"))
+        return whole(text.removeprefix("@"))
     for event in reversed(events):
         match event.body:
             case bodies.VersionTagged(tag=tag) if tag == text:

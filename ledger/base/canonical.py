@@ -45,9 +45,12 @@ def parse(data: bytes) -> object:
     JCS writes the float 1e20 without an exponent; an integer beyond 2**53 - 1 can only have been such a float.
 
     Raises:
-        ValueError: not JSON or not UTF-8.
+        ValueError: not JSON, not UTF-8, or nested too deeply.
     """
-    return json.loads(data.decode("utf-8"), parse_int=_number)
+    try:
+        return json.loads(data.decode("utf-8"), parse_int=_number)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
 
 
 def _number(digits: str) -> int | float:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from errata.ledger.base.canonical import canonical_bytes
 from errata.ledger.base.errors import BadRecord, NotCanonical, StorageFailed
@@ -51,6 +52,22 @@ def as_text(data: bytes, where: str) -> str:
         raise BadRecord(where, f"not UTF-8 (byte {error.start})") from error
 
 
+def json_value(text: str | bytes, pairs: Callable[[list[tuple[str, object]]], object] | None = None) -> Any:
+    """A value from JSON that anybody may have written.
+
+    Args:
+        text: the JSON.
+        pairs: makes each object, as of `json.loads`.
+
+    Raises:
+        ValueError: not JSON, or nested too deeply to be anything.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=pairs)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 def records_of(text: str, file: str) -> Iterator[tuple[str, dict[str, object] | BadRecord]]:
     """The records in the text of a file that holds one JSON array, one JSON object or JSONL, good and bad.
 
@@ -68,8 +85,8 @@ def records_of(text: str, file: str) -> Iterator[tuple[str, dict[str, object] | 
         yield from _lines_of(text, file)
         return
     try:
-        value = json.loads(text, object_pairs_hook=_no_duplicates)
-    except (ValueError, RecursionError) as error:
+        value = json_value(text, _no_duplicates)
+    except ValueError as error:
         raise BadRecord(file, f"not JSON ({error})") from error
     for number, item in enumerate(value, 1):
         where = f"{file}: record {number}"
@@ -100,8 +117,8 @@ def _lines_of(text: str, file: str) -> Iterator[tuple[str, dict[str, object] | B
             continue
         where = f"{file}: line {number}"
         try:
-            value = json.loads(line, object_pairs_hook=_no_duplicates)
-        except (ValueError, RecursionError) as error:
+            value = json_value(line, _no_duplicates)
+        except ValueError as error:
             yield where, BadRecord(where, f"not JSON ({error})")
         else:
             yield where, _object(where, value)

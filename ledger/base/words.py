@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
+_DIGITS = 15
 _JOINERS = "\u200c\u200d"
 """What joins letters or keeps them apart: Persian, Indic scripts and emoji are written with it."""
 
@@ -57,6 +58,11 @@ def _units(character: str) -> str:
 def counted(number: int, what: str, plural: str = "") -> str:
     """A number and its noun, such as `1 edit` or `2 edits`; a plural that is not formed with an s is given."""
     return f"{number:,} {what if number == 1 else plural or f'{what}s'}"
+
+
+def whole(digits: str) -> int:
+    """The number that decimal digits are; of more digits than anything here has, one that is larger than all."""
+    return int(digits) if len(digits) <= _DIGITS else 10**_DIGITS
 
 
 def sized(size: int) -> str:

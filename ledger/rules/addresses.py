@@ -15,6 +15,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 from errata.ledger.base.errors import UnknownEdit, UnknownVersion, UsageError
 from errata.ledger.base.times import period
+from errata.ledger.base.words import whole
 from errata.ledger.events.bodies import VersionTagged
 from errata.ledger.state.state import State, live_after, nearest_edit
 
@@ -57,8 +58,8 @@ def resolve_edit(state: State, text: str | int) -> int:
     """
     address = str(text).strip()
     number = _NUMBER.fullmatch(address)
-    if number and int(number[1]) in state.edits:
-        return int(number[1])
+    if number and whole(number[1]) in state.edits:
+        return whole(number[1])
     prefix = _PREFIX.fullmatch(address)
     if prefix:
         found = [n for n, edit in state.edits.items() if _matches(edit.body.delta_digest, prefix[1])]
@@ -69,7 +70,7 @@ def resolve_edit(state: State, text: str | int) -> int:
         if found:
             return found[0]
     if number:
-        raise UnknownEdit(address, nearest_edit(int(number[1]), state.edits))
+        raise UnknownEdit(address, nearest_edit(whole(number[1]), state.edits))
     raise UnknownEdit(address, _nearest(address.lower(), (f"e{n}" for n in state.edits)))
 
 
@@ -117,7 +118,7 @@ def _resolve(state: State, text: str) -> tuple[int, ...]:
     if address == "base":
         return ()
     if back := _BACK.fullmatch(address):
-        count = int(back[1] or 1)
+        count = whole(back[1] or "1")
         if count > len(state.steps):
             raise UnknownVersion(address, f"HEAD~{len(state.steps)}")
         return live_after(state.steps[: len(state.steps) - count])
@@ -140,9 +141,9 @@ def _resolve(state: State, text: str) -> tuple[int, ...]:
 def _seq_at(state: State, address: str, name: str, moment: str) -> int:
     """The seq of the last event by `moment`, which is a seq, a date or a time."""
     if _SEQ.fullmatch(moment):
-        if not 1 <= int(moment) <= state.head.seq:
+        if not 1 <= whole(moment) <= state.head.seq:
             raise UnknownVersion(address, f"{name}@{state.head.seq}" if state.head.seq else None)
-        return int(moment)
+        return whole(moment)
     seq = state.seq_at(period(moment).end)
     if not seq:
         raise UnknownVersion(address, why=f"the log begins at {state.times[0]}" if state.times else "the log is empty")

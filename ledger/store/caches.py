@@ -17,6 +17,7 @@ from pathlib import Path
 from errata.ledger.base.errors import LedgerDamaged, StorageFailed
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import storage_error, write_durably
+from errata.ledger.base.json_files import json_value
 from errata.ledger.base.own import remove
 
 CACHE = "cache"
@@ -91,10 +92,10 @@ class Caches:
 
     def _listed(self) -> list[Path]:
         try:
-            found = json.loads(self._list.read_bytes())
+            found = json_value(self._list.read_bytes())
         except FileNotFoundError:
             return []
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise LedgerDamaged(LIST, f"cannot be read ({error})") from error
         if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
             raise LedgerDamaged(LIST, "is not a list of folders")

@@ -74,7 +74,7 @@ def read_seal(path: Path) -> Seal | None:
         seal = Seal.model_validate({name: value for name, value in fields.items() if name != "check"})
     except ValidationError as error:
         raise LedgerDamaged(path.name, f"malformed ({describe(error)})") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise LedgerDamaged(path.name, f"malformed ({error})") from error
     if seal_bytes(seal) != data:
         raise LedgerDamaged(path.name, "its bytes are not those that were written")

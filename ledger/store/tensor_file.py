@@ -18,6 +18,7 @@ from typing import Any
 
 from errata.ledger.base.digests import ITEM_SIZES
 from errata.ledger.base.errors import Damaged
+from errata.ledger.base.json_files import json_value
 
 _LENGTH = 8
 _LONGEST = 100_000_000
@@ -101,7 +102,7 @@ def parse_layout(head: bytes | memoryview, size: int, where: str) -> Layout:
     if not 0 < length <= _LONGEST or begin > min(size, len(head)):
         raise _damaged(where, "its header is cut short")
     try:
-        entries = json.loads(bytes(head[_LENGTH:begin]), object_pairs_hook=_unique)
+        entries = json_value(bytes(head[_LENGTH:begin]), _unique)
         metadata = _metadata(entries.pop(_METADATA, {}))
         places = {str(name): _place(entry, begin) for name, entry in entries.items()}
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from errata.ledger.base.errors import Damaged, ErrataError, UsageError
 from errata.ledger.base.files import storage_error, try_lock, write_durably
+from errata.ledger.base.json_files import json_value
 from errata.ledger.base.records import describe
 from errata.replay.bisect.session import Session
 
@@ -68,7 +69,7 @@ def load(folder: Path) -> Session | None:
         return None
     try:
         data = path.read_bytes()
-        stored = json.loads(data)
+        stored = json_value(data)
         if isinstance(stored, dict) and stored.get("schema_version") == 2:
             said = [[one] for one in stored.get("tested", ())]
             data = json.dumps(stored | {"schema_version": 3, "tested": said}).encode()

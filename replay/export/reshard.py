@@ -16,6 +16,7 @@ from pathlib import Path
 from errata.editor.model.folders import INDEX, SINGLE
 from errata.editor.model.loading import ModelFiles
 from errata.ledger.base.errors import Damaged, StorageFailed, UsageError
+from errata.ledger.base.json_files import json_value
 from errata.ledger.store.tensor_file import Layout, header, read_layout
 from errata.replay.export import sharing
 from errata.replay.export.checkout import model_files, require_outside
@@ -137,5 +138,5 @@ def _item_size(path: Path, layout: Layout, name: str) -> int:
 def _index_metadata(files: ModelFiles) -> dict[str, object]:
     if files.index is None:
         return {}
-    found = json.loads((files.folder / files.index).read_text(encoding="utf-8")).get("metadata")
+    found = json_value((files.folder / files.index).read_text(encoding="utf-8")).get("metadata")
     return dict(found) if isinstance(found, dict) else {}

@@ -32,6 +32,7 @@ from errata.ledger.base.canonical import RunningDigest, parts_digest, value_dige
 from errata.ledger.base.errors import Damaged
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import sync_folder, try_lock, write_at
+from errata.ledger.base.json_files import json_value
 from errata.ledger.base.own import remove
 from errata.ledger.store.tensor_file import Place, header, read_layout
 
@@ -201,8 +202,8 @@ class Keyframes:
         try:
             layout = read_layout(path)
             metadata = layout.metadata
-            live = frozenset(int(number) for number in json.loads(metadata["live"]))
-            version, digests = metadata["version"], dict(json.loads(metadata["sums"]))
+            live = frozenset(int(number) for number in json_value(metadata["live"]))
+            version, digests = metadata["version"], dict(json_value(metadata["sums"]))
             whole = metadata["digest"] == _identity(version, live, digests) and version == self._version_of(live)
         except (Damaged, KeyError, ValueError, TypeError):
             whole = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -27,6 +26,7 @@ from errata.editor.target.products import PAYS_FROM, bfloat16_pays
 from errata.ledger.base.digests import base_digest
 from errata.ledger.base.errors import ModelError, Refused, UsageError
 from errata.ledger.base.files import storage_error, sync_folder
+from errata.ledger.base.json_files import json_value
 from errata.ledger.events import bodies
 from errata.ledger.events.parts import EditedTensor, ModelSource, StatsRef
 from errata.ledger.ledger import LEDGER_FOLDER, Ledger
@@ -279,7 +279,7 @@ def initial_settings(loaded: LoadedModel, path: Path, settings: dict[str, Any]) 
     file = path / PRESET
     if file.is_file():
         try:
-            values = dict(json.loads(file.read_text(encoding="utf-8"))["hyperparameters"])
+            values = dict(json_value(file.read_text(encoding="utf-8"))["hyperparameters"])
         except (ValueError, KeyError, TypeError):
             raise UsageError(f"{file} is not a preset: it has no JSON object 'hyperparameters'") from None
         name: str | None = PRESET
