@@ -8,6 +8,8 @@ other program.
 
 from __future__ import annotations
 
+import os
+import stat
 import unicodedata
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from errata.ledger.base.signing import Signer
     from errata.ledger.secrets.key_files import KeyCard
 
+LONGEST = 4096
+"""Bytes of a passphrase's line in a file."""
 VARIABLE = "ERRATA_PASSPHRASE"
 WAYS = f"give --passphrase-file FILE or {VARIABLE}, or call errata on a terminal"
 
@@ -106,7 +110,7 @@ def passphrase(app: App, prompt: str, confirm: bool = False) -> bytes:
         BadRecord: the file is missing or is not UTF-8.
     """
     if app.passphrase_file is not None:
-        return read_passphrase(app.passphrase_file)
+        return read_passphrase(app, app.passphrase_file)
     given = app.world.environment.get(VARIABLE)
     if given is not None:
         return _normal(given, VARIABLE)
@@ -127,18 +131,23 @@ def asked_passphrase(app: App, prompt: str, confirm: bool = False) -> bytes:
     return _normal(typed, "the passphrase")
 
 
-def read_passphrase(path: Path) -> bytes:
-    """The first line of a file.
+def read_passphrase(app: App, path: Path) -> bytes:
+    """The first line of a file; says so where others may read it, too.
 
     Raises:
         BadRecord: there is no such file, or it is not UTF-8.
-        UsageError: the line is empty.
+        UsageError: the line is empty, or longer than any passphrase.
     """
     try:
         with path.open("rb") as file:
-            line = file.readline(4096)
+            mode = os.fstat(file.fileno()).st_mode
+            line = file.readline(LONGEST + 1)
     except OSError as error:
         raise BadRecord(str(path), (error.strerror or str(error)).lower()) from None
+    if len(line) > LONGEST:
+        raise UsageError(f"{path}: its first line is longer than {LONGEST:,} bytes, which is no passphrase")
+    if stat.S_ISREG(mode) and mode & 0o077:
+        app.say(f"errata: {path} may be read by others (mode {stat.S_IMODE(mode):o}); `chmod 600` keeps it yours")
     try:
         return _normal(line.decode("utf-8").removesuffix("\n").removesuffix("\r"), str(path))
     except UnicodeDecodeError:

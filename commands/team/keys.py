@@ -166,7 +166,7 @@ def change_passphrase(app: App, name: str, new_file: Path | None) -> None:
 
     def new_one() -> bytes:
         if new_file is not None:
-            return read_passphrase(new_file)
+            return read_passphrase(app, new_file)
         return asked_passphrase(app, f"New passphrase of key {name}", confirm=True)
 
     keys = app.keys()

@@ -7,6 +7,7 @@ row that does not continue the log, whoever writes it with whatever program.
 from __future__ import annotations
 
 import sqlite3
+from functools import cache
 
 from errata.ledger.base.errors import LedgerDamaged, NewerSchema
 
@@ -42,7 +43,8 @@ def schema_version(connection: sqlite3.Connection) -> int:
 
     Raises:
         NewerSchema: more than this code knows.
-        LedgerDamaged: it is some other program's database.
+        LedgerDamaged: it is some other program's database, or its events are no table: a view in their place could
+            keep whoever reads it busy for ever.
     """
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     owner = int(connection.execute("PRAGMA application_id").fetchone()[0])
@@ -52,6 +54,10 @@ def schema_version(connection: sqlite3.Connection) -> int:
         raise NewerSchema("ledger.db", found, len(MIGRATIONS))
     if found < 0:
         raise LedgerDamaged("ledger.db", f"its schema version is {found}")
+    if found:
+        events = connection.execute("SELECT type, sql FROM sqlite_schema WHERE name = 'events'").fetchall()
+        if [(kind, str(sql).split(" ", 2)[:2]) for kind, sql in events] != [("table", ["CREATE", "TABLE"])]:
+            raise LedgerDamaged("ledger.db", "its events are not a table")
     return found
 
 
@@ -77,6 +83,17 @@ def schema_text(connection: sqlite3.Connection) -> list[tuple[str, str, str | No
     return [(str(kind), str(name), sql) for kind, name, sql in rows]
 
 
+def require_schema(connection: sqlite3.Connection) -> None:
+    """See that nothing but Errata's own table and triggers take part when something is appended.
+
+    Raises:
+        LedgerDamaged: there is more, or less.
+    """
+    if schema_text(connection) != expected_schema():
+        raise LedgerDamaged("ledger.db", "its tables or triggers are not those that Errata made")
+
+
+@cache
 def expected_schema() -> list[tuple[str, str, str | None]]:
     """What `schema_text` gives for a database that nobody tampered with."""
     connection = sqlite3.connect(":memory:")

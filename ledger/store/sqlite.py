@@ -26,7 +26,7 @@ from errata.ledger.kinds.chain import unpack
 from errata.ledger.store.connection import fold_in_log, has_pending_log, reading, transaction, translated, writing
 from errata.ledger.store.integrity import audit, integrity
 from errata.ledger.store.rows import head_of, row_at, rows_after, rows_by_id
-from errata.ledger.store.schema import migrate, schema_version
+from errata.ledger.store.schema import migrate, require_schema, schema_version
 from errata.ledger.store.seal import Seal, file_matches, read_seal, seal_of, write_seal
 from errata.ledger.store.store import chain, first_or_fresh, unpack_chain
 
@@ -93,6 +93,7 @@ class SqliteStore:
                 with transaction(connection):
                     hit("append.begun")
                     migrate(connection)
+                    require_schema(connection)
                     head = head_of(connection)
                     self._trust(connection, seal, whole, head)
                     present = rows_by_id(connection, [draft.event_id for draft in drafts])

@@ -139,6 +139,28 @@ def test_where_nobody_can_be_asked_the_ways_are_told(app: App) -> None:
         app.signer()()
 
 
+def test_a_passphrase_is_never_cut(app: App, tmp_path: Path) -> None:
+    """Two that begin alike are two: a key that one of them made would open with the other."""
+    app.passphrase_file = tmp_path / "secret"
+    app.passphrase_file.write_bytes(b"x" * 4096)
+    assert passphrase(app, "?") == b"x" * 4096
+    for more in (b"y", b"y\n"):
+        app.passphrase_file.write_bytes(b"x" * 4096 + more)
+        with pytest.raises(UsageError, match="longer than 4,096 bytes"):
+            passphrase(app, "?")
+
+
+@pytest.mark.parametrize(("mode", "told"), [(0o600, False), (0o400, False), (0o640, True), (0o604, True)])
+def test_a_passphrase_file_that_others_may_read_is_told_of(app: App, tmp_path: Path, mode: int, told: bool) -> None:
+    app.passphrase_file = tmp_path / "secret"
+    app.passphrase_file.write_text(SECRET)
+    app.passphrase_file.chmod(mode)
+    assert passphrase(app, "?") == SECRET.encode()
+    assert isinstance(app.world.err, io.StringIO)
+    assert (f"(mode {mode:o})" in app.world.err.getvalue()) == told
+    assert SECRET not in app.world.err.getvalue()
+
+
 @pytest.mark.parametrize("data", [b"\xff\xfe\n", b"", b"\n", None])
 def test_a_passphrase_file_that_is_none_is_told(app: App, tmp_path: Path, data: bytes | None) -> None:
     app.passphrase_file = tmp_path / "secret"

@@ -228,6 +228,32 @@ class TestSqliteStore(EventStoreContract):
             "its tables or triggers are not those that Errata made"
         ]
 
+    def test_a_view_in_place_of_the_events_is_refused_before_it_is_asked(self, store: SqliteStore) -> None:
+        """Whoever asked this one would wait for ever."""
+        started(store)
+        with sqlite3.connect(store.path) as other:
+            other.execute("ALTER TABLE events RENAME TO kept")
+            other.execute(
+                "CREATE VIEW events AS WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) "
+                "SELECT x AS seq, '' AS event_id, '' AS kind, 1 AS version, '' AS hash, '' AS signature, "
+                "x'' AS canonical "
+                "FROM n"
+            )
+        other.close()
+        for ask in (store.head, lambda: list(store.read()), lambda: list(store.raw()), store.reseal):
+            with pytest.raises(LedgerDamaged, match="its events are not a table"):
+                ask()
+        assert any("not a table" in finding.what for finding in store.audit()[0])
+
+    def test_nothing_is_appended_where_a_strangers_trigger_would_run(self, store: SqliteStore) -> None:
+        head = started(store)[-1].head
+        with sqlite3.connect(store.path) as other:
+            other.execute("CREATE TRIGGER more AFTER INSERT ON events BEGIN SELECT RAISE(ABORT, 'no'); END")
+        other.close()
+        store.reseal()
+        with pytest.raises(LedgerDamaged, match="not those that Errata made"):
+            store.append([draft(reverted(1))], head)
+
 
 def test_of_two_processes_appending_at_once_one_wins_and_the_other_is_told(tmp_path: Path) -> None:
     ledger = Ledger.create(tmp_path)
