@@ -48,6 +48,9 @@ def export_bundle(
 ) -> BundleWritten:
     """Write a range of the log as a bundle for an auditor, and record that; the ledger is verified first.
 
+    The event comes when the bundle is there, so that none says what did not happen; if it cannot be recorded, the
+    bundle goes again.
+
     Args:
         writer: the ledger, and who hands it out.
         destination: a folder that does not exist.
@@ -83,16 +86,16 @@ def export_bundle(
     more = {} if core else views(read, checkpoint_of_range(read).text, damaged, signer, pdf=pdf)
     bundle = build(read, more, signer)
     tell("writing")
-    with whole_folder(destination) as folder:
+    made = AuditExported(
+        first=read.first,
+        last=read.last,
+        head=read.state.head.hash,
+        manifest=bundle.digest,
+        files=len(set(bundle.files) - {MANIFEST, SIGNATURE}),
+        signer=bundle.signer,
+    )
+    recorded: list[int] = []
+    with whole_folder(destination, then=lambda: recorded.append(writer.execute(RecordEvent(made))[-1].seq)) as folder:
         for name, data in bundle.files.items():
             (folder / name).write_bytes(data)
-        made = AuditExported(
-            first=read.first,
-            last=read.last,
-            head=read.state.head.hash,
-            manifest=bundle.digest,
-            files=len(set(bundle.files) - {MANIFEST, SIGNATURE}),
-            signer=bundle.signer,
-        )
-        recorded = writer.execute(RecordEvent(made))[-1].seq
-    return BundleWritten(read, bundle, recorded)
+    return BundleWritten(read, bundle, recorded[-1])

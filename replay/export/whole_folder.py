@@ -35,12 +35,15 @@ def require_free(destination: Path) -> None:
 
 
 @contextmanager
-def whole_folder(destination: Path, at: Callable[[str], None] = lambda stage: None) -> Iterator[Path]:
+def whole_folder(
+    destination: Path, at: Callable[[str], None] = lambda stage: None, then: Callable[[], None] = lambda: None
+) -> Iterator[Path]:
     """A folder to fill, which becomes ``destination`` when the block ends; if it raises, nothing is left behind.
 
     Args:
         destination: a folder that does not exist or is empty; folders above it are made.
         at: called with `folder_made`, `before_sync`, `before_rename` and `after_rename`.
+        then: called when the folder is there for good; if it raises, the folder goes again.
 
     Raises:
         UsageError: the destination holds something.
@@ -66,6 +69,11 @@ def whole_folder(destination: Path, at: Callable[[str], None] = lambda stage: No
         finally:
             os.close(lock)
         sync_folder(destination.parent)
+        try:
+            then()
+        except BaseException:
+            shutil.rmtree(destination, ignore_errors=True)
+            raise
     except BaseException:
         for folder in fresh:
             with suppress(OSError):  # it is not empty any more, or gone

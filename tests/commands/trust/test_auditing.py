@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 
 from errata.ledger.audit.alone.program import program as whole
 from errata.ledger.witness.notes import VerifierKey, parse_checkpoint
+from errata.replay.export import whole_folder
 from tests.support.command_line import Errata, settle
 
 
@@ -140,6 +142,26 @@ def test_an_export_that_is_not_recorded_leaves_no_folder(
     done = errata("audit", "export", "--no-pdf", "--out", "below/bundle")
     assert done.code == 4 and "somebody says no" in done.err
     assert not Path("below").exists()
+
+
+@pytest.mark.parametrize("call", ["fsync", "rename"])
+def test_a_bundle_that_cannot_be_written_is_not_on_record(
+    errata: Errata, here: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    before = errata("log", "--json").json["events"]
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        if call == "fsync":
+            patch.setattr(whole_folder, "flush_file", fail)
+        else:
+            patch.setattr(Path, "rename", fail)
+        done = errata("audit", "export", "--core", "--out", "bundle")
+    assert done.code == 5 and done.err.count("\n") == 1
+    assert not Path("bundle").exists() and errata("log", "--json").json["events"] == before
+    assert errata("audit", "export", "--core", "--out", "bundle").code == 0
 
 
 def test_the_exporters_key_signs_the_manifest_the_checkpoint_and_the_statements(
