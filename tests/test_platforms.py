@@ -17,6 +17,7 @@ USED = {
     "world.py": {"resource"},  # peak memory of the process
     "ledger/base/files.py": {"O_DIRECTORY", "fchmod", "pwrite"},  # durable files: folders are synchronised too
     "replay/export/sharing.py": {"fcntl", "copy_file_range", "pread"},  # reflinks
+    "ledger/base/own.py": {"O_DIRECTORY"},  # what is deleted is reached by descriptors
     "replay/export/whole_folder.py": {"O_DIRECTORY"},  # a folder under construction is locked itself
     "replay/versions/keyframes.py": {"pread"},
 }

@@ -10,7 +10,7 @@ from errata.ledger.base.words import json_text, short
 from errata.ledger.ledger import Ledger
 from errata.replay.export.adapter_export import LoraAdapter
 from errata.replay.export.checkout import CARD_FILE, VERSION_FILE
-from errata.replay.export.model_card import LiveEdit, ModelCard, card_of, markdown_text
+from errata.replay.export.model_card import LiveEdit, ModelCard, card_of, code_text, markdown_text
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class AdapterCard:
             "| module | norm of S | error / norm of S | error / norm of W |",
             "|---|---|---|---|",
             *(
-                f"| `{m.module}` | {m.pair.norm:.6g} | {m.pair.relative_error:.3g} | {m.error_to_base:.3g} |"
+                f"| `{code_text(m.module)}` | {m.pair.norm:.6g} | {m.pair.relative_error:.3g} | {m.error_to_base:.3g} |"
                 for m in adapter.modules
             ),
         ]
@@ -93,7 +93,7 @@ class AdapterCard:
                 lines += ["", f"## {title}", "", "| edit | subject | prompt | says | delta |", "|---|---|---|---|---|"]
                 lines += [_row(edit) for edit in edits]
         lines += ["", "## Tensors", "", "| tensor | digest |", "|---|---|"]
-        lines += [f"| `{name}` | `{digest}` |" for name, digest in sorted(card.tensor_digests.items())]
+        lines += [f"| `{code_text(name)}` | `{digest}` |" for name, digest in sorted(card.tensor_digests.items())]
         lines += ["", "`errata_version.json` in this folder says the same for programs.", ""]
         return "\n".join(lines)
 

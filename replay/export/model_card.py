@@ -113,7 +113,7 @@ class ModelCard:
         else:
             lines.append("None: this is the base model.")
         lines += ["", "## Edited tensors", "", "| tensor | digest |", "|---|---|"]
-        lines += [f"| {markdown_text(name)} | `{digest}` |" for name, digest in sorted(self.tensor_digests.items())]
+        lines += [f"| `{code_text(name)}` | `{digest}` |" for name, digest in sorted(self.tensor_digests.items())]
         lines += [
             "",
             "## How to check it",
@@ -191,6 +191,11 @@ def name_of_base(model: str, base_name: str | None) -> str:
     if hub_name(base_name) is None and hub_name(f"owner/{base_name}") is None:
         raise UsageError(f"{base_name!r} is no model's name: write OWNER/NAME as on the hub, or NAME")
     return base_name
+
+
+def code_text(text: str) -> str:
+    """Text between backticks, as `shown` gives it."""
+    return shown(text).replace("`", "'")
 
 
 def markdown_text(text: str) -> str:

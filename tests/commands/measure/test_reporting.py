@@ -51,12 +51,12 @@ def test_a_checkout_and_an_adapter_are_recorded_with_what_they_cost(errata: Erra
 def test_linked_bytes_are_told_apart_from_written_ones(errata: Errata, here: Path, tiny_llama_sharded: Path) -> None:
     shutil.rmtree(here / ".errata")
     assert errata(*init_arguments(tiny_llama_sharded, here / "corpus.txt")).code == 0
-    done = errata("checkout", "HEAD", "out", "--json").json
+    done = errata("checkout", "HEAD", "out", "--link", "--json").json
     linked = {here / "out" / name for name in (*done["hard_linked"], *done["reflinked"])}
     sizes = {path: path.stat().st_size for path in (here / "out").rglob("*") if path.is_file()}
     assert linked and done["bytes_linked"] == sum(sizes[path] for path in linked)
     assert done["bytes_written"] + done["bytes_linked"] == sum(sizes.values())
-    assert errata("checkout", "HEAD", "copy", "--copy", "--json").json["bytes_linked"] == 0
+    assert errata("checkout", "HEAD", "copy", "--json").json["hard_linked"] == []
 
 
 def test_bisecting_by_hand_goes_on_over_a_recorded_checkout(errata: Errata, here: Path) -> None:
@@ -166,7 +166,8 @@ def test_a_report_without_a_price_has_no_column_for_it(errata: Errata, here: Pat
         (["--currency", "EUR"], "give both"),
         (["--price-per-hour", "-1"], "--price-per-hour"),
         (["--price-per-hour", "nan"], "--price-per-hour"),
-        (["--price-per-hour", "inf"], "takes a number"),
+        (["--price-per-hour", "inf"], "--price-per-hour"),
+        (["--price-per-hour", "1e308"], "--price-per-hour"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -81,18 +81,19 @@ def test_a_checkout_of_a_resharded_base_writes_only_the_edited_shard(tmp_path: P
     helpers.apply(ledger, 2, seed=0)
     made = checkout(Workspace(ledger, helpers.surroundings()), (1, 2), tmp_path / "out", "HEAD").made
     assert made.written == (EDITED_SHARD,)
-    assert set(made.shared) == set(copy.shards.values()) - {EDITED_SHARD}
+    assert {*made.shared, *made.copied} == set(copy.shards.values()) - {EDITED_SHARD}
     assert load_model(made.folder)
 
 
-def test_untouched_shards_share_their_bytes_and_what_people_edit_is_copied(tmp_path: Path) -> None:
+def test_untouched_shards_have_the_bases_bytes_and_no_file_is_its_own(tmp_path: Path) -> None:
     folder = tiny.save_tiny(tmp_path / "base", "llama", shard_bytes=40_000)
     files = ModelFiles(folder)
     name = "model.layers.1.mlp.down_proj.weight"
     copy = reshard(files, [name], tmp_path / "copy")
     untouched = set(files.shards.values()) - {files.shards[name]}
     assert untouched and all((copy.folder / file).read_bytes() == (folder / file).read_bytes() for file in untouched)
-    assert not (copy.folder / "config.json").samefile(folder / "config.json")
+    for file in (*untouched, "config.json"):
+        assert not (copy.folder / file).samefile(folder / file)
     assert not (copy.folder / files.shards[name]).exists() or not (copy.folder / files.shards[name]).samefile(
         folder / files.shards[name]
     )
