@@ -35,7 +35,7 @@ def compress(value: tuple[int, ...], block: bytes, counter: int, flags: int) -> 
 
 def chunk(data: bytes, counter: int, last: int) -> tuple[int, ...]:
     """The words of a chunk of at most 1,024 bytes; `last` is `ROOT` for one that is all there is, else 0."""
-    value = IV
+    value: tuple[int, ...] = IV
     starts = range(0, max(len(data), 1), 64)
     for start in starts:
         flags = CHUNK_START * (start == 0) | (CHUNK_END | last) * (start == starts[-1])
