@@ -15,13 +15,6 @@ NOW = "2030-01-01T00:00:00Z"
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    made = Ledger.create(tmp_path / "mine")
-    assert made.folder is not None
-    return made.folder
-
-
-@pytest.fixture
 def theirs(tmp_path: Path) -> Path:
     """A folder of somebody else's with a file and a folder in it."""
     folder = tmp_path / "theirs"

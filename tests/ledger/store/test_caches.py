@@ -14,13 +14,6 @@ NOW = "2030-01-01T00:00:00Z"
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    made = Ledger.create(tmp_path / "mine")
-    assert made.folder is not None
-    return made.folder
-
-
-@pytest.fixture
 def disk(tmp_path: Path) -> Path:
     folder = tmp_path / "disk"
     (folder / "photos").mkdir(parents=True)
