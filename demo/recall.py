@@ -81,8 +81,8 @@ def _share(right: list[bool]) -> float:
 def main(path: Path) -> None:
     """Tells how many facts a model knows in each phrasing, and how it does on skills and probes, as JSON."""
     torch.set_num_threads(1)
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32).eval()
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, trust_remote_code=False).eval()
+    tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False)
     rows = [json.loads(line) for line in (DATA / "facts.jsonl").read_text(encoding="utf-8").splitlines()]
     near = [(probe["prompt"], probe["target"]) for row in rows for probe in row["locality"]]
     table = recall(model, tokenizer)

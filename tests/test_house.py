@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import tomllib
@@ -35,6 +36,20 @@ def lines_of(path: Path) -> int:
 
 def test_a_file_is_one_idea() -> None:
     assert {p.name: n for p in sources() if (n := lines_of(p)) > LONGEST} == {}
+
+
+def test_no_models_folder_is_asked_to_run_code() -> None:
+    """Where the argument is left out, transformers asks on the terminal whether it may."""
+    calls = [
+        (path.relative_to(ROOT).as_posix(), node.lineno, {keyword.arg: keyword.value for keyword in node.keywords})
+        for path in [*sources(), *(ROOT / "demo").rglob("*.py"), *(ROOT / "bench").rglob("*.py")]
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "from_pretrained"
+    ]
+    assert calls
+    for place, line, keywords in calls:
+        trusted = keywords.get("trust_remote_code")
+        assert isinstance(trusted, ast.Constant) and trusted.value is False, f"{place}:{line}"
 
 
 def test_the_demo_stays_small_enough_to_ship() -> None:

@@ -179,9 +179,9 @@ def write_dequantised(file: GgufFile, folder: Path) -> tuple[str, ...]:
     place = {"pretrained_model_name_or_path": str(file.path.parent), "gguf_file": file.path.name}
     try:
         model, found = AutoModelForCausalLM.from_pretrained(
-            **place, dtype=torch.float32, output_loading_info=True, **_as_numbers()
+            **place, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **_as_numbers()
         )
-        tokenizer = AutoTokenizer.from_pretrained(**place)
+        tokenizer = AutoTokenizer.from_pretrained(**place, trust_remote_code=False)
     except Exception as error:  # whatever a library behind transformers raises
         raise ModelError(f"transformers cannot read {file.path.name}: {first_line(error)}") from error
     if missing := sorted(found["missing_keys"]):
@@ -203,7 +203,7 @@ def write_dequantised(file: GgufFile, folder: Path) -> tuple[str, ...]:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     _drop_tokens_from(file.tokens, folder / "tokenizer.json")
-    _check_tokenizer(file, AutoTokenizer.from_pretrained(folder))
+    _check_tokenizer(file, AutoTokenizer.from_pretrained(folder, trust_remote_code=False))
     return _lost(file)
 
 

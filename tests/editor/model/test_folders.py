@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -304,3 +305,23 @@ def test_every_refusal_is_one_line(folder: Path) -> None:
     with pytest.raises(ErrataError) as caught:
         ModelFiles(folder)
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(("file", "kind"), [("tokenizer_config.json", "AutoTokenizer"), ("config.json", "AutoConfig")])
+def test_code_in_a_models_folder_is_never_run_nor_asked_about(
+    tiny_llama: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, kind: str
+) -> None:
+    def ask(*_: object) -> str:
+        raise AssertionError("somebody was asked")
+
+    monkeypatch.setattr("builtins.input", ask)
+    folder = Path(shutil.copytree(tiny_llama, tmp_path / "model"))
+    ran = tmp_path / "ran"
+    (folder / "evil.py").write_text(f"open({str(ran)!r}, 'w').close()\nclass Evil: pass\n", encoding="utf-8")
+    own = {"auto_map": {kind: ["evil.Evil", None] if kind == "AutoTokenizer" else "evil.Evil"}}
+    if kind == "AutoTokenizer":
+        own["tokenizer_class"] = "Evil"
+    rewrite(folder / file, lambda settings: settings.update(own))
+    with contextlib.suppress(ModelError):
+        load_model(folder)
+    assert not ran.exists()
