@@ -17,7 +17,7 @@ from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import settings_source
 from errata.editor.config import build_config
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.files import write_durably
+from errata.ledger.base.files import write_file
 from errata.ledger.base.words import counted
 from errata.ledger.events.policy import Capability
 from errata.replay import charts
@@ -178,9 +178,8 @@ def _write_preset(outcome: tuning.TuningResult, out: Path | None) -> Path | None
     """A preset for a new ledger, where other layers than this ledger's own were chosen among all."""
     if outcome.overall is outcome.own or out is None:
         return None
-    out.mkdir(parents=True, exist_ok=True)
     preset = {"hyperparameters": outcome.overall.config.to_record()}
-    write_durably(out / genesis.PRESET, (json.dumps(preset, indent=2) + "\n").encode())
+    write_file(out / genesis.PRESET, (json.dumps(preset, indent=2) + "\n").encode())
     return out / genesis.PRESET
 
 

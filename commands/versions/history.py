@@ -20,7 +20,7 @@ from errata.commands.words.wording import (
     version_json,
 )
 from errata.ledger.base.errors import UnknownEdit, UsageError
-from errata.ledger.base.words import counted, short, shown
+from errata.ledger.base.words import counted, short
 from errata.ledger.events.envelope import Event
 from errata.ledger.kinds.checkouts import VersionCheckedOut, checkout_words
 from errata.ledger.kinds.edits import grid_limit
@@ -81,7 +81,7 @@ def log(
     state = ledger.state()
     if oneline:
         loud = _unreviewed(state)
-        app.show(data, [in_one_line(_words(event, loud, f"@{event.seq} ")) for event in events], pager=True)
+        app.show(data, [_words(event, loud, f"@{event.seq} ") for event in events], pager=True)
         return
     view: list[Block] = [event_table(state, events)] if events else ["no event fits"]
     app.show(data, view, pager=True)
@@ -123,12 +123,6 @@ def _unreviewed(state: State) -> set[int]:
 def _words(event: Event, loud: set[int], before: str = "") -> str:
     what = before + words_of(event.body)
     return Loud(what) if event.seq in loud else what
-
-
-def in_one_line(text: str) -> str:
-    """A text that is one line on whatever shows it, and as loud as it was."""
-    line = shown(text)
-    return Loud(line) if isinstance(text, Loud) else line
 
 
 @click.command()

@@ -27,7 +27,7 @@ def read_adapter(path: Path) -> Adapter:
         raise UsageError(f"the adapter's file {path} cannot be read: {error}") from None
     try:
         values = tomllib.loads(text) if path.suffix.lower() == ".toml" else json_value(text)
-    except (tomllib.TOMLDecodeError, ValueError) as error:
+    except (ValueError, RecursionError) as error:
         kind = "TOML" if path.suffix.lower() == ".toml" else "JSON"
         raise UsageError(f"the adapter's file {path} is not {kind}: {error}") from None
     if not isinstance(values, dict):

@@ -39,7 +39,8 @@ def see_own(root: Path) -> None:
                     _see_real(root, inner, device)
 
 
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
+def _entries(folder: Path | int) -> Iterator[os.DirEntry[str]]:
+    """What is in a folder, given its path or a descriptor of it."""
     with os.scandir(folder) as found:
         yield from found
 
@@ -108,9 +109,9 @@ def _remove(folder: int, name: str) -> None:
         return
     inner = _opened_inside(folder, name)
     try:
-        for inside in os.listdir(inner):  # noqa: PTH208 (of a descriptor, which has no path)
+        for entry in list(_entries(inner)):
             with suppress(FileNotFoundError):  # others may be deleting, too
-                _remove(inner, inside)
+                _remove(inner, entry.name)
     finally:
         os.close(inner)
     os.rmdir(name, dir_fd=folder)

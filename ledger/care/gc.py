@@ -26,12 +26,12 @@ from errata.ledger.base.errors import BlobMissing, LedgerDamaged, UsageError
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import TEMPORARY, storage_error
 from errata.ledger.base.findings import Severity
-from errata.ledger.base.own import opened, remove
+from errata.ledger.base.own import destroy, opened, remove
 from errata.ledger.care.verify import examine_log, named_digests, orphans
 from errata.ledger.ledger import DATABASE, own_folder
 from errata.ledger.rules.evolve import fold
 from errata.ledger.secrets.erasing import drop_erased, leftovers
-from errata.ledger.secrets.vault import FolderVault
+from errata.ledger.secrets.vault import KEY_BYTES, FolderVault
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import FolderBlobs
 from errata.ledger.store.caches import Caches, folders_in
@@ -254,7 +254,7 @@ class _Work:
             if path.is_dir() and not path.is_symlink():
                 _remove_folder(top, path)
             elif path.parent == self.root / "vault":
-                FolderVault(path.parent, self.root).destroy(path)
+                destroy(top, path, KEY_BYTES)
             else:
                 remove(top, path)
             hit("gc.deleted")

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from errata.ledger.base.canonical import canonical_bytes, parse
-from errata.ledger.base.errors import ErrataError, FactSealed, LedgerDamaged, LedgerNotFound
+from errata.ledger.base.errors import ErrataError, FactSealed, LedgerDamaged, LedgerNotFound, StorageFailed
 from errata.ledger.base.findings import Finding, Severity, Trouble, damage, note
 from errata.ledger.drafts import edits_of, waiting
 from errata.ledger.events.bodies import EditApplied, FactErased, LedgerCreated
@@ -55,6 +55,8 @@ def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
             return [damage(str(ledger), "no ledger here", Trouble.LOST)]
         except LedgerDamaged as error:
             return [damage(error.where, error.what, Trouble.FILE)]
+        except StorageFailed as error:
+            return [damage(str(ledger), error.message, Trouble.FILE)]
         ledger = Ledger(root, SqliteStore(root / DATABASE), FolderBlobs(root / "objects"))
     findings, rows, events = examine_log(ledger.store, ledger.blobs)
     state = fold(events)

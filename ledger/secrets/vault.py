@@ -135,10 +135,10 @@ class FolderVault:
         with locked(self._lock, exclusive=True):
             try:
                 for unfinished in self.root.glob(TEMPORARY + "*"):
-                    self.destroy(unfinished)
+                    destroy(self.root.parent, unfinished, KEY_BYTES)
                 found = path.is_file()
                 if found:
-                    self.destroy(path)
+                    destroy(self.root.parent, path, KEY_BYTES)
                 if self.root.is_dir():
                     sync_folder(self.root)
             except OSError as error:
@@ -149,11 +149,3 @@ class FolderVault:
         """See `Vault.tokens`."""
         with suppress(FileNotFoundError):
             yield from sorted(path.name for path in self.root.iterdir() if _TOKEN.fullmatch(path.name))
-
-    def destroy(self, path: Path) -> None:
-        """Overwrite a key's file, and delete it.
-
-        Raises:
-            OSError: it is not there, or cannot be overwritten.
-        """
-        destroy(self.root.parent, path, KEY_BYTES)

@@ -45,13 +45,17 @@ class Caches:
         """Where files of one kind are kept, such as `keyframes`; the folder itself need not be there yet.
 
         Raises:
-            StorageFailed: the folder that was named for caches is not there, or nothing can be written to it.
+            StorageFailed: the folder that was named for caches is not there, or nothing can be written to it, or a link
+                stands in the folder's place.
             LedgerDamaged: the list of caches cannot be read.
         """
         if self._elsewhere is None:
             return self.own / name
         known = next((place for place in self._listed() if place.parent == self._elsewhere and _is_real(place)), None)
-        return (known or self._made(self._elsewhere)) / name
+        found = (known or self._made(self._elsewhere)) / name
+        if found.is_symlink():
+            raise StorageFailed(str(found), "is a link, and nothing is kept behind one; take it away")
+        return found
 
     def places(self) -> list[Path]:
         """All folders in which caches are or were kept, the own one first; one whose disk is away is not left out.
@@ -65,15 +69,13 @@ class Caches:
         """Delete every folder in all places; files beside them stay, which are locks and journals.
 
         Raises:
-            StorageFailed: something could not be deleted, or a disk is away; a second call goes on.
+            StorageFailed: something could not be deleted, a disk is away, or a link stands in the place of a cache; a
+                second call goes on.
             LedgerDamaged: the list of caches cannot be read.
         """
         for place in self.places():
-            if not place.parent.is_dir():
-                raise StorageFailed(
-                    str(place),
-                    f"is away, and may hold sums with erased facts: bring it back, or strike it in {LIST}",
-                )
+            if place != self.own:
+                _require_real(place)
             try:
                 for folder in folders_in(place):
                     remove(place, folder)
@@ -82,12 +84,13 @@ class Caches:
                 raise storage_error(error.filename or place, error) from error
 
     def _made(self, parent: Path) -> Path:
-        place = parent / f"errata-{os.urandom(8).hex()}"
-        write_durably(self._list, json.dumps([str(one) for one in (*self._listed(), place)], indent=1).encode() + b"\n")
+        listed, place = self._listed(), parent / f"errata-{os.urandom(8).hex()}"
         try:
             place.mkdir(mode=0o700)
         except OSError as error:
             raise storage_error(place, error) from error
+        # Listed before anything is put in it: one that is listed and not there is on a disk that is away.
+        write_durably(self._list, json.dumps([str(one) for one in (*listed, place)], indent=1).encode() + b"\n")
         return place
 
     def _listed(self) -> list[Path]:
@@ -109,6 +112,17 @@ def folders_in(place: Path) -> Iterator[Path]:
     """The folders in a folder, in order, links left out; none where it is not there."""
     if _is_real(place):
         yield from sorted(path for path in place.iterdir() if _is_real(path))
+
+
+def _require_real(place: Path) -> None:
+    """See that a listed place is there, and everything in it, too, not somewhere behind a link."""
+    links = [path for path in (place, *(place.iterdir() if _is_real(place) else ())) if path.is_symlink()]
+    if links:
+        raise StorageFailed(str(links[0]), f"is a link; take it away, or strike {place} in {LIST}")
+    if not place.is_dir():
+        raise StorageFailed(
+            str(place), f"is away, and may hold sums with erased facts: bring it back, or strike it in {LIST}"
+        )
 
 
 def _is_real(path: Path) -> bool:

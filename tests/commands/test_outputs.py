@@ -10,6 +10,7 @@ import pytest
 
 from errata.cli import main
 from errata.commands.outputs import A_CHART, A_PAGE, Kind, Output, ledger_around, output_option
+from errata.replay.charts import SUFFIXES
 from tests.support.command_line import Errata
 
 
@@ -32,6 +33,11 @@ def test_every_option_for_a_page_or_a_chart_is_guarded() -> None:
             told = getattr(param, "help", None) or ""
             if isinstance(param.type, click.Path) and ("rite" in told or "raw" in told) and param.name != "converter":
                 assert isinstance(param.type, Output), (words, param.name)
+    written = {("checkout",): "folder", ("export",): "path", ("stats", "export"): "file", ("demo",): "folder"}
+    found = {words: {param.name: param for param in command.params} for words, command in commands(main)}
+    for words, name in written.items():  # arguments, which have no help
+        assert isinstance(found[words][name].type, Output), words
+    assert tuple(A_CHART.tells) == SUFFIXES
 
 
 @pytest.mark.parametrize("place", [".errata/ledger.html", ".errata/objects/ab/page.html", "door/cache/page.html"])

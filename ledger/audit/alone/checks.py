@@ -26,14 +26,20 @@ class NoBundle(Exception):
 
 
 class Check:
-    """One bundle under examination; `findings` are pairs of where and what, `notes` what was not looked at."""
+    """One bundle under examination; `findings` are pairs of where and what, `notes` what was not looked at.
+
+    Raises:
+        NoBundle: the folder or its manifest is missing or is something else.
+    """
 
     def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise NoBundle("no such folder")
         self.folder = folder
         self.findings: list[tuple[str, str]] = []
         self.notes: list[tuple[str, str]] = []
-        self.manifest: Json = {}
-        self.manifest_bytes = b""
+        self.manifest_bytes = self.read("manifest.json")
+        self.manifest = manifest_in(self.manifest_bytes)
         self.context: list[Json] = []
         self.range: list[Json] = []
         self.rows: list[Json] = []
@@ -43,7 +49,7 @@ class Check:
         self.findings.append((where, what))
 
     def run(self, manifest_digest: str | None, checkpoint: Path | None) -> None:
-        """Make all checks; one that cannot be made is a finding, and the others go on, but for want of a manifest."""
+        """Make all checks; one that cannot be made is a finding, and the others go on."""
         steps: list[tuple[str, Callable[[], None]]] = [
             ("manifest.json", lambda: self.check_manifest(manifest_digest)),
             ("events.jsonl", self.read_events),
@@ -55,8 +61,6 @@ class Check:
         for where, step in steps:
             try:
                 step()
-            except NoBundle:
-                raise
             except Exception as error:  # whatever a forged file makes a step stumble over is a finding
                 self.wrong(where, f"cannot be checked ({type(error).__name__}: {error})")
 
@@ -66,13 +70,8 @@ class Check:
         return path.read_bytes() if path.is_file() else b""
 
     def check_manifest(self, expected: str | None) -> None:
-        """The manifest, its digest and signature, and the files that it names.
-
-        Raises:
-            NoBundle: there is none, or it is not one.
-        """
-        self.manifest_bytes = data = self.read("manifest.json")
-        self.manifest = manifest_in(data)
+        """The manifest's digest and signature, and the files that it names."""
+        data = self.manifest_bytes
         if expected is None:
             self.notes.append(("manifest.json", "no digest was given to hold it against (--manifest-digest)"))
         elif expected not in self.digests():
@@ -288,23 +287,21 @@ def examine(folder: Path, manifest_digest: str | None = None, pinned: Path | Non
         A JSON object; `sound` says whether nothing is wrong.
 
     Raises:
-        NoBundle: the folder or its manifest is missing or is something else.
+        NoBundle: as of `Check`.
     """
-    if not folder.is_dir():
-        raise NoBundle("no such folder")
     check = Check(folder)
     check.run(manifest_digest, pinned)
     theirs = folder / "verify_bundle.py"
     same = theirs.is_file() and theirs.read_bytes() == program
     if not same:
         check.notes.append(("verify_bundle.py", "the bundle's copy is not the program that ran"))
-    about = {name: check.manifest.get(name) for name in ("ledger", "from", "to", "head", "root", "signer")}
+    about = {name: check.manifest[name] for name in ("ledger", "from", "to", "head", "root", "signer")}
     findings = [("error", *one) for one in check.findings] + [("note", *one) for one in check.notes]
     return {
         "sound": not check.findings,
         **about,
         "manifest": check.digests(),
-        "files": len(check.manifest.get("files", ())),
+        "files": len(check.manifest["files"]),
         "events": len(check.range),
         "edits": len(check.rows),
         "same_program": same,

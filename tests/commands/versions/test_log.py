@@ -10,7 +10,6 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from errata.commands.versions.history import in_one_line
 from errata.commands.words.render import Loud, write
 from errata.ledger.base.words import shown
 from errata.ledger.events import bodies
@@ -51,7 +50,7 @@ def test_oneline_is_one_line_whatever_a_reason_or_a_fact_holds(text: str) -> Non
     events = [event_of(bodies.EditReverted(edit=1, reason=text))]
     with contextlib.suppress(ValueError):  # the text has no place in a fact
         events.append(event_of(written(text)))
-    lines = [in_one_line(f"@{event.seq} {words_of(event.body)}") for event in events]
+    lines = [f"@{event.seq} {words_of(event.body)}" for event in events]
     for stream in (io.StringIO(), Terminal()):
         write(lines, stream)
         out = stream.getvalue()
@@ -59,10 +58,13 @@ def test_oneline_is_one_line_whatever_a_reason_or_a_fact_holds(text: str) -> Non
         assert all(shown(line) == line for line in out.split("\n")), out
 
 
-def test_what_is_loud_stays_loud_on_its_line() -> None:
-    line = in_one_line(Loud("p1 applied\nwithout approval"))
-    assert isinstance(line, Loud) and line == "p1 applied\\nwithout approval"
-    assert not isinstance(in_one_line("p1"), Loud)
+def test_what_is_loud_stays_loud_on_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    stream = Terminal()
+    write([Loud("p1 applied\nwithout approval"), "p1 applied"], stream)
+    loud, plain, end = stream.getvalue().split("\n")
+    assert loud == "\x1b[1;31mp1 applied\\nwithout approval\x1b[0m" and (plain, end) == ("p1 applied", "")
 
 
 @pytest.fixture

@@ -44,8 +44,12 @@ def test_erasing_and_collecting_empty_every_place_whatever_is_named_that_day(roo
 def test_a_disk_that_is_away_keeps_an_erasure_from_being_done(root: Path, disk: Path) -> None:
     Caches(root, disk).folder("keyframes").mkdir(parents=True)
     disk.rename(disk.with_name("away"))
-    with pytest.raises(StorageFailed, match="is away"):
-        Caches(root).empty()
+    for mounted_on in (None, disk):  # whether or not the place where it is mounted is there without it
+        if mounted_on is not None:
+            mounted_on.mkdir()
+        with pytest.raises(StorageFailed, match="is away"):
+            Caches(root).empty()
+    disk.rmdir()
     disk.with_name("away").rename(disk)
     Caches(root).empty()
 
@@ -60,12 +64,22 @@ def test_a_strangers_list_makes_nothing_be_deleted_but_caches(root: Path, disk: 
     assert (disk / "photos" / "sea").exists()
 
 
-def test_a_listed_place_that_is_a_link_is_left_alone(root: Path, disk: Path) -> None:
-    place = Caches(root, disk).folder("keyframes").parent
-    place.rmdir()
-    place.symlink_to(disk)
-    Caches(root).empty()
+@pytest.mark.parametrize("inside", [False, True])
+def test_a_link_in_the_place_of_a_cache_is_neither_followed_nor_passed_over(
+    root: Path, disk: Path, inside: bool
+) -> None:
+    """What is behind it may hold sums with the erased fact, or be somebody's photos."""
+    folder = Caches(root, disk).folder("keyframes")
+    linked = folder if inside else folder.parent
+    if not inside:
+        linked.rmdir()
+    linked.symlink_to(disk / "photos")
+    with pytest.raises(StorageFailed, match="is a link"):
+        Caches(root).empty()
     assert (disk / "photos" / "sea").exists()
+    if inside:
+        with pytest.raises(StorageFailed, match="is a link"):
+            Caches(root, disk).folder("keyframes")
 
 
 @pytest.mark.parametrize("text", ["{", "{}", "[1]", "[" * 100_000])
