@@ -96,7 +96,7 @@ def drawn_edits(ledger: Ledger, facts: Sequence[Fact], batch: str, seed: int) ->
                 "row": row,
                 "delta_digest": row_delta_digest(arrays, row),
                 "keys_digest": row_keys_digest(arrays, row),
-                "bounds": row_bounds(arrays, row),
+                "bounds": row_bounds(arrays, [row])[0],
                 "solve": one.solve.model_copy(update={"residual_norms": ones, **solve}),
                 "outcome": one.outcome.model_copy(update={"said_after": fact.target}),
             }

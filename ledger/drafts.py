@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from pydantic import TypeAdapter, ValidationError
@@ -12,10 +12,13 @@ from errata.ledger.base.errors import BlobDamaged, ErrataError
 from errata.ledger.base.records import describe
 from errata.ledger.events.bodies import NewEdit
 from errata.ledger.events.change_parts import DraftedEdit
+from errata.ledger.events.parts import EditedTensor
 from errata.ledger.facts.fact import fact_digest
 from errata.ledger.state.effects import edit_digest
 from errata.ledger.state.trust import ChangeStatus, DraftRecord, Trust
 from errata.ledger.store.blobs import BlobStore
+from errata.ledger.store.deltas import decode_batch
+from errata.ledger.store.row_checks import faults
 
 
 def drafted(edits: Sequence[NewEdit]) -> tuple[DraftedEdit, ...]:
@@ -34,15 +37,24 @@ def put_edits(blobs: BlobStore, edits: Sequence[NewEdit]) -> str | None:
     return blobs.put(canonical_bytes([edit.plain() for edit in edits])) if edits else None
 
 
-def edits_of(blobs: BlobStore, draft: DraftRecord) -> tuple[NewEdit, ...]:
-    """The edits that a draft would record, as they were drafted; their factors are there and whole.
+def edits_of(blobs: BlobStore, draft: DraftRecord, edited: Mapping[str, EditedTensor]) -> tuple[NewEdit, ...]:
+    """The edits that a draft would record, as they were drafted; their factors are there, whole, and can be summed.
+
+    Args:
+        blobs: where both are.
+        draft: the draft.
+        edited: the tensors that the ledger edits.
 
     Raises:
-        BlobMissing, BlobDamaged: the blob, or one that it names, is not what it was.
+        BlobMissing, BlobDamaged: the blob, or one that it names, is not what it was, or holds other factors than the
+            edits say, or such as are not on the grid.
+        NotFinite: a factor is NaN or infinite.
     """
     edits = _kept(blobs, draft)
     for factors in dict.fromkeys(edit.blob for edit in edits):
-        blobs.check(factors)
+        batch = decode_batch(blobs.get(factors))
+        for edit, what in faults(batch, [edit for edit in edits if edit.blob == factors], edited):
+            raise BlobDamaged(factors, f"row {edit.row}: {what}")
     return edits
 
 

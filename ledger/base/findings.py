@@ -72,6 +72,12 @@ class Trouble(Enum):
         "the base model's files or the weights of a tagged version are not what was recorded",
         "name the right base model (`--base`); if it is the right one, its files were changed since",
     )
+    CACHE = (
+        "cache",
+        "a file of the caches claims to be a sum of edits and is not: a disk failed, or somebody wrote it; no version"
+        " is built from it, since every use is checked",
+        "`errata gc --caches` deletes it; ask who can write to this folder",
+    )
     CHECKPOINT = (
         "checkpoint",
         "the log does not continue what was pinned: it was cut off or rewritten, or is another log",

@@ -34,7 +34,8 @@ from errata.ledger.secrets.erasing import leftovers
 from errata.ledger.secrets.sealing import unseal
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore, FolderBlobs
-from errata.ledger.store.deltas import decode_batch, row_bounds, row_delta_digest, row_keys_digest, tensor_names
+from errata.ledger.store.deltas import decode_batch
+from errata.ledger.store.row_checks import faults
 from errata.ledger.store.sqlite import SqliteStore
 from errata.ledger.store.store import EventStore
 
@@ -272,7 +273,7 @@ def _examine_drafts(blobs: BlobStore, state: State) -> Iterator[Finding]:
     """Drafts that wait can be applied: their edits can be read, and the factors are there, which no event names yet."""
     for number, draft in waiting(state.trust):
         try:
-            edits_of(blobs, draft)
+            edits_of(blobs, draft, state.genesis.edited)
         except ErrataError as error:
             what = f"its draft at @{draft.seq} cannot be applied: {error.message}"
             yield damage(f"p{number}", what, Trouble.BLOB)
@@ -311,18 +312,5 @@ def examine_batch(
     except ErrataError as error:
         yield damage(digest, error.message, Trouble.BLOB)
         return
-    names = tensor_names(batch)
-    shapes = {name: (batch[f"u/{name}"].shape[1], batch[f"v/{name}"].shape[1]) for name in names}
-    if created is not None and shapes != {name: tensor.shape for name, tensor in created.edited.items()}:
-        yield damage(digest, "its factors do not have the shapes of the edited tensors", Trouble.FACTORS)
-    for edit in edits:
-        where = f"e{edit.number}"
-        if edit.row >= batch[f"u/{names[0]}"].shape[0]:
-            yield damage(where, f"row {edit.row} is not in its blob", Trouble.FACTORS)
-            continue
-        if row_delta_digest(batch, edit.row) != edit.delta_digest:
-            yield damage(where, "its delta has another digest", Trouble.FACTORS)
-        if row_keys_digest(batch, edit.row) != edit.keys_digest:
-            yield damage(where, "its keys have another digest", Trouble.FACTORS)
-        if row_bounds(batch, edit.row) != edit.bounds:
-            yield damage(where, "its bounds are not those of its factors", Trouble.FACTORS)
+    for edit, what in faults(batch, list(edits), None if created is None else created.edited):
+        yield damage(f"e{edit.number}", what, Trouble.FACTORS)

@@ -6,7 +6,7 @@ outer product of its u and v; k is the key it was solved for. No metadata, so th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from errata.ledger.base.digests import delta_digest, keys_digest
@@ -113,12 +113,16 @@ def row_keys_digest(batch: Mapping[str, Array], row: int) -> str:
     return keys_digest({tensor: _row(batch, f"k/{tensor}", row) for tensor in tensor_names(batch)})
 
 
-def row_bounds(batch: Mapping[str, Array], row: int) -> dict[str, float]:
-    """Tensor -> max|u| * max|v| of one edit: its share of the tensor's exact grid, exact in float64."""
-    return {
-        tensor: float(abs(batch[f"u/{tensor}"][row]).max()) * float(abs(batch[f"v/{tensor}"][row]).max())
-        for tensor in tensor_names(batch)
-    }
+def row_bounds(batch: Mapping[str, Array], rows: Sequence[int]) -> list[dict[str, float]]:
+    """For each of these edits tensor -> max|u| * max|v|: its share of the tensor's exact grid, exact in float64."""
+    import numpy as np
+
+    found: list[dict[str, float]] = [{} for _ in rows]
+    for tensor in tensor_names(batch):
+        u, v = (np.abs(batch[f"{part}/{tensor}"][rows]).max(axis=1).astype(np.float64) for part in "uv")
+        for bounds, bound in zip(found, u * v, strict=True):
+            bounds[tensor] = float(bound)
+    return found
 
 
 def _row(batch: Mapping[str, Array], name: str, row: int) -> tuple[memoryview, int]:

@@ -162,7 +162,7 @@ def build_adapter(
         )
     rank = rank_for(needed) if rank is None else rank
     names = adapter_for(created.family) if created.adapter is None else adapter_files.from_record(created.adapter)
-    reader = FactorReader(ledger.blobs, {tensor: spec.shape for tensor, spec in created.edited.items()})
+    reader = FactorReader(ledger.blobs, created.edited)
     return LoraAdapter(
         names=names,
         base=name_of_base(created.model, base_name) if since is None else None,

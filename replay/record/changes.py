@@ -243,7 +243,7 @@ def signed(writer: Writer, number: int, choice: Choice, meaning: str | None = No
 def _applied(writer: Writer, number: int) -> ApplyChange:
     """The command that applies a change, with the edits that its draft kept."""
     _, found = current_draft(writer.state, number, writer.surroundings.now())
-    return ApplyChange(number, edits_of(writer.ledger.blobs, found))
+    return ApplyChange(number, edits_of(writer.ledger.blobs, found, writer.state.genesis.edited))
 
 
 def _see_draft(state: State, number: int, wanted: str) -> None:

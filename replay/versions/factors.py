@@ -18,9 +18,11 @@ from torch import Tensor
 
 from errata.ledger.base.errors import BlobDamaged, Damaged, LedgerDamaged, ModelError, NotFinite, UnknownEdit
 from errata.ledger.events.bodies import EditApplied
+from errata.ledger.events.parts import EditedTensor
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore
-from errata.ledger.store.deltas import check_shapes, row_delta_digest
+from errata.ledger.store.deltas import check_shapes
+from errata.ledger.store.row_checks import faults
 from errata.ledger.store.tensor_file import Place, parse_layout
 
 if TYPE_CHECKING:
@@ -41,12 +43,12 @@ class FactorReader:
 
     Args:
         blobs: the ledger's blobs.
-        shapes: the edited tensors and their shapes ``(d_out, d_in)``.
+        edited: the edited tensors.
     """
 
-    def __init__(self, blobs: BlobStore, shapes: Mapping[str, tuple[int, int]]) -> None:
+    def __init__(self, blobs: BlobStore, edited: Mapping[str, EditedTensor]) -> None:
         self._blobs = blobs
-        self._shapes = shapes
+        self._edited = edited
         self._places: dict[str, Mapping[str, Place]] = {}
         self._checked: set[tuple[str, int, str]] = set()
 
@@ -61,7 +63,7 @@ class FactorReader:
             BlobMissing: a batch is gone.
             BlobDamaged: a batch's bytes changed, or it lacks a tensor.
             NotFinite: a factor is NaN or infinite.
-            LedgerDamaged: a delta is not the one that its edit's event names.
+            LedgerDamaged: a delta is not the one that its edit's event names, or not on its tensor's grid.
         """
         for _, factors in self.read_numbered(state, numbers):
             yield factors
@@ -69,7 +71,7 @@ class FactorReader:
     def read_numbered(self, state: State, numbers: Iterable[int]) -> Iterator[tuple[tuple[int, ...], Factors]]:
         """What `read` gives, each group with the numbers of its edits, in the order of its rows. Raises likewise."""
         for members, batch, rows in self._groups(state, numbers):
-            yield members, {name: _pair(batch, name, rows) for name in self._shapes}
+            yield members, {name: _pair(batch, name, rows) for name in self._edited}
 
     def read_tensor(self, state: State, numbers: Iterable[int], name: str) -> Iterator[Pair]:
         """The factors of these edits for one edited tensor, grouped as by `read`; the others' are not touched again.
@@ -96,7 +98,7 @@ class FactorReader:
                 group = tuple(members[first : first + ROWS_AT_ONCE])
                 edits = [state.edits[number].body for number in group]
                 new = [body for body in edits if (blob, body.row, body.delta_digest) not in self._checked]
-                _check(batch, new)
+                _check(batch, new, self._edited)
                 self._checked.update((blob, body.row, body.delta_digest) for body in new)
                 yield group, batch, [body.row for body in edits]
 
@@ -119,8 +121,8 @@ class FactorReader:
             check_shapes({name: place.shape for name, place in tensors.items()})
         except (Damaged, ModelError) as error:
             raise BlobDamaged(blob, error.message) from error
-        for name, (d_out, d_in) in self._shapes.items():
-            for part, length in (("u", d_out), ("v", d_in)):
+        for name, spec in self._edited.items():
+            for part, length in zip("uv", spec.shape, strict=True):
                 found = tensors.get(f"{part}/{name}")
                 if found is None or found.shape[1] != length:
                     raise BlobDamaged(blob, f"it holds no {part} of length {length} for {name}")
@@ -129,13 +131,8 @@ class FactorReader:
         return {name: place for name, place in tensors.items() if name.startswith(("u/", "v/"))}
 
 
-def _check(batch: Mapping[str, Array], edits: Sequence[EditApplied]) -> None:
-    """See that edits' rows of a batch are the deltas that their events name, and finite."""
-    for body in edits:
-        if not 0 <= body.row < len(next(iter(batch.values()))):
-            raise LedgerDamaged(f"e{body.number}", f"its batch {body.blob} has no row {body.row}")
-        if row_delta_digest(batch, body.row) != body.delta_digest:
-            raise LedgerDamaged(f"e{body.number}", f"the delta in {body.blob} is not the one that was recorded")
+def _check(batch: Mapping[str, Array], edits: Sequence[EditApplied], edited: Mapping[str, EditedTensor]) -> None:
+    """See that edits' rows of a batch are the deltas that their events name, on the grid, and finite."""
     if not edits:
         return
     among = slice(min(body.row for body in edits), max(body.row for body in edits) + 1)
@@ -143,8 +140,10 @@ def _check(batch: Mapping[str, Array], edits: Sequence[EditApplied]) -> None:
         if np.isfinite(array[among]).all():
             continue
         for body in edits:
-            if not np.isfinite(array[body.row]).all():
+            if not np.isfinite(array[body.row : body.row + 1]).all():
                 raise NotFinite(f"{name} of e{body.number}")
+    for body, what in faults(batch, edits, edited):
+        raise LedgerDamaged(f"e{body.number}", f"{what} ({body.blob})")
 
 
 def _pair(batch: Mapping[str, Array], name: str, rows: Sequence[int]) -> Pair:

@@ -1,9 +1,9 @@
 """Keyframes: exact sums kept on disk so that a far version need not be summed from its first edit.
 
-A keyframe is disposable and never truth. Its file names the edits that it is the sum of, the version they make up, and
-a digest over all that and over each tensor's sum. One that cannot be read, does not match its digests, belongs to a
-version that these edits no longer make up, or has other tensors than expected is dropped as if it had never been there.
-Deleting the folder costs time and nothing else.
+A keyframe is disposable and never truth. Its file names the edits that it is the sum of and the version they make up.
+One that cannot be read, belongs to a version that these edits no longer make up, or has other tensors than expected is
+dropped as if it had never been there. Its sums are believed row by row, once each was held against the deltas that the
+log names (`SumCheck`): whoever can write into the folder can waste time and do nothing else.
 
 A file is safetensors with one float64 tensor for each edited one, in the orientation in which the base stores it.
 
@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import mmap
 import os
 import shutil
 import tempfile
@@ -23,28 +22,30 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from errata.editor.model.loading import raw_bytes
-from errata.ledger.base.canonical import RunningDigest, parts_digest, value_digest
+from errata.editor.solve.grid import row_tiles
 from errata.ledger.base.errors import Damaged
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import sync_folder, try_lock, write_at
 from errata.ledger.base.json_files import json_value
 from errata.ledger.base.own import remove
 from errata.ledger.store.tensor_file import Place, header, read_layout
+from errata.replay.versions.sum_check import SumCheck
 
 _SUFFIX = ".keyframe"
 _UNFINISHED = ".writing-"
-_DOMAIN = "keyframe-sum"
 _CHUNK = 2**22
 
 Shapes = Mapping[str, tuple[int, int]]
 """The edited tensors' shapes as the base stores them."""
 
-Load = Callable[[str], Tensor | None]
+Fill = Callable[[slice, Tensor], bool]
+"""Fills a block, float64 ``(rows, columns)``, with these rows of a known sum; False where they are not its rows."""
+
+Read = Callable[[str, SumCheck], Fill]
 Write = Callable[[str, Tensor], None]
 
 
@@ -53,26 +54,27 @@ class KeyframeRule:
     """When a keyframe is written and used, and how much of the disk keyframes may take.
 
     To sum an edit takes ``2·d_out·d_in`` operations a tensor, and a keyframe ``8·d_out·d_in`` bytes, so the size of the
-    model cancels: from GPT-2 to Llama-3-8B, writing and reading a keyframe takes as long as summing 790 to 930 edits
-    (`bench/replay.py`), and reading alone a fifth of that. A keyframe is written once a sum has cost as much as writing
+    model cancels. A keyframe is written once a sum has cost as much as writing
     and reading it would have: nobody knows whether the version will be asked for again, and so one never pays more than
     twice what the best choice in hindsight would have cost.
 
     Attributes:
         spacing: a version that took so many edits to be summed becomes a keyframe.
-        loading: as many edits as could be summed while a keyframe is read and its digests are checked.
+        loading: as many edits as could be summed while a keyframe is read and its rows are checked.
+        checking: so many edits of a keyframe can be added up for that check while one is summed.
         most: bytes that keyframes may take.
         share: likewise, of what would be free without them.
     """
 
     spacing: int = 800
-    loading: int = 160
+    loading: int = 200
+    checking: int = 5
     most: int = 2**34
     share: float = 0.1
 
-    def worth_loading(self, away: int, otherwise: int) -> bool:
-        """Whether a keyframe `away` edits from what is wanted beats a start that is `otherwise` edits from it."""
-        return self.loading + away < otherwise
+    def worth_loading(self, inside: int, away: int, otherwise: int) -> bool:
+        """Whether a keyframe of `inside` edits, `away` from what is wanted, beats a start `otherwise` from it."""
+        return self.loading + inside / self.checking + away < otherwise
 
     def room(self, size: int, free: int, used: int) -> int:
         """How many keyframes of `size` bytes may be there, where so many are free and keyframes take so many now."""
@@ -91,14 +93,12 @@ class Keyframe:
         live: the edits that it is the sum of.
         version: the version that they make up.
         path: the file.
-        digests: what each tensor's sum has to have as its digest.
         places: where each lies in the file.
     """
 
     live: frozenset[int]
     version: str
     path: Path
-    digests: Mapping[str, str]
     places: Mapping[str, Place]
 
 
@@ -124,39 +124,66 @@ class Keyframes:
 
     def known(self) -> list[Keyframe]:
         """Those that are whole as far as their headers tell, the oldest first; others are dropped."""
-        paths = sorted(self._folder.glob(f"*{_SUFFIX}"), key=lambda path: (_age(path), path.name))
-        return [keyframe for path in paths if (keyframe := self._open(path))]
+        found = []
+        for path in sorted(self._folder.glob(f"*{_SUFFIX}"), key=lambda path: (_age(path), path.name)):
+            if (keyframe := self._open(path)) is not None:
+                found.append(keyframe)
+            else:
+                self._drop(path)
+        return found
+
+    def wrong(self, check_of: Callable[[str, frozenset[int]], SumCheck]) -> list[Path]:
+        """The files that claim to be sums of recorded edits and are not; nothing is dropped.
+
+        Args:
+            check_of: gives, for a tensor's name and edits, what the sum has to agree with.
+        """
+        found = []
+        for path in sorted(self._folder.glob(f"*{_SUFFIX}")):
+            keyframe = self._open(path)
+            if keyframe is not None and not self._holds(keyframe, check_of):
+                found.append(path)
+        return found
+
+    def _holds(self, keyframe: Keyframe, check_of: Callable[[str, frozenset[int]], SumCheck]) -> bool:
+        with keyframe.path.open("rb") as file:
+            for name, (rows, columns) in self._shapes.items():
+                check = check_of(name, keyframe.live)
+                for some in row_tiles(rows, columns):
+                    tile = torch.empty(some.stop - some.start, columns, dtype=torch.float64)
+                    if not (_read(file.fileno(), keyframe.places[name], some, tile) and check.holds(some, tile)):
+                        return False
+        return True
 
     def nearest(self, live: frozenset[int]) -> Keyframe | None:
         """The keyframe with the fewest edits between it and a live set, or None when there is none."""
         return min(self.known(), key=lambda keyframe: len(keyframe.live ^ live), default=None)
 
     @contextlib.contextmanager
-    def reading(self, keyframe: Keyframe) -> Iterator[Load]:
+    def reading(self, keyframe: Keyframe) -> Iterator[Read]:
         """Read a keyframe, which stays readable inside the block even if it has to make room for another.
 
-        What is given takes a tensor's name and gives its sum, float64 as stored, mapped into memory; None (and the file
-        is gone) when it is damaged. The digest is computed over the file as a stream, so that no more than what is used
-        is held in memory. The sum is the caller's own: writing into it changes no file.
+        What is given takes a tensor's name and the check of its sum, and gives what fills blocks with its rows. Rows
+        are copied first and checked then, so the file may change meanwhile. Where some do not hold, the file is gone.
         """
         file: int | None = None
         with contextlib.suppress(OSError):
             file = os.open(keyframe.path, os.O_RDONLY | os.O_CLOEXEC)
 
-        def load(name: str) -> Tensor | None:
+        def read(name: str, check: SumCheck) -> Fill:
             place = keyframe.places[name]
-            try:
-                if file is not None and parts_digest(_DOMAIN, _pieces(file, place)) == keyframe.digests[name]:
-                    mapped = mmap.mmap(file, 0, access=mmap.ACCESS_COPY)
-                    array = np.frombuffer(mapped, "<f8", place.size // 8, place.start)
-                    return torch.from_numpy(array.reshape(place.shape))
-            except (OSError, ValueError):
-                pass
-            self._drop(keyframe.path)
-            return None
+
+            def fill(rows: slice, tile: Tensor) -> bool:
+                with contextlib.suppress(OSError):
+                    if file is not None and _read(file, place, rows, tile) and check.holds(rows, tile):
+                        return True
+                self._drop(keyframe.path)
+                return False
+
+            return fill
 
         try:
-            yield load
+            yield read
         finally:
             if file is not None:
                 os.close(file)
@@ -201,15 +228,13 @@ class Keyframes:
     def _open(self, path: Path) -> Keyframe | None:
         try:
             layout = read_layout(path)
-            metadata = layout.metadata
-            live = frozenset(int(number) for number in json_value(metadata["live"]))
-            version, digests = metadata["version"], dict(json_value(metadata["sums"]))
-            whole = metadata["digest"] == _identity(version, live, digests) and version == self._version_of(live)
+            live = frozenset(int(number) for number in json_value(layout.metadata["live"]))
+            version = layout.metadata["version"]
+            whole = version == self._version_of(live)
         except (Damaged, KeyError, ValueError, TypeError):
             whole = False
         if whole and {name: place.shape for name, place in layout.tensors.items()} == self._shapes:
-            return Keyframe(live, version, path, digests, layout.tensors)
-        self._drop(path)
+            return Keyframe(live, version, path, layout.tensors)
         return None
 
     def _drop(self, path: Path) -> None:
@@ -252,7 +277,6 @@ class KeyframeWriter:
         self._live = live
         self._file: int | None = None
         self._path: Path | None = None
-        self._digests = {name: RunningDigest(_DOMAIN) for name in shapes}
         self._next: dict[str, int] = {}
         self._stop: dict[str, int] = {}
 
@@ -275,7 +299,6 @@ class KeyframeWriter:
             return
         with self._given_up_on_errors():
             data = raw_bytes(rows)
-            self._digests[name].update(data)
             write_at(self._file, data, self._next[name])
             self._next[name] += len(data)
             hit("keyframe.half_written")
@@ -288,8 +311,7 @@ class KeyframeWriter:
             write_at(self._file, memoryview(self._header()), 0)
             os.fsync(self._file)
             hit("keyframe.before_rename")
-            identity = _identity(self._version, self._live, self._values())
-            self._path.replace(self._folder / (identity.rpartition(":")[2][:32] + _SUFFIX))
+            self._path.replace(self._folder / (self._version.rpartition(":")[2][:32] + _SUFFIX))
             self._path = None
             hit("keyframe.after_rename")
             sync_folder(self._folder)
@@ -310,28 +332,21 @@ class KeyframeWriter:
         except OSError:
             self.discard()
 
-    def _values(self) -> dict[str, str]:
-        return {name: running.value for name, running in self._digests.items()}
-
     def _header(self) -> bytes:
-        """The file's header with the digests so far; all digests are equally long, so its length never changes."""
-        digests = self._values()
-        metadata = {
-            "version": self._version,
-            "live": json.dumps(sorted(self._live)),
-            "sums": json.dumps(digests),
-            "digest": _identity(self._version, self._live, digests),
-        }
+        metadata = {"version": self._version, "live": json.dumps(sorted(self._live))}
         return header([(name, "F64", shape, 8 * shape[0] * shape[1]) for name, shape in self._shapes.items()], metadata)
 
 
-def _identity(version: str, live: frozenset[int], digests: Mapping[str, str]) -> str:
-    return value_digest("keyframe", {"version": version, "live": sorted(live), "sums": dict(digests)})
-
-
-def _pieces(file: int, place: Place) -> Iterator[bytes]:
-    for start in range(place.start, place.stop, _CHUNK):
-        yield os.pread(file, min(_CHUNK, place.stop - start), start)
+def _read(file: int, place: Place, rows: slice, tile: Tensor) -> bool:
+    """Copy these rows of a tensor from a file; False where it ends too early."""
+    row = 8 * place.shape[1]
+    into, at = tile.numpy().data.cast("B"), place.start + rows.start * row
+    for start in range(0, len(into), _CHUNK):
+        part = os.pread(file, min(_CHUNK, len(into) - start), at + start)
+        if len(part) != min(_CHUNK, len(into) - start):
+            return False
+        into[start : start + len(part)] = part
+    return True
 
 
 def _age(path: Path) -> int:

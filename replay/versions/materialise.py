@@ -11,10 +11,11 @@ Legend: ``n`` edits, ``d_out`` rows and ``d_in`` columns of an edited matrix in 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -25,8 +26,12 @@ from errata.ledger.events.parts import EditedTensor
 from errata.ledger.ledger import Ledger
 from errata.ledger.state.state import State
 from errata.replay.versions.factors import FactorReader, Factors
-from errata.replay.versions.keyframes import RULE, Keyframe, KeyframeRule, Keyframes, Load, Write
+from errata.replay.versions.keyframes import RULE, Fill, Keyframe, KeyframeRule, Keyframes, Write
+from errata.replay.versions.sum_check import SumCheck
 from errata.replay.versions.tiles import Moves, build_tensor
+
+KEYFRAMES = "keyframes"
+"""The folder in the ledger's caches."""
 
 
 def stored_shape(tensor: EditedTensor) -> tuple[int, int]:
@@ -94,14 +99,18 @@ class Materialiser:
         self._ledger = ledger
         self._files = files
         self.specs: Mapping[str, EditedTensor] = ledger.state().genesis.edited
-        self._reader = FactorReader(ledger.blobs, {name: spec.shape for name, spec in self.specs.items()})
+        self._reader = FactorReader(ledger.blobs, self.specs)
         self._rule = rule
         self._keyframes: Keyframes | None = None
         if keyframes and ledger.folder is not None:
-            stored = {name: stored_shape(spec) for name, spec in self.specs.items()}
-            self._keyframes = Keyframes(ledger.caches.folder("keyframes"), self._version_of, stored, rule)
+            self._keyframes = self.keyframes_in(ledger.caches.folder(KEYFRAMES))
         self._base: dict[str, Tensor] = {}
         self._last: tuple[frozenset[int], dict[str, ExactSum]] | None = None
+
+    def keyframes_in(self, folder: Path) -> Keyframes:
+        """The keyframes in a folder, which need not be there yet."""
+        stored = {name: stored_shape(spec) for name, spec in self.specs.items()}
+        return Keyframes(folder, self._version_of, stored, self._rule)
 
     def _version_of(self, live: frozenset[int]) -> str | None:
         state = self._ledger.state()
@@ -137,10 +146,9 @@ class Materialiser:
                 yield name, total.weights(self._files.tensor(name), spec.transposed)
             return
         state = self._ledger.state()
-        with self._reading(start.keyframe) as load, self._writing(start.live, wanted) as write:
+        with self._reading(start.keyframe) as fill_of, self._writing(start.live, wanted) as write:
             for name, spec in self.specs.items():
-                known = load(name)
-                moves = self._moves(state, name, known, start.live if known is not None else frozenset(), wanted)
+                moves = self._moves(state, name, fill_of(name), start.live, wanted)
                 yield name, build_tensor(self._files.tensor(name), spec.transposed, moves, partial(write, name))
 
     def digests(self, live: Iterable[int]) -> dict[str, str]:
@@ -186,16 +194,24 @@ class Materialiser:
         if self._last is not None and len(self._last[0] ^ wanted) <= distance:
             start = _Start(*self._last)
             distance = len(start.live ^ wanted)
-        if self._keyframes is not None and self._rule.worth_loading(0, distance):
+        if self._keyframes is not None and self._rule.worth_loading(0, 0, distance):
             found = self._keyframes.nearest(wanted)
-            if found is not None and self._rule.worth_loading(len(found.live ^ wanted), distance):
+            if found is not None and self._rule.worth_loading(len(found.live), len(found.live ^ wanted), distance):
                 start = _Start(found.live, keyframe=found)
         return start
 
-    def _reading(self, keyframe: Keyframe | None) -> AbstractContextManager[Load]:
+    @contextmanager
+    def _reading(self, keyframe: Keyframe | None) -> Iterator[Callable[[str], Fill | None]]:
+        """What fills blocks with a keyframe's rows, by the tensor's name: None where there is no keyframe."""
         if self._keyframes is None or keyframe is None:
-            return nullcontext(lambda name: None)
-        return self._keyframes.reading(keyframe)
+            yield lambda name: None
+            return
+        with self._keyframes.reading(keyframe) as read:
+            yield lambda name: read(name, self.check_of(name, keyframe.live))
+
+    def check_of(self, name: str, live: Iterable[int]) -> SumCheck:
+        """What a sum of these edits' deltas for one edited tensor has to agree with. Raises what `stream` raises."""
+        return SumCheck(self.specs[name], self.factors(live, name))
 
     def _writing(self, start: frozenset[int], wanted: frozenset[int]) -> AbstractContextManager[Write]:
         if self._keyframes is None or len(start ^ wanted) < self._rule.spacing:
@@ -203,13 +219,14 @@ class Materialiser:
         return self._keyframes.writing(wanted)
 
     def _moves(
-        self, state: State, name: str, known: Tensor | None, start: frozenset[int], wanted: frozenset[int]
+        self, state: State, name: str, fill: Fill | None, start: frozenset[int], wanted: frozenset[int]
     ) -> Moves:
         read = self._reader.read_tensor
         return Moves(
-            known,
+            fill,
             added=lambda: read(state, wanted - start, name),
             removed=lambda: read(state, start - wanted, name),
+            every=lambda: read(state, wanted, name),
         )
 
     def _sums(self, wanted: frozenset[int]) -> dict[str, ExactSum]:
@@ -239,13 +256,13 @@ class Materialiser:
     def _loaded(self, keyframe: Keyframe) -> dict[str, ExactSum] | None:
         """The sums of a keyframe in memory, or None if one of them is damaged."""
         sums = {}
-        with self._reading(keyframe) as load:
+        with self._reading(keyframe) as fill_of:
             for name, spec in self.specs.items():
-                stored = load(name)
-                if stored is None:
+                stored, fill = torch.empty(stored_shape(spec), dtype=torch.float64), fill_of(name)
+                if fill is None or not all(fill(rows, stored[rows]) for rows in row_tiles(*stored.shape)):
                     return None
-                total = stored.transpose(0, 1) if spec.transposed else stored
-                sums[name] = ExactSum(total.clone(memory_format=torch.contiguous_format), spec.grid_exponent)
+                total = stored.transpose(0, 1).contiguous() if spec.transposed else stored
+                sums[name] = ExactSum(total, spec.grid_exponent)
         return sums
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from errata.editor.solve.grid import EDITS_AT_ONCE, row_tiles, version_rows
 from errata.replay.versions.factors import Pair
+from errata.replay.versions.keyframes import Fill
 
 TILE_BYTES = 2**27
 """A block of rows is at most this large, and at most half the tensor."""
@@ -30,13 +31,15 @@ class Moves:
     """What leads from a known exact sum of one tensor to the wanted one.
 
     Attributes:
-        start: the known sum, float64 ``(rows, columns)`` as stored; None is the sum of no edits. It is only read.
-        added, removed: give the factors of the edits to add and to remove, again each time that they are called.
+        start: fills a block with rows of the known sum, or says that they cannot be used; None is the sum of no edits.
+        added, removed: give the factors of the edits to add to it and to remove, again each time that they are called.
+        every: likewise those that lead from the sum of no edits to the wanted one.
     """
 
-    start: Tensor | None
+    start: Fill | None
     added: Callable[[], Iterable[Pair]]
     removed: Callable[[], Iterable[Pair]]
+    every: Callable[[], Iterable[Pair]]
 
 
 def sum_tiles(shape: tuple[int, int], transposed: bool, moves: Moves) -> Iterator[tuple[slice, Tensor]]:
@@ -56,12 +59,12 @@ def sum_tiles(shape: tuple[int, int], transposed: bool, moves: Moves) -> Iterato
     block = torch.empty(most, shape[1], dtype=torch.float64)
     for rows in row_tiles(*shape, tile_bytes):
         tile = block[: rows.stop - rows.start]
-        if moves.start is None:
-            tile.zero_()
+        if moves.start is not None and moves.start(rows, tile):
+            product.accumulate(tile, rows, moves.removed(), -1.0)
+            product.accumulate(tile, rows, moves.added(), 1.0)
         else:
-            tile.copy_(moves.start[rows])
-        product.accumulate(tile, rows, moves.removed(), -1.0)
-        product.accumulate(tile, rows, moves.added(), 1.0)
+            tile.zero_()
+            product.accumulate(tile, rows, moves.every(), 1.0)
         yield rows, tile
 
 

@@ -1,8 +1,9 @@
-"""Check what the log says about models: the base's own files, and the weights of tagged versions.
+"""Check what the log says about models: the base's own files, the weights of tagged versions, and kept sums.
 
 `ledger.care.verify(ledger, deep=True)` re-derives the log and every delta. This goes on from there and trusts no cache:
 versions are built from the blobs, with no keyframe, tensor by tensor, and the digests compared with what was recorded
-when they were tagged.
+when they were tagged. Keyframes are held against the blobs, too: nothing is built from one that is wrong, but nobody
+writes such a file by accident.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from __future__ import annotations
 from errata.editor.model.loading import digest_tensor
 from errata.ledger.base.errors import Erased, ErrataError, ModelChanged
 from errata.ledger.base.findings import Finding, Trouble, damage, note
-from errata.replay.versions.materialise import Materialiser
+from errata.replay.versions.materialise import KEYFRAMES, Materialiser
 from errata.replay.workflow.workspace import Workspace
 
 
 def deep_verify(workspace: Workspace) -> list[Finding]:
-    """Check base files and tagged versions.
+    """Check base files, tagged versions and keyframes.
 
     Returns:
         Everything that was found, not only the first; an empty list says that all is as recorded.
     """
-    return [*_base(workspace), *_tags(workspace)]
+    return [*_base(workspace), *_tags(workspace), *_keyframes(workspace)]
 
 
 def _base(workspace: Workspace) -> list[Finding]:
@@ -62,3 +63,18 @@ def _tags(workspace: Workspace) -> list[Finding]:
                     damage(f"tag {name}", f"{tensor} has digest {found}, and {recorded} was recorded", Trouble.MODEL)
                 )
     return [finding for name in tags for finding in ([unbuilt[name]] if name in unbuilt else wrong[name])]
+
+
+def _keyframes(workspace: Workspace) -> list[Finding]:
+    """Kept sums that are not the sums of the edits that they name, wherever the ledger has caches."""
+    found = []
+    try:
+        materialiser = Materialiser(workspace.ledger, workspace.files, keyframes=False)
+        for place in workspace.ledger.caches.places():
+            wrong = materialiser.keyframes_in(place / KEYFRAMES).wrong(materialiser.check_of)
+            found += [damage(str(path), "is not the sum of the edits that it names", Trouble.CACHE) for path in wrong]
+    except ErrataError as error:  # the base, a blob or the list of caches, of which has been told
+        found.append(note("keyframes", f"not checked: {error.message}", Trouble.UNCHECKED))
+    except OSError as error:
+        found.append(note("keyframes", f"not checked: {error.strerror or error}", Trouble.UNCHECKED))
+    return found

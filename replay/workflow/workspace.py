@@ -131,7 +131,7 @@ class Workspace(Writer):
     @cached_property
     def factors(self) -> FactorReader:
         """Reads the deltas of edits, each checked once."""
-        return FactorReader(self.ledger.blobs, {name: spec.shape for name, spec in self.created.edited.items()})
+        return FactorReader(self.ledger.blobs, self.created.edited)
 
     @cached_property
     def second_moments(self) -> dict[str, Tensor]:

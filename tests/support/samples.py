@@ -182,7 +182,7 @@ def real_edits(ledger: Ledger, first: int, n: int) -> tuple[bodies.NewEdit, ...]
             blob=blob,
             delta_digest=row_delta_digest(batch, row),
             keys_digest=row_keys_digest(batch, row),
-            bounds=row_bounds(batch, row),
+            bounds=row_bounds(batch, [row])[0],
         )
         for row in range(n)
     )

@@ -179,4 +179,4 @@ def test_bounds_are_the_largest_product_of_a_row() -> None:
     batch = factors(2)
     for tensor in TENSORS:
         product = np.abs(np.outer(batch[f"u/{tensor}"][1], batch[f"v/{tensor}"][1].astype(np.float64)))
-        assert row_bounds(batch, 1)[tensor] == product.max()
+        assert row_bounds(batch, [1])[0][tensor] == product.max()

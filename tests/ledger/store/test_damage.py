@@ -219,8 +219,8 @@ def filled_memory() -> Ledger:
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"delta_digest": some_digest("x")}, "its delta has another digest"),
-        ({"keys_digest": some_digest("x")}, "its keys have another digest"),
+        ({"delta_digest": some_digest("x")}, "its delta is not the one that was recorded"),
+        ({"keys_digest": some_digest("x")}, "its keys are not those that were recorded"),
         ({"bounds": dict.fromkeys(TENSORS, 0.125)}, "its bounds are not those of its factors"),
         ({"row": 7}, "row 7 is not in its blob"),
     ],

@@ -56,7 +56,7 @@ def writing(items: list[Fact]) -> EditFacts:
 
 
 def apply(space: Workspace, draft: DraftRecord) -> list[EditApplied]:
-    events = space.execute(ApplyChange(draft.body.proposal, edits_of(space.ledger.blobs, draft)))
+    events = space.execute(ApplyChange(draft.body.proposal, edits_of(space.ledger.blobs, draft, space.created.edited)))
     return [event.body for event in events if isinstance(event.body, EditApplied)]
 
 
@@ -103,7 +103,7 @@ def test_drafting_and_applying_gives_the_deltas_of_direct_editing_to_the_bit(tmp
 
 def test_what_is_applied_is_what_was_drafted(fresh: Workspace) -> None:
     draft = drafted(fresh, writing(facts(5)), 2)
-    kept = edits_of(fresh.ledger.blobs, draft)
+    kept = edits_of(fresh.ledger.blobs, draft, fresh.created.edited)
     recorded = apply(fresh, draft)
     assert [edit_digest(body) for body in recorded] == [one.edit for one in draft.body.edits]
     assert tuple(body.unnumbered() for body in recorded) == kept
@@ -244,7 +244,7 @@ def test_where_drafts_are_made_once_nothing_is_solved_for_a_second(fresh: Worksp
 def test_a_drafts_blob_is_held_against_its_digests(fresh: Workspace) -> None:
     draft = drafted(fresh, writing(facts(2)))
     blobs = fresh.ledger.blobs
-    first, second = edits_of(blobs, draft)
+    first, second = edits_of(blobs, draft, fresh.created.edited)
     later = first.model_copy(update={"seconds": first.seconds + 1.0})
     for blob, words in (
         (put_edits(blobs, (later, second)), "other edits than the draft"),
@@ -253,12 +253,12 @@ def test_a_drafts_blob_is_held_against_its_digests(fresh: Workspace) -> None:
         (blobs.put(b"[{}]"), "fact"),
     ):
         with pytest.raises(BlobDamaged, match=words):
-            edits_of(blobs, replace(draft, body=draft.body.model_copy(update={"blob": blob})))
+            edits_of(blobs, replace(draft, body=draft.body.model_copy(update={"blob": blob})), fresh.created.edited)
 
 
 def test_a_draft_whose_factors_are_gone_is_not_applied(fresh: Workspace) -> None:
     draft = drafted(fresh, writing(facts(2)))
-    fresh.ledger.blobs.path(edits_of(fresh.ledger.blobs, draft)[0].blob).unlink()
+    fresh.ledger.blobs.path(edits_of(fresh.ledger.blobs, draft, fresh.created.edited)[0].blob).unlink()
     with pytest.raises(BlobMissing):
         apply(fresh, draft)
     assert fresh.state.live == ()

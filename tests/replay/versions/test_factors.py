@@ -41,7 +41,7 @@ def edited(ledger: Ledger) -> dict[str, EditedTensor]:
 
 
 def reader(ledger: Ledger, blobs: BlobStore | None = None) -> FactorReader:
-    return FactorReader(blobs or ledger.blobs, {name: spec.shape for name, spec in edited(ledger).items()})
+    return FactorReader(blobs or ledger.blobs, edited(ledger))
 
 
 def in_memory(ledger: Ledger) -> MemoryBlobs:
@@ -152,9 +152,17 @@ def test_a_row_that_is_missing_or_another_names_its_edit(tmp_path: Path, tiny_ll
             list(damaged.read(state, (2,)))
 
 
-def test_a_recorded_number_that_is_not_finite_is_told(
+def test_factors_off_the_grid_are_not_read_though_every_digest_is_true(
     tmp_path: Path, tiny_llama: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    ledger = helpers.create(tmp_path, tiny_llama)
+    monkeypatch.setattr(helpers, "round_factors", lambda u, v, exponent: (u, v))
+    helpers.apply(ledger, 2, seed=0)
+    with pytest.raises(LedgerDamaged, match=r"e1: .*grid"):
+        list(reader(ledger).read(ledger.state(), (1, 2)))
+
+
+def test_a_recorded_number_that_is_not_finite_is_told(tmp_path: Path, tiny_llama: Path) -> None:
     ledger = helpers.create(tmp_path, tiny_llama)
     helpers.apply(ledger, 2, seed=0)
     state = ledger.state()
@@ -162,7 +170,6 @@ def test_a_recorded_number_that_is_not_finite_is_told(
     def to_nan(batch: dict[str, np.ndarray]) -> None:
         next(array for key, array in batch.items() if key.startswith("v/"))[0, 3] = np.nan
 
-    monkeypatch.setattr(module, "row_delta_digest", lambda batch, row: state.edits[row + 1].body.delta_digest)
     damaged = swapped(ledger, to_nan)
     with pytest.raises(NotFinite, match=r"v/.* of e1"):
         list(damaged.read(state, (1,)))

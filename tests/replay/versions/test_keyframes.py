@@ -4,34 +4,46 @@ from __future__ import annotations
 
 import shutil
 import signal
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from errata.editor.model.loading import ModelFiles
+from errata.editor.solve.grid import ExactSum
 from errata.ledger.base.errors import Damaged
 from errata.ledger.base.failpoints import REPLAY_FAILPOINTS, install
+from errata.ledger.base.findings import Trouble
 from errata.ledger.ledger import Ledger
-from errata.ledger.state.state import State
 from errata.replay.versions import keyframes as module
-from errata.replay.versions.factors import FactorReader
 from errata.replay.versions.keyframes import Keyframe, KeyframeRule, Keyframes, kept
-from errata.replay.versions.materialise import Materialiser, stored_shape
+from errata.replay.versions.materialise import Materialiser, stored_shape, weights_digests
+from errata.replay.versions.tiles import Moves, _Product, sum_tiles
+from errata.replay.workflow.deep_verify import deep_verify
+from errata.replay.workflow.workspace import Workspace
 from tests.support import ledgers as helpers
 from tests.support.crashes import killed
 from tests.support.ledgers import bits
 
-rules = st.builds(KeyframeRule, st.integers(1, 2000), st.integers(0, 2000), st.integers(0, 2**40), st.floats(0.0, 1.0))
+rules = st.builds(
+    KeyframeRule,
+    spacing=st.integers(1, 2000),
+    loading=st.integers(0, 2000),
+    checking=st.integers(1, 100),
+    most=st.integers(0, 2**40),
+    share=st.floats(0.0, 1.0),
+)
 frames = st.lists(st.frozensets(st.integers(1, 12)), max_size=6)
 
 
 @given(rule=rules, n=st.integers(0, 100_000), more=st.integers(0, 1000))
 def test_what_is_worth_loading_stays_so_the_further_the_other_start_is(rule: KeyframeRule, n: int, more: int) -> None:
-    assert rule.worth_loading(n, n + more) <= rule.worth_loading(n, n + 2 * more)
-    assert not rule.worth_loading(n + more, n)
+    assert rule.worth_loading(n, n, n + more) <= rule.worth_loading(n, n, n + 2 * more)
+    assert rule.worth_loading(n + more, n, n + more) <= rule.worth_loading(n, n, n + more)
+    assert not rule.worth_loading(0, n + more, n)
 
 
 @given(rule=rules, size=st.integers(1, 2**34), free=st.integers(0, 2**42), used=st.integers(0, 2**42))
@@ -70,7 +82,8 @@ def rule_of(ledger: Ledger, spacing: int = 4, room: int | None = None) -> Keyfra
     created = ledger.state().created
     assert created is not None
     size = sum(8 * spec.shape[0] * spec.shape[1] for spec in created.edited.values())
-    return KeyframeRule(spacing, (spacing - 1) // 2, 2**40 if room is None else room * size, 1.0)
+    most = 2**40 if room is None else room * size
+    return KeyframeRule(spacing, (spacing - 1) // 2, checking=10**6, most=most, share=1.0)
 
 
 def builder(own: tuple[Ledger, ModelFiles], spacing: int = 4, room: int | None = None) -> Materialiser:
@@ -88,15 +101,8 @@ def _files(ledger: Ledger) -> ModelFiles:
 
 
 def known(ledger: Ledger) -> list[Keyframe]:
-    return Keyframes(
-        ledger.cache / "keyframes",
-        ledger.state().version_of,
-        {
-            name: stored_shape(spec)
-            for name, spec in Materialiser(ledger, _files(ledger), keyframes=False).specs.items()
-        },
-        rule_of(ledger),
-    ).known()
+    made = Materialiser(ledger, _files(ledger), keyframes=False, rule=rule_of(ledger))
+    return made.keyframes_in(ledger.cache / "keyframes").known()
 
 
 def lives(ledger: Ledger) -> list[list[int]]:
@@ -119,17 +125,57 @@ def test_a_keyframe_saves_work_and_changes_no_bit(
     own, way, _ = saved
     wanted = (1, 2, 3, 5)
     expected = bits(Materialiser(*own, keyframes=False).weights(wanted))
-    read: set[int] = set()
-    original = FactorReader._groups
+    summed: list[int] = []
+    accumulate, multiply = ExactSum._accumulate, _Product._multiply
 
-    def counted(self: FactorReader, state: State, numbers: Iterable[int]) -> Iterator[object]:
-        numbers = list(numbers)
-        read.update(numbers)
-        return original(self, state, numbers)
+    def accumulated(self: ExactSum, u: Tensor, v: Tensor, sign: float) -> ExactSum:
+        summed.append(len(u))
+        return accumulate(self, u, v, sign)
 
-    monkeypatch.setattr(FactorReader, "_groups", counted)
+    def multiplied(self: _Product, tile: Tensor, filled: int, sign: float) -> None:
+        summed.append(filled)
+        multiply(self, tile, filled, sign)
+
+    monkeypatch.setattr(ExactSum, "_accumulate", accumulated)
+    monkeypatch.setattr(_Product, "_multiply", multiplied)
     assert build(builder(own), wanted, way) == expected
-    assert read == {4, 5}
+    assert sum(summed) == 2 * sum(1 for _ in row_tiles_of(own, way))
+
+
+def row_tiles_of(own: tuple[Ledger, ModelFiles], way: str) -> Iterator[None]:
+    """One for each product that an edit takes part in: one a block of rows, or one a tensor."""
+    for spec in Materialiser(*own, keyframes=False).specs.values():
+        blocks = sum_tiles(stored_shape(spec), spec.transposed, Moves(None, list, list, list))
+        yield from (None for _ in blocks) if way == "stream" else [None]
+
+
+@pytest.mark.parametrize("way", ["stream", "weights"])
+@pytest.mark.parametrize("wrong", ["one step", "twice", "not a number", "off the grid", "last row"])
+def test_a_sum_that_is_not_that_of_the_log_is_never_used_whoever_wrote_it(
+    own: tuple[Ledger, ModelFiles], way: str, wrong: str
+) -> None:
+    ledger, files = own
+    live = (1, 2, 3, 4)
+    made = Materialiser(ledger, files, keyframes=False, rule=rule_of(ledger))
+    with made.keyframes_in(ledger.cache / "keyframes").writing(live) as write:
+        for name, total in made.sums(live).items():
+            stored = total.total.T.contiguous() if made.specs[name].transposed else total.total
+            step = 2.0 ** -made.specs[name].grid_exponent
+            if wrong == "twice":
+                stored *= 2
+            elif wrong == "last row":
+                stored[-1] = -stored[-1]
+            else:
+                stored[3, 5] += {"one step": step, "not a number": float("nan"), "off the grid": step / 2}[wrong]
+            write(name, stored)
+    assert lives(ledger) == [list(live)]
+    (forged,) = (ledger.cache / "keyframes").iterdir()
+    space = Workspace(ledger, helpers.surroundings())
+    assert [(one.where, one.trouble) for one in deep_verify(space)] == [(str(forged), Trouble.CACHE)]
+    assert forged.is_file()  # who only looks deletes nothing
+    assert build(builder(own), live, way) == bits(made.weights(live))
+    assert Materialiser(ledger, files, rule=rule_of(ledger)).digests(live) == weights_digests(made.weights(live))
+    assert deep_verify(space) == []  # it is gone, and another stands in its place
 
 
 def test_a_near_version_is_no_keyframe(own: tuple[Ledger, ModelFiles]) -> None:

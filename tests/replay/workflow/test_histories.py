@@ -11,6 +11,7 @@ import torch
 from errata.editor.model.loading import ModelFiles
 from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import Damaged
+from errata.ledger.base.findings import Severity, Trouble
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.facts.fact import Probe
 from errata.ledger.facts.suites import Metric, Suite
@@ -20,7 +21,6 @@ from errata.ledger.rules.operations import RevertEdits
 from errata.replay.bisect.run import bisect_with_suite
 from errata.replay.bisect.session import start
 from errata.replay.search.terms import Purpose
-from errata.replay.versions.keyframes import KeyframeRule, Keyframes
 from errata.replay.versions.materialise import Materialiser, materialise
 from errata.replay.workflow.deep_verify import deep_verify
 from errata.replay.workflow.workspace import Workspace
@@ -110,18 +110,17 @@ def test_a_wrong_good_end_is_said_and_recorded_and_nobody_is_blamed(workspace: W
     assert event.verdict is Verdict.GOOD_IS_BAD and event.culprit is None and event.candidates == ()
 
 
-def test_deep_verify_builds_from_the_blobs_and_trusts_no_keyframe(workspace: Workspace) -> None:
+def test_deep_verify_builds_from_the_blobs_and_names_a_forged_keyframe(workspace: Workspace) -> None:
     workspace.tag("all", workspace.state.live)
     assert deep_verify(workspace) == []
     live = frozenset(workspace.state.live)
     sums = {name: total.total * 2 for name, total in workspace.materialiser.sums(live).items()}
-    shapes = {name: (total.shape[0], total.shape[1]) for name, total in sums.items()}
-    frames = Keyframes(workspace.ledger.cache / "keyframes", workspace.state.version_of, shapes, KeyframeRule())
+    frames = workspace.materialiser.keyframes_in(workspace.ledger.cache / "keyframes")
     with frames.writing(live) as write:
         for name, total in sums.items():
             write(name, total)
     assert frames.nearest(live) is not None
-    assert deep_verify(workspace) == []
+    assert [(one.trouble, one.severity) for one in deep_verify(workspace)] == [(Trouble.CACHE, Severity.ERROR)]
 
 
 def test_deep_verify_names_every_tag_that_cannot_be_built(workspace: Workspace) -> None:
