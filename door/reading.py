@@ -10,8 +10,7 @@ from errata.commands.lazy import when_used
 from errata.door.given import Edit, texts
 from errata.door.results import Description, History, Verified, Version
 from errata.ledger.base.words import counted, short
-from errata.ledger.care.verify import is_sound
-from errata.ledger.care.verify import verify as check
+from errata.ledger.care.verify import examine, is_sound
 
 with when_used():
     from errata.commands.trust import checks
@@ -115,9 +114,10 @@ class OpenLog:
         Args:
             deep: also recompute every delta, the base model's digests and the weights of tagged versions.
         """
-        findings = check(self._app.ledger_folder(), deep=deep)
+        examined = examine(self._app.ledger_folder(), deep=deep)
+        findings = list(examined.findings)
         if deep:
-            findings += deep_verify.deep_verify(self._workspace)
+            findings += deep_verify.deep_verify(self._workspace, examined.state)
         sound = is_sound(findings)
         word = "sound: everything is as it was recorded" if sound else "damaged"
         return Verified(sound, tuple(findings), view=(*checks.findings_told(findings), word))

@@ -17,8 +17,7 @@ from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.base.findings import NOTHING, Finding, Trouble, damage, troubles
 from errata.ledger.base.words import counted, sized
 from errata.ledger.care.gc import Sort, collect
-from errata.ledger.care.verify import is_sound
-from errata.ledger.care.verify import verify as check
+from errata.ledger.care.verify import Examined, examine, is_sound
 from errata.ledger.ledger import DATABASE, own_folder
 from errata.ledger.store.sqlite import SqliteStore
 from errata.ledger.witness.checkpoints import against, known_keys
@@ -66,19 +65,21 @@ def verify(app: App, deep: bool, reseal: bool, against: Path | None, trusted: tu
         SqliteStore(own_folder(folder) / DATABASE).reseal()
     pinned, keys = _pinned(against, trusted)
     with app.progress("checking the log and the blobs") as tell:
-        findings = check(folder, deep=deep)
+        examined = examine(folder, deep=deep)
+        findings = list(examined.findings)
         if pinned is not None:
-            findings += _held_against(app, pinned, keys)
+            findings += _held_against(examined, pinned, keys)
         if deep:
             tell("checking models")
-            findings += _deep(app)
+            findings += _deep(app, examined)
     sound = is_sound(findings)
     data: dict[str, Any] = {"sound": sound, "deep": deep, "findings": [finding.to_json() for finding in findings]}
     view = findings_told(findings)
     damaged = sum(finding.severity.value == "error" for finding in findings)
     told = "sound: everything is as it was recorded"
     if sound:
-        size, root = _root(app)
+        tree = MerkleTree.of_events([row.hash for row in examined.rows])
+        size, root = tree.size, tree.root().hex()
         data |= {"size": size, "root": root}
         told += f"; @{size}, Merkle root {root[:16]}"
     view.append(told if sound else f"damaged: {counted(damaged, 'finding')}")
@@ -97,12 +98,6 @@ def findings_told(findings: Sequence[Finding]) -> list[Block]:
     return view
 
 
-def _root(app: App) -> tuple[int, str]:
-    """How many events there are, and the root of the Merkle tree over them in hexadecimal."""
-    tree = MerkleTree.of_events([row.hash for row in app.ledger().store.raw()])
-    return tree.size, tree.root().hex()
-
-
 def _pinned(file: Path | None, trusted: tuple[str, ...]) -> tuple[Checkpoint | None, list[VerifierKey]]:
     """The checkpoint and the keys that the caller brings; read first, so that bad input costs no check."""
     keys = [VerifierKey.parse(text) for text in trusted]
@@ -113,24 +108,18 @@ def _pinned(file: Path | None, trusted: tuple[str, ...]) -> tuple[Checkpoint | N
     return read_checkpoint(file), keys
 
 
-def _held_against(app: App, pinned: Checkpoint, keys: list[VerifierKey]) -> list[Finding]:
-    try:
-        rows = list(SqliteStore(own_folder(app.ledger_folder()) / DATABASE).raw())  # also what cannot be opened
-    except ErrataError as error:
-        what = f"could not be held against the log: {error.message}"
+def _held_against(examined: Examined, pinned: Checkpoint, keys: list[VerifierKey]) -> list[Finding]:
+    if not examined.rows:
+        what = "could not be held against the log: none could be read"
         return [damage(f"checkpoint @{pinned.size}", what, Trouble.UNCHECKED)]
-    try:
-        known = known_keys(app.ledger().state())
-    except ErrataError:
-        known = []  # a log that cannot be read has been reported already
-    return against(pinned, rows, keys, known)
+    return against(pinned, examined.rows, keys, known_keys(examined.state))
 
 
-def _deep(app: App) -> list[Finding]:
+def _deep(app: App, examined: Examined) -> list[Finding]:
     """What can be checked only with the model; a ledger that cannot be opened has been reported already."""
     try:
         workspace = app.workspace()
-        return deep_verify.deep_verify(workspace)
+        return deep_verify.deep_verify(workspace, examined.state)
     except ErrataError as error:
         return [damage("models", f"could not be checked: {error.message}", Trouble.UNCHECKED)]
 

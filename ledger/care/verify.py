@@ -12,6 +12,7 @@ import dataclasses
 import re
 from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from errata.ledger.base.canonical import canonical_bytes, parse
@@ -39,7 +40,22 @@ from errata.ledger.store.row_checks import faults
 from errata.ledger.store.sqlite import SqliteStore
 from errata.ledger.store.store import EventStore
 
-__all__ = ["Finding", "Severity", "is_sound", "verify"]
+__all__ = ["Examined", "Finding", "Severity", "examine", "is_sound", "verify"]
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What was found of a ledger as it was at one moment.
+
+    Attributes:
+        findings: everything that was found.
+        rows: the log as it was then, as it is stored.
+        state: the state that its readable events make.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    rows: tuple[StoredEvent, ...] = ()
+    state: State = field(default_factory=State)
 
 
 def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
@@ -49,26 +65,60 @@ def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
         ledger: the ledger, or its folder, which need not be one that can be opened.
         deep: also recompute the digests of all factors.
     """
+    return list(examine(ledger, deep=deep).findings)
+
+
+def examine(ledger: Ledger | Path, *, deep: bool = False) -> Examined:
+    """Examine a ledger as it is at one moment: the log is read once, and others may go on writing meanwhile.
+
+    Nothing that they write changes what is examined, but for an erasure, which deletes what the log named before: then
+    all begins again.
+
+    Args:
+        ledger: the ledger, or its folder, which need not be one that can be opened.
+        deep: also recompute the digests of all factors.
+    """
     if not isinstance(ledger, Ledger):
         try:
             root = own_folder(ledger)
         except LedgerNotFound:
-            return [damage(str(ledger), "no ledger here", Trouble.LOST)]
+            return Examined((damage(str(ledger), "no ledger here", Trouble.LOST),))
         except LedgerDamaged as error:
-            return [damage(error.where, error.what, Trouble.FILE)]
+            return Examined((damage(error.where, error.what, Trouble.FILE),))
         except StorageFailed as error:
-            return [damage(str(ledger), error.message, Trouble.FILE)]
+            return Examined((damage(str(ledger), error.message, Trouble.FILE),))
         ledger = Ledger(root, SqliteStore(root / DATABASE), FolderBlobs(root / "objects"))
+    while True:
+        found = _examine_once(ledger, deep)
+        if is_sound(found.findings) or not _erased_after(ledger.store, found.rows):
+            return found
+
+
+def _examine_once(ledger: Ledger, deep: bool) -> Examined:
+    seen, unread = State(), None
+    try:
+        seen = ledger.state()  # before the log is read, so that it is not ahead of it
+    except ErrataError as error:
+        unread = damage("ledger.db", error.message, Trouble.FILE)
     findings, rows, events = examine_log(ledger.store, ledger.blobs)
     state = fold(events)
     if is_sound(findings):
-        findings += _examine_state(ledger, events, state)
+        findings += [unread] if unread is not None else _examine_state(seen, events, state)
         findings += _examine_drafts(ledger.blobs, state)
     findings += _examine_blobs(ledger.blobs, rows, events)
     findings += _examine_personal(ledger, state, deep)
     if deep:
         findings += _examine_factors(ledger.blobs, events)
-    return findings
+    return Examined(tuple(findings), tuple(rows), state)
+
+
+def _erased_after(store: EventStore, rows: Sequence[StoredEvent]) -> bool:
+    """Whether a fact was erased since these rows were read."""
+    if not rows:
+        return False
+    with suppress(ErrataError):
+        return any(isinstance(event.body, FactErased) for event in store.read(rows[-1].seq))
+    return False
 
 
 def examine_log(store: EventStore, blobs: BlobStore) -> tuple[list[Finding], list[StoredEvent], list[Event]]:
@@ -208,17 +258,12 @@ def _examine_secret(ledger: Ledger, number: int, sealed: Sealed) -> Iterator[Fin
         return  # its blob, of which has been told
 
 
-def _examine_state(ledger: Ledger, events: Sequence[Event], rebuilt: State) -> Iterator[Finding]:
+def _examine_state(seen: State, events: Sequence[Event], rebuilt: State) -> Iterator[Finding]:
     """The state that commands see, which grew event by event, is the one that all events make at once."""
-    try:
-        state = ledger.state()
-    except ErrataError as error:
-        yield damage("ledger.db", error.message, Trouble.FILE)
-        return
-    if state.head != rebuilt.head:  # the log has grown since it was read, or the state is wrong
-        rebuilt = fold(events[: state.head.seq])
-    if state != rebuilt:
-        yield damage("state", f"differs at @{state.head.seq} from one that is rebuilt from the log", Trouble.STATE)
+    if seen.head != rebuilt.head:  # the log has grown since it was read, or the state is wrong
+        rebuilt = fold(events[: seen.head.seq])
+    if seen != rebuilt:
+        yield damage("state", f"differs at @{seen.head.seq} from one that is rebuilt from the log", Trouble.STATE)
 
 
 _NAMED = re.compile(rb"blake3:[0-9a-f]{64}")

@@ -11,17 +11,22 @@ from __future__ import annotations
 from errata.editor.model.loading import digest_tensor
 from errata.ledger.base.errors import Erased, ErrataError, ModelChanged
 from errata.ledger.base.findings import Finding, Trouble, damage, note
+from errata.ledger.state.state import State
 from errata.replay.versions.materialise import KEYFRAMES, Materialiser
 from errata.replay.workflow.workspace import Workspace
 
 
-def deep_verify(workspace: Workspace) -> list[Finding]:
+def deep_verify(workspace: Workspace, state: State | None = None) -> list[Finding]:
     """Check base files, tagged versions and keyframes.
+
+    Args:
+        workspace: the ledger and its base model.
+        state: whose tags are checked; the head's if left out.
 
     Returns:
         Everything that was found, not only the first; an empty list says that all is as recorded.
     """
-    return [*_base(workspace), *_tags(workspace), *_keyframes(workspace)]
+    return [*_base(workspace), *_tags(workspace, state or workspace.state), *_keyframes(workspace)]
 
 
 def _base(workspace: Workspace) -> list[Finding]:
@@ -34,8 +39,8 @@ def _base(workspace: Workspace) -> list[Finding]:
     return []
 
 
-def _tags(workspace: Workspace) -> list[Finding]:
-    tags = dict(sorted(workspace.state.tags.items(), key=lambda item: item[1].live))
+def _tags(workspace: Workspace, state: State) -> list[Finding]:
+    tags = dict(sorted(state.tags.items(), key=lambda item: item[1].live))
     try:
         materialiser = Materialiser(workspace.ledger, workspace.files, keyframes=False)
     except ErrataError:
