@@ -27,10 +27,11 @@ from errata.ledger.events.parts import Body
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.events.trust_bodies import ChangeProposed
 from errata.ledger.facts.fact import Fact
+from errata.ledger.kinds.clocks import ClockSet, refuse_leap
 from errata.ledger.rules.decide import decide
 from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.log_check import LogCheck
-from errata.ledger.rules.operations import ApplyChange, Command
+from errata.ledger.rules.operations import ApplyChange, Command, RecordEvent
 from errata.ledger.rules.trust_rules import foresee_direct
 from errata.ledger.secrets.erasing import drop_erased
 from errata.ledger.secrets.sealing import Opener
@@ -278,6 +279,8 @@ class Ledger:
             self._see_allowed()
         own = signer() if signer is not None and state.trust.policy.signed else None
         act = Act(actor, now, None if own is None else own.key)
+        if not (isinstance(command, RecordEvent) and isinstance(command.body, ClockSet)):
+            refuse_leap(state.trust, now)
         decided = decide(state, command, act)
         for body in decided:
             self.opener.refuse_telling(state, *_reason_about(body))

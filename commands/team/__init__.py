@@ -2,6 +2,7 @@
 
     changing   `errata propose`, `draft`, `apply`, `withdraw` and `proposals`: the life of a change, but for
                decisions on it
+    clocks     `errata clock`: where the log's times stand, and the way out where a clock was wrong
     deciding   `errata approve`, `reject`, `review` and `break-glass`: what people sign
     erasing    `errata erase`
     flowing    `errata flow`: a change from its facts to its tag in one command, as far as the policy lets one

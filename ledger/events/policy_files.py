@@ -106,6 +106,12 @@ def span(seconds: float) -> str:
     return f"{seconds:,g} s"
 
 
+def roughly(seconds: float) -> str:
+    """A length of time that was measured: days where it is more than two, else minutes, else seconds."""
+    unit = next((unit for unit in (86_400, 60) if seconds > 2 * unit), 1)
+    return span(unit * round(seconds / unit))
+
+
 def _resolve_suites(document: dict[str, Any], where: str, folder: Path, suites: dict[str, bytes]) -> None:
     """Put a reference where a gate names a suite's file."""
     gates = document.get("gates")

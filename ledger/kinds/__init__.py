@@ -8,6 +8,7 @@ raise its version and add an upcaster from the version before.
     bisections   how a search for the edit that made a metric bad ended
     chain        a draft becomes an event after a head, and a stored event is read
     checkouts    a version was written out
+    clocks       where times of the log are no guide any more, and from which time on they go on
     decisions    what follows a draft: approved, rejected, applied, checked, reviewed
     edits        the first event; edits applied, attempted in vain, reverted, superseded, erased
     evaluations  the result of a suite, facts, a corpus or a task on a version, and where it keeps its facts

@@ -9,6 +9,7 @@ from errata.ledger.kinds import (
     access,
     bisections,
     checkouts,
+    clocks,
     decisions,
     edits,
     evaluations,
@@ -32,6 +33,7 @@ _SUBJECTS: tuple[tuple[KindSpec[Any], ...], ...] = (
     proposals.KINDS,
     decisions.KINDS,
     exports.KINDS,
+    clocks.KINDS,
 )
 
 KINDS: dict[str, KindSpec[Any]] = {spec.name: spec for subject in _SUBJECTS for spec in subject}

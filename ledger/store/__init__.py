@@ -7,6 +7,7 @@
                  edited tensor
     integrity    the SQLite store's own integrity: the seal, the file's bytes, the schema, SQLite's checks, and all
                  readable rows
+    row_checks   what must hold of an edit's factors wherever they come from: digests, bounds, and the exact grid
     rows         queries over the `events` table
     schema       the database's schema, as numbered migrations that are only ever added to
     seal         the seal: `ledger.seal` says which bytes the database file has, so that no bit of it can change

@@ -17,9 +17,11 @@ from errata.ledger.events.envelope import Event
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.kinds.bisections import BisectionConcluded
 from errata.ledger.kinds.checkouts import VersionCheckedOut
+from errata.ledger.kinds.clocks import ClockSet, first_ahead
 from errata.ledger.kinds.settings import SettingsChanged, TuningEvidence
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import Command, RecordEvent, RevertEdits, UntagVersion
+from errata.ledger.state.fold import Fold
 from errata.ledger.state.state import State
 
 CHECKOUT_TRIES = 10
@@ -100,6 +102,16 @@ class Writer:
         """
         body = SettingsChanged(hyperparameters=config.to_record(), reason=reason, evidence=evidence)
         return self.execute(RecordEvent(body))
+
+    def set_clock(self, reason: str) -> Event:
+        """Record that the clock is right, and which event's was ahead (`ledger.kinds.clocks`).
+
+        Raises:
+            Refused: whoever acts may not review.
+        """
+        acting = self.acting()
+        body = ClockSet(ahead=first_ahead(Fold(self.state), acting["now"]), reason=reason)
+        return self.ledger.execute(RecordEvent(body), **acting)[-1]
 
     def conclude_bisection(self, body: BisectionConcluded) -> list[Event]:
         """Record a bisection's result."""

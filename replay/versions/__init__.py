@@ -6,6 +6,8 @@
     keyframes    exact sums kept on disk so that a far version need not be summed from its first edit, and the rule
                  that says when one is written, used and dropped
     materialise  turn a live set into weights, exactly
+    sum_check    whether a sum that somebody kept is the sum of the deltas that the log names, without summing them
+                 again
     tiles        one edited tensor of a version at a time, in little memory: rows of the exact sum are made, cast
                  and forgotten
 

@@ -18,6 +18,7 @@ from errata.ledger.ledger import Ledger
 from errata.ledger.rules.deciding import signed_decision
 from errata.ledger.rules.operations import ApplyChange, RecordEvent
 from errata.ledger.secrets.key_files import KeyFolder
+from errata.ledger.state.trust import later
 from tests.support.command_line import SECRET, Done, Errata, settle, snapshot
 from tests.support.people import ROLES
 from tests.support.samples import filled
@@ -347,3 +348,25 @@ def test_no_command_shows_a_secret(everybody: Errata, tmp_path: Path) -> None:
     for done in shown:
         assert done.code == 0
         assert SECRET not in done.out + done.err and not any(seed in done.out for seed in seeds)
+
+
+def test_a_clock_that_was_ahead_is_told_and_set_by_who_may_review(
+    team: Errata, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = world.now()
+    assert team("clock", "--json").json["ahead"] is None
+    assert team("clock", "--set").code == 2 and team("clock", "--reason", "x").code == 2
+    ahead = later(right, 100 * 86_400)
+    with monkeypatch.context() as patch:
+        patch.setattr(world, "now", lambda: ahead)
+        at = team("role", "grant", "eve", "author", "--json").json
+    frozen = team("role", "grant", "fay", "author")
+    assert frozen.code == 4 and "100 days before the last event" in frozen.err and "errata clock" in frozen.err
+    told = team("clock")
+    assert "is the first event that lies ahead of now" in told.out and "lets nobody write until then" in told.out
+    assert team("clock", "--set", "--reason", "a wrong clock").code == 4
+    done = team("--actor", "ben", "--key", "ben", "clock", "--set", "--reason", "a wrong clock", "--json").json
+    assert done["ahead"] is not None and at and done["event"] is not None
+    assert "clock set: the clock of" in team("log", "-n", "1").out
+    assert team("verify").code == 0
+    assert team("role", "grant", "fay", "author").code == 0

@@ -38,6 +38,7 @@ from errata.ledger.events.policy import (
 )
 from errata.ledger.events.trust_bodies import ChangeApproved, ChangeClosed, ChangeRejected, GlassReviewed, PolicyChanged
 from errata.ledger.facts.fact import fact_digest
+from errata.ledger.kinds.clocks import ClockSet
 from errata.ledger.rules.operations import (
     ApplyChange,
     ApplyEdits,
@@ -559,3 +560,43 @@ def test_a_policy_agrees_with_itself(changes: dict[str, Any], complaint: str) ->
     fields = {name: getattr(CONTROLLED, name) for name in Policy.model_fields}
     with pytest.raises(ValueError, match=complaint):
         Policy(**(fields | changes))
+
+
+YEAR = 365 * 86_400
+
+
+def test_a_clock_far_ahead_is_refused_where_the_event_is_made() -> None:
+    here = team()
+    here.propose("ada", facts(1))
+    here.wait(10 * YEAR)
+    head = here.ledger.store.head()
+    refused(here, lambda: here.propose("ada", facts(2)), r"after the last event; set it right, or.*clock --set")
+    with pytest.raises(Refused, match="after the last event"):
+        here.ledger.foresee(None, Capability.RECORD, actor="ada", now=here.at)
+    assert here.ledger.store.head() == head
+
+
+def test_after_a_long_silence_somebody_who_reviews_says_that_the_clock_is_right() -> None:
+    here = team()
+    here.propose("ada", facts(1))
+    here.wait(YEAR)
+    refused(here, lambda: here.run("ada", RecordEvent(ClockSet(ahead=None, reason="quiet"))), "ada .* may not review")
+    here.run("ben", RecordEvent(ClockSet(ahead=None, reason="a quiet year")))
+    here.propose("ada", facts(2))
+    assert verify(here.ledger) == []
+
+
+def test_a_log_that_one_clock_froze_goes_on_with_a_record_of_it() -> None:
+    here = team()
+    here.wait(170 * 86_400)  # ahead by less than is refused
+    here.propose("ada", facts(1))
+    ahead = here.state.head.seq
+    here.wait(-170 * 86_400)
+    refused(here, lambda: here.propose("ada", facts(2)), "before the last event; set it right, or see `errata clock`")
+    refused(here, lambda: here.run("ben", RecordEvent(ClockSet(ahead=ahead + 1, reason=""))), f"@{ahead} is the first")
+    refused(here, lambda: here.run("ben", RecordEvent(ClockSet(ahead=None, reason=""))), f"@{ahead} is the first")
+    here.run("ben", RecordEvent(ClockSet(ahead=ahead, reason="the build machine was ahead")))
+    here.propose("ada", facts(3))
+    assert verify(here.ledger) == [] and here.state.trust.clock < here.state.times[ahead - 1]
+    here.wait(-60)
+    refused(here, lambda: here.propose("ada", facts(4)), "before the last event")
