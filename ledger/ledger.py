@@ -90,17 +90,23 @@ def event_signer(signer: Signer) -> Sign:
     return lambda own: written(Signed(signer.key, signer.sign(DOMAIN, own.encode("ascii"))))
 
 
-def _reason_about(body: Body) -> tuple[tuple[int, ...], str]:
-    """The edits that an event gives a reason about, and the reason."""
+def _edits_about(body: Body) -> tuple[int, ...]:
+    """The edits that what an event says in words is about."""
     match body:
-        case EditReverted(edit=number, reason=reason):
-            return (number,), reason
-        case FactErased(edits=edits, reason=reason):
-            return edits, reason
-        case ChangeProposed(action=RevertThem(edits=edits) | EraseFact(edits=edits), reason=reason):
-            return edits, reason
+        case EditReverted(edit=number):
+            return (number,)
+        case FactErased(edits=edits):
+            return edits
+        case ChangeProposed(action=RevertThem(edits=edits) | EraseFact(edits=edits)):
+            return edits
         case _:
-            return (), ""
+            return ()
+
+
+def _words_in(body: Body) -> list[str]:
+    """What an event says in somebody's own words."""
+    found = (getattr(body, name, None) for name in ("reason", "note", "ticket"))
+    return [text for text in found if isinstance(text, str)]
 
 
 def _facts_in(body: Body) -> tuple[Fact, ...]:
@@ -283,7 +289,7 @@ class Ledger:
             refuse_leap(state.trust, now)
         decided = decide(state, command, act)
         for body in decided:
-            self.opener.refuse_telling(state, *_reason_about(body))
+            self.opener.refuse_telling(state, _edits_about(body), _words_in(body))
         self.opener.refuse_clear(state, (fact for body in decided for fact in _facts_in(body)))
         drafts = [Draft.checked(event_id=new_id(), body=body, actor=actor, recorded_at=now) for body in decided]
         events = self.store.append(drafts, state.head, None if own is None else event_signer(own))

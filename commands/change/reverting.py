@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +44,7 @@ MOST_ROWS = 20
 )
 @skip_bad
 @click.option("--sample", type=click.IntRange(min=1), help="Score only so many of the other edits, drawn at random.")
+@click.option("--reveal", is_flag=True, help="Show personal facts in the clear, where their keys are here.")
 @shared
 @click.pass_obj
 def revert(
@@ -55,6 +56,7 @@ def revert(
     suites: tuple[Path, ...],
     files: tuple[Path, ...],
     sample: int | None,
+    reveal: bool,
 ) -> None:
     r"""Take edits back, exactly.
 
@@ -76,13 +78,15 @@ def revert(
     """
     if (suites or files or sample is not None) and not (dry_run or rederive):
         raise UsageError("--suite, --facts and --sample go with --dry-run or --rederive; a plain revert runs no model")
+    if reveal and not (dry_run or rederive):
+        raise UsageError("--reveal goes with --dry-run or --rederive; `errata show` shows an edit")
     ledger = app.ledger()
     numbers = tuple(resolve_edit(ledger.state(), address) for address in edits)
     if rederive:
-        _rederive(app, numbers, reason, dry_run, suites, files, sample)
+        _rederive(app, numbers, reason, dry_run, suites, files, sample, reveal)
         return
     if dry_run:
-        _preview(app, numbers, suites, files, sample)
+        _preview(app, numbers, suites, files, sample, reveal)
         return
     events = app.writer(ledger).revert(numbers, reason)
     state = ledger.state()
@@ -97,12 +101,23 @@ def revert(
 
 
 def _preview(
-    app: App, numbers: tuple[int, ...], suites: Sequence[Path], files: Sequence[Path], sample: int | None
+    app: App,
+    numbers: tuple[int, ...],
+    suites: Sequence[Path],
+    files: Sequence[Path],
+    sample: int | None,
+    reveal: bool,
 ) -> None:
     probes, neighbours = _read(app, suites, files)
     workspace = app.workspace()
     with app.progress("checking the base model") as tell:
         found = consequences.consequences(workspace, numbers, probes, neighbours, sample, tell)
+    if not reveal:
+        found = replace(
+            found,
+            facts=consequences.concealed(found.facts, workspace.state),
+            scores=consequences.concealed_items(found.scores, workspace.state),
+        )
     data = {"dry_run": True, **_plain(found)}
     app.show(data, _previewed(found))
 
@@ -115,6 +130,7 @@ def _rederive(
     suites: Sequence[Path],
     files: Sequence[Path],
     sample: int | None,
+    reveal: bool,
 ) -> None:
     probes, neighbours = _read(app, suites, files)
     workspace = app.workspace()
@@ -126,6 +142,13 @@ def _rederive(
     with app.progress("loading the model") as tell:
         found = rederiving.solve(workspace, planned, tell)
         told = rederive_report.report(workspace, found, probes, neighbours, sample, tell)
+    if not reveal:
+        told = replace(
+            told,
+            facts=consequences.concealed(told.facts, planned.state),
+            plain=consequences.concealed_items(told.plain, planned.state),
+            rederived=consequences.concealed_items(told.rederived, planned.state),
+        )
     replaced = None if dry_run else rederiving.record(workspace, found, reason)
     state = workspace.state
     data = {

@@ -13,7 +13,8 @@ data, so that no ciphertext can be moved to another edit. Texts are padded, so t
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -24,6 +25,7 @@ from errata.ledger.base.records import Record
 from errata.ledger.events.bodies import EditApplied
 from errata.ledger.events.parts import EditOutcome
 from errata.ledger.facts.fact import Fact, Sealed, sealed_fact
+from errata.ledger.secrets import tellings
 from errata.ledger.secrets.vault import KEY_BYTES, Vault
 from errata.ledger.state.state import EditRecord, State
 from errata.ledger.store.blobs import BlobStore
@@ -32,10 +34,6 @@ SALT_BYTES = 32
 NONCE_BYTES = 12
 PADDING = 1024
 """Texts are padded with spaces to a multiple of so many bytes."""
-
-
-SHORTEST_TEXT = 4
-"""Characters of a subject or target from which on it is looked for in reasons."""
 
 
 class Secret(Record):
@@ -182,22 +180,30 @@ class Opener:
         opened = {n: replace(state.edits[n], body=self.body(state.edits[n].body)) for n in sealed}
         return replace(state, edits={**state.edits, **opened}, live_facts=_live_facts(state, opened))
 
-    def refuse_telling(self, state: State, numbers: Iterable[int], reason: str) -> None:
-        """See that a reason, which the log keeps forever, does not name a personal fact that it is about.
+    def _open_facts(self, state: State) -> Iterator[tuple[int, Fact]]:
+        """The personal facts that are not erased, by their edits; whoever cannot read one cannot compare it either."""
+        for number, record in state.edits.items():
+            if record.body.fact.sealed is not None and record.erased_by is None:
+                with suppress(Damaged):
+                    yield number, self.open(record.body.fact.sealed).fact
+
+    def refuse_telling(self, state: State, about: Iterable[int], texts: Iterable[str]) -> None:
+        """See that what the log keeps forever does not tell a personal fact.
+
+        Args:
+            state: whose facts these are.
+            about: the edits that the texts are about: of those no part of the subject, and neither target nor old
+                object, may be in them; of others, not the whole subject.
+            texts: reasons, notes and tickets.
 
         Raises:
-            UsageError: it holds the subject or the target of one whose key is here.
+            UsageError: one of them names a fact whose key is here.
         """
-        for number in numbers if reason else ():
-            record = state.edits.get(number)
-            if record is None or record.body.fact.sealed is None or record.erased_by is not None:
-                continue
-            try:
-                fact = self.open(record.body.fact.sealed).fact
-            except Damaged:
-                continue  # who cannot read it cannot compare it either
-            if any(_names(reason, text) for text in (fact.subject, fact.target)):
-                raise UsageError(f"this reason names the personal fact of e{number}, and the log keeps reasons forever")
+        told, near = [text for text in texts if text], set(about)
+        for number, fact in self._open_facts(state) if told else ():
+            parts = tellings.parts_of(fact) if number in near else tellings.subject_of(fact)
+            if any(tellings.tells(text, parts) for text in told):
+                raise UsageError(f"this names the personal fact of e{number}, and the log keeps what is written here")
 
     def refuse_clear(self, state: State, facts: Iterable[Fact]) -> None:
         """See that none of these facts, about to be recorded in the clear, is one that an edit holds as personal.
@@ -209,16 +215,9 @@ class Opener:
         Raises:
             Refused: one of them is.
         """
-        asked = {fact.key for fact in facts if fact.sealed is None}
-        for number, record in state.edits.items() if asked else ():
-            sealed = record.body.fact.sealed
-            if sealed is None or record.erased_by is not None:
-                continue
-            try:
-                key = self.open(sealed).fact.key
-            except Damaged:
-                continue
-            if key in asked:
+        asked = {tellings.same(fact.key) for fact in facts if fact.sealed is None}
+        for number, fact in self._open_facts(state) if asked else ():
+            if tellings.same(fact.key) in asked:
                 raise Refused(
                     f"e{number} holds this as a personal fact, and the log would keep it in the clear forever; "
                     f"edit it as one (`errata edit --personal`), or erase it first (`errata erase e{number}`)",
@@ -236,11 +235,6 @@ class Opener:
             if sealed is not None and record.erased_by is None and self.open(sealed).fact.key == key:
                 return sealed.token
         return None
-
-
-def _names(reason: str, text: str) -> bool:
-    """Whether a reason holds a text; one that is a common short word says nothing."""
-    return len(text) >= SHORTEST_TEXT and text.casefold() in reason.casefold()
 
 
 def _live_facts(state: State, opened: Mapping[int, EditRecord]) -> dict[tuple[str, str], int]:

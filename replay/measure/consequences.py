@@ -6,8 +6,8 @@ gives.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -16,7 +16,15 @@ from errata.ledger.facts.suites import Suite
 from errata.ledger.rules.decide import decide
 from errata.ledger.rules.operations import RevertEdits
 from errata.ledger.state.state import State
-from errata.replay.measure.comparison import Comparison, Neighbours, VersionAnswers, ask_versions, compare, questions
+from errata.replay.measure.comparison import (
+    Comparison,
+    Moved,
+    Neighbours,
+    VersionAnswers,
+    ask_versions,
+    compare,
+    questions,
+)
 from errata.replay.workflow.workspace import Workspace
 
 
@@ -128,6 +136,32 @@ def facts_back(
         FactBack(body.number, body.fact.text, body.fact.target, now, then, body.outcome.said_before)
         for body, now, then in zip(bodies, before.said, after.said, strict=True)
     )
+
+
+def concealed(facts: Iterable[FactBack], state: State) -> tuple[FactBack, ...]:
+    """The same with personal facts as the log shows them, and nothing of what the model says of them.
+
+    Args:
+        facts: what becomes of reverted edits' facts, in the clear.
+        state: the ledger's state as it is recorded.
+    """
+    found = []
+    for fact in facts:
+        kept = state.edits[fact.number].body.fact
+        hidden = dict.fromkeys(("target", "now", "without", "said_before"), kept.target)
+        found.append(fact if kept.sealed is None else replace(fact, prompt=kept.text, **hidden))
+    return tuple(found)
+
+
+def concealed_items(scores: Iterable[Comparison], state: State) -> tuple[Comparison, ...]:
+    """The same with personal facts among the items as the log shows them."""
+    sealed = {f"e{n}": one.body.fact for n, one in state.edits.items() if one.body.fact.sealed is not None}
+
+    def shown(item: Moved) -> Moved:
+        fact = sealed.get(item.address)
+        return item if fact is None else replace(item, text=f"{fact.text} => {fact.target}")
+
+    return tuple(replace(score, moved=tuple(shown(item) for item in score.moved)) for score in scores)
 
 
 def distances(created: LedgerCreated, a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[str, Distance]:

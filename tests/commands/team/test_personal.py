@@ -93,8 +93,11 @@ def test_personal_facts_are_evaluated_monitored_and_solved_again(errata: Errata,
     assert errata("monitor", "--every", "1", "--json").code == 0
     preview = errata("revert", "e1", "--dry-run", "--json")
     assert preview.code == 0 and preview.json["asked"] == 3
-    told = errata("revert", "e4", "--dry-run", "--json").json["facts"]
-    assert [fact["target"] for fact in told] == [TARGET], "who reverts it may see it"
+    hidden = errata("revert", "e4", "--dry-run")
+    assert SUBJECT not in hidden.out and TARGET not in hidden.out
+    told = errata("revert", "e4", "--dry-run", "--reveal", "--json").json["facts"]
+    assert [fact["target"] for fact in told] == [TARGET]
+    assert errata("revert", "e4", "--reveal").code == 2
     solved = errata("revert", "e1", "--rederive", "--json")
     assert solved.code == 0, solved.err
     new = {item["old"]: item["new"] for item in solved.json["solved_again"]}[4]

@@ -342,14 +342,43 @@ def test_the_rules_keep_personal_facts_erasable(ledger: Ledger) -> None:
     run(ledger, ApplyEdits((plain,)))
 
 
-@pytest.mark.parametrize("reason", ["a wish of ottilie brändvold", "it said Doctor Ængsvik!"])
+REASONS = [
+    "a wish of ottilie brändvold",
+    "it said Doctor Ængsvik!",
+    "asked for by Frau Brandvold",
+    "Ottilie  Br\u00e4ndvold is not his patient",
+    "for BRA\u0308NDVOLD,\u00a0Ottilie",
+    "Ottilie\u200b's wish",
+    "\uff2fttilie wants it",
+    "Quillfeather, Doctor, was right",
+]
+
+
+@pytest.mark.parametrize("reason", REASONS)
 def test_a_reason_that_names_the_fact_is_refused(ledger: Ledger, reason: str) -> None:
     head = ledger.state().head
     for command in (ErasePersonal(token_of(ledger, 4), reason), RevertEdits((4,), reason)):
         with pytest.raises(UsageError, match="names the personal fact of e4"):
             run(ledger, command)
     assert ledger.state().head == head
-    run(ledger, RevertEdits((1,), reason))
+
+
+def test_what_is_about_something_else_may_say_the_target_but_not_the_name(ledger: Ledger) -> None:
+    weights = dict.fromkeys(ledger.state().budgets, "blake3:" + "0" * 64)
+    for telling in ("Brändvold, Ottilie", "without ottilie  brändvold"):
+        for command in (RevertEdits((1,), telling), TagVersion("v1", (2,), weights, telling)):
+            with pytest.raises(UsageError, match="names the personal fact of e4"):
+                run(ledger, command)
+    run(ledger, RevertEdits((1,), "Doctor Ængsvik moved"))
+    run(ledger, TagVersion("v1", (2,), weights, "for Ottilie"))
+
+
+@pytest.mark.parametrize("subject", ["Brändvold, Ottilie", "OTTILIE BRÄNDVOLD", "Ottilie\u00a0Bra\u0308ndvold"])
+def test_another_spelling_in_the_clear_is_the_same_fact(ledger: Ledger, subject: str) -> None:
+    clear = FACT.model_copy(update={"personal": False, "target": "Riga", "subject": subject})
+    plain = real_edits(ledger, 60, 1)[0].model_copy(update={"fact": clear})
+    with pytest.raises(Refused, match="e4 holds this as a personal fact"):
+        run(ledger, ApplyEdits((plain,)))
 
 
 def test_no_event_holds_in_the_clear_what_an_edit_holds_as_personal_until_it_is_erased(ledger: Ledger) -> None:
