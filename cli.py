@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import click
 
 from errata import __version__, world
+from errata.commands import streams
 from errata.commands.app import App, laid_out
 from errata.commands.lazy import LazyGroup, Named
 from errata.commands.unlocking import Unlocking
-from errata.ledger.base.errors import ErrataError, StorageFull
+from errata.ledger.base.errors import ErrataError, OutputFailed, StorageFull
 from errata.ledger.base.words import json_text, shown
 
-USAGE, DAMAGED, MODEL, INTERRUPTED = 2, 5, 6, 130
+USAGE, DAMAGED, MODEL, UNTOLD, INTERRUPTED = 2, 5, 6, 7, 130
 
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -153,7 +156,7 @@ def main(
     @2026-11-28T12:00:00Z or spring@2026-11-28 (where the tag was). A date means the end of that day in UTC.
     Edits: e12, or the start of a delta's digest. Files of facts and suites: a path, or - for standard input.
     Exit codes: 0 done, 1 the answer is no, 2 usage, 3 conflict, 4 not allowed, 5 damaged or missing data,
-    6 model or editing error.
+    6 model or editing error, 7 recorded, but what came of it could not be shown.
     """
     app.named(ledger, base, actor, key)
     app.as_json = as_json
@@ -164,7 +167,14 @@ def main(
 
 def entry(arguments: Sequence[str] | None = None) -> None:
     """Run `errata` and leave the process with its exit code."""
+    signal.signal(signal.SIGINT, _interrupt)
     sys.exit(call(sys.argv[1:] if arguments is None else arguments))
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    """The first interrupt lets what is under way end in order; the next one ends the process."""
+    signal.signal(number, signal.SIG_DFL)
+    raise KeyboardInterrupt
 
 
 def call(arguments: Sequence[str]) -> int:
@@ -175,29 +185,35 @@ def call(arguments: Sequence[str]) -> int:
     """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
+    streams.prepare()
+    if sys.stdout is None:
+        return _fail(OutputFailed("it is closed").to_json(), DAMAGED, False, False)
+    app = App(world.here(), Unlocking)
     own = list(arguments)[: list(arguments).index("--")] if "--" in arguments else list(arguments)
     as_json, debug = "--json" in own, "--debug" in own
     try:
-        code = main.main(list(arguments), prog_name="errata", standalone_mode=False, obj=App(world.here(), Unlocking))
+        code = main.main(list(arguments), prog_name="errata", standalone_mode=False, obj=app)
         return code if isinstance(code, int) else 0
     except click.exceptions.NoArgsIsHelpError as error:
         sys.stderr.write(error.format_message() + "\n")
         return USAGE
     except click.ClickException as error:
-        return _fail(_usage(error), USAGE, as_json, debug)
+        return _fail(_usage(error), USAGE, as_json, debug, app.recorded)
     except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write("errata: interrupted\n")
+        sys.stderr.write(f"errata: interrupted{_standing(app.recorded)}\n")
         return INTERRUPTED
+    except OutputFailed as error:
+        streams.discard_output()
+        if app.recorded is not None:
+            return _fail(error.to_json(), UNTOLD, False, debug, app.recorded)
+        return 0 if error.gone else _fail(error.to_json(), error.exit_code, False, debug)
     except ErrataError as error:
-        return _fail(error.to_json(), error.exit_code, as_json, debug)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return _fail(error.to_json(), error.exit_code, as_json, debug, app.recorded)
     except OSError as error:
-        return _fail(_system(error), DAMAGED, as_json, debug)
+        return _fail(_system(error), DAMAGED, as_json, debug, app.recorded)
     except Exception as error:
         what = {"type": type(error).__name__, "message": f"{type(error).__name__}: {error}; --debug shows where"}
-        return _fail(what, MODEL, as_json, debug)
+        return _fail(what, MODEL, as_json, debug, app.recorded)
 
 
 def _usage(error: click.ClickException) -> dict[str, Any]:
@@ -213,13 +229,26 @@ def _system(error: OSError) -> dict[str, Any]:
     return {"type": type(error).__name__, "message": f"{where}{error.strerror or error}", "fields": {}}
 
 
-def _fail(error: dict[str, Any], code: int, as_json: bool, debug: bool) -> int:
+def _standing(recorded: tuple[int, int] | None) -> str:
+    """What was recorded before an error, and is not taken back by it."""
+    if recorded is None:
+        return ""
+    first, last = recorded
+    return f"; recorded before that, and standing: @{first}" + (f" to @{last}" if last > first else "")
+
+
+def _fail(error: dict[str, Any], code: int, as_json: bool, debug: bool, recorded: tuple[int, int] | None = None) -> int:
     """Tell an error: one line on stderr, and one for each bad record; with --json also one document on stdout."""
     if debug:
         traceback.print_exc()
     if as_json:
-        sys.stdout.write(json_text({"error": {**error, "exit_code": code}}) + "\n")
-    message, records = str(error["message"]), error.get("fields", {}).get("records", [])
+        stands = {} if recorded is None else {"recorded": list(recorded)}
+        try:
+            sys.stdout.write(json_text({"error": {**error, "exit_code": code, **stands}}) + "\n")
+            sys.stdout.flush()
+        except OSError:
+            streams.discard_output()  # what was to be told stands on stderr
+    message, records = str(error["message"]) + _standing(recorded), error.get("fields", {}).get("records", [])
     lines = [message.split("\n")[0], *(f"{one['where']}: {one['what']}" for one in records)] if records else [message]
     sys.stderr.writelines(f"errata: {shown(' '.join(line.split()))}\n" for line in lines)
     return code

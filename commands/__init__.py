@@ -6,6 +6,7 @@
     outputs    where a command writes: never into a ledger, and over nothing that is something else
     pager      long output on a terminal goes through a pager
     options    options that several commands share
+    streams    standard output and error, so that no text and no terminal makes a command fail
     unlocking  which key signs for whoever acts, and where its passphrase comes from
     lazy       commands and modules that are loaded when they are used
     helping    help

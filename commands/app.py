@@ -12,7 +12,7 @@ import click
 
 from errata.commands.lazy import when_used
 from errata.commands.words.render import Loud, View, console, write
-from errata.ledger.base.errors import ErrataError, UnknownVersion, UsageError
+from errata.ledger.base.errors import ErrataError, OutputFailed, UnknownVersion, UsageError
 from errata.ledger.base.words import json_text, shown
 
 with when_used():
@@ -111,6 +111,7 @@ class App:
     _signer: signing.SignerSource | None = field(default=None, repr=False)
     _warned: bool = field(default=False, repr=False)
     _stdin_read: bool = field(default=False, repr=False)
+    _ledgers: list[ledgers.Ledger] = field(default_factory=list, repr=False)
 
     def named(self, ledger: Path | None, base: Path | None, actor: str | None, key: str | None) -> None:
         """Take what is named, or else what ERRATA_DIR, ERRATA_BASE, ERRATA_ACTOR and ERRATA_KEY say.
@@ -127,12 +128,23 @@ class App:
     def ledger(self) -> ledgers.Ledger:
         """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
         found = ledgers.Ledger.open(self.ledger_folder(), self.caches)
+        self.keep(found)
         if not self._warned:
             self._warned = True
             with suppress(ErrataError):  # damage is for the command to tell, or to mend
                 for line in change_view.unreviewed_lines(found.state(), self.world.now()):
                     write([Loud(f"errata: {line}")], self.world.err)
         return found
+
+    def keep(self, ledger: ledgers.Ledger) -> None:
+        """Remember a ledger that this call writes to, so that what was recorded can be told whatever happens then."""
+        self._ledgers.append(ledger)
+
+    @property
+    def recorded(self) -> tuple[int, int] | None:
+        """The first and the last seq of the events that this call recorded; None for none."""
+        seqs = [seq for ledger in self._ledgers for seq in ledger.appended]
+        return (min(seqs), max(seqs)) if seqs else None
 
     def ledger_folder(self) -> Path:
         """The ledger's folder: the one that is named, or the one here or above."""
@@ -200,16 +212,22 @@ class App:
         return move.live
 
     def show(self, data: Any, view: View, *, pager: bool = False) -> None:
-        """Show a result: `data` as one JSON document with --json, else `view`, if asked for through a pager."""
-        if self.as_json:
-            self.world.out.write(json_text(data) + "\n")
-            self.world.out.flush()
-            return
-        if not (pager and self.world.out.isatty()):
-            write(view, self.world.out)
-            return
-        with paging.paged(self.world.out, self.world.environment) as stream:
-            write(view, stream)
+        """Show a result: `data` as one JSON document with --json, else `view`, if asked for through a pager.
+
+        Raises:
+            OutputFailed: it cannot be written.
+        """
+        try:
+            if self.as_json:
+                self.world.out.write(json_text(data) + "\n")
+                self.world.out.flush()
+            elif not (pager and self.world.out.isatty()):
+                write(view, self.world.out)
+            else:
+                with paging.paged(self.world.out, self.world.environment) as stream:
+                    write(view, stream)
+        except OSError as error:
+            raise OutputFailed(error.strerror or str(error), isinstance(error, BrokenPipeError)) from error
 
     def read_stdin(self) -> bytes:
         """All of standard input.

@@ -127,6 +127,7 @@ class Ledger:
         folder: the `.errata` folder; None for a ledger in memory.
         store, blobs, vault: where events, blobs and the keys of personal facts are kept.
         opener: reads personal facts.
+        appended: the seqs of the events that were appended through this object, in order.
     """
 
     def __init__(self, folder: Path | None, store: EventStore, blobs: BlobStore, elsewhere: Path | None = None) -> None:
@@ -136,6 +137,7 @@ class Ledger:
         self.blobs = blobs
         self.vault: Vault = MemoryVault() if folder is None else FolderVault(folder / "vault", folder / LOCK)
         self.opener = Opener(blobs, self.vault)
+        self.appended: list[int] = []
         self._state = State()
         self._seen = LogCheck()
 
@@ -293,6 +295,7 @@ class Ledger:
         self.opener.refuse_clear(state, (fact for body in decided for fact in _facts_in(body)))
         drafts = [Draft.checked(event_id=new_id(), body=body, actor=actor, recorded_at=now) for body in decided]
         events = self.store.append(drafts, state.head, None if own is None else event_signer(own))
+        self.appended += [event.seq for event in events]
         self._state = fold(events, state)
         if any(isinstance(event.body, FactErased) for event in events):
             hit("erase.recorded")

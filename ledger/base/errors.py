@@ -291,6 +291,20 @@ class StorageFull(StorageFailed):
         super().__init__(where, "no space left on the disk; nothing was written, free some and try again")
 
 
+class OutputFailed(ErrataError):
+    """What was done could not be shown: standard output cannot be written to.
+
+    Attributes:
+        gone: whoever read it has gone away, as `head` does.
+    """
+
+    exit_code = 5
+
+    def __init__(self, why: str, gone: bool = False) -> None:
+        super().__init__(f"standard output cannot be written to: {why}", why=why)
+        self.gone = gone
+
+
 class ModelError(ErrataError):
     """The model, or the arithmetic of an edit, failed."""
 
