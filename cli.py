@@ -26,7 +26,7 @@ from errata.commands.unlocking import Unlocking
 from errata.ledger.base.errors import ErrataError, OutputFailed, StorageFull
 from errata.ledger.base.words import json_text, shown
 
-USAGE, DAMAGED, MODEL, UNTOLD, INTERRUPTED = 2, 5, 6, 7, 130
+USAGE, DAMAGED, MODEL, UNTOLD, INTERRUPTED, TERMINATED = 2, 5, 6, 7, 130, 143
 
 QUIET = {
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
@@ -168,13 +168,18 @@ def main(
 def entry(arguments: Sequence[str] | None = None) -> None:
     """Run `errata` and leave the process with its exit code."""
     signal.signal(signal.SIGINT, _interrupt)
+    signal.signal(signal.SIGTERM, _interrupt)
     sys.exit(call(sys.argv[1:] if arguments is None else arguments))
 
 
+class Stopped(KeyboardInterrupt):
+    """A signal asks the process to end; its number is the argument."""
+
+
 def _interrupt(number: int, frame: FrameType | None) -> None:
-    """The first interrupt lets what is under way end in order; the next one ends the process."""
+    """The first signal lets what is under way end in order; the next one ends the process."""
     signal.signal(number, signal.SIG_DFL)
-    raise KeyboardInterrupt
+    raise Stopped(number)
 
 
 def call(arguments: Sequence[str]) -> int:
@@ -199,9 +204,11 @@ def call(arguments: Sequence[str]) -> int:
         return USAGE
     except click.ClickException as error:
         return _fail(_usage(error), USAGE, as_json, debug, app.recorded)
-    except (click.Abort, KeyboardInterrupt):
-        sys.stderr.write(f"errata: interrupted{_standing(app.recorded)}\n")
-        return INTERRUPTED
+    except (click.Abort, KeyboardInterrupt) as error:
+        by_term = (error.__cause__ or error).args == (signal.SIGTERM,)
+        told, code = ("terminated", TERMINATED) if by_term else ("interrupted", INTERRUPTED)
+        sys.stderr.write(f"errata: {told}{_standing(app.recorded)}\n")
+        return code
     except OutputFailed as error:
         streams.discard_output()
         if app.recorded is not None:

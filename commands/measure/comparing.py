@@ -18,8 +18,10 @@ from errata.commands.options import IN_CHAT, SYSTEM, chat_settings, settings_fro
 from errata.commands.outputs import A_PAGE, Output, output_option
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.held import held_folder
 from errata.ledger.base.words import counted
 from errata.replay.charts import Panel, lines
+from errata.replay.workflow.caches import COMPARE
 
 with when_used():
     from errata.editor.methods import registry
@@ -139,8 +141,8 @@ def _folder(out: Path | None) -> Iterator[Path]:
     if out is not None:
         yield out
         return
-    with tempfile.TemporaryDirectory(prefix="errata-compare-") as folder:
-        yield Path(folder)
+    with held_folder(Path(tempfile.gettempdir()), COMPARE) as folder:
+        yield folder
 
 
 def _settings(pairs: Sequence[str]) -> tuple[dict[str, str], dict[str, dict[str, str]]]:

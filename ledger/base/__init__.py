@@ -6,6 +6,7 @@
     failpoints  named places at which a test may pull the plug
     files       files that are there whole or not at all, and the ledger folder's lock
     findings    what `verify` has to say, what that means, and what to do about it
+    held        folders that belong to the process that fills them: it holds a lock on each
     json_files  reading JSON and JSONL files so that every complaint names the file and the line or record
     own         folders that are ours: nothing is deleted or overwritten behind a link, or on a disk mounted inside
     records     `Record`: the frozen, strict model that everything crossing a border is made of

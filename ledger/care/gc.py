@@ -15,6 +15,7 @@ some of what it would have, and the next one goes on from there.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from errata.ledger.base.errors import BlobMissing, LedgerDamaged, UsageError
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import TEMPORARY, storage_error
 from errata.ledger.base.findings import Severity
+from errata.ledger.base.held import abandoned, noted_in, start_beside
 from errata.ledger.base.own import destroy, opened, remove
 from errata.ledger.care.verify import examine_log, named_digests, orphans
 from errata.ledger.ledger import DATABASE, own_folder
@@ -34,7 +36,7 @@ from errata.ledger.secrets.erasing import drop_erased, leftovers
 from errata.ledger.secrets.vault import KEY_BYTES, FolderVault
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import FolderBlobs
-from errata.ledger.store.caches import Caches, folders_in
+from errata.ledger.store.caches import CACHE, Caches, folders_in
 from errata.ledger.store.sqlite import SqliteStore
 
 DROPPED = ".dropped-"
@@ -49,6 +51,7 @@ class Sort(StrEnum):
 
     ORPHAN = "orphan blobs"
     UNFINISHED = "unfinished writes"
+    ABANDONED = "folders of killed commands"
     ERASED = "left of erased facts"
     KEY = "keys without a fact"
     CACHE = "caches"
@@ -62,11 +65,15 @@ class Places:
         caches: folders whose files can all be made again.
         scratch: folders in which each entry belongs to one run, and to nobody once that run is gone.
         unfinished: how names of files start that were not finished, beside `ledger.base.files.TEMPORARY`.
+        held: how names of folders in `scratch` start that their runs hold a lock on.
+        temporary: likewise of folders among the system's temporary ones.
     """
 
     caches: tuple[str, ...] = ()
     scratch: tuple[str, ...] = ()
     unfinished: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
+    temporary: tuple[str, ...] = ()
 
 
 NOWHERE = Places()
@@ -140,6 +147,7 @@ def collect(
         work.blobs(store, blobs, named_digests(rows, blobs), rows[-1].seq if rows else 0)
         work.keys(store, state, vault)
         foreign = work.unfinished(blobs, places)
+        work.abandoned(places)
         if caches:
             work.caches(places)
     except OSError as error:
@@ -223,6 +231,22 @@ class _Work:
             for entry in sorted(folder.iterdir()):
                 self._sort_out(Sort.UNFINISHED, entry)
         return foreign
+
+    def abandoned(self, places: Places) -> None:
+        """Drop folders that killed processes were filling, wherever: each is locked, so nobody fills it any more."""
+        known = [(Path(tempfile.gettempdir()), start) for start in places.temporary]
+        known += [(folder, start) for folder in self._folders(places.scratch) for start in places.held]
+        known.append((self.root.parent, f"{self.root.name}.making-"))
+        notes = list(noted_in(self.root / CACHE))
+        for parent, start in (*known, *((path.parent, start_beside(path)) for _, path in notes)):
+            for folder in abandoned(parent, start):
+                size = sum(one.lstat().st_size for one in _within(folder) if not one.is_dir())
+                self.dropped.append(Item(Sort.ABANDONED, self._name(folder), size))
+                if not self.dry_run:
+                    remove(parent, folder)
+        for note, path in notes:
+            if not self.dry_run and not any(path.parent.glob(f"{start_beside(path)}*")):
+                remove(self.root, note)
 
     def caches(self, places: Places) -> None:
         """Drop files that can be made again, but for those that are still being written."""

@@ -8,20 +8,23 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import signal
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from errata.editor.score.evaluate import SuiteResult
 from errata.editor.score.lm_task import TaskResult
 from errata.ledger.base.errors import ErrataError, UsageError
+from errata.ledger.base.held import held_folder
 from errata.ledger.facts.suites import Suite, higher_is_better, suite_digest
 from errata.ledger.kinds.bisections import StepOutcome
 from errata.replay.bisect.conclude import Direction, Judge
 from errata.replay.search.terms import Judgement, Live
+from errata.replay.workflow.caches import BISECT
 
 SKIP_CODE = 125
 """Exit code of a command that cannot test this version, as in git."""
@@ -31,6 +34,10 @@ REPEATED = ", repeated"
 
 _ABORT_CODES = (126, 127)
 """Exit codes of a shell that could not run or did not find a command: they say nothing about the version."""
+
+
+PATIENCE = 5.0
+"""Seconds that a command has to end in order."""
 
 
 class BisectionAborted(ErrataError):
@@ -182,17 +189,22 @@ class CommandOracle:
         if not self.command:
             raise UsageError("no command to run")
         self.scratch.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=self.scratch, prefix="bisect-") as folder:
-            model = Path(folder) / "model"
+        with held_folder(self.scratch, BISECT) as folder:
+            model = folder / "model"
             version = self.write(live, model)
             environment = {**self.environment, "ERRATA_MODEL": str(model), "ERRATA_VERSION": version}
             try:
-                done = subprocess.run(
-                    self.command, env=environment, stdin=subprocess.DEVNULL, stdout=self.output, check=False
+                running = subprocess.Popen(
+                    self.command, env=environment, stdin=subprocess.DEVNULL, stdout=self.output, start_new_session=True
                 )
             except OSError as error:
                 raise BisectionAborted(self.command, f"cannot be run ({error.strerror})") from None
-        return self._judgement(done.returncode)
+            try:
+                code = running.wait()
+            except BaseException:
+                _end(running)  # and whatever it has started: nobody asks for its answer any more
+                raise
+        return self._judgement(code)
 
     def _judgement(self, code: int) -> Judgement:
         if code == 0:
@@ -204,3 +216,13 @@ class CommandOracle:
         if code in _ABORT_CODES or code >= 128:
             raise BisectionAborted(self.command, f"ended with exit code {code}")
         return Judgement(StepOutcome.BAD)
+
+
+def _end(running: subprocess.Popen[bytes]) -> None:
+    """End a command and what it has started, in order if it can."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with suppress(ProcessLookupError):
+            os.killpg(running.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            running.wait(PATIENCE)
+            return

@@ -1,14 +1,12 @@
 """Folders that are there whole or not at all.
 
-A folder is filled beside its destination under a hidden name, flushed to the disk, and renamed. Whoever fills it holds
-a lock on it, which the kernel drops when the process dies: so the next one with the same destination can tell what a
-crash left behind, which it removes, from what somebody is still writing, which it leaves alone.
+A folder is filled beside its destination under a hidden name, flushed to the disk, and renamed. It is held by whoever
+fills it (`ledger.base.held`); what a crash left there is removed by the next one with the same destination.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +14,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from errata.ledger.base.errors import UsageError
-from errata.ledger.base.files import sync_folder, try_lock
+from errata.ledger.base.files import sync_folder
+from errata.ledger.base.held import abandoned, locked_folder, start_beside
 
-_MAKING = ".errata-making-"
 _FLUSHES_AT_ONCE = 8
 
 
@@ -53,8 +51,9 @@ def whole_folder(
     require_free(destination)
     fresh = _make_parents(destination.parent)
     try:
-        _remove_abandoned(destination)
-        building, lock = _locked_folder(destination)
+        for path in abandoned(destination.parent, start_beside(destination)):
+            shutil.rmtree(path, ignore_errors=True)
+        building, lock = locked_folder(destination.parent, start_beside(destination), mode=0o777)
         try:
             at("folder_made")
             yield building
@@ -114,31 +113,3 @@ def _make_parents(folder: Path) -> list[Path]:
     for new in reversed(fresh):
         new.mkdir(exist_ok=True)
     return fresh
-
-
-def _locked_folder(destination: Path) -> tuple[Path, int]:
-    """A new folder beside the destination, and its open descriptor, which holds the lock."""
-    while True:
-        building = destination.with_name(f".{destination.name}{_MAKING}{os.urandom(8).hex()}")
-        building.mkdir()
-        descriptor = os.open(building, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            mine = try_lock(descriptor)
-        except OSError:  # a disk without such locks, on which nobody will remove it either
-            return building, descriptor
-        if mine and building.is_dir():  # else somebody took it for abandoned in the moment before it was locked
-            return building, descriptor
-        os.close(descriptor)
-
-
-def _remove_abandoned(destination: Path) -> None:
-    name = re.compile(re.escape(f".{destination.name}{_MAKING}") + "[0-9a-f]{16}")
-    for path in destination.parent.iterdir():
-        if name.fullmatch(path.name) and path.is_dir() and not path.is_symlink():
-            with suppress(OSError):
-                descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-                try:
-                    if try_lock(descriptor):
-                        shutil.rmtree(path, ignore_errors=True)
-                finally:
-                    os.close(descriptor)

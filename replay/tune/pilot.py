@@ -21,6 +21,7 @@ from errata.editor.score.fluency import likelihoods, perplexity
 from errata.editor.score.intervals import Estimate
 from errata.editor.score.scores import DecidedBy, FactScores, Family, score_facts, standing_probes
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.held import held_folder
 from errata.ledger.base.words import listed
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Suite, higher_is_better
@@ -28,6 +29,7 @@ from errata.replay.apply.apply import edit, effective_batch_size
 from errata.replay.apply.care import prepared, usual_care
 from errata.replay.apply.report import BatchReport
 from errata.replay.measure.monitor import relative_norms
+from errata.replay.workflow.caches import PILOT
 from errata.replay.workflow.context import Surroundings
 from errata.replay.workflow.genesis import Genesis, create_ledger
 from errata.replay.workflow.moments import documents
@@ -157,10 +159,10 @@ def run_pilot(
     if not pilot.facts:
         raise UsageError("a pilot needs facts")
     settings = dict(pilot.settings or {})
-    with tempfile.TemporaryDirectory(prefix="errata-pilot-") as folder:
+    with held_folder(Path(tempfile.gettempdir()), PILOT) as folder:
         advance("starting a ledger to throw away")
         genesis = Genesis(pilot.model, pilot.corpus, settings, adapter=pilot.adapter)
-        ledger = create_ledger(Path(folder), genesis, surroundings)
+        ledger = create_ledger(folder, genesis, surroundings)
         workspace = Workspace(ledger, surroundings)
         return _run(pilot, workspace, config_for(workspace.config(), pilot.method, settings), advance)
 

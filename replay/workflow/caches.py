@@ -16,5 +16,13 @@ SCRATCH = ("bisect", "checkouts")
 UNFINISHED = ".writing-"
 """How the names of cache files start that were not finished."""
 
-PLACES = Places(caches=FOLDERS, scratch=SCRATCH, unfinished=(UNFINISHED,))
+CHECKOUT, BISECT = "checkout-", "bisect-"
+"""How the names of folders in `SCRATCH` start that are held by whoever fills them (`ledger.base.held`)."""
+
+PILOT, COMPARE = "errata-pilot-", "errata-compare-"
+"""How the names of folders start, among the system's temporary ones, in which ledgers to throw away are made."""
+
+PLACES = Places(
+    caches=FOLDERS, scratch=SCRATCH, unfinished=(UNFINISHED,), held=(CHECKOUT, BISECT), temporary=(PILOT, COMPARE)
+)
 """What `ledger.care.gc` has to know of the caches."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
@@ -26,6 +25,7 @@ from errata.editor.target.products import PAYS_FROM, bfloat16_pays
 from errata.ledger.base.digests import base_digest
 from errata.ledger.base.errors import ModelError, Refused, UsageError
 from errata.ledger.base.files import storage_error, sync_folder
+from errata.ledger.base.held import held_folder
 from errata.ledger.base.json_files import json_value
 from errata.ledger.events import bodies
 from errata.ledger.events.parts import EditedTensor, ModelSource, StatsRef
@@ -188,9 +188,9 @@ def _create(
         folder.mkdir(parents=True, exist_ok=True)
         with (
             _base(loaded.files, genesis.reshard, list(edited), lambda what: advance(what, 0, 0)) as files,
-            tempfile.TemporaryDirectory(dir=folder, prefix=f"{LEDGER_FOLDER}.making-") as scratch,
+            held_folder(folder, f"{LEDGER_FOLDER}.making-") as scratch,
         ):
-            ledger = Ledger.create(Path(scratch))
+            ledger = Ledger.create(scratch)
             stats = {names[moment.found.layer]: _kept(ledger, moment) for moment in found.moments}
             corpus = found.corpus
             if corpus is not None and found.text is not None:
@@ -219,7 +219,7 @@ def _create(
             ledger.execute(
                 RecordEvent(body), actor=surroundings.actor, now=surroundings.now(), new_id=surroundings.new_id
             )
-            _put_in_place(Path(scratch) / LEDGER_FOLDER, folder / LEDGER_FOLDER)
+            _put_in_place(scratch / LEDGER_FOLDER, folder / LEDGER_FOLDER)
         begun.clear()
     except OSError as error:
         raise storage_error(folder, error) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 from errata.editor.model.gguf_files import gguf_library
 from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.base.files import storage_error, sync_folder
+from errata.ledger.base.held import held_folder, noted
 from errata.ledger.kinds.checkouts import CheckoutFormat, VersionCheckedOut
 from errata.replay.export.adapter_card import AdapterCard, describe
 from errata.replay.export.adapter_export import LoraAdapter, build_adapter, write_adapter
@@ -20,6 +20,7 @@ from errata.replay.export.checkout import CheckoutResult, checkout_stream
 from errata.replay.export.gguf_export import GgufType, check_gguf, convert, require_converter
 from errata.replay.export.model_card import card_of, name_of_base
 from errata.replay.export.whole_folder import flush_file, require_free
+from errata.replay.workflow.caches import CHECKOUT
 from errata.replay.workflow.workspace import Workspace
 
 WRITTEN_ON = "cpu"
@@ -107,7 +108,8 @@ def checkout(
         ModelChanged: the base is not the one that the ledger began with.
     """
     began, numbers = workspace.surroundings.meter.seconds(), tuple(sorted(live))
-    made = _write_folder(workspace, numbers, destination, address, link, base_name, tell)
+    with noted(workspace.ledger.cache, destination):
+        made = _write_folder(workspace, numbers, destination, address, link, base_name, tell)
     cost = cost_of(
         workspace,
         began,
@@ -233,8 +235,8 @@ def temporary_folder(workspace: Workspace) -> Iterator[Path]:
     """
     scratch = workspace.ledger.caches.folder("checkouts")
     scratch.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=scratch, prefix="checkout-") as room:
-        yield Path(room) / Path(workspace.created.model).name
+    with held_folder(scratch, CHECKOUT) as room:
+        yield room / Path(workspace.created.model).name
 
 
 def write_lora(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -182,3 +185,42 @@ def test_the_side_of_the_threshold_that_is_good_follows_from_each_metric(metric:
     asked = Suite.model_validate({"name": "s", "metric": metric, **texts, **probes})
     answer = suite_oracle(asked, 2.0, lambda live, suite: measured(3.0))(frozenset())
     assert (answer.outcome is StepOutcome.GOOD) == good
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_that_is_told_to_end_ends_its_command_and_all_that_that_started(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """A process of its own, since the signal is to it; the command starts another and waits."""
+    code = f"""
+import signal, sys
+from pathlib import Path
+from errata import cli
+from errata.replay.bisect.oracles import CommandOracle
+
+for each in (signal.SIGTERM, signal.SIGINT):
+    signal.signal(each, cli._interrupt)
+script = "sleep 300 & echo $! > {tmp_path}/inner; echo $$ > {tmp_path}/outer; wait"
+folder = Path({str(tmp_path)!r}) / "scratch"
+CommandOracle(["sh", "-c", script], {{"PATH": "/usr/bin:/bin"}}, folder, lambda live, model: "v", 2)(frozenset())
+"""
+    running = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE)
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "outer").is_file() or not (tmp_path / "outer").read_text().strip():
+            assert time.monotonic() < deadline and running.poll() is None
+            time.sleep(0.02)
+        running.send_signal(number)
+        running.wait(60)
+    finally:
+        running.kill()
+    ids = [int((tmp_path / name).read_text()) for name in ("inner", "outer")]
+    assert not any(_runs(one) for one in ids)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def _runs(process: int) -> bool:
+    """Whether a process is there and no zombie."""
+    stat = Path(f"/proc/{process}/stat")
+    return stat.is_file() and stat.read_text().rpartition(")")[2].split()[0] != "Z"

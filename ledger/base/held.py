@@ -1,0 +1,111 @@
+"""Folders that belong to the process that fills them: it holds a lock on each, which the kernel drops when it dies.
+
+So whoever comes next can tell what a killed process left behind, which goes, from what somebody is still filling, which
+stays. Such a folder is known by its name: the start that all of one kind share, and sixteen hexadecimal digits.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from errata.ledger.base.files import try_lock
+from errata.ledger.base.json_files import json_value
+
+MAKING = ".errata-making-"
+
+NOTES = "making"
+"""The folder in a ledger's cache that says where folders are being made."""
+
+
+def start_beside(destination: Path) -> str:
+    """How the name of a folder starts that is filled beside its destination, to be renamed when it is whole."""
+    return f".{destination.name}{MAKING}"
+
+
+@contextmanager
+def noted(cache: Path, destination: Path) -> Iterator[None]:
+    """Keep a note in a ledger's cache of where a folder is being made, as long as the block runs: for `errata gc`.
+
+    A cache that cannot be written to keeps none, which harms nobody: the next one with this destination tidies up.
+    """
+    note = cache / NOTES / f"{os.urandom(8).hex()}.json"
+    with suppress(OSError):
+        note.parent.mkdir(exist_ok=True)
+        note.write_text(json.dumps(str(destination.absolute())), encoding="utf-8")
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            note.unlink()
+
+
+def noted_in(cache: Path) -> Iterator[tuple[Path, Path]]:
+    """The notes in a ledger's cache, and the destinations that they name; what is no note is passed over."""
+    for note in sorted((cache / NOTES).glob("*.json")):
+        with suppress(OSError, ValueError):
+            destination = json_value(note.read_bytes())
+            if isinstance(destination, str) and Path(destination).is_absolute() and Path(destination).name:
+                yield note, Path(destination)
+
+
+@contextmanager
+def held_folder(parent: Path, start: str) -> Iterator[Path]:
+    """A fresh folder, nobody else's to look into, which is gone after the block; what was abandoned goes first.
+
+    Args:
+        parent: where it is made.
+        start: how its name starts; others of this start and of dead processes are removed.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    for path in abandoned(parent, start):
+        shutil.rmtree(path, ignore_errors=True)
+    folder, lock = locked_folder(parent, start)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(lock)
+
+
+def locked_folder(parent: Path, start: str, mode: int = 0o700) -> tuple[Path, int]:
+    """A new folder, and its open descriptor, which holds the lock.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    while True:
+        folder = parent / f"{start}{os.urandom(8).hex()}"
+        folder.mkdir(mode)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            mine = try_lock(descriptor)
+        except OSError:  # a disk without such locks, on which nobody will remove it either
+            return folder, descriptor
+        if mine and folder.is_dir():  # else somebody took it for abandoned in the moment before it was locked
+            return folder, descriptor
+        os.close(descriptor)
+
+
+def abandoned(parent: Path, start: str) -> Iterator[Path]:
+    """The folders of this start that nobody fills any more, each locked while it is looked at; no links."""
+    name = re.compile(re.escape(start) + "[0-9a-f]{16}")
+    try:
+        found = sorted(path for path in parent.iterdir() if name.fullmatch(path.name))
+    except OSError:
+        return
+    for path in found:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                if try_lock(descriptor):
+                    yield path
+            finally:
+                os.close(descriptor)
