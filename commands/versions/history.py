@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import click
@@ -97,13 +98,24 @@ def selected(
     """
     if unknown := sorted({*kinds} - {*KINDS}):
         raise UsageError(f"no kind of event {unknown[0]!r}; kinds are {', '.join(KINDS)}")
-    events: Sequence[Event] = ledger.events()
-    if reveal and subject:
-        events = [revealed_event(ledger, event) for event in events]
-    wanted = frozenset(kinds)
-    events = select(events, subject=subject, actor=actor, kinds=wanted, since=since, until=until)[::-1]
-    events = events[: count if count > 0 else None]
-    return [revealed_event(ledger, event) for event in events] if reveal else events
+    found: list[Event] = []
+    for events in [ledger.events()] if subject else _from_the_end(ledger, count):  # subjects need what came before
+        if reveal and subject:
+            events = [revealed_event(ledger, event) for event in events]
+        found += select(events, subject=subject, actor=actor, kinds=frozenset(kinds), since=since, until=until)[::-1]
+        if 0 < count <= len(found):
+            break
+    found = found[: count if count > 0 else None]
+    return [revealed_event(ledger, event) for event in found] if reveal else found
+
+
+def _from_the_end(ledger: Ledger, count: int) -> Iterator[list[Event]]:
+    """The log in pieces that get larger, the newest first, as it was when the first was read; each piece in order."""
+    last, size = ledger.store.head().seq, count or ledger.store.head().seq
+    while last > 0:
+        after = max(0, last - max(1, size))
+        yield list(islice(ledger.store.read(after), last - after))
+        last, size = after, 4 * size
 
 
 def event_table(state: State, events: Iterable[Event]) -> Table:

@@ -13,7 +13,9 @@ Law: `parse(canonical_bytes(x))` equals x for JSON values, and `canonical_bytes(
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -56,6 +58,55 @@ def parse(data: bytes) -> object:
 def _number(digits: str) -> int | float:
     value = int(digits)
     return value if abs(value) <= SAFE_INTEGER else float(digits)
+
+
+_FLOAT = "\ue000"
+"""Stands before a float's digits while they pass as a string: a character for private use."""
+
+_QUOTED_FLOAT = re.compile(f'"{_FLOAT}([^"]*)"')
+
+
+def is_canonical(data: bytes) -> bool:
+    """Whether bytes are JSON as `canonical_bytes` writes it: `canonical_bytes(parse(data)) == data`, many times faster.
+
+    Keys and numbers are looked at as they are parsed; all else has to come back as it was when written without spaces.
+    """
+    try:
+        text = data.decode("utf-8")
+        if _FLOAT in text:
+            return canonical_bytes(parse(data)) == data
+        found = json.loads(
+            text, parse_int=_whole, parse_float=_float, parse_constant=_float, object_pairs_hook=_ordered
+        )
+        written = json.dumps(found, ensure_ascii=False, separators=(",", ":"))
+    except (ValueError, RecursionError, NotCanonical):
+        return False
+    return _QUOTED_FLOAT.sub(r"\1", written) == text
+
+
+def _whole(digits: str) -> int | str:
+    value = int(digits)
+    return value if abs(value) <= SAFE_INTEGER and digits != "-0" else _float(digits)
+
+
+@lru_cache(maxsize=4096)
+def _float(digits: str) -> str:
+    if canonical_bytes(float(digits)).decode() != digits:
+        raise ValueError(f"{digits} is not how this number is written")
+    return _FLOAT + digits
+
+
+def _ordered(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    names = list(found)
+    if len(names) != len(pairs) or names != sorted(names, key=_units):
+        raise ValueError("names are not in order, or one occurs twice")
+    return found
+
+
+def _units(name: str) -> bytes:
+    """By which names are ordered: UTF-16 code units."""
+    return name.encode("utf-16-be")
 
 
 def _hasher(domain: str) -> blake3:

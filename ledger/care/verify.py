@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from errata.ledger.base.canonical import canonical_bytes, parse
+from errata.ledger.base.canonical import is_canonical, parse
 from errata.ledger.base.errors import ErrataError, FactSealed, LedgerDamaged, LedgerNotFound, StorageFailed
 from errata.ledger.base.findings import Finding, Severity, Trouble, damage, note
 from errata.ledger.drafts import edits_of, waiting
@@ -176,7 +176,8 @@ def _examine_rows(rows: Sequence[StoredEvent], events: list[Event]) -> Iterator[
 
 def _examine_bytes(where: str, row: StoredEvent) -> Iterator[Finding]:
     try:
-        if canonical_bytes(parse(row.canonical)) != row.canonical:
+        parse(row.canonical)
+        if not is_canonical(row.canonical):
             yield damage(where, "its bytes are not canonical", Trouble.EVENT)
     except (ValueError, ErrataError, RecursionError) as error:
         yield damage(where, f"its bytes are not JSON ({error})", Trouble.EVENT)
@@ -187,8 +188,8 @@ def _same_bytes(event: Event, row: StoredEvent) -> bool:
     fields = event.plain()
     del fields["hash"], fields["signature"]
     try:
-        return canonical_bytes(fields) == row.canonical
-    except ErrataError:
+        return parse(row.canonical) == fields and is_canonical(row.canonical)
+    except ValueError:
         return False
 
 

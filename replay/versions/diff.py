@@ -85,10 +85,12 @@ def diff(
     left, right = apart(state, a, b, other)
     gone = {state.edits[number].body.fact.key: state.edits[number] for number in left}
     come = {state_b.edits[number].body.fact.key: state_b.edits[number] for number in right}
+    before_a = _Before(state)
+    before_b = before_a if other is None else _Before(other)
     facts = []
     for key in sorted(gone.keys() | come.keys(), key=lambda key: max(_number(gone.get(key)), _number(come.get(key)))):
         old, new = gone.get(key), come.get(key)
-        unedited = _unedited(state, state_b, old, new)
+        unedited = _unedited(before_a, before_b, old, new)
         before, after = (_says(record) if record else unedited for record in (old, new))
         if before != after or _is_sealed(old) or _is_sealed(new):
             facts.append(
@@ -139,14 +141,33 @@ def _missing(state: State, live: Iterable[int], other: State, others: Iterable[i
     return tuple(missing)
 
 
-def _unedited(state: State, state_b: State, old: EditRecord | None, new: EditRecord | None) -> str:
+class _Before:
+    """What was said before a state's facts were first edited.
+
+    Args:
+        state: the ledger's.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._replaced = state.replaced()
+
+    def first(self, record: EditRecord) -> str:
+        """Before the first of the edits that superseded each other up to this one: then none of the fact was live."""
+        number = record.number
+        while number in self._replaced:
+            number = self._replaced[number]
+        return self._state.edits[number].body.outcome.said_before
+
+
+def _unedited(before_a: _Before, before_b: _Before, old: EditRecord | None, new: EditRecord | None) -> str:
     """What was said before the first edit of a fact that one of the two versions has an edit of."""
     if _is_sealed(old) or _is_sealed(new):
         return SEALED
-    if old is not None and (new is None or state_b is not state or old.number < new.number):
-        return _first(state, old).body.outcome.said_before
+    if old is not None and (new is None or before_a is not before_b or old.number < new.number):
+        return before_a.first(old)
     assert new is not None, "a changed fact has an edit on one side"
-    return _first(state_b, new).body.outcome.said_before
+    return before_b.first(new)
 
 
 def _is_sealed(record: EditRecord | None) -> bool:
@@ -168,12 +189,3 @@ def _says(record: EditRecord) -> str:
     if _is_sealed(record):
         return record.body.fact.target
     return record.body.fact.target if outcome.efficacy else outcome.said_after
-
-
-def _first(state: State, record: EditRecord) -> EditRecord:
-    """The first of the edits that superseded each other up to this one: before it, no edit of the fact was in force."""
-    replaced = state.replaced()
-    number = record.number
-    while number in replaced:
-        number = replaced[number]
-    return state.edits[number]

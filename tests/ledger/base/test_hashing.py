@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from errata.ledger.base import errors
-from errata.ledger.base.canonical import canonical_bytes, digest, file_digest, parse, value_digest
+from errata.ledger.base.canonical import canonical_bytes, digest, file_digest, is_canonical, parse, value_digest
 from errata.ledger.base.digests import base_digest, delta_digest, keys_digest, tensor_digest, version_digest
 from errata.ledger.base.errors import BadRecord, LedgerDamaged, NewerSchema, NotCanonical
 from errata.ledger.events import bodies
@@ -46,6 +46,33 @@ def test_canonical_bytes_are_a_fixed_point_of_parsing(value: Any) -> None:
     data = canonical_bytes(value)
     assert parse(data) == value
     assert canonical_bytes(parse(data)) == data
+
+
+SLIPS = st.sampled_from(
+    [(b",", b", "), (b":", b": "), (b"1", b"1.0"), (b"0", b"-0"), (b"e", b"E"), (b"e+", b"e"), (b'"', b'"\\u0061'),
+     (b"[", b"[ "), (b"}", b',"a":1}'), (b"{", b'{"z":0,'), (b"5", b"05"), (b".", b".0"), (b"1", b"1e0"), (b"", b" ")]
+)  # fmt: skip
+
+
+@given(JSON | st.text("\ue000ab").map(lambda text: {text: [text, 0.5]}), SLIPS, st.integers(0, 5))
+def test_whether_bytes_are_canonical_is_what_writing_them_again_says(
+    value: Any, slip: tuple[bytes, bytes], skipped: int
+) -> None:
+    data = canonical_bytes(value)
+    assert is_canonical(data)
+    pieces = data.split(slip[0]) if slip[0] else [data, b""]
+    place = 1 + skipped % max(1, len(pieces) - 1)
+    other = slip[0].join(pieces[:place]) + slip[1] + slip[0].join(pieces[place:])
+    try:
+        expected = canonical_bytes(parse(other)) == other
+    except (ValueError, NotCanonical):
+        expected = False
+    assert is_canonical(other) == expected
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"[" * 100_000, b"NaN", b'{"a":1,"a":1}', b'{"b":1,"a":1}', b"1e400"])
+def test_what_is_not_canonical_is_told_from_what_is(data: bytes) -> None:
+    assert not is_canonical(data)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, 2**53, "\ud800", {1: 2}, b"x", {"a": {"b": [-math.inf]}}])
