@@ -7,7 +7,7 @@ EVAL_VENV := .venv-eval
 EVAL_READY := $(EVAL_VENV)/.ready
 DEMO_DIR ?= build/demo
 
-.PHONY: demo demo-real test test-real test-long coverage test-eval lint types bench bench-real model docs clean help
+.PHONY: demo demo-real test test-real test-long campaign test-faults coverage test-eval lint types bench bench-real model docs clean help
 
 help: ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -58,6 +58,16 @@ test: $(READY) ## the test suite
 
 test-long: $(READY) ## the laws that the suite tries on few cases, on many
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m long --timeout=3600
+
+MINUTES ?= 30
+SEED ?= 0
+campaign: $(READY) ## random commands, kills, errors and hostile input: make campaign MINUTES=30 SEED=0; goes on where it stopped
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaign --minutes $(MINUTES) --seed $(SEED)
+
+EACH ?= 3
+test-faults: $(READY) ## an injected error in each kind of system call of each command that writes; takes strace
+	command -v strace > /dev/null || { echo "strace is not installed" >&2; exit 1; }
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.campaign.faults --each $(EACH)
 
 coverage: $(READY) ## the same, and which lines it passes
 	sh tests/system-packages.sh $(BIN)/python

@@ -70,7 +70,7 @@ COMMANDS = {
     "key": Named("team.keys:key", "Make, grant and revoke keys."),
     "role": Named("team.granting:role", "Give roles to persons, and take them away."),
     "policy": Named("team.policies:policy", "Say who may change what, and what it takes."),
-    "clock": Named("team.clocks:clock", "Hold this machine's clock against the log's."),
+    "clock": Named("team.clocks:clock", "Hold this clock against the log's times."),
     "propose": Named("team.changing:propose", "Ask for a change."),
     "draft": Named("team.changing:draft", "Work out what a proposal would do."),
     "approve": Named("team.deciding:approve", "Agree to exactly this draft."),

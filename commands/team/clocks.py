@@ -19,7 +19,7 @@ from errata.ledger.state.trust import instant
 @shared
 @click.pass_obj
 def clock(app: App, set_: bool, reason: str | None) -> None:
-    r"""Hold this machine's clock against the log's times.
+    r"""Hold this clock against the log's times.
 
     Under a policy that says how far the clock may go back, one event from a clock that was ahead keeps everybody from
     writing until its time has come; and half a year after the last event nothing is written before somebody has looked

@@ -148,8 +148,9 @@ def concealed(facts: Iterable[FactBack], state: State) -> tuple[FactBack, ...]:
     found = []
     for fact in facts:
         kept = state.edits[fact.number].body.fact
-        hidden = dict.fromkeys(("target", "now", "without", "said_before"), kept.target)
-        found.append(fact if kept.sealed is None else replace(fact, prompt=kept.text, **hidden))
+        if kept.sealed is not None:
+            fact = FactBack(fact.number, kept.text, *[kept.target] * 4)
+        found.append(fact)
     return tuple(found)
 
 
