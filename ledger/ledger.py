@@ -75,13 +75,13 @@ def own_folder(folder: Path) -> Path:
         LedgerNotFound: there is none.
         LedgerDamaged: something in it is a link, or no file or folder, or on another disk (`ledger.base.own`).
     """
-    root = ledger_folder(folder)
-    if not root.is_dir():
-        raise LedgerNotFound(str(folder))
     try:
+        root = ledger_folder(folder)
+        if not root.is_dir():
+            raise LedgerNotFound(str(folder))
         see_own(root)
     except OSError as error:
-        raise storage_error(error.filename or root, error) from error
+        raise storage_error(error.filename or folder, error) from error
     return root
 
 

@@ -84,8 +84,14 @@ def require_plain(folder: Path, config: Mapping[str, Any]) -> None:
     """Refuse a folder whose weights are not those of a float model, or not all that transformers loads from it.
 
     Raises:
-        ModelError: for quantised weights, an adapter in the folder, or a distributed checkpoint.
+        ModelError: for quantised weights, an adapter in the folder, kernels of somebody's own, or a distributed
+            checkpoint.
     """
+    if kernels := _kernels(config):
+        raise ModelError(
+            f"{CONFIG} names {kernels} to compute with, code that transformers would fetch and run; Errata runs no "
+            "code that a model brings: take the entry out"
+        )
     if (quantised := _quantisation(config)) is not None:
         raise ModelError(
             f"{CONFIG} says that this model is quantised ({quantised}); its weights cannot be edited exactly: edit the "
@@ -101,6 +107,17 @@ def require_plain(folder: Path, config: Mapping[str, Any]) -> None:
             f"{folder} holds a distributed checkpoint (shard-*.safetensors), of which each process loads its own part: "
             "save the whole model with save_pretrained and give that folder"
         )
+
+
+def _kernels(config: Mapping[str, Any]) -> str | None:
+    """Kernels on a hub that the configuration, or one inside it, asks for: `OWNER/NAME` as an implementation."""
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            if (inner := _kernels(value)) is not None:
+                return inner
+        elif name.endswith("_implementation") and isinstance(value, str) and "/" in value:
+            return value
+    return None
 
 
 def find_weights(folder: Path, config: Mapping[str, Any]) -> StoredWeights:

@@ -213,6 +213,14 @@ def test_an_empty_quantisation_is_none(folder: Path) -> None:
     assert load_model(configured(folder, quantization_config=None))
 
 
+@pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation", "experts_implementation"])
+def test_kernels_that_would_be_fetched_are_refused(folder: Path, name: str) -> None:
+    for settings in ({name: "somebody/kernels"}, {"text_config": {name: "paged|somebody/kernels@v1"}}):
+        with pytest.raises(ModelError, match="somebody/kernels.* to compute with"):
+            load_model(configured(folder, **settings))
+    assert load_model(configured(folder, **{name: "eager", "text_config": None}))
+
+
 def test_an_adapter_in_the_folder_is_refused(folder: Path) -> None:
     (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "elsewhere/else"}')
     with pytest.raises(ModelError, match=r"holds adapter_config\.json, .* merge it into the weights"):
