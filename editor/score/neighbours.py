@@ -43,13 +43,13 @@ def draw_locality(loaded: LoadedModel, facts: Sequence[Fact], texts: Sequence[st
     for place, (fact, text) in enumerate(zip(bare, lists, strict=True)):
         names = [name for name in _names(fact.subject, text) if (name, fact.prompt.strip()) not in about]
         prompts = [expand(fact.prompt, name) for name in names] or [text.rstrip(" .") for text in texts[:PROBES]]
-        asked += [(place, prompt) for prompt in prompts]
+        asked += [(place, prompt) for prompt in prompts if prompt.strip()]
     said = continuations(loaded, [prompt for _, prompt in asked], _ANSWER_TOKENS)
     # The last word may have been cut off where there are few: only what the model does say is a probe.
     found = [
         (place, Probe(prompt=prompt, target=" ".join(text.split()[:3])))
         for (place, prompt), text in zip(asked, said, strict=True)
-        if text
+        if text.split()
     ]
     drawn: dict[str, list[Probe]] = {}
     for (place, one), result in zip(found, probe(loaded, [one for _, one in found]), strict=True):
@@ -63,6 +63,7 @@ def _names(subject: str, text: str) -> list[str]:
     found: list[str] = []
     for part in _BETWEEN.split(text)[:-1]:
         name = part.strip(" .:\"'*-\t")
-        if name and is_other(name, subject) and len(name) <= _LONGEST_NAME and "{}" not in name and name not in found:
+        fits = name.strip() and len(name) <= _LONGEST_NAME and "{}" not in name
+        if fits and is_other(name, subject) and name not in found:
             found.append(name)
     return found[:PROBES]

@@ -36,6 +36,11 @@ def subject_of(fact: Fact) -> list[Words]:
     return _long([frozenset(words(fact.subject))])
 
 
+def names_of(fact: Fact) -> list[Words]:
+    """What tells of a fact in a text about others: all words of its subject, or of its target, however short."""
+    return [words_ for text in (fact.subject, fact.target) if (words_ := frozenset(words(text)))]
+
+
 def parts_of(fact: Fact) -> list[Words]:
     """What tells of a fact that a text is about: a word of its subject, its target, or the old object."""
     name = (frozenset({word}) for word in words(fact.subject))

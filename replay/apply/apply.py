@@ -21,6 +21,7 @@ from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.kinds.edits import Attempt, EditAttempted
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits
+from errata.ledger.secrets import tellings
 from errata.ledger.state.effects import TAKEN_BACK
 from errata.ledger.state.state import State
 from errata.replay.apply.care import NO_CARE, Care
@@ -231,19 +232,13 @@ def _drawn(workspace: Workspace, facts: Sequence[Fact]) -> dict[tuple[str, str],
     """
     state = workspace.revealed(workspace.state.live)
     personal = [number for number in state.live if workspace.state.edits[number].body.fact.sealed is not None]
-    secret = [text for number in personal for text in _said_of(state.edits[number].body.fact)]
+    secret = [words for number in personal for words in tellings.names_of(state.edits[number].body.fact)]
     with workspace.at(number for number in state.live if number not in personal):
         found = draw_locality(workspace.loaded, facts, workspace.created.context_prompts)
     return {
-        fact.key: tuple(
-            one for one in own if not any(text in f"{one.prompt} {one.target}".casefold() for text in secret)
-        )
+        fact.key: tuple(one for one in own if not tellings.tells(f"{one.prompt} {one.target}", secret))
         for fact, own in zip(facts, found, strict=True)
     }
-
-
-def _said_of(fact: Fact) -> tuple[str, str]:
-    return fact.subject.casefold(), fact.target.casefold()
 
 
 def _solve(

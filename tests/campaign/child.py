@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import signal
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -137,6 +138,9 @@ def _be(folder: Path, arguments: tuple[str, ...], fault: Fault | None, out: Path
             held = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             os.dup2(held, descriptor)
             os.close(held)
+        sys.stdout, sys.stderr = (
+            os.fdopen(number, "w", buffering=1, encoding="utf-8", closefd=False) for number in (1, 2)
+        )
         os.environ |= {"ERRATA_ACTOR": "ada", "ERRATA_CONFIG": str(folder / "configuration")}
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, cli._interrupt)

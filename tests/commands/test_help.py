@@ -19,8 +19,8 @@ EXPECTED = [
     "init", "presets", "stats", "locate", "tune", "settings", "edit", "log", "show", "status", "tag", "checkout",
     "export", "publish", "diff", "revert", "undo", "erase", "cherry-pick", "merge", "eval", "monitor", "ask", "blame",
     "why", "timeline", "pilot", "compare", "bisect", "key", "role", "policy", "clock", "propose", "draft", "approve",
-    "reject", "apply", "check", "withdraw", "proposals", "flow", "break-glass", "review", "report", "verify", "checkpoint",
-    "prove", "fsck", "audit", "gc", "demo", "help",
+    "reject", "apply", "check", "withdraw", "proposals", "flow", "break-glass", "review", "report", "verify",
+    "checkpoint", "prove", "fsck", "audit", "gc", "demo", "help",
 ]  # fmt: skip
 
 
