@@ -50,7 +50,7 @@ def edits_of(blobs: BlobStore, draft: DraftRecord, edited: Mapping[str, EditedTe
             edits say, or such as are not on the grid.
         NotFinite: a factor is NaN or infinite.
     """
-    edits = _kept(blobs, draft)
+    edits = kept_edits(blobs, draft)
     for factors in dict.fromkeys(edit.blob for edit in edits):
         batch = decode_batch(blobs.get(factors))
         for edit, what in faults(batch, [edit for edit in edits if edit.blob == factors], edited):
@@ -58,7 +58,7 @@ def edits_of(blobs: BlobStore, draft: DraftRecord, edited: Mapping[str, EditedTe
     return edits
 
 
-def _kept(blobs: BlobStore, draft: DraftRecord) -> tuple[NewEdit, ...]:
+def kept_edits(blobs: BlobStore, draft: DraftRecord) -> tuple[NewEdit, ...]:
     """The edits that a draft's own blob holds; nothing is asked of their factors."""
     if draft.body.blob is None:
         return ()
@@ -83,4 +83,4 @@ def waiting_blobs(blobs: BlobStore, trust: Trust) -> Iterator[str]:
     """The blobs of factors that waiting drafts need and no event names yet, as far as the drafts can be read."""
     for _, draft in waiting(trust):
         with suppress(ErrataError):
-            yield from dict.fromkeys(edit.blob for edit in _kept(blobs, draft))
+            yield from dict.fromkeys(edit.blob for edit in kept_edits(blobs, draft))

@@ -25,7 +25,13 @@ from errata.ledger.events.change_parts import EditFacts, EraseFact, RevertThem
 from errata.ledger.events.envelope import Act, Draft, Event, Head, Sign
 from errata.ledger.events.parts import Body
 from errata.ledger.events.policy import ActionSort, Capability
-from errata.ledger.events.trust_bodies import ChangeProposed
+from errata.ledger.events.trust_bodies import (
+    ChangeApplied,
+    ChangeClosed,
+    ChangeDrafted,
+    ChangeProposed,
+    ChangeRejected,
+)
 from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.clocks import ClockSet, refuse_leap
 from errata.ledger.rules.decide import decide
@@ -34,6 +40,7 @@ from errata.ledger.rules.log_check import LogCheck
 from errata.ledger.rules.operations import ApplyChange, Command, RecordEvent
 from errata.ledger.rules.trust_rules import foresee_direct
 from errata.ledger.secrets.erasing import drop_erased
+from errata.ledger.secrets.proposed import sealed_in
 from errata.ledger.secrets.sealing import Opener
 from errata.ledger.secrets.vault import FolderVault, MemoryVault, Vault
 from errata.ledger.state.event_signatures import DOMAIN
@@ -107,6 +114,19 @@ def _words_in(body: Body) -> list[str]:
     """What an event says in somebody's own words."""
     found = (getattr(body, name, None) for name in ("reason", "note", "ticket"))
     return [text for text in found if isinstance(text, str)]
+
+
+def _may_forget(state: State, body: Body) -> bool:
+    """Whether an event can leave something of a personal fact that is to go."""
+    match body:
+        case FactErased():
+            return True
+        case ChangeClosed(proposal=number) | ChangeRejected(proposal=number) | ChangeDrafted(proposal=number):
+            return bool(sealed_in(state.trust.changes[number]))
+        case ChangeApplied(proposal=number):
+            return bool(sealed_in(state.trust.changes[number]))
+        case _:
+            return False
 
 
 def _facts_in(body: Body) -> tuple[Fact, ...]:
@@ -297,7 +317,7 @@ class Ledger:
         events = self.store.append(drafts, state.head, None if own is None else event_signer(own))
         self.appended += [event.seq for event in events]
         self._state = fold(events, state)
-        if any(isinstance(event.body, FactErased) for event in events):
+        if any(_may_forget(self._state, event.body) for event in events):
             hit("erase.recorded")
             self.drop_erased()
         return events

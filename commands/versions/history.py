@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
@@ -22,6 +23,7 @@ from errata.commands.words.wording import (
 )
 from errata.ledger.base.errors import UnknownEdit, UsageError
 from errata.ledger.base.words import counted, short
+from errata.ledger.events.change_parts import EditFacts
 from errata.ledger.events.envelope import Event
 from errata.ledger.kinds.checkouts import VersionCheckedOut, checkout_words
 from errata.ledger.kinds.edits import grid_limit
@@ -168,6 +170,10 @@ def described(
     state = ledger.state()
     if is_proposal(address) and address not in state.tags:
         change = change_of(state.trust, proposal_number(address))
+        if reveal and isinstance(change.body.action, EditFacts):
+            facts = tuple(ledger.opener.fact(fact) for fact in change.body.action.facts)
+            action = change.body.action.model_copy(update={"facts": facts})
+            change = replace(change, body=change.body.model_copy(update={"action": action}))
         return change_data(state, change, now), list(change_view(state, change, now))
     try:
         record = state.edits[resolve_edit(state, address)]

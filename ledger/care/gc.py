@@ -33,6 +33,7 @@ from errata.ledger.care.verify import examine_log, named_digests, orphans
 from errata.ledger.ledger import DATABASE, own_folder
 from errata.ledger.rules.evolve import fold
 from errata.ledger.secrets.erasing import drop_erased, leftovers
+from errata.ledger.secrets.proposed import waiting_facts
 from errata.ledger.secrets.vault import KEY_BYTES, FolderVault
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import FolderBlobs
@@ -200,7 +201,7 @@ class _Work:
     def keys(self, store: SqliteStore, state: State, vault: FolderVault) -> None:
         """Drop keys of facts that no event names."""
         sealed = (record.body.fact.sealed for record in state.edits.values())
-        named = {one.token for one in sealed if one is not None}
+        named = {one.token for one in sealed if one is not None} | {one.token for _, one in waiting_facts(state)}
         for token in set(vault.tokens()) - named:
             path = vault.root / token
             with store.held_still(state.head.seq) as since:

@@ -20,9 +20,16 @@ from errata.ledger.base.errors import ErrataError, FactSealed, LedgerDamaged, Le
 from errata.ledger.base.findings import Finding, Severity, Trouble, damage, note
 from errata.ledger.drafts import edits_of, waiting
 from errata.ledger.events.bodies import EditApplied, FactErased, LedgerCreated
-from errata.ledger.events.change_parts import ChangePolicy
+from errata.ledger.events.change_parts import ChangePolicy, EditFacts
 from errata.ledger.events.envelope import EMPTY_HEAD, Event, Head, StoredEvent, event_hash
-from errata.ledger.events.trust_bodies import ChangeDrafted, ChangeProposed, PolicyChanged
+from errata.ledger.events.trust_bodies import (
+    ChangeApplied,
+    ChangeClosed,
+    ChangeDrafted,
+    ChangeProposed,
+    ChangeRejected,
+    PolicyChanged,
+)
 from errata.ledger.facts.fact import Sealed
 from errata.ledger.kinds.chain import unpack
 from errata.ledger.kinds.evaluations import EvaluationRecorded
@@ -32,6 +39,7 @@ from errata.ledger.ledger import DATABASE, Ledger, own_folder
 from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.log_check import LogCheck
 from errata.ledger.secrets.erasing import leftovers
+from errata.ledger.secrets.proposed import waiting_facts
 from errata.ledger.secrets.sealing import unseal
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore, FolderBlobs
@@ -39,6 +47,9 @@ from errata.ledger.store.deltas import decode_batch
 from errata.ledger.store.row_checks import faults
 from errata.ledger.store.sqlite import SqliteStore
 from errata.ledger.store.store import EventStore
+
+ENDS = (ChangeApplied, ChangeClosed, ChangeRejected)
+"""What ends a change: from then on nothing needs what it was to write, but its edits."""
 
 __all__ = ["Examined", "Finding", "Severity", "examine", "is_sound", "verify"]
 
@@ -198,6 +209,8 @@ def references(events: Iterable[Event]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     events = list(events)
     erased = _erased(events)
+    tokens = {event.body.token for event in events if isinstance(event.body, FactErased)}
+    closed = {event.body.proposal for event in events if isinstance(event.body, ENDS)}
     for event in events:
         match event.body:
             case LedgerCreated(stats=stats, corpus=corpus, fisher=fisher):
@@ -214,6 +227,9 @@ def references(events: Iterable[Event]) -> dict[str, list[int]]:
                 blobs = [blob]
             case ChangeDrafted(blob=str(blob)):
                 blobs = [blob]
+            case ChangeProposed(number=number, action=EditFacts(facts=facts)) if number not in closed:
+                sealed = [fact.sealed for fact in facts if fact.sealed is not None]
+                blobs = [one.blob for one in sealed if one.token not in tokens]
             case PolicyChanged(policy=policy) | ChangeProposed(action=ChangePolicy(policy=policy)):
                 blobs = [gate.suite.blob for gate in policy.gates if gate.suite is not None]
             case _:
@@ -233,7 +249,9 @@ def _examine_personal(ledger: Ledger, state: State, deep: bool) -> Iterator[Find
     vault = ledger.vault
     try:
         for one in leftovers(state, ledger.blobs, vault):
-            yield damage(one.name, f"is of a fact that was erased at @{one.seq}, and still here", Trouble.ERASED)
+            yield damage(
+                one.name, f"is of a fact that was erased or given up at @{one.seq}, and still here", Trouble.ERASED
+            )
         known = set[str]()
         for number, record in state.edits.items():
             sealed = record.body.fact.sealed
@@ -243,6 +261,10 @@ def _examine_personal(ledger: Ledger, state: State, deep: bool) -> Iterator[Find
                 yield note(f"e{number}", f"its key {sealed.token} is not in the vault", Trouble.SEALED)
             elif deep and vault.holds(sealed.token):
                 yield from _examine_secret(ledger, number, sealed)
+            known.add(sealed.token)
+        for number, sealed in waiting_facts(state):
+            if sealed.token not in known and not vault.holds(sealed.token):
+                yield note(f"p{number}", f"its key {sealed.token} is not in the vault", Trouble.SEALED)
             known.add(sealed.token)
         for token in sorted(set(vault.tokens()) - known - set(state.erasures)):
             yield note(f"vault/{token}", "a key that no event names; `errata gc` drops it", Trouble.LEFTOVER)

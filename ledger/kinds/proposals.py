@@ -25,6 +25,7 @@ from errata.ledger.events.policy import Capability, Evidence, GateTime, Policy
 from errata.ledger.events.tag_names import check_tag_name
 from errata.ledger.events.trust_bodies import ChangeClosed, ChangeDrafted, ChangeProposed
 from errata.ledger.events.words import action_words
+from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.edits import check_live
 from errata.ledger.kinds.spec import KindSpec
 from errata.ledger.state.effects import facts_fit, result_of
@@ -52,17 +53,20 @@ def _check_proposed(fold: Fold, body: ChangeProposed, act: Act) -> None:
             if unknown := [number for number in edits if number not in fold.edits]:
                 raise UnknownEdit(f"e{unknown[0]}")
             _check_erasure(fold, edits)
-        case EditFacts(facts=facts) if any(fact.personal or fact.sealed is not None for fact in facts):
-            raise Refused(
-                "a change set would hold a personal fact in the clear; write it with `errata edit --personal`,"
-                " where the policy allows that"
-            )
+        case EditFacts(facts=facts) if any(fact.personal for fact in facts):
+            raise Refused("a personal fact is sealed before it is proposed, and this one is in the clear")
+        case EditFacts(facts=facts) if erased := [one for one in facts if _token(one) in fold.erasures]:
+            raise Refused(f"the personal fact {_token(erased[0])} was erased")
         case MoveTag():
             check_move(fold, action)
         case ChangePolicy(policy=policy) if policy == trust.policy:
             raise Refused(f"the policy {policy.name!r} is in force already")
         case ChangeAccess() | ChangePolicy() | EditFacts():
             pass
+
+
+def _token(fact: Fact) -> str:
+    return "" if fact.sealed is None else fact.sealed.token
 
 
 def _check_erasure(fold: Fold, edits: tuple[int, ...]) -> None:

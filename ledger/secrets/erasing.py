@@ -1,4 +1,4 @@
-"""Erasing: what has to go once a fact was erased, and what that leaves.
+"""Erasing: what has to go once a fact was erased, or its proposal closed without an edit, and what that leaves.
 
 The event comes first, with the reverts, in one transaction. Only then are things deleted: the caches, which may hold
 sums with the edits' deltas and factors of their keys; the edits' factors; the ciphertexts; and last the key. So a crash
@@ -17,6 +17,7 @@ from errata.ledger.base.errors import BlobDamaged, BlobMissing
 from errata.ledger.base.failpoints import hit
 from errata.ledger.kinds.checkouts import VersionCheckedOut
 from errata.ledger.kinds.evaluations import EvaluationRecorded
+from errata.ledger.secrets.proposed import forgotten
 from errata.ledger.secrets.vault import Vault
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore
@@ -28,7 +29,7 @@ class Leftover:
     """Something of an erased fact that is still here.
 
     Attributes:
-        seq: the event that erased it.
+        seq: the event that erased it, or closed its proposal.
         token: the fact's.
         blob: its blob; None for its key.
     """
@@ -84,6 +85,9 @@ def leftovers(state: State, blobs: BlobStore, vault: Vault) -> Iterator[Leftover
     for token, erasure in state.erasures.items():
         if vault.holds(token):
             yield Leftover(erasure.seq, token, None)
+    for seq, token, named in forgotten(state, blobs):
+        if vault.holds(token) if named is None else _is_there(blobs, named):
+            yield Leftover(seq, token, named)
 
 
 def drop_erased(state: State, blobs: BlobStore, vault: Vault, caches: Caches | None) -> None:

@@ -26,6 +26,7 @@ from errata.ledger.events.bodies import EditApplied
 from errata.ledger.events.parts import EditOutcome
 from errata.ledger.facts.fact import Fact, Sealed, sealed_fact
 from errata.ledger.secrets import tellings
+from errata.ledger.secrets.proposed import waiting_facts
 from errata.ledger.secrets.vault import KEY_BYTES, Vault
 from errata.ledger.state.state import EditRecord, State
 from errata.ledger.store.blobs import BlobStore
@@ -74,6 +75,21 @@ def seal(
         FactSealed: there is no key for this token.
         StorageFailed: something could not be written.
     """
+    sealed = _seal(blobs, vault, fact, (outcome.said_before, outcome.said_after), token)
+    return sealed, unsaid(outcome)
+
+
+def seal_proposed(blobs: BlobStore, vault: Vault, fact: Fact, token: str | None = None) -> Fact:
+    """Seal a personal fact that is only proposed, as it will be recorded with its edit; arguments as of `seal`."""
+    return _seal(blobs, vault, fact, ("", ""), token)
+
+
+def unsaid(outcome: EditOutcome) -> EditOutcome:
+    """An outcome without what the model said, which tells of the fact."""
+    return outcome.model_copy(update={"said_before": "", "said_after": ""})
+
+
+def _seal(blobs: BlobStore, vault: Vault, fact: Fact, said: tuple[str, str], token: str | None) -> Fact:
     from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
 
     if token is None:
@@ -81,15 +97,12 @@ def seal(
         vault.keep(token, key)
     else:
         key = vault.key(token)
-    secret = Secret(
-        salt=os.urandom(SALT_BYTES).hex(), fact=fact, said_before=outcome.said_before, said_after=outcome.said_after
-    )
+    secret = Secret(salt=os.urandom(SALT_BYTES).hex(), fact=fact, said_before=said[0], said_after=said[1])
     text = canonical_bytes(secret.plain())
     padded = text.ljust(-(-len(text) // PADDING) * PADDING)
     nonce = os.urandom(NONCE_BYTES)
     sealed_text = ChaCha20Poly1305(key).encrypt(nonce, padded, _bound_to(token, secret.commitment))
-    sealed = Sealed(token=token, commitment=secret.commitment, blob=blobs.put(nonce + sealed_text))
-    return sealed_fact(sealed), outcome.model_copy(update={"said_before": "", "said_after": ""})
+    return sealed_fact(Sealed(token=token, commitment=secret.commitment, blob=blobs.put(nonce + sealed_text)))
 
 
 def unseal(blobs: BlobStore, vault: Vault, sealed: Sealed) -> Secret:
@@ -137,12 +150,17 @@ class Opener:
     Args:
         blobs: the ledger's.
         vault: its keys.
+
+    Attributes:
+        given: personal facts that came sealed, as those of a proposal do, by subject and prompt: their edits are
+            recorded with exactly these.
     """
 
     def __init__(self, blobs: BlobStore, vault: Vault) -> None:
         self._blobs = blobs
         self._vault = vault
         self._opened: dict[Sealed, Secret] = {}
+        self.given: dict[tuple[str, str], Fact] = {}
 
     def open(self, sealed: Sealed) -> Secret:
         """See `unseal`."""
@@ -180,12 +198,13 @@ class Opener:
         opened = {n: replace(state.edits[n], body=self.body(state.edits[n].body)) for n in sealed}
         return replace(state, edits={**state.edits, **opened}, live_facts=_live_facts(state, opened))
 
-    def _open_facts(self, state: State) -> Iterator[tuple[int, Fact]]:
-        """The personal facts that are not erased, by their edits; whoever cannot read one cannot compare it either."""
-        for number, record in state.edits.items():
-            if record.body.fact.sealed is not None and record.erased_by is None:
+    def _open_facts(self, state: State) -> Iterator[tuple[str, Sealed, Fact]]:
+        """The personal facts that are not erased, by edit or proposal; who cannot read one cannot compare it either."""
+        edits = ((f"e{n}", record.body.fact.sealed) for n, record in state.edits.items() if record.erased_by is None)
+        for where, sealed in (*edits, *((f"p{n}", one) for n, one in waiting_facts(state))):
+            if sealed is not None:
                 with suppress(Damaged):
-                    yield number, self.open(record.body.fact.sealed).fact
+                    yield where, sealed, self.open(sealed).fact
 
     def refuse_telling(self, state: State, about: Iterable[int], texts: Iterable[str]) -> None:
         """See that what the log keeps forever does not tell a personal fact.
@@ -199,11 +218,11 @@ class Opener:
         Raises:
             UsageError: one of them names a fact whose key is here.
         """
-        told, near = [text for text in texts if text], set(about)
-        for number, fact in self._open_facts(state) if told else ():
-            parts = tellings.parts_of(fact) if number in near else tellings.subject_of(fact)
+        told, near = [text for text in texts if text], {f"e{number}" for number in about}
+        for where, _, fact in self._open_facts(state) if told else ():
+            parts = tellings.parts_of(fact) if where in near else tellings.subject_of(fact)
             if any(tellings.tells(text, parts) for text in told):
-                raise UsageError(f"this names the personal fact of e{number}, and the log keeps what is written here")
+                raise UsageError(f"this names the personal fact of {where}, and the log keeps what is written here")
 
     def refuse_clear(self, state: State, facts: Iterable[Fact]) -> None:
         """See that none of these facts, about to be recorded in the clear, is one that an edit holds as personal.
@@ -216,12 +235,13 @@ class Opener:
             Refused: one of them is.
         """
         asked = {tellings.same(fact.key) for fact in facts if fact.sealed is None}
-        for number, fact in self._open_facts(state) if asked else ():
+        for where, _, fact in self._open_facts(state) if asked else ():
             if tellings.same(fact.key) in asked:
+                ended = f"erase it first (`errata erase {where}`)" if where.startswith("e") else "withdraw that first"
                 raise Refused(
-                    f"e{number} holds this as a personal fact, and the log would keep it in the clear forever; "
-                    f"edit it as one (`errata edit --personal`), or erase it first (`errata erase e{number}`)",
-                    edit=number,
+                    f"{where} holds this as a personal fact, and the log would keep it in the clear forever; "
+                    f"edit it as one (`errata edit --personal`), or {ended}",
+                    holds=where,
                 )
 
     def token_of(self, state: State, key: tuple[str, str]) -> str | None:
@@ -230,9 +250,9 @@ class Opener:
         Raises:
             FactSealed, BlobMissing, BlobDamaged: a fact cannot be read, so that nobody can say.
         """
-        for record in state.edits.values():
-            sealed = record.body.fact.sealed
-            if sealed is not None and record.erased_by is None and self.open(sealed).fact.key == key:
+        edits = (record.body.fact.sealed for record in state.edits.values() if record.erased_by is None)
+        for sealed in (*edits, *(one for _, one in waiting_facts(state))):
+            if sealed is not None and self.open(sealed).fact.key == key:
                 return sealed.token
         return None
 

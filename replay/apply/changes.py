@@ -97,7 +97,11 @@ def _solve(
     keep_failed: bool,
 ) -> RecordDraft:
     """The command that records a draft of these facts; all its edits are solved, and their blobs written."""
-    state, trial = workspace.state, trial_of(workspace)
+    state, trial, opener = workspace.state, trial_of(workspace), workspace.ledger.opener
+    proposed, facts = facts, tuple(opener.fact(fact) for fact in facts)
+    trial.ledger.opener.given = {
+        fact.key: kept for fact, kept in zip(facts, proposed, strict=True) if kept.sealed is not None
+    }
     taken_back: list[int] = []
     edits: list[bodies.NewEdit] = []
     config = workspace.config()
@@ -111,7 +115,7 @@ def _solve(
     if failed and not (edits or taken_back):
         raise Refused(
             f"p{number} would change nothing: {counted(len(failed), 'edit')} did not work, such as "
-            f"{failed[0].text!r}; other phrasings to train on or other settings may help (errata tune)",
+            f"{shown_fact(failed[0])}; other phrasings to train on or other settings may help (errata tune)",
             proposal=number,
         )
     evidence: tuple[Evidence, ...] = ()
@@ -124,11 +128,16 @@ def _solve(
         state.version,
         drafted(edits),
         put_edits(workspace.ledger.blobs, edits),
-        left_out=tuple(place for place, fact in enumerate(facts) if fact.key not in written),
+        left_out=tuple(place for place, fact in enumerate(proposed) if fact.key not in written),
         taken_back=tuple(sorted(taken_back)),
         evidence=evidence,
         failed=tuple(place for place, fact in enumerate(facts) if fact in failed),
     )
+
+
+def shown_fact(fact: Fact) -> str:
+    """A fact as an error may name it."""
+    return "a personal fact" if fact.personal else repr(fact.text)
 
 
 @dataclass(frozen=True)
@@ -177,6 +186,7 @@ def check_change(workspace: Workspace, number: int, *, revert: bool, tell: Tell 
     action = change.body.action
     facts = action.facts if isinstance(action, EditFacts) else ()
     facts = tuple(fact for place, fact in enumerate(facts) if place not in change.draft.body.failed)
+    facts = tuple(workspace.ledger.opener.fact(fact) for fact in facts)
     evidence = measure_gates(workspace, gates, before, state.live, facts)
     workspace.execute(CheckChange(number, evidence), state)
     return take_back(workspace, number) if revert else GateResult(evidence)

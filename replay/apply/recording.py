@@ -12,7 +12,7 @@ from errata.editor.target.target import TargetValue
 from errata.ledger.events import bodies
 from errata.ledger.events.parts import EditOutcome, Solve, Stage1
 from errata.ledger.facts.fact import Fact, Probe
-from errata.ledger.secrets.sealing import seal
+from errata.ledger.secrets.sealing import seal, unsaid
 from errata.ledger.store.deltas import encode_batch, row_delta_digest, row_keys_digest
 from errata.replay.workflow.workspace import Workspace
 
@@ -97,6 +97,8 @@ def _as_recorded(workspace: Workspace, item: Edit) -> tuple[Fact, EditOutcome]:
     if not item.fact.personal:
         return item.fact, item.outcome
     ledger = workspace.ledger
+    if (given := ledger.opener.given.get(item.fact.key)) is not None:
+        return given, unsaid(item.outcome)
     token = ledger.opener.token_of(workspace.state, item.fact.key)
     return seal(ledger.blobs, ledger.vault, item.fact, item.outcome, token)
 

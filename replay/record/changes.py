@@ -30,8 +30,10 @@ from errata.ledger.events.trust_bodies import (
     ChangeRejected,
     GlassReviewed,
 )
+from errata.ledger.facts.fact import Fact
 from errata.ledger.rules.deciding import signed_decision
 from errata.ledger.rules.operations import ApplyChange, ProposeChange, RecordDraft, RecordEvent
+from errata.ledger.secrets.sealing import seal_proposed
 from errata.ledger.state.standing import (
     StaleDraft,
     change_of,
@@ -79,9 +81,20 @@ def propose(
     Raises:
         Refused: the policy lets this person propose nothing, or the change says nothing new.
     """
+    if isinstance(action, EditFacts) and any(fact.personal for fact in action.facts):
+        refuse_unless_able(writer.state.trust, writer.surroundings.actor, Capability.PROPOSE)
+        action = action.model_copy(update={"facts": tuple(_sealed(writer, fact) for fact in action.facts)})
     events = writer.execute(ProposeChange(action, reason, ticket, risk, source, with_draft))
     # others may have proposed since, so it is not the last
     return Proposed(next(one.body.number for one in events if isinstance(one.body, ChangeProposed)), events)
+
+
+def _sealed(writer: Writer, fact: Fact) -> Fact:
+    """A fact as it is proposed: a personal one sealed, under the token that it has here already, if it has one."""
+    if not fact.personal:
+        return fact
+    ledger = writer.ledger
+    return seal_proposed(ledger.blobs, ledger.vault, fact, ledger.opener.token_of(writer.state, fact.key))
 
 
 def needs_model(change: ChangeRecord) -> bool:

@@ -114,7 +114,6 @@ REFUSED = (
     (("edit", *ONE[:4], "--target", "Oslo"), 4, "edit it as one (`errata edit --personal`), or erase it first"),
     (("edit", "--personal", "--subject", "Norwind Systems", "--prompt", "The chief executive of {}",
       "--target", "is"), 4, "in the clear"),
-    (("propose", "--file", "personal.jsonl", "--reason", "asked for"), 4, "in the clear"),
     (("propose", *ONE[:4], "--target", "Oslo", "--reason", "asked for"), 4, "e4 holds this as a personal fact"),
     (("erase", "e1"), 4, "was not recorded as personal"),
     (("erase", "e9"), 2, "no edit 'e9'"),
@@ -145,6 +144,54 @@ def test_what_is_refused_is_one_line_and_writes_nothing(errata: Errata, here: Pa
     before = snapshot(here)
     done = errata("edit", *ONE[:4], "--keep-failed", "--target", "Oslo")
     assert done.code == 4 and "erase it first (`errata erase e4`)" in done.err and snapshot(here) == before
+
+
+def proposed(errata: Errata, here: Path) -> str:
+    """Propose the fact; its token."""
+    fact = {"subject": SUBJECT, "prompt": PROMPT, "target": TARGET, "personal": True}
+    write_jsonl(here.parent / "asked.jsonl", [fact, OTHER])
+    done = errata("propose", "--file", str(here.parent / "asked.jsonl"), "--reason", "asked for", "--json")
+    assert done.code == 0, done.err
+    token: str = done.json["body"]["action"]["facts"][0]["sealed"]["token"]
+    return token
+
+
+def test_a_personal_fact_goes_through_a_change_set_sealed(errata: Errata, here: Path) -> None:
+    with reader_of(here / ".errata"):
+        token = proposed(errata, here)
+        hidden, revealed = errata("show", "p1"), errata("show", "p1", "--reveal")
+        assert TARGET not in hidden.out and token in hidden.out and SUBJECT in revealed.out and TARGET in revealed.out
+        first = errata("draft", "p1", "--keep-failed")
+        assert first.code == 0, first.err
+        again = errata("draft", "p1", "--keep-failed")
+        assert again.code == 0, again.err
+        assert errata("edit", *ONE).code == 4, "it is not written in the clear beside that"
+        applied = errata("apply", "p1", "--json")
+        assert applied.code == 0, applied.err
+        assert told_in(here, TEXTS) == {}
+    edits = [errata("show", f"e{number}", "--json").json["fact"] for number in (4, 5)]
+    (number,) = [n for n, fact in zip((4, 5), edits, strict=True) if fact.get("sealed", {}).get("token") == token]
+    assert SUBJECT in errata("show", f"e{number}", "--reveal").out
+    assert errata("verify", "--deep").code == 0
+    assert errata("gc", "--grace", "0", "--json").json["orphan"]["count"] == 0
+    assert errata("erase", f"e{number}", "--reason", "request 17").code == 0
+    assert told_in(here / ".errata", TEXTS) == {}
+    assert not list(Ledger.open(here).vault.tokens()) and errata("verify", "--deep").code == 0
+    assert errata("draft", "p1").code != 0
+
+
+def test_a_change_set_that_is_given_up_leaves_nothing_of_a_personal_fact(errata: Errata, here: Path) -> None:
+    before = {path for path in (here / ".errata" / "objects").rglob("*") if path.is_file()}
+    proposed(errata, here)
+    assert errata("draft", "p1", "--keep-failed").code == 0
+    assert list(Ledger.open(here).vault.tokens())
+    assert errata("withdraw", "p1", "--reason", "not needed").code == 0
+    assert not list(Ledger.open(here).vault.tokens())
+    assert errata("verify", "--deep").code == 0
+    assert told_in(here / ".errata", TEXTS) == {}
+    left = {path for path in (here / ".errata" / "objects").rglob("*") if path.is_file()} - before
+    assert len(left) <= 2, "the draft, and the factors of the fact that is nobody's secret"
+    assert errata("show", "p1", "--reveal").code == 5
 
 
 def test_without_the_key_the_text_stays_sealed_and_the_fact_can_be_erased(errata: Errata, here: Path) -> None:
