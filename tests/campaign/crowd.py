@@ -13,14 +13,13 @@ from errata.editor.model.loading import ModelFiles
 from errata.ledger.base.errors import ErrataError
 from errata.ledger.base.findings import Severity
 from errata.ledger.care.verify import verify
-from errata.ledger.events import bodies
-from errata.ledger.events.envelope import Event
 from errata.ledger.ledger import Ledger
 from errata.ledger.store.deltas import decode_batch
 from errata.replay.versions.materialise import Materialiser
 from tests.campaign.child import CALLS, ERRORS, Fault, Ran, Running, run
 from tests.campaign.scene import ledger_of_edits, model
 from tests.campaign.trials import Trial
+from tests.support.oracle import Oracle
 
 ROUNDS = 3
 AT_ONCE = 3
@@ -123,7 +122,8 @@ def look(trial: Trial, folder: Path) -> None:
         if one.severity is Severity.ERROR and one.trouble.sort != "erased":
             trial.faults.append(f"damaged: {one.where}: {one.what}")
     ledger = Ledger.open(folder)
-    state, live = ledger.state(), live_of(ledger.events())
+    state = ledger.state()
+    live = Oracle(ledger.events()).live(state.head.seq + 1)
     trial.see(tuple(sorted(live)) == state.live, f"live edits are {sorted(live)}, and the state says {state.live}")
     try:
         sums = Materialiser(ledger, ModelFiles(model())).sums(state.live)
@@ -139,18 +139,6 @@ def look(trial: Trial, folder: Path) -> None:
             plain += np.outer(u, v)
         trial.see(bool((plain == total.total.numpy()).all()), f"the sum of {name} is not that of its edits")
         trial.tried["crowd: sums"] += 1
-
-
-def live_of(events: list[Event]) -> set[int]:
-    """The edits in force after these events."""
-    live: set[int] = set()
-    for event in events:
-        match event.body:
-            case bodies.EditApplied(number=number):
-                live.add(number)
-            case bodies.EditReverted(edit=number) | bodies.EditSuperseded(edit=number):
-                live.discard(number)
-    return live
 
 
 def tidied(trial: Trial, folder: Path, scratch: Path) -> None:
