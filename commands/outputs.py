@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from errata.commands.app import F
+from errata.ledger.base.errors import UsageError
 from errata.ledger.ledger import DATABASE, LEDGER_FOLDER
 
 _BEGINNING = 2**16
@@ -47,19 +48,25 @@ class Output(click.Path):
 
     Args:
         kind: of a file that may be written over; without one, the command itself says what may be there.
+        names: of the files of this kind, without suffixes, if the path is a folder that they are written into.
     """
 
-    def __init__(self, kind: Kind | None = None) -> None:
+    def __init__(self, kind: Kind | None = None, names: tuple[str, ...] = ()) -> None:
         super().__init__(path_type=Path)
         self.kind = kind
+        self.names = names
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """The path, if something may be written there."""
         path = Path(os.fsdecode(super().convert(value, param, ctx)))
-        if (ledger := ledger_around(path)) is not None:
-            self.fail(f"{path} lies in the ledger {ledger}, and nothing but its log's own is written there", param, ctx)
+        try:
+            outside_ledgers(path)
+        except UsageError as error:
+            self.fail(error.message, param, ctx)
         if self.kind is not None:
-            self._see_kind(self.kind, path, param, ctx)
+            inside = [path / f"{name}{suffix}" for name in self.names for suffix in self.kind.tells]
+            for file in inside or [path]:
+                self._see_kind(self.kind, file, param, ctx)
         return path
 
     def _see_kind(self, kind: Kind, path: Path, param: click.Parameter | None, ctx: click.Context | None) -> None:
@@ -83,6 +90,17 @@ def _begun(path: Path) -> bytes:
         return b""
 
 
+def outside_ledgers(path: Path) -> Path:
+    """The path, once it is seen to lie in no ledger.
+
+    Raises:
+        UsageError: it does.
+    """
+    if (ledger := ledger_around(path)) is not None:
+        raise UsageError(f"{path} lies in the ledger {ledger}, and nothing but its log's own is written there")
+    return path
+
+
 def ledger_around(path: Path) -> Path | None:
     """The ledger's folder that a path lies in, links followed; None if it lies in none."""
     whole = path.resolve()
@@ -98,8 +116,8 @@ def _keep_force(context: click.Context, _: click.Parameter, value: bool) -> None
     context.meta[_FORCE] = value
 
 
-def output_option(*spellings: str, kind: Kind, **how: Any) -> Callable[[F], F]:
-    """An option of a command for a file of a kind that it writes, and `--force` beside it."""
+def output_option(*spellings: str, kind: Kind, names: tuple[str, ...] = (), **how: Any) -> Callable[[F], F]:
+    """An option of a command for a file of a kind that it writes, or a folder of such, and `--force` beside it."""
     force = click.option(
         "--force",
         is_flag=True,
@@ -110,6 +128,6 @@ def output_option(*spellings: str, kind: Kind, **how: Any) -> Callable[[F], F]:
     )
 
     def both(command: F) -> F:
-        return click.option(*spellings, type=Output(kind), **how)(force(command))
+        return click.option(*spellings, type=Output(kind, names), **how)(force(command))
 
     return both

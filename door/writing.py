@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from errata.commands.lazy import when_used
 from errata.commands.options import narrowed
+from errata.commands.outputs import outside_ledgers
 from errata.door.given import Edit, File, path_of, texts
 from errata.door.reading import OpenLog
 from errata.door.results import Published, Written
@@ -47,11 +48,12 @@ class OpenVersions(OpenLog):
             base_name: what its card calls the base model; its name on the hub or its folder's if left out.
 
         Raises:
-            UsageError: the folder holds something.
+            UsageError: the folder holds something, or lies in a ledger.
             ModelChanged: the base is not the one that the ledger began with.
         """
         live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
-        done = writing_out.checkout(self._workspace, live, Path(folder), address, link=link, base_name=base_name)
+        place = outside_ledgers(Path(folder))
+        done = writing_out.checkout(self._workspace, live, place, address, link=link, base_name=base_name)
         line = f"{done.made.folder}: version {short(done.made.version)}, {counted(len(live), 'live edit')}"
         return _written(done.made.folder, done.made.version, done.recorded, [line])
 
@@ -83,7 +85,7 @@ class OpenVersions(OpenLog):
         live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
         start = None if since is None else (self._live(since), since)
         done = writing_out.export_adapter(
-            self._workspace, live, Path(folder), address, since=start, rank=rank, base_name=base_name
+            self._workspace, live, outside_ledgers(Path(folder)), address, since=start, rank=rank, base_name=base_name
         )
         line = f"{done.folder}: LoRA adapter of version {short(done.card.card.version)}, rank {done.made.rank}"
         return _written(done.folder, done.card.card.version, done.recorded, [line, *exporting.accuracy_told(done.made)])
@@ -115,7 +117,9 @@ class OpenVersions(OpenLog):
         live, address = self._live(version, without, only), narrowed(version, texts(without), texts(only))
         found = exporting.find_converter(path_of(converter), self._app.world.environment)
         stored_as = exporting.gguf_type(outtype)
-        done = writing_out.export_gguf(self._workspace, live, Path(file), address, converter=found, stored_as=stored_as)
+        done = writing_out.export_gguf(
+            self._workspace, live, outside_ledgers(Path(file)), address, converter=found, stored_as=stored_as
+        )
         return _written(done.file, done.cost.version, done.recorded, exporting.gguf_told(done.file, done))
 
     def publish(

@@ -12,7 +12,7 @@ from errata.commands.app import App, shared
 from errata.commands.files import file_option, read_facts, read_suite, skip_bad
 from errata.commands.lazy import when_used
 from errata.commands.options import SETTINGS, settings_from
-from errata.commands.outputs import Output
+from errata.commands.outputs import A_CHART, Output, output_option
 from errata.commands.words.render import Block, Table
 from errata.commands.words.wording import settings_source
 from errata.editor.config import build_config
@@ -45,7 +45,7 @@ COLUMNS = {"clamp_norm_factor": "clamp", "max_steps": "steps at most", "null_spa
 @click.option("--trials", type=click.IntRange(min=1), default=40, show_default=True, help="Settings to try, in all.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Begin no trial after this long.")
 @click.option("--study", type=Output(), help="Optuna's journal. Default: in the ledger's cache.")
-@click.option("--out", type=Output(), help="Write pictures, and errata.json if other layers win.")
+@output_option("--out", kind=A_CHART, names=("tune",), help="Write pictures, and errata.json if other layers win.")
 @click.option("--reason", default="", help="Why; recorded.")
 @click.option("--dry-run", is_flag=True, help="Search and tell, but record nothing.")
 @shared

@@ -10,7 +10,7 @@ import click
 from errata.commands.app import App, shared
 from errata.commands.files import file_option, read_facts, skip_bad
 from errata.commands.lazy import when_used
-from errata.commands.outputs import Output
+from errata.commands.outputs import A_CHART, output_option
 from errata.commands.words.render import Block, Table
 from errata.ledger.base.errors import UsageError
 from errata.ledger.base.words import counted, short
@@ -32,7 +32,12 @@ with when_used():
 @click.option("--noise", default=3.0, show_default=True, help="Noise, in deviations of the subjects' embeddings.")
 @click.option("--draws", type=click.IntRange(min=1), default=3, show_default=True, help="Draws of noise a fact.")
 @click.option("--window", type=click.IntRange(min=1), help="Layers restored together for MLP and attention; odd.")
-@click.option("--out", type=Output(), help="Write pictures (SVG, PNG, Vega-Lite) into this folder.")
+@output_option(
+    "--out",
+    kind=A_CHART,
+    names=("locate", "locate-layers"),
+    help="Write pictures (SVG, PNG, Vega-Lite) into this folder.",
+)
 @click.option("--dry-run", is_flag=True, help="Trace, but record nothing.")
 @shared
 @click.pass_obj

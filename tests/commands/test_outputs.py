@@ -8,8 +8,10 @@ from typing import Any
 import click
 import pytest
 
+import errata
 from errata.cli import main
 from errata.commands.outputs import A_CHART, A_PAGE, Kind, Output, ledger_around, output_option
+from errata.ledger.base.errors import UsageError
 from errata.replay.charts import SUFFIXES
 from tests.support.command_line import Errata
 
@@ -109,6 +111,29 @@ def test_no_page_is_written_under_another_name_or_through_a_link(tmp_path: Path,
     (tmp_path / "folder.html").mkdir()
     (tmp_path / "link.html").symlink_to(tmp_path / "page.html")
     assert asked(A_PAGE, "--to", str(tmp_path / name), "--force")[0] == 2
+
+
+def test_pictures_in_a_folder_go_over_pictures_alone(tmp_path: Path) -> None:
+    @click.command()
+    @output_option("--to", kind=A_CHART, names=("locate",))
+    def command(to: Path) -> None:
+        pass
+
+    for name, data in (("locate.json", b'{"mine": 1}'), ("locate.svg", b"gzip"), ("locate.png", b"\xff")):
+        (tmp_path / name).write_bytes(data)
+        with pytest.raises(click.ClickException, match=rf"{name} is there and is not a chart"):
+            command.main(["--to", str(tmp_path)], standalone_mode=False)
+        command.main(["--to", str(tmp_path), "--force"], standalone_mode=False)
+        (tmp_path / name).unlink()
+    (tmp_path / "other.json").write_bytes(b"{}")
+    command.main(["--to", str(tmp_path)], standalone_mode=False)
+
+
+def test_the_door_writes_into_no_ledger(here: Path) -> None:
+    with errata.open(here) as ledger:
+        for write in (ledger.checkout, ledger.export_adapter):
+            with pytest.raises(UsageError, match="lies in the ledger"):
+                write("HEAD", here / ".errata" / "out")
 
 
 def test_a_folder_beside_a_ledger_is_in_none(here: Path) -> None:
