@@ -2,7 +2,8 @@
 
 import signal
 
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever interrupts while modules load ends the process, and no more
+if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever interrupts while modules load ends the process, and no more
 
 from errata.cli import entry  # noqa: E402
 

@@ -167,8 +167,9 @@ def main(
 
 def entry(arguments: Sequence[str] | None = None) -> None:
     """Run `errata` and leave the process with its exit code."""
-    signal.signal(signal.SIGINT, _interrupt)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as whoever started it in the background wants
+            signal.signal(number, _interrupt)
     sys.exit(call(sys.argv[1:] if arguments is None else arguments))
 
 

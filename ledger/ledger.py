@@ -21,7 +21,7 @@ from errata.ledger.base.files import storage_error, sync_folder
 from errata.ledger.base.own import see_own
 from errata.ledger.base.signing import Signed, Signer, SignerSource, written
 from errata.ledger.events.bodies import EditApplied, EditReverted, FactErased
-from errata.ledger.events.change_parts import EditFacts, EraseFact, RevertThem
+from errata.ledger.events.change_parts import EditFacts, EraseFact, RevertThem, SignedDecision
 from errata.ledger.events.envelope import Act, Draft, Event, Head, Sign
 from errata.ledger.events.parts import Body
 from errata.ledger.events.policy import ActionSort, Capability
@@ -110,9 +110,21 @@ def _edits_about(body: Body) -> tuple[int, ...]:
             return ()
 
 
+def _facts_about(state: State, body: Body) -> tuple[str, tuple[Fact, ...]]:
+    """What the change is called that an event is about, and its facts."""
+    number = body.number if isinstance(body, ChangeProposed) else getattr(body, "proposal", 0)
+    if isinstance(body, ChangeProposed):
+        action: object = body.action
+    else:
+        action = state.trust.changes[number].body.action if number in state.trust.changes else None
+    return f"p{number}", action.facts if isinstance(action, EditFacts) else ()
+
+
 def _words_in(body: Body) -> list[str]:
     """What an event says in somebody's own words."""
-    found = (getattr(body, name, None) for name in ("reason", "note", "ticket"))
+    decisions = [getattr(body, "decision", None), *getattr(body, "decisions", ())]
+    found = [getattr(body, name, None) for name in ("reason", "note", "ticket", "source")]
+    found += [one.meaning for one in decisions if isinstance(one, SignedDecision)]
     return [text for text in found if isinstance(text, str)]
 
 
@@ -311,7 +323,8 @@ class Ledger:
             refuse_leap(state.trust, now)
         decided = decide(state, command, act)
         for body in decided:
-            self.opener.refuse_telling(state, _edits_about(body), _words_in(body))
+            where, facts = _facts_about(state, body)
+            self.opener.refuse_telling(state, _edits_about(body), facts, _words_in(body), where)
         self.opener.refuse_clear(state, (fact for body in decided for fact in _facts_in(body)))
         drafts = [Draft.checked(event_id=new_id(), body=body, actor=actor, recorded_at=now) for body in decided]
         events = self.store.append(drafts, state.head, None if own is None else event_signer(own))

@@ -171,7 +171,7 @@ def described(
     if is_proposal(address) and address not in state.tags:
         change = change_of(state.trust, proposal_number(address))
         if reveal and isinstance(change.body.action, EditFacts):
-            facts = tuple(ledger.opener.fact(fact) for fact in change.body.action.facts)
+            facts = tuple((ledger.opener.readable([fact])[0] or (fact,))[0] for fact in change.body.action.facts)
             action = change.body.action.model_copy(update={"facts": facts})
             change = replace(change, body=change.body.model_copy(update={"action": action}))
         return change_data(state, change, now), list(change_view(state, change, now))

@@ -80,6 +80,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
+BUILT_IN = ("eager", "sdpa", "flex_attention", "batched_mm", "grouped_mm")
+"""Implementations that are transformers' and torch's own; others, such as flash attention, may come from a hub."""
+
+
 def require_plain(folder: Path, config: Mapping[str, Any]) -> None:
     """Refuse a folder whose weights are not those of a float model, or not all that transformers loads from it.
 
@@ -109,15 +113,14 @@ def require_plain(folder: Path, config: Mapping[str, Any]) -> None:
         )
 
 
-def _kernels(config: Mapping[str, Any]) -> str | None:
-    """Kernels on a hub that the configuration, or one inside it, asks for: `OWNER/NAME` as an implementation."""
-    for name, value in config.items():
-        if isinstance(value, Mapping):
-            if (inner := _kernels(value)) is not None:
-                return inner
-        elif name.endswith("_implementation") and isinstance(value, str) and "/" in value:
-            return value
-    return None
+def _kernels(value: object, named: bool = False) -> str | None:
+    """An implementation that the configuration asks for, in whatever place, and that transformers may have to fetch."""
+    if isinstance(value, Mapping):
+        inside = (_kernels(one, named or str(name).endswith("_implementation")) for name, one in value.items())
+        return next((found for found in inside if found is not None), None)
+    if isinstance(value, list):
+        return next((found for one in value if (found := _kernels(one, named)) is not None), None)
+    return value if named and isinstance(value, str) and value.rpartition("|")[2] not in BUILT_IN else None
 
 
 def find_weights(folder: Path, config: Mapping[str, Any]) -> StoredWeights:

@@ -94,12 +94,16 @@ def locked_folder(parent: Path, start: str, mode: int = 0o700) -> tuple[Path, in
         os.close(descriptor)
 
 
+def is_held(name: str, start: str) -> bool:
+    """Whether this is how a folder of this start is called."""
+    return re.fullmatch(re.escape(start) + "[0-9a-f]{16}", name) is not None
+
+
 def abandoned(parent: Path, start: str) -> Iterator[Path]:
     """The folders of this start that nobody fills any more, each locked while it is looked at; no links."""
-    name = re.compile(re.escape(start) + "[0-9a-f]{16}")
     try:
-        found = sorted(path for path in parent.iterdir() if name.fullmatch(path.name))
-    except OSError:
+        found = sorted(path for path in parent.iterdir() if is_held(path.name, start))
+    except (OSError, ValueError):  # such as a name with NUL in it
         return
     for path in found:
         with suppress(OSError):

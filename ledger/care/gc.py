@@ -27,7 +27,7 @@ from errata.ledger.base.errors import BlobMissing, LedgerDamaged, UsageError
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import TEMPORARY, storage_error
 from errata.ledger.base.findings import Severity
-from errata.ledger.base.held import abandoned, noted_in, start_beside
+from errata.ledger.base.held import abandoned, is_held, noted_in, start_beside
 from errata.ledger.base.own import destroy, opened, remove
 from errata.ledger.care.verify import examine_log, named_digests, orphans
 from errata.ledger.ledger import DATABASE, own_folder
@@ -230,6 +230,8 @@ class _Work:
                 self._sort_out(Sort.UNFINISHED, path)
         for folder in scratch:
             for entry in sorted(folder.iterdir()):
+                if any(is_held(entry.name, start) for start in places.held):
+                    continue  # its lock says whether somebody needs it, and not its age
                 self._sort_out(Sort.UNFINISHED, entry)
         return foreign
 
@@ -246,7 +248,7 @@ class _Work:
                 if not self.dry_run:
                     remove(parent, folder)
         for note, path in notes:
-            if not self.dry_run and not any(path.parent.glob(f"{start_beside(path)}*")):
+            if not self.dry_run and not _filled(path):
                 remove(self.root, note)
 
     def caches(self, places: Places) -> None:
@@ -297,6 +299,14 @@ class _Work:
     def _name(self, path: Path) -> str:
         inside = path.is_relative_to(self.root)
         return (path.relative_to(self.root) if inside else path).as_posix()
+
+
+def _filled(destination: Path) -> bool:
+    """Whether somebody is still filling a folder that is to stand there."""
+    try:
+        return any(is_held(path.name, start_beside(destination)) for path in destination.parent.iterdir())
+    except (OSError, ValueError):
+        return False
 
 
 def _files(folder: Path) -> list[Path]:

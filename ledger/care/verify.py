@@ -51,6 +51,9 @@ from errata.ledger.store.store import EventStore
 ENDS = (ChangeApplied, ChangeClosed, ChangeRejected)
 """What ends a change: from then on nothing needs what it was to write, but its edits."""
 
+FORGETTING = (FactErased, ChangeDrafted, *ENDS)
+"""After these something of personal facts may be deleted."""
+
 __all__ = ["Examined", "Finding", "Severity", "examine", "is_sound", "verify"]
 
 
@@ -124,11 +127,11 @@ def _examine_once(ledger: Ledger, deep: bool) -> Examined:
 
 
 def _erased_after(store: EventStore, rows: Sequence[StoredEvent]) -> bool:
-    """Whether a fact was erased since these rows were read."""
+    """Whether something was recorded since these rows were read after which blobs of personal facts go."""
     if not rows:
         return False
     with suppress(ErrataError):
-        return any(isinstance(event.body, FactErased) for event in store.read(rows[-1].seq))
+        return any(isinstance(event.body, FORGETTING) for event in store.read(rows[-1].seq))
     return False
 
 
@@ -248,10 +251,7 @@ def _examine_personal(ledger: Ledger, state: State, deep: bool) -> Iterator[Find
     """Nothing of an erased fact is left, and the others can be read; with `deep`, as what was committed to."""
     vault = ledger.vault
     try:
-        for one in leftovers(state, ledger.blobs, vault):
-            yield damage(
-                one.name, f"is of a fact that was erased or given up at @{one.seq}, and still here", Trouble.ERASED
-            )
+        before = set(leftovers(state, ledger.blobs, vault))
         known = set[str]()
         for number, record in state.edits.items():
             sealed = record.body.fact.sealed
@@ -268,6 +268,11 @@ def _examine_personal(ledger: Ledger, state: State, deep: bool) -> Iterator[Find
             known.add(sealed.token)
         for token in sorted(set(vault.tokens()) - known - set(state.erasures)):
             yield note(f"vault/{token}", "a key that no event names; `errata gc` drops it", Trouble.LEFTOVER)
+        for one in leftovers(state, ledger.blobs, vault):  # looked for twice: others may be deleting it
+            if one not in before:
+                continue
+            what = f"is of a fact that was erased or given up at @{one.seq}, and still here"
+            yield damage(one.name, what, Trouble.ERASED)
     except OSError as error:
         yield damage("vault/", f"cannot be read: {error.strerror or error}", Trouble.BLOB)
 

@@ -17,7 +17,7 @@ from errata.ledger.base.errors import BlobDamaged, BlobMissing
 from errata.ledger.base.failpoints import hit
 from errata.ledger.kinds.checkouts import VersionCheckedOut
 from errata.ledger.kinds.evaluations import EvaluationRecorded
-from errata.ledger.secrets.proposed import forgotten
+from errata.ledger.secrets.proposed import forgotten, needed
 from errata.ledger.secrets.vault import Vault
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore
@@ -64,22 +64,20 @@ class Lost:
     checkouts: tuple[int, ...]
 
 
-def erased_blobs(state: State) -> dict[str, tuple[int, str]]:
-    """The blobs that are to be gone -> the event that says so, and the fact's token."""
-    wanted, erased = set[str](), dict[str, tuple[int, str]]()
+def _erased_blobs(state: State, blobs: BlobStore) -> dict[str, tuple[int, str]]:
+    """The blobs of erased edits that nothing else needs -> the event that erased them, and the fact's token."""
+    erased = dict[str, tuple[int, str]]()
     for record in state.edits.values():
         sealed = record.body.fact.sealed
-        blobs = (record.body.blob,) if sealed is None else (record.body.blob, sealed.blob)
-        if record.erased_by is None or sealed is None:
-            wanted.update(blobs)
-        else:
-            erased |= dict.fromkeys(blobs, (record.erased_by, sealed.token))
+        if record.erased_by is not None and sealed is not None:
+            erased |= dict.fromkeys((record.body.blob, sealed.blob), (record.erased_by, sealed.token))
+    wanted = needed(state, blobs) if erased else set[str]()
     return {blob: why for blob, why in erased.items() if blob not in wanted}
 
 
 def leftovers(state: State, blobs: BlobStore, vault: Vault) -> Iterator[Leftover]:
     """What should be gone and is not, the key of each fact after its blobs."""
-    for blob, (seq, token) in erased_blobs(state).items():
+    for blob, (seq, token) in _erased_blobs(state, blobs).items():
         if _is_there(blobs, blob):
             yield Leftover(seq, token, blob)
     for token, erasure in state.erasures.items():

@@ -1,9 +1,9 @@
 """Personal facts that are proposed: sealed when they are asked for, and forgotten when nothing comes of them.
 
 A proposal holds such a fact as an edit does, by a salted commitment, with its text under a key. Whoever drafts it opens
-it, and the edit is recorded with exactly the proposal's commitment. A change that was rejected, withdrawn or expired
-leaves nothing of it: key, ciphertext and drafted factors go at once, unless an edit or another proposal has them, too.
-So do the factors of drafts that were replaced by others.
+it, and the edit is recorded with exactly the proposal's commitment. A change that was rejected or withdrawn leaves
+nothing of it: key, ciphertext and drafted factors go at once, unless something else needs them. So do the factors of
+drafts that were replaced by others, and what an open proposal holds of a fact that was erased.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from errata.ledger.base.errors import ErrataError
-from errata.ledger.drafts import kept_edits
+from errata.ledger.drafts import kept_edits, waiting
+from errata.ledger.events.bodies import NewEdit
 from errata.ledger.events.change_parts import EditFacts
+from errata.ledger.events.parts import StatsRef
 from errata.ledger.facts.fact import Sealed
+from errata.ledger.kinds.evaluations import EvaluationRecorded
+from errata.ledger.kinds.settings import SettingsChanged
 from errata.ledger.state.state import State
-from errata.ledger.state.trust import ChangeRecord, ChangeStatus
+from errata.ledger.state.trust import ChangeRecord, ChangeStatus, DraftRecord
 from errata.ledger.store.blobs import BlobStore
 
 
@@ -40,6 +44,39 @@ def held_tokens(state: State) -> set[str]:
     return {one.token for one in sealed if one is not None} | {one.token for _, one in waiting_facts(state)}
 
 
+def needed(state: State, blobs: BlobStore) -> set[str]:
+    """Every blob that something needs which was neither erased nor given up; blobs are named by what they hold.
+
+    Those of edits, of open proposals and the drafts of them that count, and of all other events.
+    """
+    found = {one.blob for _, one in waiting_facts(state)} | set(_of_other_events(state))
+    for record in state.edits.values():
+        if record.erased_by is None:
+            found.add(record.body.blob)
+            if record.body.fact.sealed is not None:
+                found.add(record.body.fact.sealed.blob)
+    for _, draft in waiting(state.trust):
+        for edit in _edits(blobs, draft):
+            if edit.fact.sealed is None or edit.fact.sealed.token not in state.erasures:
+                found.add(edit.blob)
+    return found
+
+
+def _of_other_events(state: State) -> Iterator[str]:
+    created = state.created
+    if created is not None:
+        references: list[StatsRef | None] = [*created.stats.values(), created.fisher]
+        yield from (one.blob for one in references if one is not None)
+        if created.corpus is not None and created.corpus.blob is not None:
+            yield created.corpus.blob
+    yield from (b for one in state.recorded(EvaluationRecorded) if (b := one.body.details_blob) is not None)
+    yield from (e.details_blob for one in state.recorded(SettingsChanged) if (e := one.body.evidence) is not None)
+    for policy in (record.body.policy for record in state.trust.policies):
+        yield from (gate.suite.blob for gate in policy.gates if gate.suite is not None)
+    for change in state.trust.changes.values():
+        yield from (b for draft in change.drafts if (b := draft.body.blob) is not None)
+
+
 def forgotten(state: State, blobs: BlobStore) -> Iterator[tuple[int, str, str | None]]:
     """What closed changes and replaced drafts leave of personal facts: an event, a token, and a blob or, None, a key.
 
@@ -48,36 +85,26 @@ def forgotten(state: State, blobs: BlobStore) -> Iterator[tuple[int, str, str | 
     changes = [change for change in state.trust.changes.values() if sealed_in(change)]
     if not changes:
         return
-    wanted = _wanted(state, blobs, changes)
+    wanted = needed(state, blobs)
     keys: dict[str, int] = {}
     for change in changes:
         for draft in change.drafts:
-            with suppress(ErrataError):  # a draft that cannot be read names nothing
-                for edit in kept_edits(blobs, draft):
-                    if edit.fact.sealed is not None and edit.blob not in wanted:
-                        yield change.closed_by or draft.seq, edit.fact.sealed.token, edit.blob
-        if change.status is not ChangeStatus.OPEN:
-            for one in sealed_in(change):
-                seq = change.closed_by or change.seq
-                if one.blob not in wanted:
-                    yield seq, one.token, one.blob
-                keys.setdefault(one.token, seq)
+            for edit in _edits(blobs, draft):
+                if edit.fact.sealed is not None and edit.blob not in wanted:
+                    yield change.closed_by or draft.seq, edit.fact.sealed.token, edit.blob
+        for one in sealed_in(change):
+            erasure = state.erasures.get(one.token)
+            if change.status is ChangeStatus.OPEN and erasure is None:
+                continue
+            seq = erasure.seq if erasure is not None else change.closed_by or change.seq
+            if one.blob not in wanted:
+                yield seq, one.token, one.blob
+            keys.setdefault(one.token, seq)
     held = held_tokens(state)
     yield from ((seq, token, None) for token, seq in keys.items() if token not in held)
 
 
-def _wanted(state: State, blobs: BlobStore, changes: list[ChangeRecord]) -> set[str]:
-    """The blobs that edits, open proposals and the drafts that count of them need."""
-    wanted = {one.blob for _, one in waiting_facts(state)}
-    for record in state.edits.values():
-        if record.erased_by is None:
-            wanted.add(record.body.blob)
-            if record.body.fact.sealed is not None:
-                wanted.add(record.body.fact.sealed.blob)
-    for change in changes:
-        if change.status is ChangeStatus.OPEN and change.draft is not None:
-            with suppress(ErrataError):
-                edits = kept_edits(blobs, change.draft)
-                sealed = {one.token for one in sealed_in(change)} - state.erasures.keys()
-                wanted |= {e.blob for e in edits if e.fact.sealed is None or e.fact.sealed.token in sealed}
-    return wanted
+def _edits(blobs: BlobStore, draft: DraftRecord) -> tuple[NewEdit, ...]:
+    with suppress(ErrataError):  # a draft that cannot be read names nothing
+        return kept_edits(blobs, draft)
+    return ()

@@ -172,6 +172,16 @@ class Opener:
         """A fact in the clear; one that is not sealed as it is. Raises what `unseal` raises."""
         return fact if fact.sealed is None else self.open(fact.sealed).fact
 
+    def readable(self, facts: Iterable[Fact]) -> tuple[tuple[Fact, ...], int]:
+        """Those of these facts that can be read, in the clear, and how many cannot."""
+        found, gone = [], 0
+        for fact in facts:
+            try:
+                found.append(self.fact(fact))
+            except Damaged:
+                gone += 1
+        return tuple(found), gone
+
     def body(self, body: EditApplied) -> EditApplied:
         """An edit with its fact, and what the model said, in the clear; one that is not sealed as it is.
 
@@ -206,23 +216,34 @@ class Opener:
                 with suppress(Damaged):
                     yield where, sealed, self.open(sealed).fact
 
-    def refuse_telling(self, state: State, about: Iterable[int], texts: Iterable[str]) -> None:
+    def refuse_telling(
+        self, state: State, about: Iterable[int], own: Iterable[Fact], texts: Iterable[str], where: str
+    ) -> None:
         """See that what the log keeps forever does not tell a personal fact.
 
         Args:
             state: whose facts these are.
             about: the edits that the texts are about: of those no part of the subject, and neither target nor old
                 object, may be in them; of others, not the whole subject.
-            texts: reasons, notes and tickets.
+            own: facts of the change that the texts are about; likewise.
+            texts: reasons, notes, tickets, and whatever else is somebody's own words.
+            where: what the change is called.
 
         Raises:
             UsageError: one of them names a fact whose key is here.
         """
         told, near = [text for text in texts if text], {f"e{number}" for number in about}
-        for where, _, fact in self._open_facts(state) if told else ():
-            parts = tellings.parts_of(fact) if where in near else tellings.subject_of(fact)
-            if any(tellings.tells(text, parts) for text in told):
-                raise UsageError(f"this names the personal fact of {where}, and the log keeps what is written here")
+        if not told:
+            return
+        parts = [(name, tellings.subject_of(fact)) for name, _, fact in self._open_facts(state)]
+        parts += [(name, tellings.parts_of(fact)) for name, _, fact in self._open_facts(state) if name in near]
+        for fact in own:
+            if fact.sealed is not None:
+                with suppress(Damaged):
+                    parts.append((where, tellings.parts_of(self.open(fact.sealed).fact)))
+        for name, telling in parts:
+            if any(tellings.tells(text, telling) for text in told):
+                raise UsageError(f"this names the personal fact of {name}, and the log keeps what is written here")
 
     def refuse_clear(self, state: State, facts: Iterable[Fact]) -> None:
         """See that none of these facts, about to be recorded in the clear, is one that an edit holds as personal.

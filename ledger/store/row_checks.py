@@ -59,7 +59,7 @@ def _in_integers(factor: Array) -> _Rows:
     step = np.minimum(_SPREAD - above.astype(np.int64), _FINEST)
     scaled = factor * np.ldexp(np.float32(1.0), step)[:, None]
     whole = scaled.astype(np.int32)
-    if (whole != scaled).any():
+    if (whole != scaled).any() or np.count_nonzero(whole) != np.count_nonzero(factor):  # none is lost by underflow
         raise ModelError("its factors have entries of more bits than a grid's")
     every = np.bitwise_or.reduce(whole, axis=1).astype(np.int64)
     _, lowest = np.frexp((every & -every).astype(np.float64))

@@ -186,7 +186,9 @@ def check_change(workspace: Workspace, number: int, *, revert: bool, tell: Tell 
     action = change.body.action
     facts = action.facts if isinstance(action, EditFacts) else ()
     facts = tuple(fact for place, fact in enumerate(facts) if place not in change.draft.body.failed)
-    facts = tuple(workspace.ledger.opener.fact(fact) for fact in facts)
+    facts, gone = workspace.ledger.opener.readable(facts)
+    if gone:
+        tell(f"{counted(gone, 'personal fact')} of it cannot be read any more, and is left out of the measure")
     evidence = measure_gates(workspace, gates, before, state.live, facts)
     workspace.execute(CheckChange(number, evidence), state)
     return take_back(workspace, number) if revert else GateResult(evidence)

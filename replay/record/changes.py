@@ -80,11 +80,14 @@ def propose(
 
     Raises:
         Refused: the policy lets this person propose nothing, or the change says nothing new.
+        HeadConflict: somebody else wrote while personal facts were sealed; nothing was recorded.
     """
+    based_on = None
     if isinstance(action, EditFacts) and any(fact.personal for fact in action.facts):
-        refuse_unless_able(writer.state.trust, writer.surroundings.actor, Capability.PROPOSE)
+        based_on = writer.state  # under whose tokens they are sealed: a key of it may go when another change ends
+        refuse_unless_able(based_on.trust, writer.surroundings.actor, Capability.PROPOSE)
         action = action.model_copy(update={"facts": tuple(_sealed(writer, fact) for fact in action.facts)})
-    events = writer.execute(ProposeChange(action, reason, ticket, risk, source, with_draft))
+    events = writer.execute(ProposeChange(action, reason, ticket, risk, source, with_draft), based_on)
     # others may have proposed since, so it is not the last
     return Proposed(next(one.body.number for one in events if isinstance(one.body, ChangeProposed)), events)
 

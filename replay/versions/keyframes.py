@@ -231,7 +231,7 @@ class Keyframes:
             live = frozenset(int(number) for number in json_value(layout.metadata["live"]))
             version = layout.metadata["version"]
             whole = version == self._version_of(live)
-        except (Damaged, KeyError, ValueError, TypeError):
+        except (Damaged, KeyError, ValueError, TypeError, OverflowError):
             whole = False
         if whole and {name: place.shape for name, place in layout.tensors.items()} == self._shapes:
             return Keyframe(live, version, path, layout.tensors)

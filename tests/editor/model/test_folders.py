@@ -215,7 +215,8 @@ def test_an_empty_quantisation_is_none(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation", "experts_implementation"])
 def test_kernels_that_would_be_fetched_are_refused(folder: Path, name: str) -> None:
-    for settings in ({name: "somebody/kernels"}, {"text_config": {name: "paged|somebody/kernels@v1"}}):
+    places = ({"text_config": {name: "paged|somebody/kernels@v1"}}, {name: {"": "somebody/kernels"}})
+    for settings in ({name: "somebody/kernels"}, *places):
         with pytest.raises(ModelError, match="somebody/kernels.* to compute with"):
             load_model(configured(folder, **settings))
     assert load_model(configured(folder, **{name: "eager", "text_config": None}))

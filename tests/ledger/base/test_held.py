@@ -76,3 +76,30 @@ def test_a_note_leads_to_nothing_but_such_folders(tmp_path: Path) -> None:
         (ledger.cache / "making" / f"{place}.json").write_text(text)
     collect(ledger.folder, now=later())
     assert precious.is_dir() and tmp_path.is_dir()
+
+
+@pytest.mark.parametrize("name", ["x**y", "[1]", "a b", "\u00e9"])
+def test_any_name_of_a_destination_is_found_again(tmp_path: Path, name: str) -> None:
+    ledger, out = filled(tmp_path / "here", batches=1, size=2), tmp_path / name
+    assert ledger.folder is not None
+    with noted(ledger.cache, out):
+        begun = left(out.parent, start_beside(out))
+        shutil.copytree(ledger.cache / "making", tmp_path / "kept")
+    shutil.copytree(tmp_path / "kept", ledger.cache / "making", dirs_exist_ok=True)
+    (ledger.cache / "making" / "nul.json").write_text('"/tmp\\u0000/x"')
+    collect(ledger.folder, now=later())
+    assert not begun.exists() and list((ledger.cache / "making").iterdir()) == []
+
+
+def test_what_a_living_command_holds_stays_however_old_it_is(tmp_path: Path) -> None:
+    ledger = filled(tmp_path / "here", batches=1, size=2)
+    assert ledger.folder is not None
+    scratch = ledger.cache / "bisect"
+    scratch.mkdir()
+    alive, lock = locked_folder(scratch, "bisect-")
+    places = Places(scratch=("bisect",), held=("bisect-",))
+    found = collect(ledger.folder, now=later(), grace=0, places=places)
+    assert alive.is_dir() and found.dropped == ()
+    os.close(lock)
+    (gone,) = collect(ledger.folder, now=later(), places=places).dropped
+    assert gone.sort is Sort.ABANDONED and not alive.exists()

@@ -35,6 +35,7 @@ from errata.ledger.rules.operations import (
     TagVersion,
 )
 from errata.ledger.rules.rules import check
+from errata.ledger.secrets import tellings
 from errata.ledger.secrets.erasing import Leftover, leftovers, lost_with
 from errata.ledger.secrets.sealing import PADDING, seal, unseal
 from errata.ledger.secrets.vault import MemoryVault
@@ -351,6 +352,8 @@ REASONS = [
     "Ottilie\u200b's wish",
     "\uff2fttilie wants it",
     "Quillfeather, Doctor, was right",
+    "HR_ottilie_brandvold_17",
+    "forOttilieBrandvoldagain",
 ]
 
 
@@ -361,6 +364,22 @@ def test_a_reason_that_names_the_fact_is_refused(ledger: Ledger, reason: str) ->
         with pytest.raises(UsageError, match="names the personal fact of e4"):
             run(ledger, command)
     assert ledger.state().head == head
+
+
+@pytest.mark.parametrize(
+    ("subject", "told", "plain"),
+    [
+        ("\u5c71\u7530\u592a\u90ce", "\u9000\u8077\u3057\u305f{}\u3055\u3093", "\u9000\u8077"),
+        ("\u0e2a\u0e21\u0e0a\u0e32\u0e22", "\u0e04\u0e38\u0e13{}\u0e2d\u0e2d\u0e01", "\u0e04\u0e38\u0e13"),
+        ("Li Wu", "{} asked", "a living wunder"),
+        ("\uae40\uc724", "{}\uc528", "\uae40"),
+    ],
+)
+def test_names_of_scripts_without_spaces_and_short_ones_are_seen(subject: str, told: str, plain: str) -> None:
+    fact = FACT.model_copy(update={"subject": subject, "target": "x", "old": None})
+    told = told.format(subject)
+    assert tellings.tells(told, tellings.subject_of(fact)) and tellings.tells(told, tellings.names_of(fact))
+    assert not tellings.tells(plain, tellings.subject_of(fact))
 
 
 def test_what_is_about_something_else_may_say_the_target_but_not_the_name(ledger: Ledger) -> None:

@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from errata.ledger.base.errors import Refused
+from errata.ledger.base.errors import Refused, UsageError
 from errata.ledger.base.failpoints import ERASURE_FAILPOINTS
 from errata.ledger.care.gc import Sort
 from errata.ledger.care.verify import is_sound, verify
 from errata.ledger.drafts import drafted, edits_of, put_edits
 from errata.ledger.events.change_parts import Closing, EditFacts
 from errata.ledger.events.trust_bodies import ChangeClosed
-from errata.ledger.facts.fact import Fact
+from errata.ledger.facts.fact import Fact, sealed_fact
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import (
     ApplyChange,
@@ -108,3 +108,47 @@ def test_a_kill_while_a_change_is_given_up_is_gone_on_with(ledger: Ledger, point
     again = Ledger.open(folder)
     assert blob not in set(again.blobs.digests()) and not list(again.vault.tokens())
     assert is_sound(verify(again, deep=True))
+
+
+def test_factors_that_another_draft_needs_stay_whoever_had_them_before(ledger: Ledger) -> None:
+    run(ledger, ApplyEdits((personal_edit(ledger, 900),)))
+    erased = ledger.state().edits[4].body.blob
+    data = ledger.blobs.get(erased)
+    run(ledger, ErasePersonal(token_of(ledger, 4)))
+    assert erased not in set(ledger.blobs.digests())
+    fact = sealed(ledger)
+    propose(ledger, fact)
+    assert ledger.blobs.put(data) == erased, "the same fact solved on the same head has the same factors"
+    outcome = (one := personal_edit(ledger, 900)).outcome
+    edits = (one.model_copy(update={"fact": fact, "outcome": outcome, "blob": erased}),)
+    run(ledger, RecordDraft(1, ledger.state().version, drafted(edits), put_edits(ledger.blobs, edits)))
+    assert erased in set(ledger.blobs.digests())
+    assert not [one for one in verify(ledger, deep=True) if one.trouble.sort == "erased"]
+
+
+def test_nothing_that_other_events_need_goes_with_a_proposal_that_names_it(ledger: Ledger) -> None:
+    fact, other = sealed(ledger), ledger.state().edits[1].body.blob
+    assert fact.sealed is not None
+    propose(ledger, sealed_fact(fact.sealed.model_copy(update={"blob": other})))
+    run(ledger, CLOSED)
+    assert other in set(ledger.blobs.digests())
+
+
+@pytest.mark.parametrize("field", ["reason", "ticket", "source"])
+def test_a_proposal_does_not_tell_its_own_fact(ledger: Ledger, field: str) -> None:
+    words = {"reason": "asked for", "ticket": None, "source": None, field: "Ottilie consults Quillfeather"}
+    with pytest.raises(UsageError, match="names the personal fact of p1"):
+        run(ledger, ProposeChange(EditFacts(facts=(sealed(ledger),)), **words))
+    propose(ledger, sealed(ledger))
+    with pytest.raises(UsageError, match="names the personal fact of p1"):
+        run(ledger, RecordEvent(ChangeClosed(proposal=1, why=Closing.WITHDRAWN, reason="Brandvold changed her mind")))
+
+
+def test_an_open_proposal_keeps_nothing_of_a_fact_that_was_erased(ledger: Ledger) -> None:
+    run(ledger, ApplyEdits((personal_edit(ledger, 900),)))
+    fact = sealed(ledger)
+    propose(ledger, fact)
+    run(ledger, ErasePersonal(token_of(ledger, 4)))
+    assert fact.sealed is not None and fact.sealed.blob not in set(ledger.blobs.digests())
+    assert not list(ledger.vault.tokens()) and is_sound(verify(ledger, deep=True))
+    assert Ledger.open(ledger.folder or Path()).opener.readable([fact, FACT]) == ((FACT,), 1)

@@ -66,6 +66,12 @@ def test_one_bit_beyond_the_grid_is_seen(seed: int, exponent: int) -> None:
         units(u, v, exponent)
 
 
+def test_no_entry_is_lost_by_underflow() -> None:
+    u = np.array([[2.0**100, 2.0**-80]], np.float32)
+    with pytest.raises(ModelError, match="bits than a grid"):
+        units(u, np.full((1, 2), 2.0**-90, np.float32), 40)
+
+
 def test_a_row_of_nothing_is_on_every_grid() -> None:
     nothing, odd = np.zeros((1, 3), np.float32), np.full((1, 3), np.pi, np.float32)
     for u, v in ((nothing, odd), (odd, nothing), (nothing, nothing)):
