@@ -7,6 +7,8 @@ leads out of it where it was not, or where nobody wrote for so long.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from errata.ledger.base.errors import Refused
 from errata.ledger.base.words import because
 from errata.ledger.events.envelope import Act
@@ -16,7 +18,7 @@ from errata.ledger.events.policy_files import roughly
 from errata.ledger.kinds.spec import KindSpec
 from errata.ledger.state.fold import Fold
 from errata.ledger.state.standing import refuse_unless_able
-from errata.ledger.state.trust import Trust, instant
+from errata.ledger.state.trust import ChangeStatus, Trust, instant
 
 LEAP_SECONDS = 180 * 86_400.0
 """An event so long after the one before it is refused where it is made, until somebody has looked at the clock."""
@@ -69,7 +71,12 @@ def _check(fold: Fold, body: ClockSet, act: Act) -> None:
 
 
 def _set(fold: Fold, body: ClockSet, act: Act) -> None:
+    """Times go on from here. Where they go back, what had expired may be open again, so that approvals start over."""
     fold.trust.clock = act.at
+    if body.ahead is not None:
+        for number, change in list(fold.trust.changes.items()):
+            if change.status is ChangeStatus.OPEN and change.approvals:
+                fold.trust.move(number, lambda one: replace(one, approvals=()))
     fold.keep(body)
 
 

@@ -600,3 +600,20 @@ def test_a_log_that_one_clock_froze_goes_on_with_a_record_of_it() -> None:
     assert verify(here.ledger) == [] and here.state.trust.clock < here.state.times[ahead - 1]
     here.wait(-60)
     refused(here, lambda: here.propose("ada", facts(4)), "before the last event")
+
+
+def test_approvals_start_over_where_times_go_back() -> None:
+    here = team()
+    number = here.propose("ada", facts(1))
+    here.draft("dan", number)
+    here.approve("ben", number)
+    late = here.at
+    here.wait(170 * 86_400)
+    here.propose("ada", facts(2))
+    ahead = here.state.head.seq
+    here.at = later(late, 60)
+    here.run("ben", RecordEvent(ClockSet(ahead=ahead, reason="a wrong clock")))
+    assert here.state.trust.changes[number].approvals == () and damage_but_for_blobs(here) == []
+    refused(here, lambda: here.apply("dan", number), "approv")
+    here.approve("cleo", number)
+    here.apply("dan", number)
