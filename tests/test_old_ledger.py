@@ -8,6 +8,7 @@ tensors of every version, which are compared with bytes: no digest of ours is tr
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import tomllib
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from safetensors import safe_open
 from errata import cli
 from errata.editor.model.loading import ModelFiles, digest_tensor
 from errata.ledger.base.errors import Erased
+from errata.ledger.kinds import clocks
 from errata.ledger.kinds.table import KINDS
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.addresses import resolve_version
@@ -69,6 +71,7 @@ class Old:
 @pytest.fixture
 def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Old:
     folder = tmp_path / "copy"
+    monkeypatch.setattr(clocks, "LEAP_SECONDS", math.inf)  # nobody has written to it for long
     shutil.copytree(FIXTURE, folder)
     secret = folder / "keys" / "keys"
     secret.chmod(0o700)
@@ -165,6 +168,14 @@ def test_a_personal_fact_is_read_with_its_key_and_can_be_erased(old: Old) -> Non
     assert old.call("show", edit)["erased_by"] == old.call("status")["head"]["seq"]
     assert not list((old.folder / "ledger" / ".errata" / "vault").iterdir())
     assert old.call("verify", "--deep")["sound"] is True
+
+
+def test_after_so_long_a_time_somebody_looks_at_the_clock_first(old: Old, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clocks, "LEAP_SECONDS", 180 * 86_400.0)
+    ((edit, _),) = EXPECTED["revealed"].items()
+    old.by("ada", "erase", edit, "--reason", "request 19", code=4)
+    assert old.by("cleo", "clock", "--set", "--reason", "a quiet year")["ahead"] is None
+    assert old.by("ada", "erase", edit, "--reason", "request 19")["proposal"]
 
 
 def test_an_export_of_the_same_range_gives_the_same_bytes(old: Old) -> None:

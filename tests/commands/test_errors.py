@@ -134,7 +134,7 @@ def test_what_nobody_expected_is_one_line_too_and_a_trace_with_debug(
     def fail(*_: object) -> None:
         raise ValueError("odd\nthing")
 
-    monkeypatch.setattr(Ledger, "events", fail)
+    monkeypatch.setattr(Ledger, "state", fail)
     quiet = errata("log")
     assert quiet.code == 6 and quiet.err == "errata: ValueError: odd thing; --debug shows where\n"
     loud = errata("--debug", "log")
