@@ -65,6 +65,7 @@ def _other_ledger(folder: Path) -> None:
 EDIT = ("edit", "--subject", "Tern Foods", "--prompt", "The office of {}", "--target", "p", "--keep-failed")
 PERSONAL = ("edit", "--personal", "--subject", "Ada Lind", "--prompt", "{}", "--target", "is", "--keep-failed")
 IN_NEW = ("--ledger", "new")
+GRANT = ("key", "grant", "ada")
 WRITING = {
     "init": Writing((*IN_NEW, "init", "MODEL", "--corpus", "corpus.txt", "--layers", "1", "--no-trial"), makes=True),
     "edit": Writing(EDIT),
@@ -80,7 +81,7 @@ WRITING = {
     "cherry-pick": Writing(("cherry-pick", "other", "e4"), harm=_other_ledger),
     "erase": Writing(("erase", "e4"), (PERSONAL,)),
     "gc": Writing(("gc", "--grace", "0", "--caches")),
-    "checkpoint": Writing(("checkpoint", "--pin", "pinned.txt")),
+    "checkpoint": Writing(("--key", "ada", "checkpoint", "--pin", "pinned.txt"), (("key", "new", "ada"), GRANT)),
     "audit export": Writing(("audit", "export", "--out", "bundle", "--core")),
     "checkout": Writing(("checkout", "HEAD", "edited")),
     "export": Writing(("export", "HEAD", "adapter", "--adapter")),
@@ -91,7 +92,8 @@ WRITING = {
 
 def _errata(folder: Path, words: Sequence[str], *strace: str) -> subprocess.CompletedProcess[str]:
     words = [str(scene.model()) if word == "MODEL" else word for word in words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "ERRATA_ACTOR": "ada", "PYTHONDONTWRITEBYTECODE": "1"}
+    own = {"ERRATA_ACTOR": "ada", "ERRATA_CONFIG": str(folder / "configuration"), "ERRATA_PASSPHRASE": "a campaign"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1", **own}
     return subprocess.run(
         [*strace, sys.executable, "-m", "errata", *words],
         cwd=folder, capture_output=True, text=True, timeout=LONGEST, check=False, env=environment,
