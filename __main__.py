@@ -2,10 +2,15 @@
 
 import signal
 
-if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # whoever interrupts while modules load ends the process, and no more
 
-from errata.cli import entry  # noqa: E402
+def start() -> None:
+    """Run the command. Whoever interrupts while its modules load ends the process, without a stack trace."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from errata.cli import entry
+
+    entry()
+
 
 if __name__ == "__main__":
-    entry()
+    start()

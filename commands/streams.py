@@ -5,8 +5,7 @@ from __future__ import annotations
 import codecs
 import os
 import sys
-from io import TextIOWrapper
-from pathlib import Path
+from io import StringIO, TextIOWrapper
 
 _ESCAPED = "errata.escaped"
 
@@ -26,7 +25,7 @@ def prepare() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors=_ESCAPED)
     if sys.stderr is None:
-        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+        sys.stderr = StringIO()
 
 
 def discard_output() -> None:

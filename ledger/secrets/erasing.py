@@ -17,7 +17,7 @@ from errata.ledger.base.errors import BlobDamaged, BlobMissing
 from errata.ledger.base.failpoints import hit
 from errata.ledger.kinds.checkouts import VersionCheckedOut
 from errata.ledger.kinds.evaluations import EvaluationRecorded
-from errata.ledger.secrets.proposed import forgotten, needed
+from errata.ledger.secrets.proposed import forgotten, needed, sealed_in
 from errata.ledger.secrets.vault import Vault
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore
@@ -64,26 +64,28 @@ class Lost:
     checkouts: tuple[int, ...]
 
 
-def _erased_blobs(state: State, blobs: BlobStore) -> dict[str, tuple[int, str]]:
-    """The blobs of erased edits that nothing else needs -> the event that erased them, and the fact's token."""
+def _erased_blobs(state: State) -> dict[str, tuple[int, str]]:
+    """The blobs of erased edits -> the event that erased them, and the fact's token."""
     erased = dict[str, tuple[int, str]]()
     for record in state.edits.values():
         sealed = record.body.fact.sealed
         if record.erased_by is not None and sealed is not None:
             erased |= dict.fromkeys((record.body.blob, sealed.blob), (record.erased_by, sealed.token))
-    wanted = needed(state, blobs) if erased else set[str]()
-    return {blob: why for blob, why in erased.items() if blob not in wanted}
+    return erased
 
 
 def leftovers(state: State, blobs: BlobStore, vault: Vault) -> Iterator[Leftover]:
     """What should be gone and is not, the key of each fact after its blobs."""
-    for blob, (seq, token) in _erased_blobs(state, blobs).items():
-        if _is_there(blobs, blob):
+    if not (state.erasures or any(map(sealed_in, state.trust.changes.values()))):
+        return
+    wanted = needed(state, blobs)
+    for blob, (seq, token) in _erased_blobs(state).items():
+        if blob not in wanted and _is_there(blobs, blob):
             yield Leftover(seq, token, blob)
     for token, erasure in state.erasures.items():
         if vault.holds(token):
             yield Leftover(erasure.seq, token, None)
-    for seq, token, named in forgotten(state, blobs):
+    for seq, token, named in forgotten(state, blobs, wanted):
         if vault.holds(token) if named is None else _is_there(blobs, named):
             yield Leftover(seq, token, named)
 

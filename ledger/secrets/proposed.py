@@ -77,17 +77,13 @@ def _of_other_events(state: State) -> Iterator[str]:
         yield from (b for draft in change.drafts if (b := draft.body.blob) is not None)
 
 
-def forgotten(state: State, blobs: BlobStore) -> Iterator[tuple[int, str, str | None]]:
+def forgotten(state: State, blobs: BlobStore, wanted: set[str]) -> Iterator[tuple[int, str, str | None]]:
     """What closed changes and replaced drafts leave of personal facts: an event, a token, and a blob or, None, a key.
 
-    The key of each fact comes after its blobs.
+    The key of each fact comes after its blobs; `wanted` is what `needed` gives.
     """
-    changes = [change for change in state.trust.changes.values() if sealed_in(change)]
-    if not changes:
-        return
-    wanted = needed(state, blobs)
     keys: dict[str, int] = {}
-    for change in changes:
+    for change in filter(sealed_in, state.trust.changes.values()):
         for draft in change.drafts:
             for edit in _edits(blobs, draft):
                 if edit.fact.sealed is not None and edit.blob not in wanted:

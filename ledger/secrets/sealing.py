@@ -208,13 +208,13 @@ class Opener:
         opened = {n: replace(state.edits[n], body=self.body(state.edits[n].body)) for n in sealed}
         return replace(state, edits={**state.edits, **opened}, live_facts=_live_facts(state, opened))
 
-    def _open_facts(self, state: State) -> Iterator[tuple[str, Sealed, Fact]]:
+    def _open_facts(self, state: State) -> Iterator[tuple[str, Fact]]:
         """The personal facts that are not erased, by edit or proposal; who cannot read one cannot compare it either."""
         edits = ((f"e{n}", record.body.fact.sealed) for n, record in state.edits.items() if record.erased_by is None)
         for where, sealed in (*edits, *((f"p{n}", one) for n, one in waiting_facts(state))):
             if sealed is not None:
                 with suppress(Damaged):
-                    yield where, sealed, self.open(sealed).fact
+                    yield where, self.open(sealed).fact
 
     def refuse_telling(
         self, state: State, about: Iterable[int], own: Iterable[Fact], texts: Iterable[str], where: str
@@ -235,8 +235,10 @@ class Opener:
         told, near = [text for text in texts if text], {f"e{number}" for number in about}
         if not told:
             return
-        parts = [(name, tellings.subject_of(fact)) for name, _, fact in self._open_facts(state)]
-        parts += [(name, tellings.parts_of(fact)) for name, _, fact in self._open_facts(state) if name in near]
+        parts = [
+            (name, tellings.parts_of(fact) if name in near else tellings.subject_of(fact))
+            for name, fact in self._open_facts(state)
+        ]
         for fact in own:
             if fact.sealed is not None:
                 with suppress(Damaged):
@@ -256,7 +258,7 @@ class Opener:
             Refused: one of them is.
         """
         asked = {tellings.same(fact.key) for fact in facts if fact.sealed is None}
-        for where, _, fact in self._open_facts(state) if asked else ():
+        for where, fact in self._open_facts(state) if asked else ():
             if tellings.same(fact.key) in asked:
                 ended = f"erase it first (`errata erase {where}`)" if where.startswith("e") else "withdraw that first"
                 raise Refused(

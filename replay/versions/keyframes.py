@@ -54,9 +54,9 @@ class KeyframeRule:
     """When a keyframe is written and used, and how much of the disk keyframes may take.
 
     To sum an edit takes ``2·d_out·d_in`` operations a tensor, and a keyframe ``8·d_out·d_in`` bytes, so the size of the
-    model cancels. A keyframe is written once a sum has cost as much as writing
-    and reading it would have: nobody knows whether the version will be asked for again, and so one never pays more than
-    twice what the best choice in hindsight would have cost.
+    model cancels. A keyframe is written once a sum has cost as much as writing and reading it would have: nobody knows
+    whether the version will be asked for again, and so one never pays more than twice what the best choice in hindsight
+    would have cost.
 
     Attributes:
         spacing: a version that took so many edits to be summed becomes a keyframe.

@@ -57,13 +57,14 @@ def test_what_others_write_meanwhile_is_not_damage_and_not_in_it(
 
 def test_a_fact_that_is_erased_meanwhile_begins_it_again(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     number = apply_personal(ledger)
-    other, original, rounds = Ledger.open(ledger.folder or Path()), module._examine_blobs, []
+    other, rounds = Ledger.open(ledger.folder or Path()), list[int]()
+    original: Callable[..., object] = module._examine_blobs
 
     def beside(*given: object) -> object:
         rounds.append(other.store.head().seq)
         if len(rounds) == 1:
             run(other, ErasePersonal(token_of(other, number), "asked for"))
-        return original(*given)  # type: ignore[arg-type]
+        return original(*given)
 
     monkeypatch.setattr(module, "_examine_blobs", beside)
     examined = examine(ledger, deep=True)

@@ -187,7 +187,7 @@ def test_the_side_of_the_threshold_that_is_good_follows_from_each_metric(metric:
     assert (answer.outcome is StepOutcome.GOOD) == good
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_that_is_told_to_end_ends_its_command_and_all_that_that_started(
     tmp_path: Path, number: signal.Signals
