@@ -25,13 +25,7 @@ from errata.ledger.events.change_parts import EditFacts, EraseFact, RevertThem, 
 from errata.ledger.events.envelope import Act, Draft, Event, Head, Sign
 from errata.ledger.events.parts import Body
 from errata.ledger.events.policy import ActionSort, Capability
-from errata.ledger.events.trust_bodies import (
-    ChangeApplied,
-    ChangeClosed,
-    ChangeDrafted,
-    ChangeProposed,
-    ChangeRejected,
-)
+from errata.ledger.events.trust_bodies import ChangeProposed
 from errata.ledger.facts.fact import Fact
 from errata.ledger.kinds.clocks import ClockSet, refuse_leap
 from errata.ledger.rules.decide import decide
@@ -40,7 +34,7 @@ from errata.ledger.rules.log_check import LogCheck
 from errata.ledger.rules.operations import ApplyChange, Command, RecordEvent
 from errata.ledger.rules.trust_rules import foresee_direct
 from errata.ledger.secrets.erasing import drop_erased
-from errata.ledger.secrets.proposed import sealed_in
+from errata.ledger.secrets.proposed import FORGETTING, sealed_in
 from errata.ledger.secrets.sealing import Opener
 from errata.ledger.secrets.vault import FolderVault, MemoryVault, Vault
 from errata.ledger.state.event_signatures import DOMAIN
@@ -110,14 +104,12 @@ def _edits_about(body: Body) -> tuple[int, ...]:
             return ()
 
 
-def _facts_about(state: State, body: Body) -> tuple[str, tuple[Fact, ...]]:
-    """What the change is called that an event is about, and its facts."""
-    number = body.number if isinstance(body, ChangeProposed) else getattr(body, "proposal", 0)
+def _facts_about(state: State, body: Body) -> list[tuple[str, Fact]]:
+    """The facts of the change that an event is about, each with what the change is called."""
     if isinstance(body, ChangeProposed):
-        action: object = body.action
-    else:
-        action = state.trust.changes[number].body.action if number in state.trust.changes else None
-    return f"p{number}", action.facts if isinstance(action, EditFacts) else ()
+        return [(f"p{body.number}", fact) for fact in _facts_in(body)]
+    change = state.trust.changes.get(getattr(body, "proposal", 0))
+    return [] if change is None else [(f"p{change.number}", fact) for fact in _facts_in(change.body)]
 
 
 def _words_in(body: Body) -> list[str]:
@@ -130,15 +122,9 @@ def _words_in(body: Body) -> list[str]:
 
 def _may_forget(state: State, body: Body) -> bool:
     """Whether an event can leave something of a personal fact that is to go."""
-    match body:
-        case FactErased():
-            return True
-        case ChangeClosed(proposal=number) | ChangeRejected(proposal=number) | ChangeDrafted(proposal=number):
-            return bool(sealed_in(state.trust.changes[number]))
-        case ChangeApplied(proposal=number):
-            return bool(sealed_in(state.trust.changes[number]))
-        case _:
-            return False
+    if isinstance(body, FactErased):
+        return True
+    return isinstance(body, FORGETTING) and bool(sealed_in(state.trust.changes[body.proposal]))
 
 
 def _facts_in(body: Body) -> tuple[Fact, ...]:
@@ -322,9 +308,12 @@ class Ledger:
         if not (isinstance(command, RecordEvent) and isinstance(command.body, ClockSet)):
             refuse_leap(state.trust, now)
         decided = decide(state, command, act)
-        for body in decided:
-            where, facts = _facts_about(state, body)
-            self.opener.refuse_telling(state, _edits_about(body), facts, _words_in(body), where)
+        self.opener.refuse_telling(
+            state,
+            {number for body in decided for number in _edits_about(body)},
+            [fact for body in decided for fact in _facts_about(state, body)],
+            {text for body in decided for text in _words_in(body)},
+        )
         self.opener.refuse_clear(state, (fact for body in decided for fact in _facts_in(body)))
         drafts = [Draft.checked(event_id=new_id(), body=body, actor=actor, recorded_at=now) for body in decided]
         events = self.store.append(drafts, state.head, None if own is None else event_signer(own))

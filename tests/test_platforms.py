@@ -18,7 +18,7 @@ USED = {
     "ledger/base/files.py": {"O_DIRECTORY", "fchmod", "pwrite"},  # durable files: folders are synchronised too
     "replay/export/sharing.py": {"fcntl", "copy_file_range", "pread"},  # reflinks
     "ledger/base/own.py": {"O_DIRECTORY"},  # what is deleted is reached by descriptors
-    "ledger/base/held.py": {"O_DIRECTORY"},  # a folder under construction is locked itself
+    "ledger/base/held.py": {"O_DIRECTORY", "geteuid"},  # a folder under construction is locked itself
     "replay/bisect/oracles.py": {"killpg", "SIGKILL"},  # a test command ends with all that it started
     "replay/versions/keyframes.py": {"pread"},
 }

@@ -24,8 +24,8 @@ def clock(app: App, set_: bool, reason: str | None) -> None:
     Under a policy that says how far the clock may go back, one event from a clock that was ahead keeps everybody from
     writing until its time has come; and half a year after the last event nothing is written before somebody has looked
     at the clock. --set leads out of both: it says that the time now is right, names the first event that lies ahead of
-    it, and times go on from here. It takes somebody who may review. What was proposed or drafted ahead of its time is
-    withdrawn and proposed again.
+    it, and times go on from here; approvals of open changes start over. It takes somebody who may review, approve or
+    administer. What was proposed or drafted ahead of its time is withdrawn and proposed again.
 
     \b
     Examples:

@@ -100,7 +100,7 @@ def is_held(name: str, start: str) -> bool:
 
 
 def abandoned(parent: Path, start: str) -> Iterator[Path]:
-    """The folders of this start that nobody fills any more, each locked while it is looked at; no links."""
+    """One's own folders of this start that nobody fills any more, each locked while it is looked at; no links."""
     try:
         found = sorted(path for path in parent.iterdir() if is_held(path.name, start))
     except (OSError, ValueError):  # such as a name with NUL in it
@@ -109,7 +109,7 @@ def abandoned(parent: Path, start: str) -> Iterator[Path]:
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                if try_lock(descriptor):
+                if os.fstat(descriptor).st_uid == os.geteuid() and try_lock(descriptor):
                     yield path
             finally:
                 os.close(descriptor)

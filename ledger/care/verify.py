@@ -22,14 +22,7 @@ from errata.ledger.drafts import edits_of, waiting
 from errata.ledger.events.bodies import EditApplied, FactErased, LedgerCreated
 from errata.ledger.events.change_parts import ChangePolicy, EditFacts
 from errata.ledger.events.envelope import EMPTY_HEAD, Event, Head, StoredEvent, event_hash
-from errata.ledger.events.trust_bodies import (
-    ChangeApplied,
-    ChangeClosed,
-    ChangeDrafted,
-    ChangeProposed,
-    ChangeRejected,
-    PolicyChanged,
-)
+from errata.ledger.events.trust_bodies import ChangeDrafted, ChangeProposed, PolicyChanged
 from errata.ledger.facts.fact import Sealed
 from errata.ledger.kinds.chain import unpack
 from errata.ledger.kinds.evaluations import EvaluationRecorded
@@ -39,7 +32,7 @@ from errata.ledger.ledger import DATABASE, Ledger, own_folder
 from errata.ledger.rules.evolve import fold
 from errata.ledger.rules.log_check import LogCheck
 from errata.ledger.secrets.erasing import leftovers
-from errata.ledger.secrets.proposed import waiting_facts
+from errata.ledger.secrets.proposed import ENDS, FORGETTING, waiting_facts
 from errata.ledger.secrets.sealing import unseal
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore, FolderBlobs
@@ -47,12 +40,6 @@ from errata.ledger.store.deltas import decode_batch
 from errata.ledger.store.row_checks import faults
 from errata.ledger.store.sqlite import SqliteStore
 from errata.ledger.store.store import EventStore
-
-ENDS = (ChangeApplied, ChangeClosed, ChangeRejected)
-"""What ends a change: from then on nothing needs what it was to write, but its edits."""
-
-FORGETTING = (FactErased, ChangeDrafted, *ENDS)
-"""After these something of personal facts may be deleted."""
 
 __all__ = ["Examined", "Finding", "Severity", "examine", "is_sound", "verify"]
 
@@ -85,8 +72,8 @@ def verify(ledger: Ledger | Path, *, deep: bool = False) -> list[Finding]:
 def examine(ledger: Ledger | Path, *, deep: bool = False) -> Examined:
     """Examine a ledger as it is at one moment: the log is read once, and others may go on writing meanwhile.
 
-    Nothing that they write changes what is examined, but for an erasure, which deletes what the log named before: then
-    all begins again.
+    Nothing that they write changes what is examined, but for an erasure, or a change that leaves a personal fact: these
+    delete what the log named before, and then all begins again.
 
     Args:
         ledger: the ledger, or its folder, which need not be one that can be opened.
@@ -104,7 +91,7 @@ def examine(ledger: Ledger | Path, *, deep: bool = False) -> Examined:
         ledger = Ledger(root, SqliteStore(root / DATABASE), FolderBlobs(root / "objects"))
     while True:
         found = _examine_once(ledger, deep)
-        if is_sound(found.findings) or not _erased_after(ledger.store, found.rows):
+        if is_sound(found.findings) or not _forgotten_after(ledger.store, found.rows):
             return found
 
 
@@ -126,12 +113,12 @@ def _examine_once(ledger: Ledger, deep: bool) -> Examined:
     return Examined(tuple(findings), tuple(rows), state)
 
 
-def _erased_after(store: EventStore, rows: Sequence[StoredEvent]) -> bool:
+def _forgotten_after(store: EventStore, rows: Sequence[StoredEvent]) -> bool:
     """Whether something was recorded since these rows were read after which blobs of personal facts go."""
     if not rows:
         return False
     with suppress(ErrataError):
-        return any(isinstance(event.body, FORGETTING) for event in store.read(rows[-1].seq))
+        return any(isinstance(event.body, (FactErased, *FORGETTING)) for event in store.read(rows[-1].seq))
     return False
 
 

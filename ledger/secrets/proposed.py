@@ -16,12 +16,19 @@ from errata.ledger.drafts import kept_edits, waiting
 from errata.ledger.events.bodies import NewEdit
 from errata.ledger.events.change_parts import EditFacts
 from errata.ledger.events.parts import StatsRef
+from errata.ledger.events.trust_bodies import ChangeApplied, ChangeClosed, ChangeDrafted, ChangeRejected
 from errata.ledger.facts.fact import Sealed
 from errata.ledger.kinds.evaluations import EvaluationRecorded
 from errata.ledger.kinds.settings import SettingsChanged
 from errata.ledger.state.state import State
 from errata.ledger.state.trust import ChangeRecord, ChangeStatus, DraftRecord
 from errata.ledger.store.blobs import BlobStore
+
+ENDS = (ChangeApplied, ChangeClosed, ChangeRejected)
+"""What ends a change: from then on nothing needs what it was to write, but its edits."""
+
+FORGETTING = (ChangeDrafted, *ENDS)
+"""After these, as after an erasure, something of personal facts may be deleted."""
 
 
 def sealed_in(change: ChangeRecord) -> tuple[Sealed, ...]:

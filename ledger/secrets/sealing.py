@@ -217,7 +217,7 @@ class Opener:
                     yield where, self.open(sealed).fact
 
     def refuse_telling(
-        self, state: State, about: Iterable[int], own: Iterable[Fact], texts: Iterable[str], where: str
+        self, state: State, about: Iterable[int], own: Iterable[tuple[str, Fact]], texts: Iterable[str]
     ) -> None:
         """See that what the log keeps forever does not tell a personal fact.
 
@@ -225,9 +225,8 @@ class Opener:
             state: whose facts these are.
             about: the edits that the texts are about: of those no part of the subject, and neither target nor old
                 object, may be in them; of others, not the whole subject.
-            own: facts of the change that the texts are about; likewise.
+            own: facts of the change that the texts are about, each with what that is called; likewise.
             texts: reasons, notes, tickets, and whatever else is somebody's own words.
-            where: what the change is called.
 
         Raises:
             UsageError: one of them names a fact whose key is here.
@@ -239,7 +238,7 @@ class Opener:
             (name, tellings.parts_of(fact) if name in near else tellings.subject_of(fact))
             for name, fact in self._open_facts(state)
         ]
-        for fact in own:
+        for where, fact in own:
             if fact.sealed is not None:
                 with suppress(Damaged):
                     parts.append((where, tellings.parts_of(self.open(fact.sealed).fact)))

@@ -219,10 +219,11 @@ class CommandOracle:
 
 
 def _end(running: subprocess.Popen[bytes]) -> None:
-    """End a command and what it has started, in order if it can."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with suppress(ProcessLookupError):
-            os.killpg(running.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            running.wait(PATIENCE)
-            return
+    """End a command and what it has started: in order if they can, and those that do not end then by force."""
+    with suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGTERM)
+    with suppress(subprocess.TimeoutExpired):
+        running.wait(PATIENCE)
+    with suppress(ProcessLookupError):
+        os.killpg(running.pid, signal.SIGKILL)
+    running.wait()

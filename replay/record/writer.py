@@ -107,7 +107,7 @@ class Writer:
         """Record that the clock is right, and which event's was ahead (`ledger.kinds.clocks`).
 
         Raises:
-            Refused: whoever acts may not review.
+            Refused: whoever acts may neither review, approve nor administer.
         """
         acting = self.acting()
         body = ClockSet(ahead=first_ahead(Fold(self.state), acting["now"]), reason=reason)
