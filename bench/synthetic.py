@@ -173,7 +173,7 @@ def new_edits(
         stage1: what their stage 1 is said to have been.
     """
     assert state.created is not None
-    ones = dict.fromkeys(state.created.edited, 1.0)
+    ones, version = dict.fromkeys(state.created.edited, 1.0), state.version
     return tuple(
         bodies.NewEdit(
             fact=fact,
@@ -193,7 +193,7 @@ def new_edits(
             norms_before=ones,
             norms_after=ones,
             solve=Solve(
-                live_before=state.version,
+                live_before=version,
                 past_keys=0,
                 stats={},
                 layers=tuple(range(len(ones))),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -125,15 +126,21 @@ class App:
         self.actor = actor or environment.get("ERRATA_ACTOR", "")
         self.key = key or environment.get("ERRATA_KEY") or None
 
-    def ledger(self) -> ledgers.Ledger:
-        """Open the ledger that is named, or the one here or above; loud about what was done without approval."""
-        found = ledgers.Ledger.open(self.ledger_folder(), self.caches)
+    def ledger(self, *, showing: bool = False) -> ledgers.Ledger:
+        """Open the ledger that is named, or the one here or above; loud about what was done without approval.
+
+        Args:
+            showing: only to show what it holds (`Ledger.open`).
+        """
+        found = ledgers.Ledger.open(self.ledger_folder(), self.caches, showing=showing)
         self.keep(found)
         if not self._warned:
             self._warned = True
             with suppress(ErrataError):  # damage is for the command to tell, or to mend
                 for line in change_view.unreviewed_lines(found.state(), self.world.now()):
                     write([Loud(f"errata: {line}")], self.world.err)
+        if showing:
+            gc.freeze()  # looking for cycles in what is to be shown would take longer than reading it
         return found
 
     def keep(self, ledger: ledgers.Ledger) -> None:

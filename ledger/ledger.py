@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
+from errata.ledger.base.collector import collector_resting
 from errata.ledger.base.errors import HeadConflict, LedgerDamaged, LedgerNotFound, Refused
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import storage_error, sync_folder
@@ -39,6 +40,7 @@ from errata.ledger.secrets.sealing import Opener
 from errata.ledger.secrets.vault import FolderVault, MemoryVault, Vault
 from errata.ledger.state.event_signatures import DOMAIN
 from errata.ledger.state.state import State
+from errata.ledger.store import snapshot
 from errata.ledger.store.blobs import BlobStore, FolderBlobs
 from errata.ledger.store.caches import CACHE, Caches
 from errata.ledger.store.sqlite import SqliteStore
@@ -150,6 +152,7 @@ class Ledger:
 
     def __init__(self, folder: Path | None, store: EventStore, blobs: BlobStore, elsewhere: Path | None = None) -> None:
         self.folder = folder
+        self._showing: SqliteStore | None = None
         self._caches = None if folder is None else Caches(folder, elsewhere)
         self.store = store
         self.blobs = blobs
@@ -186,12 +189,14 @@ class Ledger:
         return cls(root, store, FolderBlobs(root / "objects", store.lock_path))
 
     @classmethod
-    def open(cls, folder: Path, elsewhere: Path | None = None) -> Self:
-        """Open the ledger in `folder` or in `folder/.errata`; nothing is written.
+    def open(cls, folder: Path, elsewhere: Path | None = None, *, showing: bool = False) -> Self:
+        """Open the ledger in `folder` or in `folder/.errata`; nothing is written, but for a snapshot.
 
         Args:
             folder: the ledger's.
             elsewhere: a folder on another disk for its large caches (`ledger.store.caches`).
+            showing: for looking only: the state may come from a snapshot (`ledger.store.snapshot`), which is made
+                where the log went on by much. What is recorded all the same is decided on a fold of the log.
 
         Raises:
             LedgerNotFound: there is none.
@@ -201,7 +206,9 @@ class Ledger:
         root = own_folder(folder)
         store = SqliteStore(root / DATABASE)
         store.head()
-        return cls(root, store, FolderBlobs(root / "objects", store.lock_path), elsewhere)
+        found = cls(root, store, FolderBlobs(root / "objects", store.lock_path), elsewhere)
+        found._showing = store if showing else None
+        return found
 
     @property
     def caches(self) -> Caches:
@@ -237,12 +244,24 @@ class Ledger:
         if head != self._state.head:
             if head.seq <= self._state.head.seq:
                 raise LedgerDamaged("ledger.db", f"ends at @{head.seq}, and @{self._state.head.seq} was read before")
-            self._state = fold(self.store.read(self._state.head.seq), self._state)
+            with collector_resting():
+                start = self._state
+                if self._showing is not None and not start.head.seq:
+                    start = snapshot.load(self.caches.own, self._showing) or start
+                self._state = start if start.head == head else fold(self.store.read(start.head.seq), start)
+                if self._showing is not None and self._state.head.seq - start.head.seq >= snapshot.APART:
+                    snapshot.save(self.cache, self._state)
+        return self._state
+
+    @property
+    def seen(self) -> State:
+        """The state as far as it was folded through this object: at the head of its last call, empty before any."""
         return self._state
 
     def events(self, after: int = 0) -> list[Event]:
         """The events after seq `after`."""
-        return list(self.store.read(after))
+        with collector_resting():
+            return list(self.store.read(after))
 
     def foresee(
         self,
@@ -298,6 +317,8 @@ class Ledger:
             LedgerDamaged: a change is to take effect, and the log has events that the rules do not allow.
             StorageFailed: nothing was written; or a fact was erased, and something of it could not be deleted yet.
         """
+        if self._showing is not None:
+            self._showing, self._state = None, State()
         state = self.state()
         if expected_head is not None and expected_head != state.head:
             raise HeadConflict(expected_head, state.head)
@@ -331,8 +352,9 @@ class Ledger:
             LedgerDamaged: they do not, or a signature does not hold.
         """
         log, self._seen = self._seen, LogCheck()
-        for finding in log.examine(self.store.read(log.head.seq)):
-            raise LedgerDamaged(finding.where, finding.what)
+        with collector_resting():
+            for finding in log.examine(self.store.read(log.head.seq)):
+                raise LedgerDamaged(finding.where, finding.what)
         self._seen = log
 
     def drop_erased(self) -> None:

@@ -94,7 +94,7 @@ def show_conclusion(app: App, state: State, session: Session, found: Conclusion,
     data = {
         "verdict": body.verdict.value,
         "culprit": body.culprit,
-        **{name: [asdict(step) for step in getattr(found, name)] for name in ("candidates", "cause", "cure")},
+        **{name: [step._asdict() for step in getattr(found, name)] for name in ("candidates", "cause", "cure")},
         "without_passes": body.confirmed_without,
         "alone_fails": body.confirmed_with,
         "belief": belief,

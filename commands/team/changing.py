@@ -234,7 +234,7 @@ def proposals(app: App, everything: bool) -> None:
 
     Example: errata proposals --all
     """
-    state, now = app.ledger().state(), app.world.now()
+    state, now = app.ledger(showing=True).state(), app.world.now()
     found = [one for one in state.trust.changes.values() if everything or one.status is ChangeStatus.OPEN]
     rows = tuple(
         (

@@ -142,7 +142,7 @@ def list_roles(app: App) -> None:
 
     Example: errata role list
     """
-    trust = app.ledger().state().trust
+    trust = app.ledger(showing=True).state().trust
     held = {name for names in trust.roles.values() for name in names}
     known = list(trust.policy.roles)
     rows, data = [], {}

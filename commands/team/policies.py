@@ -54,7 +54,7 @@ def show(app: App, name: str | None, toml: bool) -> None:
       errata policy show controlled --toml > policy.toml
     """
     if name is None:
-        trust = app.ledger().state().trust
+        trust = app.ledger(showing=True).state().trust
         found, since = trust.policy, trust.policies[-1].seq if trust.policies else 1
         head = f"policy {found.name}, {short(found.digest)}, in force since @{since}"
     elif name in PRESETS:

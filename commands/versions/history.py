@@ -78,7 +78,7 @@ def log(
       errata log --subject norwind --kind edit_applied --kind edit_reverted
       errata log --actor ada --since 2026-11-01 --until 2026-11-28
     """
-    ledger = app.ledger()
+    ledger = app.ledger(showing=True)
     events = selected(ledger, count, subject, actor, kinds, since, until, reveal)
     data = {"events": [event.plain() for event in events]} if app.as_json else {}
     state = ledger.state()
@@ -151,7 +151,7 @@ def show(app: App, address: str, reveal: bool) -> None:
 
     Example: errata show e12
     """
-    ledger = app.ledger()
+    ledger = app.ledger(showing=True)
     app.show(*described(ledger, address, app.world.now(), lambda: app.live(ledger, address), reveal))
 
 
@@ -218,13 +218,13 @@ def status(app: App) -> None:
 
     Example: errata status
     """
-    ledger = app.ledger()
+    ledger = app.ledger(showing=True)
     state = ledger.state()
-    created = state.genesis
+    created, version = state.genesis, state.version
     used = {
         name: state.budgets.get(name, 0.0) / grid_limit(tensor.grid_exponent) for name, tensor in created.edited.items()
     }
-    not_said = [number for number in state.live if not state.edits[number].body.outcome.efficacy]
+    not_said = [number for number in state.live if not state.edits[number].worked]
     bisecting = ledger.folder is not None and (ledger.folder / "bisect.json").is_file()
     since, source = settings_source(state)
     waiting = [f"p{n}" for n, one in state.trust.changes.items() if one.status.value == "open"]
@@ -233,7 +233,7 @@ def status(app: App) -> None:
         "model": created.model,
         "base_digest": created.base_digest,
         "head": {"seq": state.head.seq, "hash": state.head.hash},
-        "version": state.version,
+        "version": version,
         "edits": len(state.edits),
         "live": list(state.live),
         "did_not_work": not_said,
@@ -249,7 +249,7 @@ def status(app: App) -> None:
         f"ledger   {ledger.folder}",
         f"base     {created.model} ({created.family}, {created.dtype}), digest {short(created.base_digest)}",
         f"head     @{state.head.seq} {short(state.head.hash)}",
-        f"version  {short(state.version)}: {counted(len(state.live), 'live edit')} of {len(state.edits)} recorded",
+        f"version  {short(version)}: {counted(len(state.live), 'live edit')} of {len(state.edits)} recorded",
         f"tags     {', '.join(f'{name} ({short(tag.version)})' for name, tag in state.tags.items()) or 'none'}",
     ]
     lines += [f"grid     {name}: {share:.2%} used" for name, share in used.items()]

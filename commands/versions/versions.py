@@ -69,7 +69,7 @@ def tag(
         app.show({"deleted": delete}, [f"tag {delete} removed"])
         return
     if name is None:
-        tags = app.ledger().state().tags
+        tags = app.ledger(showing=True).state().tags
         rows = tuple((t.tag, short(t.version), str(len(t.live)), t.note) for t in tags.values())
         view: list[Block] = [Table(("tag", "version", "live edits", "note"), rows)] if rows else ["no tags"]
         app.show({"tags": [t.plain() for t in tags.values()]}, view)
@@ -182,7 +182,7 @@ def diff(app: App, a: str, b: str, norms: bool, other: Path | None, reveal: bool
       errata diff base HEAD
       errata diff HEAD HEAD --with ../other
     """
-    ledger = app.ledger()
+    ledger = app.ledger(showing=not norms)
     theirs = ledger if other is None else _on_the_same_base(ledger, other)
     live_a, live_b = app.live(ledger, a), app.live(theirs, b)
     found = _distances(app, theirs, live_a, live_b) if norms else None

@@ -1,6 +1,7 @@
 """What everything else stands on: errors, canonical bytes, digests, signatures, durable files.
 
     canonical   canonical bytes and digests: what is hashed, and how
+    collector   Python's cycle collector rests while very many records are made
     digests     identities of tensors, deltas, base models and versions
     errors      errors carry what they know as fields, and each class owns the exit code that a command ends with
     failpoints  named places at which a test may pull the plug

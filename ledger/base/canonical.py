@@ -99,7 +99,8 @@ def _float(digits: str) -> str:
 def _ordered(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     names = list(found)
-    if len(names) != len(pairs) or names != sorted(names, key=_units):
+    ascii_only = "".join(names).isascii()  # as nearly always, and then they are in the order of their characters
+    if len(names) != len(pairs) or names != (sorted(names) if ascii_only else sorted(names, key=_units)):
         raise ValueError("names are not in order, or one occurs twice")
     return found
 
@@ -136,7 +137,7 @@ def digest(domain: str, data: bytes | memoryview) -> str:
     return parts_digest(domain, (data,))
 
 
-def parts_digest(domain: str, parts: Iterable[bytes | memoryview]) -> str:
+def parts_digest(domain: str, parts: Iterable[bytes | bytearray | memoryview]) -> str:
     """`digest` of the parts joined, without joining them."""
     hasher = _hasher(domain)
     for part in parts:

@@ -7,6 +7,7 @@ little-endian), so that no two inputs share their bytes. Domains: `tensor`, `del
 from __future__ import annotations
 
 import struct
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 
 from errata.ledger.base.canonical import digest, parts_digest
@@ -38,6 +39,12 @@ BLOB_DOMAIN = "blob"
 
 def _field(data: Buffer) -> bytes:
     return struct.pack("<Q", len(data)) + bytes(data)
+
+
+def _fields(texts: Sequence[str]) -> bytes:
+    """`_field` of each text, which is ASCII, one after the other: of a hundred thousand at once."""
+    lengths = {length: struct.pack("<Q", length) for length in set(map(len, texts))}
+    return b"".join([part for text in texts for part in (lengths[len(text)], text.encode("ascii"))])
 
 
 def _bytes_of(raw: Buffer) -> memoryview:
@@ -118,4 +125,39 @@ def version_digest(base: str, deltas: Iterable[str]) -> str:
 
     Sorted, so the order of edits does not matter; not deduplicated, so two equal deltas count twice.
     """
-    return digest("version", b"".join(_field(part.encode("ascii")) for part in (base, *sorted(deltas))))
+    return digest("version", _fields((base, *sorted(deltas))))
+
+
+class RunningVersion:
+    """`version_digest` of a multiset of deltas that come and go one by one: nothing but the hashing is done again.
+
+    Args:
+        base: the base's digest.
+    """
+
+    def __init__(self, base: str) -> None:
+        self._base = _fields((base,))
+        self._deltas: list[str] = []
+        self._bytes = bytearray()
+
+    def add(self, delta: str) -> None:
+        """A delta's digest comes to the others."""
+        place, field = bisect_left(self._deltas, delta), _fields((delta,))
+        self._deltas.insert(place, delta)
+        self._bytes[place * len(field) : place * len(field)] = field
+
+    def remove(self, delta: str) -> None:
+        """One of the delta's digests goes.
+
+        Raises:
+            ValueError: it is not there.
+        """
+        place, width = bisect_left(self._deltas, delta), len(_fields((delta,)))
+        if self._deltas[place : place + 1] != [delta]:
+            raise ValueError(f"there is no {delta}")
+        del self._deltas[place], self._bytes[place * width : (place + 1) * width]
+
+    @property
+    def value(self) -> str:
+        """The digest of all that are there."""
+        return parts_digest("version", (self._base, self._bytes))

@@ -74,8 +74,8 @@ class Trouble(Enum):
     )
     CACHE = (
         "cache",
-        "a file of the caches claims to be a sum of edits and is not: a disk failed, or somebody wrote it; no version"
-        " is built from it, since every use is checked",
+        "a file of the caches claims to be what the log makes and is not: a disk failed, or somebody wrote it; nothing"
+        " is recorded or built from it, but commands that only show may have shown what it says",
         "`errata gc --caches` deletes it; ask who can write to this folder",
     )
     CHECKPOINT = (

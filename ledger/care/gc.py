@@ -200,8 +200,7 @@ class _Work:
 
     def keys(self, store: SqliteStore, state: State, vault: FolderVault) -> None:
         """Drop keys of facts that no event names."""
-        sealed = (record.body.fact.sealed for record in state.edits.values())
-        named = {one.token for one in sealed if one is not None} | {one.token for _, one in waiting_facts(state)}
+        named = {record.token for record in state.edits.values()} | {one.token for _, one in waiting_facts(state)}
         for token in set(vault.tokens()) - named:
             path = vault.root / token
             with store.held_still(state.head.seq) as since:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from errata.ledger.base.canonical import is_canonical, parse
+from errata.ledger.base.collector import collector_resting
 from errata.ledger.base.errors import ErrataError, FactSealed, LedgerDamaged, LedgerNotFound, StorageFailed
 from errata.ledger.base.findings import Finding, Severity, Trouble, damage, note
 from errata.ledger.drafts import edits_of, waiting
@@ -35,7 +36,9 @@ from errata.ledger.secrets.erasing import leftovers
 from errata.ledger.secrets.proposed import ENDS, FORGETTING, waiting_facts
 from errata.ledger.secrets.sealing import unseal
 from errata.ledger.state.state import State
+from errata.ledger.store import snapshot
 from errata.ledger.store.blobs import BlobStore, FolderBlobs
+from errata.ledger.store.caches import CACHE
 from errata.ledger.store.deltas import decode_batch
 from errata.ledger.store.row_checks import faults
 from errata.ledger.store.sqlite import SqliteStore
@@ -90,21 +93,22 @@ def examine(ledger: Ledger | Path, *, deep: bool = False) -> Examined:
             return Examined((damage(str(ledger), error.message, Trouble.FILE),))
         ledger = Ledger(root, SqliteStore(root / DATABASE), FolderBlobs(root / "objects"))
     while True:
-        found = _examine_once(ledger, deep)
+        with collector_resting():
+            found = _examine_once(ledger, deep)
         if is_sound(found.findings) or not _forgotten_after(ledger.store, found.rows):
             return found
 
 
 def _examine_once(ledger: Ledger, deep: bool) -> Examined:
-    seen, unread = State(), None
+    seen, unread = ledger.seen, None  # before the log is read, so that it is not ahead of it
     try:
-        seen = ledger.state()  # before the log is read, so that it is not ahead of it
+        ledger.store.head()
     except ErrataError as error:
         unread = damage("ledger.db", error.message, Trouble.FILE)
     findings, rows, events = examine_log(ledger.store, ledger.blobs)
     state = fold(events)
     if is_sound(findings):
-        findings += [unread] if unread is not None else _examine_state(seen, events, state)
+        findings += [unread] if unread is not None else _examine_state(ledger, seen, events, state)
         findings += _examine_drafts(ledger.blobs, state)
     findings += _examine_blobs(ledger.blobs, rows, events)
     findings += _examine_personal(ledger, state, deep)
@@ -134,9 +138,10 @@ def examine_log(store: EventStore, blobs: BlobStore) -> tuple[list[Finding], lis
     if not rows and not findings and next(iter(blobs.digests()), None) is not None:
         findings = [damage("ledger.db", "holds no events although there are blobs: the log is lost", Trouble.LOST)]
     events: list[Event] = []
-    findings += _examine_rows(rows, events)
-    log = LogCheck()
-    findings += [*log.examine(events), *log.examine_end()]
+    with collector_resting():
+        findings += _examine_rows(rows, events)
+        log = LogCheck()
+        findings += [*log.examine(events), *log.examine_end()]
     return findings, rows, events
 
 
@@ -273,12 +278,20 @@ def _examine_secret(ledger: Ledger, number: int, sealed: Sealed) -> Iterator[Fin
         return  # its blob, of which has been told
 
 
-def _examine_state(seen: State, events: Sequence[Event], rebuilt: State) -> Iterator[Finding]:
-    """The state that commands see, which grew event by event, is the one that all events make at once."""
-    if seen.head != rebuilt.head:  # the log has grown since it was read, or the state is wrong
-        rebuilt = fold(events[: seen.head.seq])
-    if seen != rebuilt:
+def _examine_state(ledger: Ledger, seen: State, events: Sequence[Event], rebuilt: State) -> Iterator[Finding]:
+    """The state that commands see, which grew event by event or was read from a snapshot, is the one of all events."""
+
+    def at(head: Head) -> State:
+        return rebuilt if head == rebuilt.head else fold(events[: head.seq])
+
+    if seen.head.seq and not snapshot.same(seen, at(seen.head)):
         yield damage("state", f"differs at @{seen.head.seq} from one that is rebuilt from the log", Trouble.STATE)
+    kept = None
+    if ledger.folder is not None and isinstance(ledger.store, SqliteStore):
+        kept = snapshot.load(ledger.folder / CACHE, ledger.store)
+    if kept is not None and kept.head.seq <= len(events) and not snapshot.same(kept, at(kept.head)):
+        what = f"says something else of the log up to @{kept.head.seq} than its events"
+        yield damage(f"cache/{snapshot.FOLDER}", what, Trouble.CACHE)
 
 
 _NAMED = re.compile(rb"blake3:[0-9a-f]{64}")

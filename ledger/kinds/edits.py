@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Annotated
 
 from pydantic import Field
@@ -92,7 +91,7 @@ def _check_applied(fold: Fold, body: EditApplied) -> None:
         raise Refused(f"an edit numbered {body.number}, and the next is e{fold.next_number}")
     if fold.superseding is not None:
         replaced, by = fold.superseding
-        if by != body.number or replaced not in fold.edits or fold.edits[replaced].body.fact.key != body.fact.key:
+        if by != body.number or replaced not in fold.edits or fold.edits[replaced].key != body.fact.key:
             raise Refused(f"e{replaced} was superseded by an edit that did not follow")
     elif body.fact.key in fold.live_facts:
         raise Refused(
@@ -132,7 +131,7 @@ def _apply(fold: Fold, body: EditApplied, act: Act) -> None:
     """An edit that it supersedes leaves the live set in this step, so that no step shows a version without either."""
     removed = () if fold.superseding is None else (fold.superseding[0],)
     fold.superseding = None
-    fold.edits[body.number] = EditRecord(fold.head.seq, body)
+    fold.edits[body.number] = EditRecord.of(fold.head.seq, body)
     fold.live.add(body.number)
     fold.live_facts[body.fact.key] = body.number
     for tensor, bound in body.bounds.items():
@@ -216,7 +215,7 @@ def _erase(fold: Fold, body: FactErased, act: Act) -> None:
     fold.erasures[body.token] = Recorded(fold.head.seq, body)
     for number in body.edits:
         if number in fold.edits:
-            fold.edits[number] = dataclasses.replace(fold.edits[number], erased_by=fold.head.seq)
+            fold.edits[number] = fold.edits[number]._replace(erased_by=fold.head.seq)
 
 
 def _erased_words(body: FactErased) -> str:

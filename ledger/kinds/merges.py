@@ -93,7 +93,7 @@ def _check(fold: Fold, body: LedgerMerged) -> None:
     for one in body.resolutions:
         if one.ours is None and one.theirs is None:
             raise Refused(f"a merge decided on {one.subject!r}, which neither ledger has an edit of")
-        if one.ours is not None and fold.edits[one.ours].body.fact.key != (one.subject, one.prompt):
+        if one.ours is not None and fold.edits[one.ours].key != (one.subject, one.prompt):
             raise Refused(f"a merge decided on {one.subject!r}, and e{one.ours} is of another fact")
     if len(body.carried) + len(body.taken_back) + len(body.resolutions) == 0:
         raise Refused("a merge that changed nothing and decided nothing is not recorded")

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from functools import partial
 
+from errata.ledger.base.digests import RunningVersion
 from errata.ledger.base.errors import UnknownEdit, UnknownVersion, UsageError
 from errata.ledger.base.times import period
 from errata.ledger.base.words import whole
@@ -62,7 +64,7 @@ def resolve_edit(state: State, text: str | int) -> int:
         return whole(number[1])
     prefix = _PREFIX.fullmatch(address)
     if prefix:
-        found = [n for n, edit in state.edits.items() if _matches(edit.body.delta_digest, prefix[1])]
+        found = [n for n, edit in state.edits.items() if _matches(edit.delta_digest, prefix[1])]
         if len(found) > 1:
             raise UsageError(
                 f"{address!r} is the start of {len(found)} deltas: e{found[0]}, e{found[1]}; write more of it"
@@ -96,19 +98,25 @@ def resolve_edits(state: State, texts: Iterable[str]) -> tuple[int, ...]:
     return tuple(found)
 
 
-def versions(state: State) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Every tag's version and every version that the log went through, from the base on, with its live set.
+def versions(state: State) -> Iterator[tuple[str, Callable[[], tuple[int, ...]]]]:
+    """Every tag's version and every version that the log went through, from the base on, with what gives its live set.
 
     Two live sets whose deltas are equal are one version; the one that the log reached last comes last.
     """
     for tag in state.tags.values():
-        yield tag.version, tag.live
-    live: set[int] = set()
-    yield state.version_of(()), ()
-    for step in state.steps:
-        live.difference_update(step.removed)
-        live.update(step.added)
-        yield state.version_of(live), tuple(sorted(live))
+        yield tag.version, partial(tuple, tag.live)
+    running = RunningVersion(state.genesis.base_digest)
+    yield running.value, tuple
+    for place, step in enumerate(state.steps, start=1):
+        for number in step.removed:
+            running.remove(state.edits[number].delta_digest)
+        for number in step.added:
+            running.add(state.edits[number].delta_digest)
+        yield running.value, partial(_live_after, state, place)
+
+
+def _live_after(state: State, steps: int) -> tuple[int, ...]:
+    return live_after(state.steps[:steps])
 
 
 def _resolve(state: State, text: str) -> tuple[int, ...]:
@@ -134,7 +142,7 @@ def _resolve(state: State, text: str) -> tuple[int, ...]:
         if len(found) > 1:
             raise UsageError(f"{address!r} is the start of {len(found)} versions; write more of it")
         if found:
-            return next(iter(found.values()))
+            return next(iter(found.values()))()
     raise UnknownVersion(address, _nearest(address, ("HEAD", "base", *state.tags)))
 
 

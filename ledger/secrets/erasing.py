@@ -68,9 +68,8 @@ def _erased_blobs(state: State) -> dict[str, tuple[int, str]]:
     """The blobs of erased edits -> the event that erased them, and the fact's token."""
     erased = dict[str, tuple[int, str]]()
     for record in state.edits.values():
-        sealed = record.body.fact.sealed
-        if record.erased_by is not None and sealed is not None:
-            erased |= dict.fromkeys((record.body.blob, sealed.blob), (record.erased_by, sealed.token))
+        if record.erased_by is not None and (sealed := record.body.fact.sealed) is not None:
+            erased |= dict.fromkeys((record.blob, sealed.blob), (record.erased_by, sealed.token))
     return erased
 
 

@@ -45,10 +45,16 @@ def waiting_facts(state: State) -> Iterator[tuple[int, Sealed]]:
             yield from ((number, one) for one in sealed_in(change) if one.token not in state.erasures)
 
 
+def sealed_edits(state: State) -> Iterator[tuple[int, Sealed]]:
+    """The personal facts of edits, each with the edit's number, but for those that were erased."""
+    for number, record in state.edits.items():
+        if record.erased_by is None and record.token is not None and (sealed := record.body.fact.sealed) is not None:
+            yield number, sealed
+
+
 def held_tokens(state: State) -> set[str]:
     """The tokens of facts that an edit or an open proposal needs: their keys stay."""
-    sealed = (record.body.fact.sealed for record in state.edits.values() if record.erased_by is None)
-    return {one.token for one in sealed if one is not None} | {one.token for _, one in waiting_facts(state)}
+    return {one.token for _, one in (*sealed_edits(state), *waiting_facts(state))}
 
 
 def needed(state: State, blobs: BlobStore) -> set[str]:
@@ -56,12 +62,8 @@ def needed(state: State, blobs: BlobStore) -> set[str]:
 
     Those of edits, of open proposals and the drafts of them that count, and of all other events.
     """
-    found = {one.blob for _, one in waiting_facts(state)} | set(_of_other_events(state))
-    for record in state.edits.values():
-        if record.erased_by is None:
-            found.add(record.body.blob)
-            if record.body.fact.sealed is not None:
-                found.add(record.body.fact.sealed.blob)
+    found = {one.blob for _, one in (*sealed_edits(state), *waiting_facts(state))} | set(_of_other_events(state))
+    found |= {record.blob for record in state.edits.values() if record.erased_by is None}
     for _, draft in waiting(state.trust):
         for edit in _edits(blobs, draft):
             if edit.fact.sealed is None or edit.fact.sealed.token not in state.erasures:

@@ -26,7 +26,7 @@ from errata.ledger.events.bodies import EditApplied
 from errata.ledger.events.parts import EditOutcome
 from errata.ledger.facts.fact import Fact, Sealed, sealed_fact
 from errata.ledger.secrets import tellings
-from errata.ledger.secrets.proposed import waiting_facts
+from errata.ledger.secrets.proposed import sealed_edits, waiting_facts
 from errata.ledger.secrets.vault import KEY_BYTES, Vault
 from errata.ledger.state.state import EditRecord, State
 from errata.ledger.store.blobs import BlobStore
@@ -201,20 +201,19 @@ class Opener:
             Erased: one of them was erased.
             FactSealed, BlobMissing, BlobDamaged: see `unseal`.
         """
-        sealed = [n for n in numbers if n in state.edits and state.edits[n].body.fact.sealed is not None]
+        sealed = [n for n in numbers if n in state.edits and state.edits[n].token is not None]
         if not sealed:
             return state
         state.refuse_erased(sealed)
-        opened = {n: replace(state.edits[n], body=self.body(state.edits[n].body)) for n in sealed}
+        opened = {n: state.edits[n].saying(self.body(state.edits[n].body)) for n in sealed}
         return replace(state, edits={**state.edits, **opened}, live_facts=_live_facts(state, opened))
 
     def _open_facts(self, state: State) -> Iterator[tuple[str, Fact]]:
         """The personal facts that are not erased, by edit or proposal; who cannot read one cannot compare it either."""
-        edits = ((f"e{n}", record.body.fact.sealed) for n, record in state.edits.items() if record.erased_by is None)
+        edits = ((f"e{number}", sealed) for number, sealed in sealed_edits(state))
         for where, sealed in (*edits, *((f"p{n}", one) for n, one in waiting_facts(state))):
-            if sealed is not None:
-                with suppress(Damaged):
-                    yield where, self.open(sealed).fact
+            with suppress(Damaged):
+                yield where, self.open(sealed).fact
 
     def refuse_telling(
         self, state: State, about: Iterable[int], own: Iterable[tuple[str, Fact]], texts: Iterable[str]
@@ -272,13 +271,12 @@ class Opener:
         Raises:
             FactSealed, BlobMissing, BlobDamaged: a fact cannot be read, so that nobody can say.
         """
-        edits = (record.body.fact.sealed for record in state.edits.values() if record.erased_by is None)
-        for sealed in (*edits, *(one for _, one in waiting_facts(state))):
-            if sealed is not None and self.open(sealed).fact.key == key:
+        for _, sealed in (*sealed_edits(state), *waiting_facts(state)):
+            if self.open(sealed).fact.key == key:
                 return sealed.token
         return None
 
 
 def _live_facts(state: State, opened: Mapping[int, EditRecord]) -> dict[tuple[str, str], int]:
     facts = state.live_facts.items()
-    return {opened[number].body.fact.key if number in opened else key: number for key, number in facts}
+    return {opened[number].key if number in opened else key: number for key, number in facts}

@@ -221,7 +221,7 @@ def to_carry(ours: Side, theirs: Side, numbers: Iterable[int]) -> tuple[Carried,
                 edit=number,
             )
         here = ours.state.live_facts.get(fact.key)
-        found.append(Carried(number, here, ours.recorded.get(record.body.delta_digest), record.status))
+        found.append(Carried(number, here, ours.recorded.get(record.delta_digest), record.status))
     return tuple(found)
 
 

@@ -107,11 +107,11 @@ def choices(ours: Side, theirs: Side, texts: Iterable[str]) -> dict[Key, MergeSi
         if side not in list(MergeSide):
             raise UsageError(f"{text!r}: write EDIT=ours or EDIT=theirs, such as e12=theirs")
         try:
-            key = ours.state.edits[resolve_edit(ours.state, address)].body.fact.key
+            key = ours.state.edits[resolve_edit(ours.state, address)].key
         except UnknownEdit:
             if len(address) < SHORTEST_PREFIX:
                 raise  # no digest: a number, and numbers are those here
-            key = theirs.state.edits[resolve_edit(theirs.state, address)].body.fact.key
+            key = theirs.state.edits[resolve_edit(theirs.state, address)].key
         if key not in open_keys:
             raise UsageError(f"{text!r}: the two ledgers do not differ about the fact of {address}")
         if chosen.setdefault(key, MergeSide(side)) is not MergeSide(side):

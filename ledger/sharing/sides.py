@@ -75,7 +75,7 @@ class Side:
     @cached_property
     def recorded(self) -> dict[str, int]:
         """Delta digest -> the newest edit with it, live or not."""
-        return {edit.body.delta_digest: number for number, edit in self.state.edits.items()}
+        return {edit.delta_digest: number for number, edit in self.state.edits.items()}
 
     @cached_property
     def live(self) -> dict[str, int]:
@@ -88,7 +88,7 @@ class Side:
         found: dict[Key, int] = {}
         for step in self.state.steps:
             for number in (*step.removed, *step.added):
-                found[self.state.edits[number].body.fact.key] = step.seq
+                found[self.state.edits[number].key] = step.seq
         for merge in self.state.recorded(LedgerMerged):
             for one in merge.body.resolutions:
                 if one.taken is MergeSide.OURS:
@@ -103,7 +103,7 @@ class Side:
 
     def delta(self, number: int) -> str:
         """An edit's delta digest."""
-        return self.state.edits[number].body.delta_digest
+        return self.state.edits[number].delta_digest
 
     def stamp(self, number: int) -> Stamp:
         """The stamp of an edit's event."""

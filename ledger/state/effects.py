@@ -131,7 +131,7 @@ def result_of(fold: Fold | State, proposal: ChangeProposed, draft: ChangeDrafted
             pass
     if fold.created is None:
         raise ValueError("a ledger without its first event has no versions")
-    deltas = (*(fold.edits[number].body.delta_digest for number in live), *new)
+    deltas = (*(fold.edits[number].delta_digest for number in live), *new)
     return version_digest(fold.created.base_digest, deltas)
 
 

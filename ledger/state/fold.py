@@ -5,7 +5,6 @@ Nothing here refuses anything: rules are in `ledger.rules` and `ledger.kinds`.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
@@ -107,6 +106,6 @@ class Fold:
         self.live.discard(number)
         record = self.edits.get(number)
         if record is not None:
-            self.edits[number] = dataclasses.replace(record, status=status, closed_by=self.head.seq)
-            if self.live_facts.get(record.body.fact.key) == number:
-                del self.live_facts[record.body.fact.key]
+            self.edits[number] = record._replace(status=status, closed_by=self.head.seq)
+            if self.live_facts.get(record.key) == number:
+                del self.live_facts[record.key]

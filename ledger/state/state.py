@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import Erased, LedgerDamaged
@@ -27,29 +27,58 @@ class EditStatus(StrEnum):
     SUPERSEDED = "superseded"
 
 
-@dataclass(frozen=True, slots=True)
-class EditRecord:
-    """A recorded edit: the seq of its event, what it says, and what became of it.
+class EditRecord(NamedTuple):
+    """A recorded edit: what of it is asked for of many at once, and what became of it.
 
     Attributes:
+        seq: the seq of its event.
+        number: the edit's number.
+        key: what its fact is about (`Fact.key`).
+        delta_digest, blob, row: its delta, and where that lies.
+        token: of a personal fact, else None.
+        worked: whether the model said the new target once it was made.
+        source: all that its event says, or what reads it from the log.
         closed_by: the seq of the event that took it back or superseded it.
         erased_by: the seq of the event by which its fact was erased.
     """
 
     seq: int
-    body: bodies.EditApplied
+    number: int
+    key: tuple[str, str]
+    delta_digest: str
+    blob: str
+    row: int
+    token: str | None
+    worked: bool
+    source: bodies.EditApplied | Callable[[EditRecord], bodies.EditApplied]
     status: EditStatus = EditStatus.LIVE
     closed_by: int | None = None
     erased_by: int | None = None
 
+    @classmethod
+    def of(cls, seq: int, body: bodies.EditApplied) -> EditRecord:
+        """The record of an edit that was just applied."""
+        token = None if body.fact.sealed is None else body.fact.sealed.token
+        worked = body.outcome.efficacy
+        return cls(seq, body.number, body.fact.key, body.delta_digest, body.blob, body.row, token, worked, body)
+
     @property
-    def number(self) -> int:
-        """The edit's number."""
-        return self.body.number
+    def body(self) -> bodies.EditApplied:
+        """All that its event says.
+
+        Raises:
+            LedgerDamaged: it has to be read from the log, and is not there as it was.
+        """
+        return self.source if isinstance(self.source, bodies.EditApplied) else self.source(self)
+
+    def saying(self, body: bodies.EditApplied) -> EditRecord:
+        """The record with another body, such as one in the clear."""
+        return EditRecord.of(self.seq, body)._replace(
+            status=self.status, closed_by=self.closed_by, erased_by=self.erased_by
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """One step from one live set to another: where in the log it was made, and the edits that enter and leave.
 
     The log's own steps are those of single events; between two versions lie their net steps.
@@ -199,18 +228,17 @@ class State:
             for step in self.steps
             for number in step.added
             for gone in step.removed
-            if self.edits[number].body.fact.key == self.edits[gone].body.fact.key
+            if self.edits[number].key == self.edits[gone].key
         }
 
     def keys_of(self, live: Iterable[int]) -> tuple[KeyRef, ...]:
         """Where edits' keys lie, by number: the editor's past keys Kp."""
-        return tuple(KeyRef(n, self.edits[n].body.blob, self.edits[n].body.row) for n in sorted(live))
+        return tuple(KeyRef(n, self.edits[n].blob, self.edits[n].row) for n in sorted(live))
 
 
 def edits_of(edits: Mapping[int, EditRecord], token: str) -> tuple[int, ...]:
     """`State.edits_of`, for a fold that is under way."""
-    sealed = ((number, record.body.fact.sealed) for number, record in edits.items())
-    return tuple(sorted(number for number, one in sealed if one is not None and one.token == token))
+    return tuple(sorted(number for number, record in edits.items() if record.token == token))
 
 
 def live_after(steps: Iterable[Step]) -> tuple[int, ...]:
@@ -226,7 +254,7 @@ def version_of(created: bodies.LedgerCreated | None, edits: Mapping[int, EditRec
     """`State.version_of`, for a fold that is under way."""
     if created is None:
         raise ValueError("a ledger without its first event has no versions")
-    return version_digest(created.base_digest, (edits[number].body.delta_digest for number in live))
+    return version_digest(created.base_digest, (edits[number].delta_digest for number in live))
 
 
 def nearest_edit(number: int, known: Iterable[int]) -> str | None:

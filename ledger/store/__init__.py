@@ -12,9 +12,10 @@
     schema       the database's schema, as numbered migrations that are only ever added to
     seal         the seal: `ledger.seal` says which bytes the database file has, so that no bit of it can change
                  unnoticed
+    snapshot     a snapshot of the folded state: who only looks need not fold a long log again
     sqlite       `SqliteStore`: the log in one SQLite file, `.errata/ledger.db`
     store        `EventStore`: an append-only log of events, and the store that keeps it in memory
     tensor_file  where each tensor lies in a safetensors file: its header, read strictly and written
 
-May import: base, events, kinds.
+May import: base, events, kinds, state.
 """

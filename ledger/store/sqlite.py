@@ -115,7 +115,7 @@ class SqliteStore:
     def read(self, after: int = 0) -> Iterator[Event]:
         """See `EventStore.read`; no lock is held between events."""
         head = self._head_at(after)
-        while page := self._page(head.seq):
+        while page := self.rows(head.seq):
             for event in unpack_chain(page, head):
                 yield event
                 head = event.head
@@ -123,9 +123,20 @@ class SqliteStore:
     def raw(self) -> Iterator[StoredEvent]:
         """See `EventStore.raw`."""
         after = 0
-        while page := self._page(after):
+        while page := self.rows(after):
             yield from page
             after = page[-1].seq
+
+    def rows(self, after: int, limit: int = PAGE) -> list[StoredEvent]:
+        """Up to `limit` rows after a seq, in order, unchecked."""
+        with self._reading() as connection:
+            return [] if connection is None else rows_after(connection, after, limit)
+
+    def rows_at(self, seqs: Sequence[int]) -> list[StoredEvent]:
+        """The rows with these seqs that there are, in the order of the seqs, unchecked."""
+        with self._reading() as connection:
+            found = [] if connection is None else [row_at(connection, seq) for seq in seqs]
+            return [row for row in found if row is not None]
 
     @contextmanager
     def held_still(self, after: int) -> Iterator[list[StoredEvent]]:
@@ -209,10 +220,6 @@ class SqliteStore:
         if row is None:
             raise LedgerDamaged(f"event @{seq}", "missing")
         return Head(seq, row.hash)
-
-    def _page(self, after: int) -> list[StoredEvent]:
-        with self._reading() as connection:
-            return [] if connection is None else rows_after(connection, after, PAGE)
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection | None]:

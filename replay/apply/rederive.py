@@ -217,7 +217,7 @@ def record(workspace: Workspace, found: Rederived, reason: str = "") -> Replaced
         Refused: a rule forbids it, such as a full grid; nothing was recorded.
     """
     planned, created = found.plan, workspace.created
-    deltas = [planned.state.edits[number].body.delta_digest for number in planned.start]
+    deltas = [planned.state.edits[number].delta_digest for number in planned.start]
     new: list[NewEdit] = []
     for batch, result in zip(planned.batches, found.results, strict=True):
         if result.edits:
@@ -236,11 +236,7 @@ def record(workspace: Workspace, found: Rederived, reason: str = "") -> Replaced
     events = workspace.execute(ApplyEdits(tuple(new), tuple(reverts)), based_on)
     recorded = tuple(event.body for event in events if isinstance(event.body, EditApplied))
     by_fact = {body.fact.key: body.number for body in recorded}
-    numbers = {
-        item.old: by_fact[planned.state.edits[item.old].body.fact.key]
-        for item in found.edits
-        if item.needed is not None
-    }
+    numbers = {item.old: by_fact[planned.state.edits[item.old].key] for item in found.edits if item.needed is not None}
     return Replaced(recorded, numbers)
 
 

@@ -146,7 +146,7 @@ def concluded(state: State, body: BisectionConcluded, seq: int | None = None) ->
     """A conclusion, recorded or not."""
     bad = state.live
     if body.bad != state.version:
-        bad = next((live for version, live in versions(state) if version == body.bad), tuple(state.edits))
+        bad = next((live() for version, live in versions(state) if version == body.bad), tuple(state.edits))
     said = {test.outcome for test in body.log if test.position is not None}
     held = body.verdict not in (Verdict.GOOD_IS_BAD, Verdict.BAD_IS_GOOD) and body.mode is BisectionMode.EXACT
     seen = held and said >= {StepOutcome.GOOD, StepOutcome.BAD}

@@ -172,7 +172,7 @@ def card_of(
                 prompt=record.body.fact.prompt,
                 target=record.body.fact.target,
                 recorded_at=times[record.seq],
-                delta_digest=record.body.delta_digest,
+                delta_digest=record.delta_digest,
             )
             for record in records
         ),

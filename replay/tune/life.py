@@ -99,7 +99,7 @@ def write(workspace: Workspace, course: Life, advance: Advance = lambda what: No
                 pass
     if course.care.look_back:
         advance("facts again that were lost")
-        worked = {record.body.fact.key for record in workspace.state.edits.values() if record.body.outcome.efficacy}
+        worked = {record.key for record in workspace.state.edits.values() if record.worked}
         named = _named(workspace.state)  # where the model said a fact already, nothing was recorded
         again = [fact for fact in course.facts if fact.key in worked or fact.key not in named]
         for _ in look_back(workspace, again, course.config, course.batch_size, course.care):
@@ -108,7 +108,7 @@ def write(workspace: Workspace, course: Life, advance: Advance = lambda what: No
 
 def _named(state: State) -> set[tuple[str, str]]:
     """The facts that the log names: written, or tried in vain."""
-    written = {record.body.fact.key for record in state.edits.values()}
+    written = {record.key for record in state.edits.values()}
     attempted = {one.body.fact.key for one in state.recorded(EditAttempted) if one.body.fact is not None}
     return written | attempted
 
@@ -182,4 +182,4 @@ def points_along(workspace: Workspace, course: Life, count: int) -> list[tuple[i
 
 
 def _key(state: State, number: int) -> tuple[str, str]:
-    return state.edits[number].body.fact.key
+    return state.edits[number].key

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from errata.ledger.state.state import EditRecord, State
@@ -83,8 +84,8 @@ def diff(
     a, b = tuple(live_a), tuple(live_b)
     state_b = other or state
     left, right = apart(state, a, b, other)
-    gone = {state.edits[number].body.fact.key: state.edits[number] for number in left}
-    come = {state_b.edits[number].body.fact.key: state_b.edits[number] for number in right}
+    gone = {state.edits[number].key: state.edits[number] for number in left}
+    come = {state_b.edits[number].key: state_b.edits[number] for number in right}
     before_a = _Before(state)
     before_b = before_a if other is None else _Before(other)
     facts = []
@@ -124,16 +125,18 @@ def apart(
         live_b: live set of version B.
         other: the state of version B's ledger, if that is another one.
     """
-    state_b = other or state
-    return _missing(state, live_a, state_b, live_b), _missing(state_b, live_b, state, live_a)
+    state_b, a, b = other or state, set(live_a), set(live_b)
+    if other is None:
+        a, b = a - b, b - a
+    return _missing(state, a, state_b, b), _missing(state_b, b, state, a)
 
 
 def _missing(state: State, live: Iterable[int], other: State, others: Iterable[int]) -> tuple[int, ...]:
     """Those of the edits whose deltas are not among the others', each of which stands for one."""
-    there = Counter(other.edits[number].body.delta_digest for number in others)
+    there = Counter(other.edits[number].delta_digest for number in others)
     missing = []
     for number in sorted(live):
-        digest = state.edits[number].body.delta_digest
+        digest = state.edits[number].delta_digest
         if there[digest]:
             there[digest] -= 1
         else:
@@ -150,7 +153,10 @@ class _Before:
 
     def __init__(self, state: State) -> None:
         self._state = state
-        self._replaced = state.replaced()
+
+    @cached_property
+    def _replaced(self) -> dict[int, int]:
+        return self._state.replaced()
 
     def first(self, record: EditRecord) -> str:
         """Before the first of the edits that superseded each other up to this one: then none of the fact was live."""
@@ -172,11 +178,11 @@ def _unedited(before_a: _Before, before_b: _Before, old: EditRecord | None, new:
 
 def _is_sealed(record: EditRecord | None) -> bool:
     """Whether it is of a personal fact, of which nobody can tell here whether two edits say the same."""
-    return record is not None and record.body.fact.sealed is not None
+    return record is not None and record.token is not None
 
 
 def _failed(record: EditRecord | None) -> bool:
-    return record is not None and not record.body.outcome.efficacy
+    return record is not None and not record.worked
 
 
 def _number(record: EditRecord | None) -> int:

@@ -6,8 +6,9 @@ Nothing heavy is imported here, so that collecting needs no model.
 from __future__ import annotations
 
 from errata.ledger.care.gc import Places
+from errata.ledger.store.snapshot import FOLDER as SNAPSHOTS
 
-FOLDERS = ("keyframes", "factors")
+FOLDERS = ("keyframes", "factors", SNAPSHOTS)
 """Folders of `.errata/cache` whose files can all be made again (`versions.keyframes`, `workflow.factor_cache`)."""
 
 SCRATCH = ("bisect", "checkouts")

@@ -114,6 +114,7 @@ def test_gc_loads_nothing_heavy(here: Path) -> None:
 def test_the_caches_that_gc_knows_are_those_that_the_code_writes(tmp_path: Path, tiny_llama: Path) -> None:
     import torch
 
+    from errata.ledger.store import snapshot
     from errata.replay.versions.keyframes import KeyframeRule
     from errata.replay.versions.materialise import Materialiser
     from errata.replay.workflow.caches import PLACES
@@ -128,5 +129,6 @@ def test_the_caches_that_gc_knows_are_those_that_the_code_writes(tmp_path: Path,
     assert store is not None
     store.save("blake3:" + "0" * 64, {"factor": torch.ones(1)})
     cache = ledger.cache
+    snapshot.save(cache, ledger.state())
     folders = {path.relative_to(cache).parts[0] for path in cache.rglob("*") if path.is_file()}
     assert folders == set(PLACES.caches)

@@ -15,7 +15,14 @@ from hypothesis import strategies as st
 
 from errata.ledger.base import errors
 from errata.ledger.base.canonical import canonical_bytes, digest, file_digest, is_canonical, parse, value_digest
-from errata.ledger.base.digests import base_digest, delta_digest, keys_digest, tensor_digest, version_digest
+from errata.ledger.base.digests import (
+    RunningVersion,
+    base_digest,
+    delta_digest,
+    keys_digest,
+    tensor_digest,
+    version_digest,
+)
 from errata.ledger.base.errors import BadRecord, LedgerDamaged, NewerSchema, NotCanonical
 from errata.ledger.events import bodies
 from errata.ledger.events import envelope as events
@@ -296,6 +303,24 @@ def test_a_version_is_its_base_and_a_multiset_of_deltas() -> None:
     assert version_digest(base, [a, b]) == version_digest(base, [b, a])
     distinct = [version_digest(base, deltas) for deltas in ([], [a], [a, a], [a, b])]
     assert len({*distinct, version_digest(some_digest("other"), [])}) == 5
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5))))
+def test_a_version_that_goes_on_is_the_one_of_the_deltas_that_are_there(steps: list[tuple[bool, int]]) -> None:
+    base, there = some_digest("base"), list[str]()
+    running = RunningVersion(base)
+    for come, number in steps:
+        delta = some_digest(number)
+        if come:
+            there.append(delta)
+            running.add(delta)
+        elif delta in there:
+            there.remove(delta)
+            running.remove(delta)
+        else:
+            with pytest.raises(ValueError, match="there is no"):
+                running.remove(delta)
+        assert running.value == version_digest(base, there)
 
 
 def test_an_old_body_is_brought_up_to_date_when_read(monkeypatch: pytest.MonkeyPatch) -> None:

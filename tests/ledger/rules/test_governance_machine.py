@@ -55,6 +55,7 @@ from errata.ledger.rules.operations import (
     RevertEdits,
 )
 from errata.ledger.state.standing import change_of
+from tests.support.memory import see_read_back
 from tests.support.oracle import Oracle, failed_after, of_the_model
 from tests.support.people import Team, facts, good, key_of, reverts, team
 from tests.support.samples import evaluation, new_edit
@@ -428,6 +429,7 @@ class Governance(RuleBasedStateMachine):
         grew, self.seen = len(events) > self.seen, len(events)
         if grew:
             assert fold(events) == self.here.state
+            see_read_back(self.here.ledger)
 
     def teardown(self) -> None:
         if hasattr(self, "here"):

@@ -34,7 +34,7 @@ from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits,
 from errata.ledger.state.state import EditStatus, State
 from errata.ledger.store.blobs import MemoryBlobs
 from errata.ledger.store.store import MemoryStore
-from tests.support.memory import edits, fresh
+from tests.support.memory import edits, fresh, see_read_back
 from tests.support.samples import (
     GRID,
     TENSORS,
@@ -97,6 +97,7 @@ def test_any_sequence_of_commands_keeps_the_laws(commands: list[Any]) -> None:
         assert state == ledger.state()  # one by one is the same as at once
     state = ledger.state()
     assert state == fold(ledger.store.read())  # incremental is the same as from the start
+    see_read_back(ledger)  # and so is one from a snapshot
     assert state.live == tuple(n for n, edit in state.edits.items() if edit.status is EditStatus.LIVE)
     assert state.live == state.live_at(state.head.seq)
     assert list(state.edits) == list(range(1, len(state.edits) + 1))
