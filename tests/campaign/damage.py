@@ -61,6 +61,10 @@ def ledgers(trial: Trial) -> None:
     trial.faults += ran.complaints()
     if changed and kind in ("ledger.db", "objects"):
         trial.see(ran.code != 0, f"{victim.name} was changed, and verify says {ran.out[-200:]}")
+    if kind == "cache":
+        shown = run(folder, ("status", "--json"), scratch=scratch)
+        right = shown.code == ran.code == 0 and json.loads(shown.out)["live"] == [1, 2, 3]
+        trial.see(right, f"{victim.name} was changed, and verify says {ran.out[-200:]}, status {shown.out[-200:]}")
     reading = (("status",), ("log",), ("show", "e1"), ("checkout", "HEAD", "o"))
     for words in (*reading, ("revert", "e1"), ("gc", "--grace", "0")):
         done = run(folder, words, scratch=scratch)

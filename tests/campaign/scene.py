@@ -13,13 +13,15 @@ from pathlib import Path
 import torch
 
 from errata import cli
+from errata.ledger.ledger import Ledger
+from errata.ledger.store import snapshot
 from tests.support.command_line import FACTS, init_arguments, write_jsonl
 from tests.support.tiny import save_tiny_llama
 
 
 @cache
 def _made() -> Path:
-    """A folder with the model in `model`, and the ledger in `work`; it goes with the process."""
+    """A folder with the model in `model`, and the ledger in `work`, with a snapshot; they go with the process."""
     folder = Path(tempfile.mkdtemp(prefix="errata-campaign-"))
     for name, value in cli.QUIET.items():
         os.environ.setdefault(name, value)
@@ -33,6 +35,8 @@ def _made() -> Path:
         given = ["--ledger", str(work), *init_arguments(folder / "model", work / "corpus.txt")]
         assert cli.call(given) == 0
         assert cli.call(["--ledger", str(work), "edit", "--file", str(facts), "--batch-size", "2"]) == 0
+    ledger = Ledger.open(work)
+    snapshot.save(ledger.cache, ledger.state())
     return folder
 
 
