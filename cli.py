@@ -24,7 +24,7 @@ from errata.commands.app import App, laid_out
 from errata.commands.lazy import LazyGroup, Named
 from errata.commands.unlocking import Unlocking
 from errata.ledger.base.errors import ErrataError, OutputFailed, StorageFull
-from errata.ledger.base.words import json_text, shown
+from errata.ledger.base.words import json_text, ranges, shown
 
 USAGE, DAMAGED, MODEL, UNTOLD, INTERRUPTED, TERMINATED = 2, 5, 6, 7, 130, 143
 
@@ -212,7 +212,7 @@ def call(arguments: Sequence[str]) -> int:
         return code
     except OutputFailed as error:
         streams.discard_output()
-        if app.recorded is not None:
+        if app.recorded:
             return _fail(error.to_json(), UNTOLD, False, debug, app.recorded)
         return 0 if error.gone else _fail(error.to_json(), error.exit_code, False, debug)
     except ErrataError as error:
@@ -237,20 +237,17 @@ def _system(error: OSError) -> dict[str, Any]:
     return {"type": type(error).__name__, "message": f"{where}{error.strerror or error}", "fields": {}}
 
 
-def _standing(recorded: tuple[int, int] | None) -> str:
+def _standing(recorded: Sequence[int]) -> str:
     """What was recorded before an error, and is not taken back by it."""
-    if recorded is None:
-        return ""
-    first, last = recorded
-    return f"; recorded before that, and standing: @{first}" + (f" to @{last}" if last > first else "")
+    return f"; recorded before that, and standing: @{ranges(recorded)}" if recorded else ""
 
 
-def _fail(error: dict[str, Any], code: int, as_json: bool, debug: bool, recorded: tuple[int, int] | None = None) -> int:
+def _fail(error: dict[str, Any], code: int, as_json: bool, debug: bool, recorded: Sequence[int] = ()) -> int:
     """Tell an error: one line on stderr, and one for each bad record; with --json also one document on stdout."""
     if debug:
         traceback.print_exc()
     if as_json:
-        stands = {} if recorded is None else {"recorded": list(recorded)}
+        stands = {"recorded": list(recorded)} if recorded else {}
         try:
             sys.stdout.write(json_text({"error": {**error, "exit_code": code, **stands}}) + "\n")
             sys.stdout.flush()

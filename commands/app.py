@@ -148,10 +148,9 @@ class App:
         self._ledgers.append(ledger)
 
     @property
-    def recorded(self) -> tuple[int, int] | None:
-        """The first and the last seq of the events that this call recorded; None for none."""
-        seqs = [seq for ledger in self._ledgers for seq in ledger.appended]
-        return (min(seqs), max(seqs)) if seqs else None
+    def recorded(self) -> tuple[int, ...]:
+        """The seqs of the events that this call recorded, ascending."""
+        return tuple(sorted({seq for ledger in self._ledgers for seq in ledger.appended}))
 
     def ledger_folder(self) -> Path:
         """The ledger's folder: the one that is named, or the one here or above."""

@@ -117,7 +117,6 @@ def init(
             tell,
             lambda line: app.say(f"errata: {line}"),
         )
-    ledger.appended.extend(range(1, ledger.state().head.seq + 1))
     app.keep(ledger)
     created, tried = ledger.state().genesis, None
     if not (no_trial or pairs):

@@ -144,7 +144,7 @@ def _deep(app: App, examined: Examined) -> list[Finding]:
     metavar="HOURS",
     help="Leave alone what is younger; 0 only while nobody else writes.",
 )
-@click.option("--caches", is_flag=True, help="Also drop keyframes and factors, which are made again when needed.")
+@click.option("--caches", is_flag=True, help="Also drop keyframes, factors and the snapshot, which are made again.")
 @shared
 @click.pass_obj
 def gc(app: App, dry_run: bool, grace: float, caches: bool) -> None:

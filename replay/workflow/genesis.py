@@ -223,7 +223,9 @@ def _create(
         begun.clear()
     except OSError as error:
         raise storage_error(folder, error) from error
-    return Ledger.open(folder)
+    placed = Ledger.open(folder)
+    placed.appended += ledger.appended
+    return placed
 
 
 def _kept(ledger: Ledger, moment: SourcedMoment) -> StatsRef:
