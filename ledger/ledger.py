@@ -254,7 +254,7 @@ class Ledger:
         return self._state
 
     @property
-    def seen(self) -> State:
+    def folded(self) -> State:
         """The state as far as it was folded through this object: at the head of its last call, empty before any."""
         return self._state
 
@@ -317,7 +317,7 @@ class Ledger:
             LedgerDamaged: a change is to take effect, and the log has events that the rules do not allow.
             StorageFailed: nothing was written; or a fact was erased, and something of it could not be deleted yet.
         """
-        if self._showing is not None:
+        if self._showing is not None:  # a snapshot is for showing, and this is decided on the log
             self._showing, self._state = None, State()
         state = self.state()
         if expected_head is not None and expected_head != state.head:

@@ -100,7 +100,7 @@ def examine(ledger: Ledger | Path, *, deep: bool = False) -> Examined:
 
 
 def _examine_once(ledger: Ledger, deep: bool) -> Examined:
-    seen, unread = ledger.seen, None  # before the log is read, so that it is not ahead of it
+    seen, unread = ledger.folded, None  # before the log is read, so that it is not ahead of it
     try:
         ledger.store.head()
     except ErrataError as error:

@@ -11,13 +11,12 @@ fold of the log.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import repeat
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter
 
@@ -41,8 +40,6 @@ APART = 1000
 _PAGE = 100
 """Events around the one that is asked for that are read with it."""
 _DOMAIN = "snapshot"
-
-T = TypeVar("T", bound=Hashable)
 
 
 class Log(Protocol):
@@ -106,8 +103,8 @@ class _Edits:
         numbers = range(1, len(self.seqs) + 1)
         keys = zip(self.subjects, self.prompts.column(), strict=True)
         columns = (self.seqs, numbers, keys, self.delta_digests, self.blobs.column(), self.rows)
-        usual = (repeat(None), repeat(True), repeat(source), repeat(EditStatus.LIVE), repeat(None), repeat(None))
-        found = dict(zip(numbers, map(EditRecord._make, zip(*columns, *usual, strict=False)), strict=True))
+        usual = (None, True, source, EditStatus.LIVE, None, None)
+        found = {row[1]: EditRecord._make(row + usual) for row in zip(*columns, strict=True)}
         for number, token in self.tokens.items():
             found[number] = found[number]._replace(token=token)
         for number in self.failed:
@@ -221,9 +218,9 @@ def read(data: bytes, log: Log) -> State | None:
         steps = tuple(map(Step, saved.step_seqs, saved.added, saved.removed))
         kept = {BODIES[KINDS[name].body].body: tuple(_recorded(log, seqs)) for name, seqs in saved.records.items()}
         times = tuple(saved.times.column())
-    except (ValueError, KeyError, IndexError):
+        ends = log.rows_at((1, saved.head.seq))
+    except (ValueError, KeyError, IndexError, OverflowError):
         return None
-    ends = log.rows_at((1, saved.head.seq))
     if not ends or (ends[-1].seq, ends[-1].hash) != saved.head:
         return None
     created = unpack(ends[0]).body

@@ -42,13 +42,16 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / ".errata"
 
 
+def fitting(payload: bytes) -> bytes:
+    """A snapshot with the digest that a payload has."""
+    return canonical_bytes({"format": snapshot.FORMAT, "digest": digest("snapshot", payload)}) + b"\n" + payload
+
+
 def forge(root: Path, old: bytes, new: bytes) -> None:
     """Another text in the snapshot, under a digest that fits."""
     payload = (root / KEPT).read_bytes().partition(b"\n")[2]
     assert old in payload
-    payload = payload.replace(old, new, 1)
-    head = canonical_bytes({"format": snapshot.FORMAT, "digest": digest("snapshot", payload)})
-    (root / KEPT).write_bytes(head + b"\n" + payload)
+    (root / KEPT).write_bytes(fitting(payload.replace(old, new, 1)))
 
 
 def test_the_log_is_not_read_again_where_a_snapshot_is(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,11 +101,14 @@ def _older(data: bytes) -> bytes:
 
 
 def _odd(data: bytes) -> bytes:
-    head = canonical_bytes({"format": snapshot.FORMAT, "digest": digest("snapshot", b"[1]")})
-    return head + b"\n[1]"
+    return fitting(b"[1]")
 
 
-@pytest.mark.parametrize("spoil", [_torn, _flipped, _older, _odd, lambda data: b"", lambda data: b"[" * 9999])
+def _far(data: bytes) -> bytes:
+    return fitting(data.partition(b"\n")[2].replace(b'"head":[32,', b'"head":[%d,' % 10**30))
+
+
+@pytest.mark.parametrize("spoil", [_torn, _far, _flipped, _older, _odd, lambda data: b"", lambda data: b"[" * 9999])
 def test_a_snapshot_that_is_not_whole_counts_for_nothing(root: Path, spoil: Callable[[bytes], bytes]) -> None:
     whole = Ledger.open(root).state()
     (root / KEPT).write_bytes(spoil((root / KEPT).read_bytes()))
