@@ -78,12 +78,8 @@ def verify(app: App, deep: bool, chain: bool, reseal: bool, against: Path | None
             tell("checking models")
             findings += _deep(app, examined)
     sound = is_sound(findings)
-    data: dict[str, Any] = {
-        "sound": sound,
-        "deep": deep,
-        "chain": chain,
-        "findings": [finding.to_json() for finding in findings],
-    }
+    data: dict[str, Any] = {"sound": sound, "deep": deep, "findings": [finding.to_json() for finding in findings]}
+    data |= {"chain": True} if chain else {}
     view = findings_told(findings)
     damaged = sum(finding.severity.value == "error" for finding in findings)
     told = "sound: " + ("the chain is whole; its events were not read" if chain else "everything is as it was recorded")

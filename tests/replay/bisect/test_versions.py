@@ -126,7 +126,7 @@ def recorded(ledger: Ledger) -> State:
             }
         )
         fact = record.body.fact.model_copy(update={"old": OLD})
-        edits[number] = replace(record, body=record.body.model_copy(update={"outcome": outcome, "fact": fact}))
+        edits[number] = record.saying(record.body.model_copy(update={"outcome": outcome, "fact": fact}))
     return replace(state, edits=edits)
 
 
