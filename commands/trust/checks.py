@@ -49,7 +49,7 @@ def verify(app: App, deep: bool, chain: bool, reseal: bool, against: Path | None
     Every finding is listed; the exit code is 1 if something is damaged. Without --deep: the database, every event's
     hash, link and rules, and every blob. With --deep also the deltas, the base model's files, and the
     tensors of tagged versions, rebuilt from nothing but the log. With --chain nothing but the database and every
-    event's hash and link, which takes a second or two for 100,000 events.
+    event's hash and link: some 4 seconds for 100,000 events, where the whole check takes a minute.
 
     The seal is the digest of the database file. It can lag behind after a crash, and heals with the next event; where
     it is lost, --reseal checks the whole log and rewrites it.
@@ -65,6 +65,8 @@ def verify(app: App, deep: bool, chain: bool, reseal: bool, against: Path | None
     """
     if chain and deep:
         raise UsageError("--chain is less than verify does, and --deep more; give one of them")
+    if chain and against is not None and not trusted:
+        raise UsageError("--chain does not read which keys the ledger knows: name the checkpoint's with --trust")
     folder = app.ledger_folder()
     if reseal:
         SqliteStore(own_folder(folder) / DATABASE).reseal()

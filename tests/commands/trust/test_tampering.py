@@ -68,6 +68,10 @@ def test_a_witness_signs_what_goes_on(here: Errata, tmp_path: Path) -> None:
     newer = here("checkpoint", "--pin", str(pin), "--json").json
     assert newer["size"] == signed["size"] + 1
     assert here("verify", "--against", str(pin), "--trust", vkey(tmp_path, "ada")).code == 0
+    chain = here("verify", "--chain", "--against", str(pin), "--trust", vkey(tmp_path, "ada"))
+    assert chain.code == 0 and "the log continues it" in chain.out
+    unnamed = here("verify", "--chain", "--against", str(pin))  # the ledger's own keys are not read
+    assert unnamed.code == 2 and "--trust" in unnamed.err
     wrong = here("verify", "--against", str(pin), "--trust", vkey(tmp_path, "eve"))
     assert wrong.code == 1 and "no trusted key signed it" in wrong.out
 
