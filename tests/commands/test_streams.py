@@ -103,6 +103,8 @@ def test_a_folder_whose_name_is_no_text_is_told_and_used(here: Path) -> None:
 INTERRUPTED = """
 import os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # where the tests run in the background, it is ignored
+
 class Interrupting:
     def find_spec(self, name, *_):
         if name == "errata.cli":

@@ -286,7 +286,14 @@ def test_what_later_batches_lose_is_written_again_in_place_of_its_first_edit(spa
 
 
 @pytest.mark.parametrize(
-    ("seen", "rounds", "lost"), [((3, 1, 0), [3, 1], 0), ((3, 1, 1), [3, 1], 1), ((2, 2), [2], 2), ((2, 3), [2], 3)]
+    ("seen", "rounds", "lost"),
+    [
+        ((3, 1, 0), [3, 1], 0),
+        ((3, 1, 1), [3, 1], 1),
+        ((2, 2), [2], 2),
+        ((2, 3), [2], 3),
+        ((4, 3, 2, 1), [4, 3, 2], 1),
+    ],
 )
 def test_it_looks_back_as_long_as_fewer_are_lost_and_says_what_is_in_the_end(
     space: Workspace, monkeypatch: pytest.MonkeyPatch, seen: tuple[int, ...], rounds: list[int], lost: int
@@ -299,6 +306,24 @@ def test_it_looks_back_as_long_as_fewer_are_lost_and_says_what_is_in_the_end(
     assert [len(report.no_ops) for report in reports if not report.lost] == rounds
     assert [len(report.lost) for report in reports if report.lost] == [lost] * bool(lost)
     assert sum(len(report.failed) for report in reports) == lost
+
+
+def test_what_cannot_be_written_again_is_tried_once_with_the_settings_of_the_request(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, counts = [*facts(2), HOPELESS], iter([(0, 1, 2), (1, 2), (2,)])
+    monkeypatch.setattr(apply, "_lost", lambda *_: [written[i] for i in next(counts)])
+    tried: list[tuple[list[Fact], EditConfig]] = []
+    solve = apply._solve
+
+    def noting(*call: Any) -> Any:
+        tried.append((list(call[1]), call[3]))
+        return solve(*call)
+
+    monkeypatch.setattr(apply, "_solve", noting)
+    reports = list(look_back(space, written, space.config(), 20, Care((space.config(),))))
+    assert tried == [(written, space.config()), ([written[1]], space.config())]
+    assert reports[-1].lost == (HOPELESS,) and len(attempts(space)) == 1
 
 
 def test_what_the_model_said_already_and_later_batches_lose_is_written_again_too(space: Workspace) -> None:
