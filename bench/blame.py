@@ -34,6 +34,7 @@ from errata.editor.attribute.influence import WeightGradient, add_gradients, gra
 from errata.editor.attribute.stand_in import StandIn, measure, stand_in
 from errata.editor.model.hooks import patched
 from errata.editor.score.ranking import spearman
+from errata.editor.solve.norms import norm_of
 from errata.ledger.facts.fact import Fact, Probe
 from errata.ledger.facts.suites import Metric, Suite
 from errata.replay.apply.apply import edit
@@ -176,8 +177,11 @@ def _sizes(space: Workspace, live: Iterable[int]) -> dict[int, float]:
     """The Frobenius norm of each edit's delta over all tensors."""
     found: dict[int, float] = {}
     for members, factors in space.factors.read_numbered(space.state, live):
-        squares = sum((u.norm(dim=1) * v.norm(dim=1)) ** 2 for u, v in factors.values())
-        found |= dict(zip(members, torch.as_tensor(squares).sqrt().tolist(), strict=True))
+        squares = torch.zeros(len(members))
+        for u, v in factors.values():
+            of_edits = zip(u.chunk(len(members)), v.chunk(len(members)), strict=True)
+            squares += torch.tensor([norm_of(a, b) ** 2 for a, b in of_edits])
+        found |= dict(zip(members, squares.sqrt().tolist(), strict=True))
     return found
 
 

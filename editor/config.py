@@ -85,7 +85,8 @@ class EditConfig(BaseModel):
             eigenvalue instead. Records from before there was a share have it.
         ft_step: length of one step of fine-tuning, as a share of the matrix's Frobenius norm.
         ft_norm_limit: most that fine-tuning may change the matrix, as a share of its Frobenius norm.
-        ft_rank_error: largest relative error of the rank-one form that a fine-tuned change is recorded in.
+        ft_rank_error: largest relative error of the low-rank form that a fine-tuned change is recorded in; as few pairs
+            of factors are taken as come that close.
         past_keys: whether the keys of live edits are preserved.
         max_target_tokens: longest target that is accepted.
         rows_at_once: prompts that are optimised side by side; bounds memory.
@@ -123,7 +124,7 @@ class EditConfig(BaseModel):
     null_space_threshold: float | None = Field(default=None, gt=0)
     ft_step: float = Field(default=0.005, gt=0)
     ft_norm_limit: float = Field(default=0.05, gt=0)
-    ft_rank_error: float = Field(default=0.75, ge=0, le=1)
+    ft_rank_error: float = Field(default=0.1, ge=0, le=1)
     past_keys: bool = True
     max_target_tokens: int = Field(default=64, ge=1)
     rows_at_once: int = Field(default=64, ge=1)

@@ -6,6 +6,7 @@ on is an argument; everything it found out is in the result.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -78,7 +79,9 @@ class Meter:
 
 @dataclass(frozen=True)
 class Factors:
-    """One edit's factors for one tensor: ``u`` ``(d_out,)``, ``v`` and ``k`` ``(d_in,)``, float32.
+    """One edit's factors for one tensor: ``u`` ``(r, d_out)``, ``v`` ``(r, d_in)`` and ``k`` ``(d_in,)``, float32.
+
+    The delta is the sum of the outer products of the ``r`` rows; ``r`` is one unless the edit is fine-tuning.
 
     ``shortfall`` is the part of the wanted change that a norm behind the module cannot give
     (`editor.model.after_norm`).
@@ -351,7 +354,7 @@ def _fine_tune(
         with patched(loaded.model, _by_parameter(loaded, weights)):
             keys, _ = keys_and_hidden(loaded, requests, matrix.layer, config)
         form = tuned.forms[loaded.parameter_name(matrix.name)]
-        solution = Solution(form.u[None], form.v[None], form.error, SolvedBy.GRADIENT)
+        solution = Solution(form.u, form.v, form.error, SolvedBy.GRADIENT)
         written[matrix.name] = _put(matrix, solution, keys.to(torch.float32), sums, weights)
     with patched(loaded.model, _by_parameter(loaded, weights)):
         _, after = keys_and_hidden(loaded, requests, config.layers[-1], config)
@@ -372,14 +375,18 @@ def _fine_tune(
 def _put(
     matrix: EditedMatrix, solution: Solution, keys: Tensor, sums: dict[str, ExactSum], weights: dict[str, Tensor]
 ) -> _WrittenLayer:
-    """Round a solution to the grid and bring the tensor's sum and weights up to date."""
+    """Round a solution to the grid and bring the tensor's sum and weights up to date; one key takes all its pairs."""
     u, v = round_factors(solution.u, solution.v, matrix.sum.exponent)
     before = sums[matrix.name].total + _upright(matrix.base, matrix.transposed).to(torch.float64)
     norms = running_norms(before, u, v)
     sums[matrix.name].add(u, v)
     weights[matrix.name] = sums[matrix.name].weights(matrix.base, matrix.transposed)
     u, v, keys = u.cpu(), v.cpu(), keys.cpu()
-    rows = [Factors(u[i], v[i], keys[i], bound, norms[i], norms[i + 1]) for i, bound in enumerate(bounds(u, v))]
+    shares, each = bounds(u, v), len(u) // len(keys)
+    rows = [
+        Factors(u[i : i + each], v[i : i + each], key, math.fsum(shares[i : i + each]), norms[i], norms[i + each])
+        for key, i in zip(keys, range(0, len(u), each), strict=True)
+    ]
     return _WrittenLayer(rows, solution.residual)
 
 

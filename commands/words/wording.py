@@ -100,6 +100,7 @@ def edit_lines(record: EditRecord) -> list[str]:
         f"after       {outcome.said_after}",
         f"worked      {'yes' if outcome.efficacy else 'no'}{outcome_words(outcome)}",
         f"method      {body.method}, row {body.row} of a batch of {body.batch_size}",
+        *([f"rank        {body.rank}, the largest in a tensor"] if body.ranks else ()),
         *_origin_lines(body.origin),
         f"stage 1     {body.stage1.steps} steps, stopped by {body.stage1.stop_reason.value}, probability "
         f"{body.stage1.probability_before:.3g} -> {body.stage1.probability_after:.3g}",

@@ -4,6 +4,7 @@ An edit adds ``u (v·k_t)`` to the edited module's output at token ``t``. That i
 float64 from the stored factors and the module's inputs in the version. Held against the module's own output there, it
 is the edit's strength, ``|v·k_t|·‖u‖ / ‖W k_t‖``; held against the gradient ``g_t`` of the answer's log-probability, it
 is what the edit does to the answer there, to first order: ``(u·g_t)(v·k_t)`` nats (`editor.attribute.influence`).
+Where a delta is a sum of several pairs, what they give at a token is added up first.
 
 Legend: ``n`` edits, ``T`` tokens of prompt and answer but for the last, which nothing is predicted from.
 """
@@ -57,8 +58,8 @@ class Firing:
     """What edits do at each token of one layer; each ``(n, T)`` float64.
 
     Attributes:
-        projections: ``v·k``.
-        strengths: ``|v·k|·‖u‖ / ‖W k‖``.
+        projections: ``v·k``; of several pairs, that of the one that gives most.
+        strengths: ``|v·k|·‖u‖ / ‖W k‖``; of several pairs ``‖Σ u (v·k)‖ / ‖W k‖``.
         effects: first-order change of the answer's log-probability, nats.
     """
 
@@ -107,3 +108,12 @@ def firing(reading: LayerReading, u: Tensor, v: Tensor) -> Firing:
     lengths = left.norm(dim=1, keepdim=True)
     strengths = projections.abs() * lengths / reading.output_norms.clamp_min(1e-300)
     return Firing(projections, strengths, projections * (left @ reading.gradients.T))
+
+
+def firing_of_one(reading: LayerReading, u: Tensor, v: Tensor) -> Firing:
+    """How one edit fires whose delta has several pairs of factors; arguments as in `firing`, each row a pair."""
+    pairs, left = firing(reading, u, v), u.double()
+    given = (pairs.projections * (left @ left.T @ pairs.projections)).sum(dim=0, keepdim=True).clamp_min(0).sqrt()
+    most = pairs.strengths.argmax(dim=0, keepdim=True)
+    strengths = given / reading.output_norms.clamp_min(1e-300)
+    return Firing(pairs.projections.gather(0, most), strengths, pairs.effects.sum(dim=0, keepdim=True))

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from errata.editor.config import EditConfig
-from errata.editor.methods.ft import RankOne, descend, rank_one
+from errata.editor.methods.ft import Form, descend, low_rank_form
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.requests import Request
 from errata.editor.model.text import pad
@@ -27,7 +27,7 @@ class FineTuned:
     """What fine-tuning found for one request.
 
     Attributes:
-        forms: rank-one changes by parameter name, in mathematical orientation ``(d_out, d_in)``.
+        forms: the changes by parameter name, in mathematical orientation.
         steps: gradient steps taken.
         stop_reason: why it ended.
         most_probable: whether every target token was the most probable one in every rewriting prompt at the end.
@@ -36,7 +36,7 @@ class FineTuned:
         loss: the objective at the end.
     """
 
-    forms: dict[str, RankOne]
+    forms: dict[str, Form]
     steps: int
     stop_reason: StopReason
     most_probable: bool
@@ -55,7 +55,7 @@ def fine_tune(loaded: LoadedModel, request: Request, weights: Mapping[str, Tenso
         config: settings.
 
     Raises:
-        ModelError: if the loss is not finite, or a change does not fit one pair of factors.
+        ModelError: if the loss is not finite, or a change does not fit a few pairs of factors.
     """
     norms = {name: float(torch.linalg.norm(weight.to(torch.float64))) for name, weight in weights.items()}
     deltas = {name: torch.zeros_like(weight, dtype=torch.float32) for name, weight in weights.items()}
@@ -86,7 +86,7 @@ def fine_tune(loaded: LoadedModel, request: Request, weights: Mapping[str, Tenso
     assert reason is not None
     transposed = loaded.adapter.transposed
     forms = {
-        name: rank_one(delta.detach().T if transposed else delta.detach(), config.ft_rank_error)
+        name: low_rank_form(delta.detach().T if transposed else delta.detach(), config.ft_rank_error)
         for name, delta in deltas.items()
     }
     return FineTuned(forms, step, reason, hit, probability, before, float(loss.detach()))

@@ -3,8 +3,7 @@
 Source: Zhu et al., "Modifying Memories in Transformer Models" (arXiv 2012.00363), as Meng et al. (arXiv 2202.05262) use
 it on the matrices that ROME edits: minimise ``NLL(target | prompts)`` over ``W + Δ`` subject to ``‖Δ‖ ≤ ε``. The papers
 bound the largest entry and step by Adam. Here the bound is on the Frobenius norm and steps follow the gradient: both
-leave a matrix's rank as it is, and an edit is recorded as one pair of factors. A change whose best rank-one form is too
-far from it is refused.
+leave a matrix's rank as it is, so the change is near one of low rank, and its best such form is recorded.
 """
 
 from __future__ import annotations
@@ -15,6 +14,9 @@ import torch
 from torch import Tensor
 
 from errata.ledger.base.errors import ModelError
+
+MOST_PAIRS = 64
+"""The most pairs of factors that an edit has in one tensor."""
 
 
 def descend(delta: Tensor, gradient: Tensor, step: float, limit: float) -> Tensor:
@@ -32,13 +34,13 @@ def descend(delta: Tensor, gradient: Tensor, step: float, limit: float) -> Tenso
 
 
 @dataclass(frozen=True)
-class RankOne:
-    """The best rank-one form of a matrix (Eckart and Young 1936).
+class Form:
+    """The best form of a matrix in a few pairs of factors (Eckart and Young 1936).
 
     Attributes:
-        u: ``(d_out,)`` float64.
-        v: ``(d_in,)`` float64; ``u vᵀ`` is the form, and its norm is not above the matrix's.
-        error: ``‖Δ - u vᵀ‖ / ‖Δ‖`` (Frobenius).
+        u: ``(r, d_out)`` float64.
+        v: ``(r, d_in)`` float64; ``Σ u vᵀ`` over the rows is the form, and its norm is not above the matrix's.
+        error: ``‖Δ - Σ u vᵀ‖ / ‖Δ‖`` (Frobenius).
     """
 
     u: Tensor
@@ -46,26 +48,29 @@ class RankOne:
     error: float
 
 
-def rank_one(delta: Tensor, largest_error: float) -> RankOne:
-    """Factorise a change, by its leading pair of singular vectors.
+def low_rank_form(delta: Tensor, largest_error: float) -> Form:
+    """Factorise a change by its leading pairs of singular vectors, as few as come close enough.
 
     Args:
         delta: ``(d_out, d_in)``, not zero.
         largest_error: how far from the change the form may be, relative.
 
     Raises:
-        ModelError: if it is farther: the change does not fit one pair of factors.
+        ModelError: if `MOST_PAIRS` are too few for that.
     """
     whole = delta.to(torch.float64)
     wide = whole.shape[0] <= whole.shape[1]
-    gram = whole @ whole.T if wide else whole.T @ whole
-    leading = torch.linalg.eigh(gram).eigenvectors[:, -1]
-    u, v = (leading, whole.T @ leading) if wide else (whole @ leading, leading)
+    squares, vectors = torch.linalg.eigh(whole @ whole.T if wide else whole.T @ whole)
+    left_out = squares.clamp_min(0).cumsum(dim=0).flip(0)  # of the form of 0, 1, 2, ... pairs
     scale = torch.linalg.norm(whole).clamp_min(1e-300)
-    error = float(torch.linalg.norm(whole - torch.outer(u, v)) / scale)
-    if not error <= largest_error:
+    pairs = max(1, int((left_out.sqrt() > largest_error * scale).sum()))
+    leading = vectors[:, -min(pairs, MOST_PAIRS) :].flip(1).T
+    u, v = (leading, leading @ whole) if wide else (leading @ whole.T, leading)
+    error = float(torch.linalg.norm(whole - u.T @ v) / scale)
+    if pairs > MOST_PAIRS:
         raise ModelError(
-            f"the fine-tuned change is not a rank-one matrix: its best rank-one form is off by {error:.0%}, and "
-            f"ft_rank_error allows {largest_error:.0%}; take smaller or fewer steps, or raise ft_rank_error"
+            f"the fine-tuned change needs {pairs} pairs of factors for ft_rank_error={largest_error:g}, and an edit "
+            f"takes {MOST_PAIRS}, with which it is off by {error:.0%}; take smaller or fewer steps, or raise "
+            "ft_rank_error"
         )
-    return RankOne(u, v, error)
+    return Form(u, v, error)

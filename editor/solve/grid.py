@@ -1,10 +1,11 @@
 """The exact edit algebra: deltas on a dyadic grid, where float64 sums are exact.
 
-A delta is an outer product ``u vᵀ``. Before anybody evaluates it, ``u`` is rounded to multiples of ``2^-a`` and ``v``
-to multiples of ``2^-b`` with ``a + b = G``, the grid exponent of the edited tensor, each below ``2^24`` in units of its
-step, so that float32 holds both exactly. Every product is then an integer multiple of ``2^-G``, and as long as
+A delta is an outer product ``u vᵀ``, or a sum of several. Before anybody evaluates it, each ``u`` is rounded to
+multiples of ``2^-a`` and its ``v`` to multiples of ``2^-b`` with ``a + b = G``, the grid exponent of the edited tensor,
+each below ``2^24`` in units of its step, so that float32 holds both exactly. Every product is then an integer multiple
+of ``2^-G``, and as long as
 
-    ``Σ over all recorded edits of max|u|·max|v| < 2^(53 - G)``
+    ``Σ over all pairs of all recorded edits of max|u|·max|v| < 2^(53 - G)``
 
 every partial sum of every subset fits float64's 53 bits. The sum is exact: in any order, any blocking, any number of
 threads, with or without fused multiply-add. Subtracting an edit gives the bits that were there before it came.
@@ -117,7 +118,7 @@ def _powers_of_two(exponents: list[int], like: Tensor) -> Tensor:
 
 
 def bounds(u: Tensor, v: Tensor) -> list[float]:
-    """What each edit takes from its tensor's guard: ``max|u|·max|v|``, one float64 a row."""
+    """What each pair of factors takes from its tensor's guard: ``max|u|·max|v|``, one float64 a row."""
     products = u.to(torch.float64).abs().amax(dim=1) * v.to(torch.float64).abs().amax(dim=1)
     return [float(x) for x in products]
 

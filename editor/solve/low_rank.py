@@ -12,7 +12,8 @@ than rows and columns ``S`` is never decomposed itself: ``Uᵀ = Q₁ R₁``, ``
 small core ``R₁ R₂ᵀ`` are those of ``S``. The pair is then rounded to float32, and its error is measured afterwards, on
 the numbers that are written.
 
-Legend: ``n`` deltas, ``r`` the rank, ``d_out`` rows and ``d_in`` columns of the matrix in its mathematical orientation.
+Legend: ``n`` pairs of factors, at least one a delta; ``r`` the rank; ``d_out`` rows and ``d_in`` columns of the matrix
+in its mathematical orientation.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 
 from errata.ledger.base.errors import UsageError
+from errata.ledger.base.words import counted
 
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks that servers make room for: the values of vLLM's ``max_lora_rank``, without 1."""
@@ -56,20 +58,20 @@ class LowRank:
         return self.error / self.norm if self.norm else 0.0
 
 
-def rank_for(deltas: int) -> int:
-    """The smallest of `RANKS` that holds this many deltas exactly.
+def rank_for(pairs: int, edits: int) -> int:
+    """The smallest of `RANKS` that holds this many pairs of factors exactly, which are those of so many edits.
 
     Raises:
         UsageError: if none does.
     """
     for rank in RANKS:
-        if deltas <= rank:
+        if pairs <= rank:
             return rank
     raise UsageError(
-        f"{deltas:,} edits need an adapter of rank {deltas:,} to be exact, and servers take {RANKS[-1]} at most: write "
-        f"the best one of a smaller rank with --rank {RANKS[-1]}, which tells how far off it is, or the version itself "
-        "with errata checkout",
-        edits=deltas,
+        f"{counted(edits, 'edit')} need an adapter of rank {pairs:,} to be exact, and servers take {RANKS[-1]} at "
+        f"most: write the best one of a smaller rank with --rank {RANKS[-1]}, which tells how far off it is, or the "
+        "version itself with errata checkout",
+        edits=edits,
         largest=RANKS[-1],
     )
 

@@ -1,4 +1,4 @@
-"""Frobenius norms along a batch, and of rank-one differences, without forming one matrix an edit."""
+"""Frobenius norms along a batch, and of low-rank differences, without forming one matrix an edit."""
 
 from __future__ import annotations
 
@@ -32,18 +32,27 @@ def running_norms(before: Tensor, u: Tensor, v: Tensor) -> list[float]:
 
 
 def difference_norm(u: Tensor, v: Tensor, new_u: Tensor, new_v: Tensor) -> float:
-    """``‖u' v'ᵀ - u vᵀ‖`` from the factors.
+    """``‖Σ u' v'ᵀ - Σ u vᵀ‖`` from the factors.
 
-    With ``p = u' - u`` and ``q = v' - v`` the difference is ``p v'ᵀ + u qᵀ``, of two small terms where the two deltas
-    are close: its square, ``‖p‖²‖v'‖² + ‖u‖²‖q‖² + 2·(p·u)(v'·q)``, loses no digits to them.
+    With ``p = u' - u`` and ``q = v' - v``, pair by pair, the difference is ``Σ p v'ᵀ + Σ u qᵀ``, of two small terms
+    where the two deltas are close: its square is made of products of these and loses no digits to them. Where one delta
+    has fewer pairs, pairs of zeros stand for the rest.
 
     Args:
-        u: ``(d_out,)``.
-        v: ``(d_in,)``.
-        new_u: ``(d_out,)``.
-        new_v: ``(d_in,)``.
+        u: ``(r, d_out)``.
+        v: ``(r, d_in)``.
+        new_u: ``(s, d_out)``.
+        new_v: ``(s, d_in)``.
     """
-    u64, v64, w64 = u.double(), v.double(), new_v.double()
-    p, q = new_u.double() - u64, w64 - v64
-    square = p.dot(p) * w64.dot(w64) + u64.dot(u64) * q.dot(q) + 2 * p.dot(u64) * w64.dot(q)
-    return math.sqrt(max(0.0, float(square)))
+    pairs = max(len(u), len(new_u))
+    u64, v64, new_u64, new_v64 = (
+        torch.nn.functional.pad(x.double(), (0, 0, 0, pairs - len(x))) for x in (u, v, new_u, new_v)
+    )
+    left, right = torch.cat([new_u64 - u64, u64]), torch.cat([new_v64, new_v64 - v64])
+    return norm_of(left, right)
+
+
+def norm_of(u: Tensor, v: Tensor) -> float:
+    """``‖Σ u vᵀ‖`` over the rows of ``u`` ``(n, d_out)`` and ``v`` ``(n, d_in)``."""
+    u64, v64 = u.double(), v.double()
+    return math.sqrt(max(0.0, float(((u64 @ u64.T) * (v64 @ v64.T)).sum())))

@@ -18,9 +18,6 @@ from errata.ledger.events.parts import Count, EditNumber, EditOutcome, NonNegati
 from errata.ledger.events.policy import Evidence, GateTime
 from errata.ledger.state.state import EditStatus
 
-RANK = 1
-"""The rank of an edit's delta in each edited tensor (DESIGN, section 1)."""
-
 Seq = Annotated[int, Field(ge=1)]
 
 
@@ -46,7 +43,7 @@ class TensorRow(Record):
     Attributes:
         shape: (d_out, d_in).
         layer, grid_exponent: see `ledger.events.parts.EditedTensor`.
-        bound: the delta's share of the tensor's exact grid, max|u| * max|v|.
+        bound: the delta's share of the tensor's exact grid.
         norm_before, norm_after: the tensor's Frobenius norms around the edit's batch.
         residual_norm, solve_error: see `ledger.events.parts.Solve`; None where none was recorded.
     """
@@ -171,7 +168,7 @@ class EditRow(Record):
         device, model, family, dtype, tokenizer_digest, config_digest: where, and of what base.
         base, parent_version, result_version: digests of the base model and of the versions before and after the batch.
         batch, batch_size, row, past_keys: the solve that it was part of.
-        delta_digest, keys_digest, blob, rank, tensors: what it adds to the weights.
+        delta_digest, keys_digest, blob, rank, tensors: what it adds to the weights; the rank is the largest of them.
         steps, stop_reason, converged, probability_before, probability_after: of stage 1.
         outcome: its own probes, right after its batch.
         scores_before, scores_after: evaluations of the two versions, wherever they are in the range's log.

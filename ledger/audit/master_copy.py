@@ -14,7 +14,6 @@ from typing import Any
 
 from errata.ledger.audit.changes import applied_changes, change_columns
 from errata.ledger.audit.edit_row import (
-    RANK,
     EditRow,
     EndRow,
     PolicyRow,
@@ -160,7 +159,7 @@ class _Reading:
             parent_version=life.before,
             result_version=life.after,
             past_keys=body.solve.past_keys,
-            rank=RANK,
+            rank=body.rank,
             tensors=_tensors(created, body),
             **_shared(EditRow, body.stage1),
             scores_before=tuple(self.scores.get(life.before, ())),

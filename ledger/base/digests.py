@@ -1,7 +1,8 @@
 """Identities of tensors, deltas, base models and versions (DESIGN, section 2).
 
 What is hashed is content, never a container file. Fields of varying length are length-prefixed (8 bytes,
-little-endian), so that no two inputs share their bytes. Domains: `tensor`, `delta`, `keys`, `base`, `version`.
+little-endian), so that no two inputs share their bytes. Domains: `tensor`, `delta`, `delta of ranks`, `keys`, `base`,
+`version`.
 """
 
 from __future__ import annotations
@@ -79,19 +80,32 @@ def tensor_digest(name: str, dtype: str, shape: Sequence[int], raw: Buffer) -> s
 def delta_digest(factors: Mapping[str, tuple[Buffer, int, Buffer, int]]) -> str:
     """The digest of one edit's delta over all edited tensors, in the order of their names.
 
-    The grid does not take part: `u` and `v` are exact float32 values, and their outer product is all that a delta is.
+    The grid does not take part: `u` and `v` are exact float32 values, and the sum of their outer products is all that
+    a delta is. Where each tensor has one pair, ranks do not take part either.
 
     Args:
-        factors: tensor name -> (u bytes, d_out, v bytes, d_in); float32, little-endian.
+        factors: tensor name -> (u bytes, d_out, v bytes, d_in); float32, little-endian, of one pair after the other.
 
     Raises:
-        ValueError: a factor of the wrong length.
+        ValueError: a factor of the wrong length, or not as many of `u` as of `v`.
     """
+    ranks = {name: _pairs(name, *factors[name]) for name in factors}
+    plain = all(rank == 1 for rank in ranks.values())
     parts: list[Buffer] = [struct.pack("<Q", len(factors))]
     for name in sorted(factors):
         u, d_out, v, d_in = factors[name]
-        parts += [_field(name.encode("utf-8")), *_vector(name, u, d_out), *_vector(name, v, d_in)]
-    return parts_digest("delta", parts)
+        parts += [_field(name.encode("utf-8")), *(() if plain else (struct.pack("<Q", ranks[name]),))]
+        parts += [struct.pack("<Q", d_out), _bytes_of(u), struct.pack("<Q", d_in), _bytes_of(v)]
+    return parts_digest("delta" if plain else "delta of ranks", parts)
+
+
+def _pairs(name: str, u: Buffer, d_out: int, v: Buffer, d_in: int) -> int:
+    """How many pairs of factors these are."""
+    pairs, rest = divmod(len(_bytes_of(u)), 4 * d_out)
+    if rest or not pairs or len(_bytes_of(v)) != 4 * d_in * pairs:
+        sizes = f"{len(_bytes_of(u))} and {len(_bytes_of(v))} bytes"
+        raise ValueError(f"{name}: {sizes} do not hold pairs of {d_out} and {d_in} float32 values")
+    return pairs
 
 
 def keys_digest(keys: Mapping[str, tuple[Buffer, int]]) -> str:

@@ -73,7 +73,7 @@ class LedgerCreated(SparseRecord, Body):
 class NewEdit(SparseRecord):
     """An edit that is ready to be recorded: an `EditApplied` that has no number yet."""
 
-    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"drawn"})
+    LEFT_OUT: ClassVar[frozenset[str]] = frozenset({"drawn", "ranks"})
 
     fact: Fact
     method: Line
@@ -97,6 +97,12 @@ class NewEdit(SparseRecord):
     outcome: EditOutcome
     origin: Origin | None = None
     drawn: tuple[Probe, ...] = ()
+    ranks: dict[str, EditNumber] = {}
+
+    @property
+    def rank(self) -> int:
+        """The largest rank of the delta in an edited tensor."""
+        return max(self.ranks.values(), default=1)
 
     @property
     def probed_fact(self) -> Fact:
@@ -114,13 +120,15 @@ class EditApplied(NewEdit, Body):
     Attributes:
         number: the edit's number, from 1: `e12` is number 12.
         batch, batch_size, row: the solve it was part of, and its row in the batch's blob.
-        bounds: tensor -> max|u| * max|v|, this edit's share of the tensor's exact grid.
+        bounds: tensor -> Σ max|u| * max|v| over the delta's pairs of factors, its share of the tensor's exact grid.
         seconds, peak_memory_bytes: its cost.
         origin: where it was made, if it was carried over from another ledger. Everything but the number is then as it
             was recorded there: `solve.live_before` may name a version that this ledger never had, and norms, costs and
             the outcome are those of that day.
         drawn: locality probes that were drawn for a fact that brought none: what the version before said of other
             subjects.
+        ranks: tensor -> how many pairs of factors the delta has there; empty where each has one. A delta of more is a
+            batch of its own: all rows of the blob's `u` and `v` are its pairs.
     """
 
     number: EditNumber

@@ -103,7 +103,9 @@ def _check_applied(fold: Fold, body: EditApplied) -> None:
         _check_personal(fold, body)
     if body.row >= body.batch_size:
         raise Refused(f"row {body.row} of a batch of {body.batch_size}")
-    for what in ("bounds", "norms_before", "norms_after"):
+    if body.ranks and (body.batch_size != 1 or body.rank == 1):
+        raise Refused("ranks are stated where one of them is above one, of an edit that is a batch of its own")
+    for what in ("bounds", "norms_before", "norms_after", *(("ranks",) if body.ranks else ())):
         if odd := sorted(set(fold.creation.edited) ^ set(getattr(body, what))):
             raise Refused(f"{what} must name the edited tensors and no others: see {odd[0]}")
     for tensor, bound in body.bounds.items():

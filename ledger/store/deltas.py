@@ -1,12 +1,16 @@
 """A batch's factors as a blob: safetensors with `u/<tensor>`, `v/<tensor>` and `k/<tensor>` for each edited tensor.
 
 Shapes: u (n, d_out), v (n, d_in), k (n, d_in), float32, row i being edit i of the batch. The delta of row i is the
-outer product of its u and v; k is the key it was solved for. No metadata, so the same arrays give the same bytes.
+outer product of its u and v; k is the key it was solved for. A batch of one edit may have more rows of u and v for a
+tensor: the edit's delta there is the sum of their outer products. No metadata, so the same arrays give the same bytes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from itertools import islice
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from errata.ledger.base.digests import delta_digest, keys_digest
@@ -90,41 +94,74 @@ def check_shapes(shapes: Mapping[str, tuple[int, ...]]) -> int:
     """
     if not shapes or any(name.split("/", 1)[0] not in PARTS or "/" not in name for name in shapes):
         raise ModelError("a batch has arrays named u/, v/ and k/ and the edited tensor's name")
-    rows = {shape[0] if len(shape) == 2 else -1 for shape in shapes.values()}
-    if len(rows) != 1 or min(rows) < 1:
+    rows = {name: shape[0] if len(shape) == 2 and shape[1] else -1 for name, shape in shapes.items()}
+    edits = {count for name, count in rows.items() if name.startswith("k/")}
+    if len(edits) > 1 or min(rows.values()) < 1:
         raise ModelError("a batch's arrays have one row for each of its edits")
     for tensor in sorted({name.split("/", 1)[1] for name in shapes}):
         if missing := [part for part in PARTS if f"{part}/{tensor}" not in shapes]:
             raise ModelError(f"a batch lacks {missing[0]}/{tensor}")
-        if shapes[f"v/{tensor}"] != shapes[f"k/{tensor}"]:
+        if shapes[f"v/{tensor}"][1] != shapes[f"k/{tensor}"][1]:
             raise ModelError(f"v/{tensor} and k/{tensor} differ in shape")
-    return rows.pop()
+        if rows[f"u/{tensor}"] != rows[f"v/{tensor}"]:
+            raise ModelError(f"u/{tensor} and v/{tensor} are not pairs")
+        if rows[f"u/{tensor}"] != rows[f"k/{tensor}"] and edits != {1}:
+            raise ModelError("a batch's arrays have one row for each of its edits")
+    return edits.pop()
 
 
-def row_delta_digest(batch: Mapping[str, Array], row: int) -> str:
+NO_RANKS: Mapping[str, int] = MappingProxyType({})
+"""The ranks of a delta that has one pair of factors in each tensor."""
+
+
+def pairs_of(row: int, ranks: Mapping[str, int], tensor: str) -> range:
+    """The rows of its batch's `u` and `v` that are an edit's for one tensor."""
+    return range(row, row + ranks.get(tensor, 1))
+
+
+def row_delta_digest(batch: Mapping[str, Array], row: int, ranks: Mapping[str, int] = NO_RANKS) -> str:
     """The delta digest of one edit of a batch (`ledger.base.digests.delta_digest`)."""
     return delta_digest(
-        {tensor: (*_row(batch, f"u/{tensor}", row), *_row(batch, f"v/{tensor}", row)) for tensor in tensor_names(batch)}
+        {
+            tensor: (
+                *_rows(batch, f"u/{tensor}", pairs_of(row, ranks, tensor)),
+                *_rows(batch, f"v/{tensor}", pairs_of(row, ranks, tensor)),
+            )
+            for tensor in tensor_names(batch)
+        }
     )
 
 
 def row_keys_digest(batch: Mapping[str, Array], row: int) -> str:
     """The digest of one edit's keys (`ledger.base.digests.keys_digest`)."""
-    return keys_digest({tensor: _row(batch, f"k/{tensor}", row) for tensor in tensor_names(batch)})
+    return keys_digest({tensor: _rows(batch, f"k/{tensor}", range(row, row + 1)) for tensor in tensor_names(batch)})
 
 
-def row_bounds(batch: Mapping[str, Array], rows: Sequence[int]) -> list[dict[str, float]]:
-    """For each of these edits tensor -> max|u| * max|v|: its share of the tensor's exact grid, exact in float64."""
+def row_bounds(
+    batch: Mapping[str, Array], rows: Sequence[int], ranks: Sequence[Mapping[str, int]] | None = None
+) -> list[dict[str, float]]:
+    """For each of these edits tensor -> Σ max|u| * max|v| over its pairs: its share of the tensor's exact grid.
+
+    Each product is exact in float64, and the sum of them is rounded once.
+
+    Args:
+        batch: the batch.
+        rows: the edits' rows.
+        ranks: likewise, their ranks; None where all of them have one pair in each tensor.
+    """
     import numpy as np
 
     found: list[dict[str, float]] = [{} for _ in rows]
     for tensor in tensor_names(batch):
-        u, v = (np.abs(batch[f"{part}/{tensor}"][rows]).max(axis=1).astype(np.float64) for part in "uv")
-        for bounds, bound in zip(found, u * v, strict=True):
-            bounds[tensor] = float(bound)
+        pairs = [pairs_of(row, own, tensor) for row, own in zip(rows, ranks or [NO_RANKS] * len(rows), strict=True)]
+        chosen = [row for own in pairs for row in own]
+        u, v = (np.abs(batch[f"{part}/{tensor}"][chosen]).max(axis=1).astype(np.float64) for part in "uv")
+        products = iter((u * v).tolist())
+        for bounds, own in zip(found, pairs, strict=True):
+            bounds[tensor] = math.fsum(islice(products, len(own)))
     return found
 
 
-def _row(batch: Mapping[str, Array], name: str, row: int) -> tuple[memoryview, int]:
-    vector = batch[name][row].astype("<f4", order="C", copy=False)
-    return vector.data, int(vector.shape[0])
+def _rows(batch: Mapping[str, Array], name: str, rows: range) -> tuple[memoryview, int]:
+    vectors = batch[name][rows.start : rows.stop].astype("<f4", order="C", copy=False)
+    return vectors.data, int(vectors.shape[1])

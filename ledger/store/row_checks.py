@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from errata.ledger.base.errors import ModelError
 from errata.ledger.events.bodies import NewEdit
 from errata.ledger.events.parts import EditedTensor
-from errata.ledger.store.deltas import row_bounds, row_delta_digest, row_keys_digest, tensor_names
+from errata.ledger.store.deltas import pairs_of, row_bounds, row_delta_digest, row_keys_digest, tensor_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -125,20 +125,28 @@ def faults(
     if edited is not None and shapes != {name: spec.shape for name, spec in edited.items()}:
         yield from ((edit, "its factors do not have the shapes of the edited tensors") for edit in edits)
         return
-    rows = len(batch[f"u/{names[0]}"])
-    yield from ((edit, f"row {edit.row} is not in its blob") for edit in edits if edit.row >= rows)
-    there = [edit for edit in edits if edit.row < rows]
-    chosen = [edit.row for edit in there]
-    for edit, bounds in zip(there, row_bounds(batch, chosen) if there else (), strict=True):
-        if row_delta_digest(batch, edit.row) != edit.delta_digest:
+    rows = {name: len(batch[f"u/{name}"]) for name in names}
+    there = []
+    for edit in edits:
+        if any(pairs_of(edit.row, edit.ranks, name).stop > rows[name] for name in names):
+            yield edit, f"row {edit.row} is not in its blob"
+        elif edit.ranks and rows != edit.ranks:
+            yield edit, "its ranks are not those of its factors"
+        else:
+            there.append(edit)
+    chosen, ranks = [edit.row for edit in there], [edit.ranks for edit in there]
+    for edit, bounds in zip(there, row_bounds(batch, chosen, ranks) if there else (), strict=True):
+        if row_delta_digest(batch, edit.row, edit.ranks) != edit.delta_digest:
             yield edit, "its delta is not the one that was recorded"
         if f"k/{names[0]}" in batch and row_keys_digest(batch, edit.row) != edit.keys_digest:
             yield edit, "its keys are not those that were recorded"
         if bounds != edit.bounds:
             yield edit, "its bounds are not those of its factors"
     for name, spec in edited.items() if there and edited is not None else ():
+        pairs = [(edit, row) for edit in there for row in pairs_of(edit.row, edit.ranks, name)]
+        chosen = [row for _, row in pairs]
         off = _off_grid(batch[f"u/{name}"][chosen], batch[f"v/{name}"][chosen], spec.grid_exponent)
-        yield from ((there[row], f"{name}: {what}") for row, what in off)
+        yield from ((pairs[i][0], f"{name}: {what}") for i, what in off)
 
 
 def _off_grid(u: Array, v: Array, exponent: int) -> Iterator[tuple[int, str]]:

@@ -19,13 +19,12 @@ from errata.ledger.events import bodies
 from errata.ledger.events.parts import EditOutcome, StopReason
 from errata.ledger.events.policy import ActionSort, Capability
 from errata.ledger.facts.fact import Fact, Probe
-from errata.ledger.kinds.edits import Attempt, EditAttempted
-from errata.ledger.rules.operations import ApplyEdits, RecordEvent, RevertEdits
+from errata.ledger.rules.operations import ApplyEdits, RevertEdits
 from errata.ledger.secrets import tellings
 from errata.ledger.state.effects import TAKEN_BACK
 from errata.ledger.state.state import State
 from errata.replay.apply.care import NO_CARE, Care
-from errata.replay.apply.recording import as_given, new_edits, stage1_of, with_drawn
+from errata.replay.apply.recording import as_given, new_edits, record_attempts, with_drawn
 from errata.replay.apply.report import NOTHING, BatchReport, Unwritten, added
 from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
@@ -231,7 +230,7 @@ def _edit_batch(
     left_out = tuple(Unwritten(fact, tuple(failed[fact.key])) for fact in (*hopeless, *left))
     seconds = workspace.surroundings.meter.seconds() - started
     if left_out:
-        _record_attempts(workspace, left_out, before.version, seconds / len(facts))
+        record_attempts(workspace, left_out, before.version, seconds / len(facts))
     return replace(total, left_out=left_out, seconds=seconds)
 
 
@@ -315,31 +314,6 @@ def _solve(
         report = BatchReport(recorded, edits, tuple(no_ops), taken_back, (), seconds, stage1_seconds)
         return report, failed
     return BatchReport((), (), tuple(no_ops), (), (), seconds, stage1_seconds), failed
-
-
-def _record_attempts(workspace: Workspace, left_out: Sequence[Unwritten], version: str, seconds: float) -> None:
-    """Record what was tried in vain, each fact with its share of the batch's time; of a personal one, only that."""
-    around = workspace.surroundings
-    for one in left_out:
-        hidden = {"said_before": "", "said_after": ""} if one.fact.personal else {}
-        attempts = tuple(
-            Attempt(
-                method=config.method,
-                hyperparameters=config.to_record(),
-                stage1=stage1_of(item.target),
-                outcome=item.outcome.model_copy(update=hidden),
-            )
-            for config, item in one.tries
-        )
-        body = EditAttempted(
-            fact=None if one.fact.personal else one.fact,
-            version=version,
-            attempts=attempts,
-            software=around.software,
-            device=around.device,
-            seconds=seconds,
-        )
-        workspace.execute(RecordEvent(body))
 
 
 def _refuse_sealing_late(state: State, facts: Sequence[Fact], earlier: Mapping[tuple[str, str], int]) -> None:

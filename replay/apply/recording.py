@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
+import torch
 
 from errata.editor.config import EditConfig, Stage2
 from errata.editor.pipeline import BatchResult, Edit
@@ -12,8 +13,11 @@ from errata.editor.target.target import TargetValue
 from errata.ledger.events import bodies
 from errata.ledger.events.parts import EditOutcome, Solve, Stage1
 from errata.ledger.facts.fact import Fact, Probe
+from errata.ledger.kinds.edits import Attempt, EditAttempted
+from errata.ledger.rules.operations import RecordEvent
 from errata.ledger.secrets.sealing import seal, unsaid
 from errata.ledger.store.deltas import encode_batch, row_delta_digest, row_keys_digest
+from errata.replay.apply.report import Unwritten
 from errata.replay.workflow.workspace import Workspace
 
 
@@ -35,14 +39,20 @@ def new_edits(
     """
     arrays = {}
     for name in result.sums:
-        for part in ("u", "v", "k"):
-            rows = [getattr(item.factors[name], part).numpy() for item in result.edits]
-            arrays[f"{part}/{name}"] = np.stack(rows).astype("<f4")
+        of_edits = [item.factors[name] for item in result.edits]
+        for part, rows in (
+            ("u", torch.cat([factors.u for factors in of_edits])),
+            ("v", torch.cat([factors.v for factors in of_edits])),
+            ("k", torch.stack([factors.k for factors in of_edits])),
+        ):
+            arrays[f"{part}/{name}"] = rows.numpy().astype("<f4")
     blob = workspace.ledger.blobs.put(encode_batch(arrays))
     surroundings, created = workspace.surroundings, workspace.created
     new = []
     for row, item in enumerate(result.edits):
         fact, outcome = _as_recorded(workspace, item)
+        ranks = {name: len(factors.u) for name, factors in item.factors.items()}
+        ranks = ranks if max(ranks.values()) > 1 else {}
         new.append(
             bodies.NewEdit(
                 fact=fact,
@@ -55,7 +65,7 @@ def new_edits(
                 batch_size=len(result.edits),
                 row=row,
                 stage1=stage1_of(item.target),
-                delta_digest=row_delta_digest(arrays, row),
+                delta_digest=row_delta_digest(arrays, row, ranks),
                 keys_digest=row_keys_digest(arrays, row),
                 blob=blob,
                 bounds={name: factors.bound for name, factors in item.factors.items()},
@@ -66,16 +76,42 @@ def new_edits(
                     past_keys=past_keys if config.past_keys and config.stage2 != Stage2.FT else 0,
                     stats={name: reference.digest for name, reference in created.stats.items()},
                     layers=config.layers,
-                    residual_norms={name: float(factors.u.norm()) for name, factors in item.factors.items()},
+                    residual_norms={name: float(factors.u.flatten().norm()) for name, factors in item.factors.items()},
                     solve_errors=dict(result.residuals),
                 ),
                 seconds=result.seconds / len(result.edits),
                 peak_memory_bytes=result.peak_memory,
                 outcome=outcome,
                 drawn=() if item.fact.personal else item.drawn,
+                ranks=ranks,
             )
         )
     return tuple(new)
+
+
+def record_attempts(workspace: Workspace, left_out: Sequence[Unwritten], version: str, seconds: float) -> None:
+    """Record what was tried in vain, each fact with its share of the batch's time; of a personal one, only that."""
+    around = workspace.surroundings
+    for one in left_out:
+        hidden = {"said_before": "", "said_after": ""} if one.fact.personal else {}
+        attempts = tuple(
+            Attempt(
+                method=config.method,
+                hyperparameters=config.to_record(),
+                stage1=stage1_of(item.target),
+                outcome=item.outcome.model_copy(update=hidden),
+            )
+            for config, item in one.tries
+        )
+        body = EditAttempted(
+            fact=None if one.fact.personal else one.fact,
+            version=version,
+            attempts=attempts,
+            software=around.software,
+            device=around.device,
+            seconds=seconds,
+        )
+        workspace.execute(RecordEvent(body))
 
 
 def stage1_of(target: TargetValue) -> Stage1:

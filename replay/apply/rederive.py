@@ -24,7 +24,7 @@ from torch import Tensor
 from errata.editor.config import EditConfig, build_config
 from errata.editor.pipeline import BatchResult, Edit, NoOp, check_facts, edit_batch, with_batch
 from errata.editor.solve.grid import ExactSum
-from errata.editor.solve.norms import difference_norm
+from errata.editor.solve.norms import difference_norm, norm_of
 from errata.ledger.base.digests import version_digest
 from errata.ledger.base.errors import Refused, UsageError
 from errata.ledger.events.bodies import EditApplied, NewEdit
@@ -293,8 +293,7 @@ def _resolved(workspace: Workspace, planned: RederivePlan, results: Sequence[Bat
             apart, size = {}, {}
             for name, (u, v) in old.items():
                 new = edits[key].factors[name]
-                apart[name] = difference_norm(u[0], v[0], new.u, new.v)
-                size[name] = float(u[0].double().norm() * v[0].double().norm())
+                apart[name], size[name] = difference_norm(u, v, new.u, new.v), norm_of(u, v)
             whole = _ratio(math.hypot(*apart.values()), math.hypot(*size.values()))
             distances = {name: _ratio(apart[name], size[name]) for name in apart}
             found.append(Resolved(number, edits[key], distances, whole))

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from errata.ledger.base.words import json_text, short
+from errata.ledger.base.words import counted, json_text, short
 from errata.ledger.ledger import Ledger
 from errata.replay.export.adapter_export import LoraAdapter
 from errata.replay.export.checkout import CARD_FILE, VERSION_FILE
@@ -143,11 +143,11 @@ def module_records(adapter: LoraAdapter) -> list[dict[str, Any]]:
 
 
 def _accuracy(adapter: LoraAdapter) -> str:
-    count = len(adapter.added) + len(adapter.removed)
+    changes = counted(len(adapter.added) + len(adapter.removed), "change")
     if adapter.exact:
-        return f"It is exact: rank {adapter.rank} holds all {count} rank-one changes, bit for bit."
+        return f"It is exact: rank {adapter.rank} holds {changes}, bit for bit."
     return (
-        f"It is an approximation: {count} rank-one changes in rank {adapter.rank}, the nearest pair of factors in the "
+        f"It is an approximation: {changes} in rank {adapter.rank}, the nearest pair of factors in the "
         "Frobenius norm; the errors stand below. The version itself comes from `errata checkout`."
     )
 

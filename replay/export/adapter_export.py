@@ -155,12 +155,11 @@ def build_adapter(
             if since is None
             else "the two versions have the same edits, so there is nothing for an adapter to hold"
         )
-    needed = len(added) + len(removed)
+    ranks = [state.edits[number].body.ranks for number in (*added, *removed)]
+    needed = max(sum(of.get(tensor, 1) for of in ranks) for tensor in created.edited)
     if rank is not None and rank > max(needed, RANKS[-1]):
-        raise UsageError(
-            f"rank {rank:,} is more than {needed:,} edits can fill; take at most {max(needed, RANKS[-1]):,}"
-        )
-    rank = rank_for(needed) if rank is None else rank
+        raise UsageError(f"rank {rank:,} is more than these edits can fill; take at most {max(needed, RANKS[-1]):,}")
+    rank = rank_for(needed, len(ranks)) if rank is None else rank
     names = adapter_for(created.family) if created.adapter is None else adapter_files.from_record(created.adapter)
     reader = FactorReader(ledger.blobs, created.edited)
     return LoraAdapter(

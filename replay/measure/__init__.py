@@ -15,5 +15,5 @@
     why           why a version says what it says after a prompt: which edits fire on it, where, and how much each
                   moves the answer
 
-May import: charts, workflow.
+May import: charts, versions, workflow.
 """

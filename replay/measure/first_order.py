@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from errata.editor.attribute.influence import WeightGradient, add_gradients, gradients_for
 from errata.editor.attribute.stand_in import StandIn
+from errata.replay.versions.factors import by_edit
 from errata.replay.workflow.workspace import Workspace
 
 
@@ -65,7 +66,9 @@ def influences(
     """
     parts: dict[int, dict[str, float]] = {}
     for members, factors in workspace.factors.read_numbered(workspace.state, numbers):
-        found = {name: gradients[name].influences(u, v).tolist() for name, (u, v) in factors.items()}
+        found = {
+            name: by_edit(gradients[name].influences(u, v), len(members)).tolist() for name, (u, v) in factors.items()
+        }
         for row, number in enumerate(members):
             parts[number] = {name: values[row] for name, values in found.items()}
     return parts

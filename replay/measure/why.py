@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from errata.editor.attribute.firing import Reading, firing, read
+from errata.editor.attribute.firing import Reading, firing, firing_of_one, read
 from errata.editor.attribute.stand_in import log_probability
 from errata.editor.model.loading import LoadedModel
 from errata.editor.model.text import Located, locate
@@ -49,7 +49,7 @@ class Fired:
         edit: its number.
         influence: what it adds to the answer's log-probability, nats, to first order.
         layer, position: where it is strongest.
-        projection: ``v·k`` there.
+        projection: ``v·k`` there (`editor.attribute.firing.Firing`).
         strength: ``|v·k|·‖u‖ / ‖W k‖`` there: its part of what the edited module gives.
         without: the version without it, for the first few.
         projections: ``v·k`` by layer, token by token, for the first few.
@@ -161,7 +161,10 @@ def _fired(
     """How edits fire on a prompt; ``whole`` also says so for every layer and token, and not only where most."""
     ascending, fired = sorted(layers.values()), {}
     for members, factors in workspace.factors.read_numbered(workspace.state, numbers):
-        by_layer = {layers[name]: firing(reading.layers[layers[name]], u, v) for name, (u, v) in factors.items()}
+        by_layer = {
+            layers[name]: (firing if len(u) == len(members) else firing_of_one)(reading.layers[layers[name]], u, v)
+            for name, (u, v) in factors.items()
+        }
         strengths = torch.stack([by_layer[layer].strengths for layer in ascending], dim=1)
         projections = torch.stack([by_layer[layer].projections for layer in ascending], dim=1)
         influences = torch.stack([by_layer[layer].effects for layer in ascending], dim=1).sum(dim=(1, 2)).tolist()

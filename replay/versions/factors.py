@@ -21,7 +21,7 @@ from errata.ledger.events.bodies import EditApplied
 from errata.ledger.events.parts import EditedTensor
 from errata.ledger.state.state import State
 from errata.ledger.store.blobs import BlobStore
-from errata.ledger.store.deltas import check_shapes
+from errata.ledger.store.deltas import check_shapes, pairs_of
 from errata.ledger.store.row_checks import faults
 from errata.ledger.store.tensor_file import Place, parse_layout
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     Array = NDArray[np.float32]
 
 Pair = tuple[Tensor, Tensor]
-"""``u`` ``(n, d_out)`` and ``v`` ``(n, d_in)``, float32 on the grid."""
+"""``u`` ``(n, d_out)`` and ``v`` ``(n, d_in)``, float32 on the grid: a pair an edit, or several of one edit."""
 
 Factors = Mapping[str, Pair]
 """Deltas by tensor."""
@@ -50,12 +50,13 @@ class FactorReader:
         self._blobs = blobs
         self._edited = edited
         self._places: dict[str, Mapping[str, Place]] = {}
-        self._checked: set[tuple[str, int, str]] = set()
+        self._checked: set[tuple[int, str, str]] = set()
 
     def read(self, state: State, numbers: Iterable[int]) -> Iterator[Factors]:
         """The factors of these edits over all edited tensors, batch by batch in the order of the log.
 
-        Groups have at most `ROWS_AT_ONCE` edits, and none spans two batches.
+        Groups have at most `ROWS_AT_ONCE` edits, and none spans two batches. An edit whose delta has several pairs of
+        factors in a tensor is a group by itself.
 
         Raises:
             UnknownEdit: a number that was never recorded.
@@ -69,22 +70,25 @@ class FactorReader:
             yield factors
 
     def read_numbered(self, state: State, numbers: Iterable[int]) -> Iterator[tuple[tuple[int, ...], Factors]]:
-        """What `read` gives, each group with the numbers of its edits, in the order of its rows. Raises likewise."""
-        for members, batch, rows in self._groups(state, numbers):
-            yield members, {name: _pair(batch, name, rows) for name in self._edited}
+        """What `read` gives, each group with the numbers of its edits, in the order of its rows. Raises likewise.
+
+        What is computed of each pair is added up by edit with `by_edit`.
+        """
+        for members, batch, edits in self._groups(state, numbers):
+            yield members, {name: _pair(batch, name, edits) for name in self._edited}
 
     def read_tensor(self, state: State, numbers: Iterable[int], name: str) -> Iterator[Pair]:
         """The factors of these edits for one edited tensor, grouped as by `read`; the others' are not touched again.
 
         Raises what `read` raises; an edit's delta is checked over all its tensors the first time that it is met.
         """
-        for _, batch, rows in self._groups(state, numbers):
-            yield _pair(batch, name, rows)
+        for _, batch, edits in self._groups(state, numbers):
+            yield _pair(batch, name, edits)
 
     def _groups(
         self, state: State, numbers: Iterable[int]
-    ) -> Iterator[tuple[tuple[int, ...], Mapping[str, Array], Sequence[int]]]:
-        """Edits that are read together: their numbers, their batch, and their rows in it."""
+    ) -> Iterator[tuple[tuple[int, ...], Mapping[str, Array], Sequence[EditApplied]]]:
+        """Edits that are read together: their numbers, their batch, and what was recorded of them."""
         batches: dict[str, list[int]] = defaultdict(list)
         numbers = sorted(numbers)
         state.refuse_erased(numbers)
@@ -93,14 +97,15 @@ class FactorReader:
                 raise UnknownEdit(f"e{number}")
             batches[state.edits[number].body.blob].append(number)
         for blob, members in batches.items():
-            for first in range(0, len(members), ROWS_AT_ONCE):
+            at_once = 1 if any(state.edits[number].body.ranks for number in members) else ROWS_AT_ONCE
+            for first in range(0, len(members), at_once):
                 batch = self._map(blob)  # again for each group, so that pages of those before can go
-                group = tuple(members[first : first + ROWS_AT_ONCE])
+                group = tuple(members[first : first + at_once])
                 edits = [state.edits[number].body for number in group]
-                new = [body for body in edits if (blob, body.row, body.delta_digest) not in self._checked]
+                new = [body for body in edits if (body.number, blob, body.delta_digest) not in self._checked]
                 _check(batch, new, self._edited)
-                self._checked.update((blob, body.row, body.delta_digest) for body in new)
-                yield group, batch, [body.row for body in edits]
+                self._checked.update((body.number, blob, body.delta_digest) for body in new)
+                yield group, batch, edits
 
     def _map(self, blob: str) -> Mapping[str, Array]:
         """A batch's `u/` and `v/` arrays, mapped into memory."""
@@ -135,20 +140,26 @@ def _check(batch: Mapping[str, Array], edits: Sequence[EditApplied], edited: Map
     """See that edits' rows of a batch are the deltas that their events name, on the grid, and finite."""
     if not edits:
         return
-    among = slice(min(body.row for body in edits), max(body.row for body in edits) + 1)
     for name, array in batch.items():
-        if np.isfinite(array[among]).all():
+        pairs = [pairs_of(body.row, body.ranks, name.split("/", 1)[1]) for body in edits]
+        if np.isfinite(array[min(rows.start for rows in pairs) : max(rows.stop for rows in pairs)]).all():
             continue
-        for body in edits:
-            if not np.isfinite(array[body.row : body.row + 1]).all():
+        for body, rows in zip(edits, pairs, strict=True):
+            if not np.isfinite(array[rows.start : rows.stop]).all():
                 raise NotFinite(f"{name} of e{body.number}")
     for body, what in faults(batch, edits, edited):
         raise LedgerDamaged(f"e{body.number}", f"{what} ({body.blob})")
 
 
-def _pair(batch: Mapping[str, Array], name: str, rows: Sequence[int]) -> Pair:
+def by_edit(of_pairs: Tensor, edits: int) -> Tensor:
+    """What was computed of each pair of a group, ``(n, ...)``, as what it is of each edit, ``(edits, ...)``."""
+    return of_pairs if len(of_pairs) == edits else of_pairs.sum(dim=0, keepdim=True)
+
+
+def _pair(batch: Mapping[str, Array], name: str, edits: Sequence[EditApplied]) -> Pair:
     u, v = batch[f"u/{name}"], batch[f"v/{name}"]
-    if list(rows) == list(range(rows[0], rows[0] + len(rows))):  # as they mostly are: no copy
+    rows = [row for body in edits for row in pairs_of(body.row, body.ranks, name)]
+    if rows == list(range(rows[0], rows[0] + len(rows))):  # as they mostly are: no copy
         chosen = slice(rows[0], rows[0] + len(rows))
         return torch.from_numpy(u[chosen]), torch.from_numpy(v[chosen])
-    return torch.from_numpy(u[list(rows)]), torch.from_numpy(v[list(rows)])
+    return torch.from_numpy(u[rows]), torch.from_numpy(v[rows])

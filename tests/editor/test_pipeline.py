@@ -49,7 +49,7 @@ def test_the_factors_of_the_edits_add_up_to_the_batch_to_the_bit(loaded: LoadedM
         alone = matrix.sum.clone()
         for edit in reversed(result.edits):
             factors = edit.factors[matrix.name]
-            alone.add(factors.u[None], factors.v[None])
+            alone.add(factors.u, factors.v)
         assert torch.equal(alone.total, result.sums[matrix.name].total)
 
 

@@ -34,7 +34,7 @@ SETTINGS: dict[str, object] = {
     "layers": [1],
     "learning_rate": 0.5,
     "clamp_norm_factor": 20.0,
-    "max_steps": 60,
+    "max_steps": 24,
     "context_prompts": 1,
     "stats_weight": 0.01,
     "norm_weight": 0.001,

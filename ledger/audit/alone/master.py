@@ -120,7 +120,7 @@ class Master:
             "parent_version": self.before,
             "result_version": "",
             "past_keys": solve["past_keys"],
-            "rank": 1,
+            "rank": max(body.get("ranks", {}).values(), default=1),
             "tensors": tensors,
             "policy": self.trust.policy_row,
             "tags": [],

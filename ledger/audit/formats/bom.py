@@ -106,7 +106,7 @@ def _model(state: State, created: bodies.LedgerCreated, rows: Sequence[EditRow],
             "commits": [_commit(row) for row in rows],
             "patches": [_patch(row) for row in rows],
             "notes": (
-                "Patches and commits are the live edits, in the order of the log. Each adds a matrix of rank one to "
+                "Patches and commits are the live edits, in the order of the log. Each adds a matrix of low rank to "
                 f"{', '.join(edited)}; the version is the base model plus their exact sum."
             ),
         },

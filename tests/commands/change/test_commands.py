@@ -385,7 +385,9 @@ def test_the_ledgers_own_settings_hold_where_no_method_is_named(
 ) -> None:
     corpus = tmp_path / "corpus.txt"
     corpus.write_text("".join(f"Sentence number {i} speaks of office {i % 7} in Riga.\n" for i in range(60)))
-    assert errata(*init_arguments(tiny_llama, corpus), "--set", "early_stopping=false").code == 0
+    assert (
+        errata(*init_arguments(tiny_llama, corpus), "--set", "early_stopping=false", "--set", "max_steps=60").code == 0
+    )
     words = ["edit", "--subject", "Tern Foods", "--prompt", "In Riga is {}", "--target", "of"]
     assert errata(*words).code == 0
     assert errata("--json", "show", "e1").json["method"] == "memit+norm"

@@ -15,7 +15,7 @@ from errata.editor.config import build_config
 from errata.editor.methods.alphaedit import alphaedit
 from errata.editor.methods.closed_form import closed_form
 from errata.editor.methods.emmet import emmet
-from errata.editor.methods.ft import descend, rank_one
+from errata.editor.methods.ft import MOST_PAIRS, descend, low_rank_form
 from errata.editor.methods.memit import memit
 from errata.editor.methods.rome import rome
 from errata.editor.solve.projector import NullSpace, projector
@@ -216,18 +216,28 @@ def test_descent_stays_within_its_norm_and_steps_against_the_gradient() -> None:
 
 
 @pytest.mark.parametrize("shape", [(D_OUT, D_IN), (D_IN, D_OUT)])
-def test_the_rank_one_form_is_the_best_one_and_its_error_is_told(shape: tuple[int, int]) -> None:
+def test_the_low_rank_form_is_the_best_one_of_as_few_pairs_as_come_close(shape: tuple[int, int]) -> None:
     delta = draw(7, *shape)
-    form = rank_one(delta, 1.0)
     left, sizes, right = torch.linalg.svd(delta)
-    best = sizes[0] * torch.outer(left[:, 0], right[0])
-    assert torch.allclose(torch.outer(form.u, form.v), best, atol=1e-10)
-    assert form.error == pytest.approx(float(sizes[1:].pow(2).sum().sqrt() / sizes.pow(2).sum().sqrt()))
-    assert float(form.u.norm() * form.v.norm()) <= float(torch.linalg.norm(delta))
-    exact = rank_one(torch.outer(draw(1, shape[0]), draw(2, shape[1])), 1e-9)
-    assert exact.error < 1e-9
-    with pytest.raises(ModelError, match="ft_rank_error allows 10%"):
-        rank_one(delta, 0.1)
+    errors = [float(sizes[r:].pow(2).sum().sqrt() / sizes.pow(2).sum().sqrt()) for r in range(len(sizes) + 1)]
+    for pairs in range(1, len(sizes)):
+        form = low_rank_form(delta, (errors[pairs] + errors[pairs - 1]) / 2)
+        assert form.u.shape == (pairs, shape[0]) and form.v.shape == (pairs, shape[1])
+        best = left[:, :pairs] * sizes[:pairs] @ right[:pairs]
+        assert torch.allclose(form.u.T @ form.v, best, atol=1e-10)
+        assert form.error == pytest.approx(errors[pairs])
+        assert float(torch.linalg.norm(form.u.T @ form.v)) <= float(torch.linalg.norm(delta)) * (1 + 1e-12)
+    assert len(low_rank_form(delta, 1.0).u) == 1
+    exact = low_rank_form(torch.outer(draw(1, shape[0]), draw(2, shape[1])), 1e-6)
+    assert len(exact.u) == 1 and exact.error < 1e-9
+
+
+def test_a_change_of_too_high_a_rank_is_refused() -> None:
+    assert len(low_rank_form(torch.eye(MOST_PAIRS), 0.01).u) == MOST_PAIRS
+    with pytest.raises(
+        ModelError, match=f"needs 70 pairs of factors .* takes {MOST_PAIRS}, with which it is off by 29%"
+    ):
+        low_rank_form(torch.eye(70), 0.01)
 
 
 @pytest.mark.parametrize("method", ["emmet", "rome"])

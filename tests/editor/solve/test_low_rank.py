@@ -107,11 +107,11 @@ def test_matrices_larger_than_a_tile_have_the_same_error() -> None:
 
 @pytest.mark.parametrize(("deltas", "rank"), [(1, 8), (8, 8), (9, 16), (33, 64), (129, 256), (257, 320), (512, 512)])
 def test_ranks_are_padded_to_what_servers_make_room_for(deltas: int, rank: int) -> None:
-    assert rank_for(deltas) == rank and rank in RANKS
+    assert rank_for(deltas, deltas) == rank and rank in RANKS
 
 
 def test_more_deltas_than_any_server_takes_need_a_choice() -> None:
     with pytest.raises(UsageError, match=r"513 edits.*--rank 512"):
-        rank_for(513)
+        rank_for(513, 513)
     with pytest.raises(UsageError):
         low_rank(*random_edits(5, 3), 0)

@@ -38,7 +38,7 @@ from errata.ledger.witness.checkpoints import checkpoint_of
 from errata.ledger.witness.merkle import MerkleTree
 from tests.support.bundles import WEIGHTS, bundle_of, governed
 from tests.support.people import ROLES, Team, key_of, team
-from tests.support.samples import new_edit, some_digest
+from tests.support.samples import TENSORS, new_edit, some_digest
 
 ROOT = Path(__file__).parents[3]
 
@@ -51,6 +51,8 @@ def ungoverned() -> Team:
     formula = new_edit(3).fact.model_copy(update={"subject": "=1+1", "target": "@SUM(A1)", "relation": "'-x"})
     here.run("ben", ApplyEdits((new_edit(3, fact=formula, batch="b2"), new_edit(2, batch="b2"))))
     here.run("ada", RevertEdits((1,), 'wrong,\r\n"quoted"'))
+    ranks = dict.fromkeys(TENSORS, 1) | {TENSORS[0]: 8}
+    here.run("ada", ApplyEdits((new_edit(4, batch="b3", batch_size=1, row=0, ranks=ranks),)))
     here.run("ada", UntagVersion("one"))
     return here
 
@@ -146,6 +148,11 @@ def test_an_edit_without_a_policy_is_part_of_no_change_set() -> None:
     }
     assert rows[2].parent_version == rows[1].result_version == here.state.version_of((1, 2))
     assert rows[2].result_version == rows[3].result_version == here.state.version_of((1, 3, 4))
+
+
+def test_a_row_has_the_largest_rank_of_its_delta() -> None:
+    rows = edit_rows(ungoverned().ledger.events())
+    assert [row.rank for row in rows] == [1, 1, 1, 1, 8]
 
 
 def test_rows_of_a_range_are_those_of_the_whole(log: Team) -> None:
@@ -462,7 +469,7 @@ def test_the_tables_read_back_as_the_master_copy(log: Team, tmp_path: Path) -> N
     made = bundle_of(here)
     rows = [row.plain() for row in edit_rows(here.ledger.events())]
     cells = list(csv.DictReader(io.StringIO(made.files["edits.csv"].decode(), newline="")))
-    assert [cell["subject"] for cell in cells] == ["Subject 1", "Subject 2", "'=1+1", "Subject 2"]
+    assert [cell["subject"] for cell in cells] == ["Subject 1", "Subject 2", "'=1+1", "Subject 2", "Subject 4"]
     assert (cells[2]["new"], cells[2]["relation"], cells[1]["seed"]) == ("'@SUM(A1)", "''-x", "'-5")
     (tmp_path / "edits.parquet").write_bytes(made.files["edits.parquet"])
     table = parquet.read_table(tmp_path / "edits.parquet")

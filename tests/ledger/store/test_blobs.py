@@ -143,7 +143,11 @@ def test_factors_that_are_not_finite_are_never_written(part: str, bad: float) ->
         (lambda b: b.clear(), "arrays named"),
         (lambda b: b.update(x=b.pop(f"u/{TENSORS[0]}")), "arrays named"),
         (lambda b: b.pop(f"k/{TENSORS[0]}"), "lacks k/"),
-        (lambda b: b.update({f"u/{TENSORS[0]}": np.zeros((3, 4), np.float32)}), "one row for each"),
+        (lambda b: b.update({f"u/{TENSORS[0]}": np.zeros((3, 4), np.float32)}), "are not pairs"),
+        (
+            lambda b: b.update({f"{p}/{TENSORS[0]}": b[f"{p}/{TENSORS[0]}"][[0, 1, 1]] for p in "uv"}),
+            "one row for each",
+        ),
         (lambda b: b.update({f"u/{TENSORS[0]}": np.zeros(4, np.float32)}), "one row for each"),
         (lambda b: b.update({f"k/{TENSORS[0]}": np.zeros((2, 3), np.float32)}), "differ in shape"),
         (lambda b: b.update({f"u/{TENSORS[0]}": np.zeros((2, 4))}), "float64"),

@@ -7,14 +7,19 @@ from pathlib import Path
 import pytest
 import torch
 
+from errata.commands.words.wording import edit_lines
 from errata.editor.config import Stage2, build_config, config_for
+from errata.editor.model.loading import ModelFiles
 from errata.editor.score.evaluate import continuations
+from errata.ledger.care.verify import is_sound, verify
+from errata.ledger.rules.operations import RevertEdits
 from errata.replay.apply.apply import edit
+from errata.replay.apply.rederive import plan, record, solve
 from errata.replay.versions.materialise import materialise
 from errata.replay.workflow.factor_cache import FactorCache
 from errata.replay.workflow.past_keys import PastKeys
 from tests.support.editing import settings_for
-from tests.support.ledgers import bits
+from tests.support.ledgers import base_bytes, bits
 from tests.support.workspaces import facts, make, run
 
 
@@ -53,6 +58,34 @@ def test_every_method_is_recorded_rebuilt_and_superseded(method: str, model: Pat
     (solver,) = space.solvers.values()
     assert solver.held == (2 if keeps else 0)
     assert report.recorded[0].outcome.said_before == said
+
+
+def test_fine_tuning_is_recorded_in_as_few_pairs_as_come_close_and_taken_back_to_the_bit(
+    model: Path, tmp_path: Path
+) -> None:
+    space = make(tmp_path, model, layers="0,1")
+    changes = {**settings_for("ft"), "ft_rank_error": 0.2}
+    config = config_for(space.config(), "ft", changes)
+    coarse = list(edit(space, facts(1), config.updated({"ft_rank_error": 1.0}), dry_run=True))[0].edits[0]
+    list(edit(space, facts(3), config, 2))
+    state = space.state
+    for number in state.live:
+        body = state.edits[number].body
+        assert body.rank > 1 and set(body.ranks) == set(space.created.edited)
+        assert max(body.solve.solve_errors.values()) <= 0.2
+        assert f"rank        {body.rank}" in "\n".join(edit_lines(state.edits[number]))
+    assert {len(one.u) for one in coarse.factors.values()} == {1}  # one pair is close enough where that is asked
+    assert bits(space.materialiser.weights(state.live)) == bits(materialise(*space.materialiser.definition(state.live)))
+    assert is_sound(verify(space.ledger, deep=True))
+    found = solve(space, plan(state, [1]))
+    recorded = record(space, found).recorded
+    assert [body.rank > 1 for body in recorded] == [True, True]
+    assert [item.distance is not None for item in found.edits] == [True, True]
+    for number in reversed(space.state.live):
+        space.execute(RevertEdits((number,)))
+        live = space.state.live
+        assert bits(space.materialiser.weights(live)) == bits(materialise(*space.materialiser.definition(live)))
+    assert bits(space.materialiser.weights(())) == base_bytes(ModelFiles(model), list(space.created.edited))
 
 
 @pytest.mark.parametrize("method", ["memit", "memit+mpes"])
