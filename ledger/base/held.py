@@ -32,17 +32,43 @@ def start_beside(destination: Path) -> str:
 def noted(cache: Path, destination: Path) -> Iterator[None]:
     """Keep a note in a ledger's cache of where a folder is being made, as long as the block runs: for `errata gc`.
 
-    A cache that cannot be written to keeps none, which harms nobody: the next one with this destination tidies up.
+    The note is locked, so that nobody drops it before the folder is there, and it stays where the block leaves a part
+    of the folder behind, as it may when it is interrupted. A cache that cannot be written to keeps none, which harms
+    nobody: the next one with this destination tidies up.
     """
-    note = cache / NOTES / f"{os.urandom(8).hex()}.json"
+    note, lock = cache / NOTES / f"{os.urandom(8).hex()}.json", -1
     with suppress(OSError):
         note.parent.mkdir(exist_ok=True)
-        note.write_text(json.dumps(str(destination.absolute())), encoding="utf-8")
+        lock = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try_lock(lock)
+        os.write(lock, json.dumps(str(destination.absolute())).encode())
     try:
         yield
     finally:
         with suppress(OSError):
-            note.unlink()
+            if not is_being_filled(destination):
+                note.unlink()
+        if lock >= 0:
+            os.close(lock)
+
+
+def is_being_filled(destination: Path) -> bool:
+    """Whether a folder is there that is to stand there once it is whole, whether anybody fills it still or not."""
+    try:
+        return any(is_held(path.name, start_beside(destination)) for path in destination.absolute().parent.iterdir())
+    except (OSError, ValueError):
+        return False
+
+
+def is_over(note: Path) -> bool:
+    """Whether a note's writer is done with it, or dead."""
+    with suppress(OSError):
+        descriptor = os.open(note, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            return try_lock(descriptor)
+        finally:
+            os.close(descriptor)
+    return True
 
 
 def noted_in(cache: Path) -> Iterator[tuple[Path, Path]]:

@@ -27,7 +27,7 @@ from errata.ledger.base.errors import BlobMissing, LedgerDamaged, UsageError
 from errata.ledger.base.failpoints import hit
 from errata.ledger.base.files import TEMPORARY, storage_error
 from errata.ledger.base.findings import Severity
-from errata.ledger.base.held import abandoned, is_held, noted_in, start_beside
+from errata.ledger.base.held import abandoned, is_being_filled, is_held, is_over, noted_in, start_beside
 from errata.ledger.base.own import destroy, opened, remove
 from errata.ledger.care.verify import examine_log, named_digests, orphans
 from errata.ledger.ledger import DATABASE, own_folder
@@ -247,7 +247,7 @@ class _Work:
                 if not self.dry_run:
                     remove(parent, folder)
         for note, path in notes:
-            if not self.dry_run and not _filled(path):
+            if not self.dry_run and not is_being_filled(path) and is_over(note):
                 remove(self.root, note)
 
     def caches(self, places: Places) -> None:
@@ -298,14 +298,6 @@ class _Work:
     def _name(self, path: Path) -> str:
         inside = path.is_relative_to(self.root)
         return (path.relative_to(self.root) if inside else path).as_posix()
-
-
-def _filled(destination: Path) -> bool:
-    """Whether somebody is still filling a folder that is to stand there."""
-    try:
-        return any(is_held(path.name, start_beside(destination)) for path in destination.parent.iterdir())
-    except (OSError, ValueError):
-        return False
 
 
 def _files(folder: Path) -> list[Path]:

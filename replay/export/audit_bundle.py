@@ -12,6 +12,7 @@ from errata.ledger.audit.range import AuditRange, event_at
 from errata.ledger.audit.views import views
 from errata.ledger.base.errors import LedgerNotFound, UsageError
 from errata.ledger.base.findings import Severity
+from errata.ledger.base.held import noted
 from errata.ledger.care.verify import verify
 from errata.ledger.events.policy import Capability
 from errata.ledger.kinds.exports import AuditExported
@@ -95,7 +96,11 @@ def export_bundle(
         signer=bundle.signer,
     )
     recorded: list[int] = []
-    with whole_folder(destination, then=lambda: recorded.append(writer.execute(RecordEvent(made))[-1].seq)) as folder:
+
+    def record() -> None:
+        recorded.append(writer.execute(RecordEvent(made))[-1].seq)
+
+    with noted(ledger.cache, destination), whole_folder(destination, then=record) as folder:
         for name, data in bundle.files.items():
             (folder / name).write_bytes(data)
     return BundleWritten(read, bundle, recorded[-1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from typing import Any
 from errata.editor.model.gguf_files import gguf_library
 from errata.ledger.base.errors import ErrataError, UsageError
 from errata.ledger.base.files import storage_error, sync_folder
-from errata.ledger.base.held import held_folder, noted
+from errata.ledger.base.held import held_folder, noted, start_beside
 from errata.ledger.kinds.checkouts import CheckoutFormat, VersionCheckedOut
 from errata.replay.export.adapter_card import AdapterCard, describe
 from errata.replay.export.adapter_export import LoraAdapter, build_adapter, write_adapter
@@ -150,7 +149,8 @@ def export_adapter(
     """
     require_free(destination)
     began, numbers = workspace.surroundings.meter.seconds(), tuple(sorted(live))
-    made, card = write_lora(workspace, numbers, destination, address, since, rank, base_name, tell)
+    with noted(workspace.ledger.cache, destination):
+        made, card = write_lora(workspace, numbers, destination, address, since, rank, base_name, tell)
     written = destination.absolute()
     size = sum(path.stat().st_size for path in written.iterdir())
     start = workspace.state.version_of(since[0]) if since is not None and since[0] else None
@@ -195,9 +195,13 @@ def export_gguf(
     began, numbers = workspace.surroundings.meter.seconds(), tuple(sorted(live))
     specs = workspace.created.edited
     stored = stored_as or GgufType(workspace.created.dtype.lower())
-    partial = destination.with_name(f".{destination.name}.making-{os.urandom(8).hex()}")
     try:
-        with temporary_checkout(workspace, numbers, address, None, tell) as made:
+        with (
+            noted(workspace.ledger.cache, destination),
+            held_folder(destination.parent, start_beside(destination)) as scratch,
+            temporary_checkout(workspace, numbers, address, None, tell) as made,
+        ):
+            partial = scratch / destination.name
             tell("converting")
             convert(made.folder, partial, program, stored)
             tell("comparing")
@@ -206,13 +210,11 @@ def export_gguf(
                 for name, tensor in workspace.materialiser.stream(numbers)
             )
             compared = check_gguf(partial, matrices)
-        flush_file(partial)
-        partial.rename(destination)
+            flush_file(partial)
+            partial.rename(destination)
         sync_folder(destination.parent)
     except OSError as error:
         raise storage_error(destination, error) from error
-    finally:
-        partial.unlink(missing_ok=True)
     size = destination.stat().st_size
     cost = cost_of(workspace, began, made.version, numbers, CheckoutFormat.GGUF, size)
     return GgufWritten(destination, stored, compared, cost, workspace.record_checkout(cost))

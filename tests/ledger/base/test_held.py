@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from errata.ledger.base.held import abandoned, held_folder, locked_folder, noted, start_beside
+from errata.ledger.base import held
+from errata.ledger.base.held import abandoned, held_folder, locked_folder, noted, noted_in, start_beside
 from errata.ledger.care.gc import Places, Sort, collect
 from tests.support.collecting import later
 from tests.support.samples import filled
@@ -64,6 +65,29 @@ def test_gc_finds_what_killed_commands_left_anywhere(tmp_path: Path, monkeypatch
         assert [path.exists() for path in (begun, pilot, making, alive)] == [dry_run, dry_run, dry_run, True]
     assert list((ledger.cache / "making").iterdir()) == []
     os.close(lock)
+
+
+def test_a_note_stays_where_an_interrupt_left_a_part_behind_and_as_long_as_its_writer_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger, out = filled(tmp_path / "here", batches=1, size=2), tmp_path / "out"
+    assert ledger.folder is not None
+    with noted(ledger.cache, out):  # another process's `gc` comes before the folder is made
+        collect(ledger.folder, now=later(), grace=0)
+        assert [path for _, path in noted_in(ledger.cache)] == [out]
+    assert list((ledger.cache / "making").iterdir()) == []
+    with pytest.raises(KeyboardInterrupt), noted(ledger.cache, out):
+        monkeypatch.setattr(held, "try_lock", interrupted)  # by a signal between the folder and its lock
+        locked_folder(tmp_path, start_beside(out))
+    monkeypatch.undo()
+    (begun,) = tmp_path.glob(".out.errata-making-*")
+    assert [path for _, path in noted_in(ledger.cache)] == [out]
+    (found,) = collect(ledger.folder, now=later(), grace=0).dropped
+    assert found.sort is Sort.ABANDONED and not begun.exists() and list((ledger.cache / "making").iterdir()) == []
+
+
+def interrupted(file: int) -> bool:
+    raise KeyboardInterrupt
 
 
 def test_a_note_leads_to_nothing_but_such_folders(tmp_path: Path) -> None:
