@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 NAMES = (
     "edits", "bits", "bisection", "noise", "blame", "trace", "stage2", "speed", "lifelong", "replay", "rederive",
-    "serve", "attacks", "long_log",
+    "serve", "attacks", "long_log", "ranks",
 )  # fmt: skip
 RESULTS = Path(__file__).parent / "results"
 PICTURES = Path(__file__).parent.parent / "docs" / "pictures"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors.torch import save, save_file
 
 from errata.editor.model.loading import ModelFiles, dtype_name
-from errata.editor.solve.grid import choose_exponent
+from errata.editor.solve.grid import choose_exponent, round_factors
 from errata.ledger.base.digests import base_digest
 from errata.ledger.events import bodies
 from errata.ledger.events.parts import EditedTensor, EditOutcome, Solve, Stage1, StatsRef, StopReason
@@ -27,7 +27,7 @@ from errata.ledger.facts.fact import Fact
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent
 from errata.ledger.state.state import State
-from errata.ledger.store.deltas import encode_batch, row_delta_digest, row_keys_digest
+from errata.ledger.store.deltas import NO_RANKS, encode_batch, row_bounds, row_delta_digest, row_keys_digest
 
 NOW = "2026-01-01T00:00:00Z"
 NAUGHT = "blake3:" + "0" * 64
@@ -145,6 +145,27 @@ def _record_batch(
     ledger.execute(ApplyEdits(edits), actor="bench", now=NOW, new_id=_ids(first))
 
 
+def record_of_ranks(ledger: Ledger, ranks: Mapping[str, int], seed: int, scale: float = SPREAD) -> int:
+    """Record one drawn edit with so many pairs of factors in each edited tensor; returns its number."""
+    state = ledger.state()
+    generator = torch.Generator().manual_seed(seed)
+    batch: dict[str, NDArray[np.float32]] = {}
+    for name, spec in state.genesis.edited.items():
+        d_out, d_in = spec.shape
+        u, v = (torch.randn(ranks[name], size, generator=generator) * scale for size in spec.shape)
+        u, v = round_factors(u, v, spec.grid_exponent)
+        batch[f"u/{name}"], batch[f"v/{name}"] = u.numpy(), v.numpy()
+        batch[f"k/{name}"] = torch.randn(1, d_in, generator=generator).numpy()
+    (shares,) = row_bounds(batch, [0], [ranks])
+    number = len(state.edits) + 1
+    facts = [Fact(subject=f"Office {number}", prompt="The seat of {} is", target=f"Riga {number}", old="Oslo")]
+    blob = ledger.blobs.put(encode_batch(batch))
+    each = {name: [share] for name, share in shares.items()}
+    edits = new_edits(state, batch, blob, each, facts, f"ranks-{seed}", seed, ranks=ranks)
+    ledger.execute(ApplyEdits(edits), actor="bench", now=NOW, new_id=_ids(number))
+    return number
+
+
 def _ids(start: int) -> Callable[[], str]:
     counter = itertools.count(start * 1000)
     return lambda: str(uuid.UUID(int=next(counter)))
@@ -159,6 +180,7 @@ def new_edits(
     name: str,
     seed: int = 0,
     stage1: Stage1 = STAGE1,
+    ranks: Mapping[str, int] = NO_RANKS,
 ) -> tuple[bodies.NewEdit, ...]:
     """A batch of drawn deltas as edits that are ready to be recorded; only what belongs to the deltas says something.
 
@@ -171,6 +193,7 @@ def new_edits(
         name: the batch's.
         seed: what the deltas were drawn by.
         stage1: what their stage 1 is said to have been.
+        ranks: of the one edit, by tensor, where it has more than one pair in one of them.
     """
     assert state.created is not None
     ones, version = dict.fromkeys(state.created.edited, 1.0), state.version
@@ -186,7 +209,7 @@ def new_edits(
             batch_size=len(facts),
             row=row,
             stage1=stage1,
-            delta_digest=row_delta_digest(batch, row),
+            delta_digest=row_delta_digest(batch, row, ranks),
             keys_digest=row_keys_digest(batch, row),
             blob=blob,
             bounds={tensor: share[row] for tensor, share in shares.items()},
@@ -209,6 +232,7 @@ def new_edits(
                 said_before="" if fact.sealed else "Oslo",
                 said_after="" if fact.sealed else fact.target,
             ),
+            ranks=dict(ranks) if max(ranks.values(), default=1) > 1 else {},
         )
         for row, fact in enumerate(facts)
     )

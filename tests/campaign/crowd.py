@@ -30,11 +30,12 @@ def crowd(trial: Trial) -> None:
     """Rounds of commands at once, most with nothing wrong, the others with an error or a kill."""
     folder, scratch = trial.folder / "work", trial.folder / "out"
     ledger_of_edits(folder)
-    before = rows(folder)
+    before, faulty = rows(folder), list[str]()
     for number in range(ROUNDS):
         commands = [command(trial, number, place) for place in range(AT_ONCE)]
         running = [Running(folder, words, fault(trial), scratch) for words in commands]
         ended = [one.end() for one in running]
+        faulty += [ran.told for ran in ended if ran.fault is not None]
         for ran in ended:
             trial.tried[f"crowd: {ran.arguments[0]}"] += 1
             trial.tried[f"crowd: {'whole' if ran.fault is None else ran.fault.how}"] += 1
@@ -45,7 +46,7 @@ def crowd(trial: Trial) -> None:
         before = after
         acknowledged(trial, folder, ended)
     look(trial, folder)
-    tidied(trial, folder, scratch)
+    tidied(trial, folder, scratch, faulty)
 
 
 def command(trial: Trial, number: int, place: int) -> list[str]:
@@ -141,13 +142,13 @@ def look(trial: Trial, folder: Path) -> None:
         trial.tried["crowd: sums"] += 1
 
 
-def tidied(trial: Trial, folder: Path, scratch: Path) -> None:
+def tidied(trial: Trial, folder: Path, scratch: Path, faulty: list[str]) -> None:
     """After `gc` nothing is left of what was killed, and everything can be run again."""
     for words in (("gc", "--grace", "0"), ("verify", "--deep"), ("checkout", "HEAD", "after", "--json")):
         ran = run(folder, words, scratch=scratch)
         trial.faults += ran.complaints()
         trial.see(ran.code == 0, f"afterwards: {ran.told}")
-    trial.faults += [f"left over after gc: {path.name}" for path in left(folder)]
+    trial.faults += [f"left over after gc: {path.name}, of one of {faulty}" for path in left(folder)]
     shutil.rmtree(folder / "after", ignore_errors=True)
 
 

@@ -21,7 +21,7 @@ from errata.ledger.events.parts import EditedTensor, StatsRef
 from errata.ledger.facts.fact import Fact
 from errata.ledger.ledger import Ledger
 from errata.ledger.rules.operations import ApplyEdits, RecordEvent
-from errata.ledger.store.deltas import encode_batch, row_bounds, row_delta_digest
+from errata.ledger.store.deltas import encode_batch
 from errata.replay.workflow.context import Surroundings
 from tests.support.once import copy_of
 
@@ -132,30 +132,8 @@ def apply(
 
 def apply_of_ranks(ledger: Ledger, ranks: Sequence[int], *, seed: int, scale: float = 0.05) -> int:
     """Record one drawn delta of these ranks in the edited tensors, in the order of their names; returns its number."""
-    state = ledger.state()
-    assert state.created is not None
-    generator = torch.Generator().manual_seed(seed)
-    batch: dict[str, np.ndarray] = {}
-    for (name, spec), rank in zip(sorted(state.created.edited.items()), ranks, strict=True):
-        d_out, d_in = spec.shape
-        drawn = torch.randn(rank, d_out, generator=generator) * scale, torch.randn(rank, d_in, generator=generator)
-        u, v = round_factors(*drawn, spec.grid_exponent)
-        batch[f"u/{name}"], batch[f"v/{name}"] = u.numpy(), v.numpy()
-        batch[f"k/{name}"] = torch.randn(1, d_in, generator=generator).numpy()
-    of = dict(zip(sorted(state.created.edited), ranks, strict=True))
-    (shares,) = row_bounds(batch, [0], [of])
-    (plain,) = synthetic.new_edits(
-        state,
-        batch,
-        ledger.blobs.put(encode_batch(batch)),
-        {name: [share] for name, share in shares.items()},
-        [fact(len(state.edits) + 1)],
-        f"ranks-{seed}",
-        seed,
-    )
-    edit = plain.model_copy(update={"ranks": of, "delta_digest": row_delta_digest(batch, 0, of)})
-    events = ledger.execute(ApplyEdits((edit,)), actor="tester", now=NOW, new_id=new_ids(seed + 1))
-    return next(event.body.number for event in events if isinstance(event.body, bodies.EditApplied))
+    of = dict(zip(sorted(ledger.state().genesis.edited), ranks, strict=True))
+    return synthetic.record_of_ranks(ledger, of, seed, scale)
 
 
 def bits(weights: dict[str, torch.Tensor]) -> dict[str, bytes]:
