@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from errata.ledger.base.errors import Damaged, ModelError, UsageError
 from errata.ledger.base.json_files import json_value
-from errata.ledger.base.words import ranges
+from errata.ledger.base.words import counted, ranges
 
 CONFIG = "config.json"
 SINGLE = "model.safetensors"
@@ -45,6 +45,8 @@ _BESIDE_WEIGHTS = (
 tokenizer, whichever program reads them, its chat templates, and how it generates."""
 
 _WEIGHT_FORMATS = (".safetensors", ".bin", ".pt", ".gguf")
+_SMALL = 1_000_000
+"""Numbers that any machine has room for."""
 _DISTRIBUTED = re.compile(r"shard-[0-9]{5}-model-[0-9]{5}-of-[0-9]{5}\.safetensors")
 
 
@@ -187,6 +189,37 @@ def experts_words(family: str, config: Mapping[str, Any], tensors: Iterable[str]
         f"{said} except in {which}, and only there can it be edited, with an adapter file that names that matrix "
         "(errata init --adapter FILE; `errata help families`)"
     )
+
+
+def require_size(what: str, config: Any, tensors: int, numbers: int) -> None:
+    """Refuse a configuration of a model far larger than what is stored of it, before memory is taken for it.
+
+    transformers makes up what a file lacks, of the size that the configuration says: a small file could take all
+    memory.
+
+    Args:
+        what: the model's folder or file, to name it by.
+        config: the configuration, as transformers read it.
+        tensors: how many tensors are stored.
+        numbers: how many numbers they hold, at most.
+
+    Raises:
+        ModelError: it is that much larger.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    layers = getattr(config.get_text_config(), "num_hidden_layers", 0)
+    if isinstance(layers, int) and layers > tensors:
+        raise ModelError(f"{what} is said to have {layers:,} layers, and holds {counted(tensors, 'tensor')}")
+    with torch.device("meta"):  # shapes, and no memory
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    described = sum(tensor.numel() for tensor in {id(one): one for one in model.parameters()}.values())
+    if described > 2 * numbers + _SMALL:  # less can be told better once it is loaded
+        raise ModelError(
+            f"{what} is said to be a model of {described:,} numbers, and holds {numbers:,} at most: its configuration "
+            "is another model's"
+        )
 
 
 def _quantisation(config: Mapping[str, Any]) -> str | None:

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from errata.editor.model.folders import require_size
 from errata.editor.model.loading import first_line
 from errata.ledger.base.errors import ModelError, UsageError
 from errata.ledger.base.json_files import json_value
@@ -44,7 +45,8 @@ class GgufFile:
     Attributes:
         path: the file.
         quantisation: how its numbers are stored, such as `Q4_1` or `F16`.
-        weights: how many numbers its tensors hold, without factors of the position encoding.
+        tensors: how many it has.
+        weights: how many numbers they hold, without factors of the position encoding.
         factors: names of tensors with such factors, which transformers does not read.
         tokens: how many tokens its vocabulary has.
         bos: the id of the token that begins a text; None if it names none.
@@ -54,6 +56,7 @@ class GgufFile:
 
     path: Path
     quantisation: str
+    tensors: int
     weights: int
     factors: tuple[str, ...]
     tokens: int
@@ -141,6 +144,7 @@ def read_gguf(path: Path) -> GgufFile:
     return GgufFile(
         path=path,
         quantisation=_quantisation(gguf, said("general.file_type"), held),
+        tensors=len(reader.tensors),
         weights=held.total(),
         factors=tuple(tensor.name for tensor in reader.tensors if tensor.name.startswith(_POSITIONS)),
         tokens=len(tokens.data),
@@ -174,14 +178,18 @@ def write_dequantised(file: GgufFile, folder: Path) -> tuple[str, ...]:
         OSError: the disk is full or not writable.
     """
     from tokenizers import pre_tokenizers
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     place = {"pretrained_model_name_or_path": str(file.path.parent), "gguf_file": file.path.name}
     try:
+        config = AutoConfig.from_pretrained(**place, trust_remote_code=False)
+        require_size(file.path.name, config, file.tensors, file.weights)
         model, found = AutoModelForCausalLM.from_pretrained(
             **place, dtype=torch.float32, output_loading_info=True, trust_remote_code=False, **_as_numbers()
         )
         tokenizer = AutoTokenizer.from_pretrained(**place, trust_remote_code=False)
+    except ModelError:
+        raise
     except Exception as error:  # whatever a library behind transformers raises
         raise ModelError(f"transformers cannot read {file.path.name}: {first_line(error)}") from error
     if missing := sorted(found["missing_keys"]):

@@ -121,6 +121,11 @@ class ModelFiles:
         return found
 
     @property
+    def size(self) -> int:
+        """Bytes of the files that hold weights."""
+        return sum((self.folder / file).stat().st_size for file in set(self.shards.values()))
+
+    @property
     def family(self) -> str:
         """``model_type`` of the configuration."""
         if "model_type" not in self.config:
@@ -279,10 +284,12 @@ def load_model(folder: Path, device: str = "cpu", adapter: Adapter | None = None
     elif adapter.family != files.family:
         raise UsageError(f"the adapter is for {adapter.family!r}, but {folder} is a {files.family!r} model")
     files.require_tokenizer()
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
     try:
         tokenizer = AutoTokenizer.from_pretrained(files.folder, trust_remote_code=False)
+        config = AutoConfig.from_pretrained(files.folder, trust_remote_code=False)
+        folders.require_size(str(folder), config, len(files.shards), files.size)
         model, found = AutoModelForCausalLM.from_pretrained(
             files.folder,
             dtype="auto",
@@ -291,6 +298,8 @@ def load_model(folder: Path, device: str = "cpu", adapter: Adapter | None = None
             ignore_mismatched_sizes=True,  # they are named below
         )
         model = model.to(device)
+    except ModelError:
+        raise
     except Exception as error:  # whatever a library behind transformers raises, such as ImportError
         raise ModelError(f"{folder} cannot be loaded: {first_line(error)}") from error
     _require_whole(folder, found)

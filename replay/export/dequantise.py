@@ -45,6 +45,8 @@ def dequantised(
         ModelError: transformers does not read the file right.
         StorageFailed: the disk is full or not writable.
     """
+    if not path.name.isprintable():
+        raise UsageError(f"{path} cannot be named in a log, with such characters in its name; rename it")
     folder = (beside / f"{path.stem}-dequantised").absolute()
     try:
         require_free(folder)

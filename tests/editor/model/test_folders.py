@@ -334,3 +334,18 @@ def test_code_in_a_models_folder_is_never_run_nor_asked_about(
     with contextlib.suppress(ModelError):
         load_model(folder)
     assert not ran.exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"num_hidden_layers": 10**7}, "is said to have 10,000,000 layers, and holds 39 tensors"),
+        ({"intermediate_size": 20_000}, r"is said to be a model of [\d,]+ numbers, and holds [\d,]+ at most"),
+        ({"vocab_size": 10**9}, r"is said to be a model of [\d,]+ numbers, and holds [\d,]+ at most"),
+    ],
+)
+def test_a_configuration_of_a_far_larger_model_takes_no_memory(
+    folder: Path, values: dict[str, object], says: str
+) -> None:
+    with pytest.raises(ModelError, match=says):
+        load_model(configured(folder, **values))

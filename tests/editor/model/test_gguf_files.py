@@ -94,6 +94,12 @@ def test_what_is_lost_is_told(tmp_path: Path, model: Path) -> None:
     [
         ({"split.count": 3}, UsageError, "one of 3 pieces of a model; llama.cpp joins them: llama-gguf-split --merge"),
         ({"general.type": "adapter"}, UsageError, "holds no model but what GGUF calls 'adapter'"),
+        ({"llama.block_count": 50_000}, ModelError, r"m\.gguf is said to have 50,000 layers, and holds \d+ tensors"),
+        (
+            {"llama.feed_forward_length": 50_000},
+            ModelError,
+            r"m\.gguf is said to be a model of [\d,]+ numbers, and holds",
+        ),
         ({"extra.weight": np.ones(7, dtype=np.float32)}, ModelError, "transformers makes a model of"),
     ],
 )
