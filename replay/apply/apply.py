@@ -30,7 +30,7 @@ from errata.replay.apply.trial import trial_of
 from errata.replay.workflow.workspace import Workspace
 
 ROUNDS = 3
-"""How often it is looked back at most. On SmolLM2, of a thousand facts, the third round won hardly any."""
+"""How often what was lost is written again at most: each time all facts are asked for, and fewer are left to win."""
 
 
 def edit(
