@@ -11,12 +11,13 @@ fold of the log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
+from itertools import repeat
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -40,6 +41,9 @@ APART = 1000
 _PAGE = 100
 """Events around the one that is asked for that are read with it."""
 _DOMAIN = "snapshot"
+
+
+Named = TypeVar("Named", EditRecord, Step)
 
 
 class Log(Protocol):
@@ -101,10 +105,12 @@ class _Edits:
 
     def records(self, source: _Bodies) -> dict[int, EditRecord]:
         numbers = range(1, len(self.seqs) + 1)
-        keys = zip(self.subjects, self.prompts.column(), strict=True)
+        keys = list(zip(self.subjects, self.prompts.column(), strict=True))
         columns = (self.seqs, numbers, keys, self.delta_digests, self.blobs.column(), self.rows)
-        usual = (None, True, source, EditStatus.LIVE, None, None)
-        found = {row[1]: EditRecord._make(row + usual) for row in zip(*columns, strict=True)}
+        if len(set(map(len, columns))) > 1:
+            raise ValueError("columns of several lengths")
+        usual = map(repeat, (None, True, source, EditStatus.LIVE, None, None))
+        found = dict(zip(numbers, _many(EditRecord, *columns, *usual), strict=True))
         for number, token in self.tokens.items():
             found[number] = found[number]._replace(token=token)
         for number in self.failed:
@@ -215,7 +221,7 @@ def read(data: bytes, log: Log) -> State | None:
             return None
         saved = _adapter().validate_json(payload)
         edits = saved.edits.records(_Bodies(log))
-        steps = tuple(map(Step, saved.step_seqs, saved.added, saved.removed))
+        steps = tuple(_many(Step, saved.step_seqs, saved.added, saved.removed))
         kept = {BODIES[KINDS[name].body].body: tuple(_recorded(log, seqs)) for name, seqs in saved.records.items()}
         times = tuple(saved.times.column())
         ends = log.rows_at((1, saved.head.seq))
@@ -241,6 +247,11 @@ def read(data: bytes, log: Log) -> State | None:
         erasures=saved.erasures,
         trust=saved.trust,
     )
+
+
+def _many(kind: type[Named], *columns: Iterable[Any]) -> Iterator[Named]:
+    """Named tuples from their columns, at the rate of plain ones."""
+    return map(partial(tuple.__new__, kind), zip(*columns, strict=False))
 
 
 def _recorded(log: Log, seqs: Sequence[int]) -> Iterable[Recorded[Any]]:
