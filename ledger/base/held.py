@@ -40,7 +40,8 @@ def noted(cache: Path, destination: Path) -> Iterator[None]:
     with suppress(OSError):
         note.parent.mkdir(exist_ok=True)
         lock = os.open(note, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try_lock(lock)
+        with suppress(OSError):  # a disk without such locks
+            try_lock(lock)
         os.write(lock, json.dumps(str(destination.absolute())).encode())
     try:
         yield

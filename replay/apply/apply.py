@@ -109,9 +109,9 @@ def look_back(
     """Write those of these facts again that the head does not say, though they held in their batch.
 
     Their edits had worked, or there was nothing to write; arguments as in `edit`, but for the ladder, which takes no
-    part: its larger changes make the model forget more than they write. What is written again can make it forget
-    others, too, so it is done again as long as fewer are lost each time, at most `ROUNDS` times. A fact that cannot be
-    written again keeps its first edit and is not tried another time.
+    part: its larger changes cost other text, and its solves most of the time. What is written again can make the model
+    forget others, so it is done again as long as fewer are lost each time, at most `ROUNDS` times. A fact that cannot
+    be written again keeps its first edit and is not tried another time.
 
     Yields:
         A report a batch, and one of what is lost in the end, if anything is.

@@ -97,15 +97,17 @@ class FactorReader:
                 raise UnknownEdit(f"e{number}")
             batches[state.edits[number].body.blob].append(number)
         for blob, members in batches.items():
-            at_once = 1 if any(state.edits[number].body.ranks for number in members) else ROWS_AT_ONCE
-            for first in range(0, len(members), at_once):
+            for first in range(0, len(members), ROWS_AT_ONCE):
                 batch = self._map(blob)  # again for each group, so that pages of those before can go
-                group = tuple(members[first : first + at_once])
+                group = tuple(members[first : first + ROWS_AT_ONCE])
                 edits = [state.edits[number].body for number in group]
                 new = [body for body in edits if (body.number, blob, body.delta_digest) not in self._checked]
                 _check(batch, new, self._edited)
                 self._checked.update((body.number, blob, body.delta_digest) for body in new)
-                yield group, batch, edits
+                if any(body.ranks for body in edits):
+                    yield from (((body.number,), batch, [body]) for body in edits)
+                else:
+                    yield group, batch, edits
 
     def _map(self, blob: str) -> Mapping[str, Array]:
         """A batch's `u/` and `v/` arrays, mapped into memory."""
