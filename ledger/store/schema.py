@@ -43,8 +43,8 @@ def schema_version(connection: sqlite3.Connection) -> int:
 
     Raises:
         NewerSchema: more than this code knows.
-        LedgerDamaged: it is some other program's database, or its events are no table: a view in their place could
-            keep whoever reads it busy for ever.
+        LedgerDamaged: it is some other program's database, or its events are no table of stored columns: a view in
+            their place, or a column that is computed when it is read, could keep whoever reads it busy for ever.
     """
     found = int(connection.execute("PRAGMA user_version").fetchone()[0])
     owner = int(connection.execute("PRAGMA application_id").fetchone()[0])
@@ -58,6 +58,8 @@ def schema_version(connection: sqlite3.Connection) -> int:
         events = connection.execute("SELECT type, sql FROM sqlite_schema WHERE name = 'events'").fetchall()
         if [(kind, str(sql).split(" ", 2)[:2]) for kind, sql in events] != [("table", ["CREATE", "TABLE"])]:
             raise LedgerDamaged("ledger.db", "its events are not a table")
+        if any(hidden for *_, hidden in connection.execute("PRAGMA table_xinfo(events)")):
+            raise LedgerDamaged("ledger.db", "its events have columns that are computed and not stored")
     return found
 
 

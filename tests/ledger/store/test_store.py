@@ -245,6 +245,23 @@ class TestSqliteStore(EventStoreContract):
                 ask()
         assert any("not a table" in finding.what for finding in store.audit()[0])
 
+    def test_events_that_are_computed_as_they_are_read_are_refused_before_they_are_asked(
+        self, store: SqliteStore
+    ) -> None:
+        started(store)
+        with sqlite3.connect(store.path) as other:
+            other.execute("ALTER TABLE events RENAME TO kept")
+            other.execute(
+                "CREATE TABLE events (seq INTEGER PRIMARY KEY, event_id TEXT, kind TEXT, version INTEGER, hash TEXT, "
+                "signature TEXT, canonical BLOB AS (zeroblob(seq + 999999999)))"
+            )
+            other.execute("INSERT INTO events SELECT seq, event_id, kind, version, hash, signature FROM kept")
+        other.close()
+        for ask in (store.head, lambda: list(store.read()), lambda: list(store.raw()), store.reseal):
+            with pytest.raises(LedgerDamaged, match="computed and not stored"):
+                ask()
+        assert any("computed and not stored" in finding.what for finding in store.audit()[0])
+
     def test_nothing_is_appended_where_a_strangers_trigger_would_run(self, store: SqliteStore) -> None:
         head = started(store)[-1].head
         with sqlite3.connect(store.path) as other:
